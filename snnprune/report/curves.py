@@ -1,0 +1,63 @@
+"""Accuracy and share pruned over the epochs of a run, beside the dense network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette: told apart with every common kind of colour blindness. Styles differ as well.
+_PRUNED, _DENSE, _NEURONS = "#0072B2", "#D55E00", "#009E73"
+
+
+def draw(
+    path: Path,
+    rows: Sequence[Mapping[str, float]],
+    *,
+    method: str,
+    dense: Sequence[Mapping[str, float]] | None = None,
+    title: str = "",
+) -> None:
+    """Write a picture of a run.
+
+    Args:
+        path: of the PNG file.
+        rows: of the run's metrics; shares in [0, 1].
+        method: name of the run's method.
+        dense: rows of the dense twin.
+        title: of the picture.
+    """
+    # Figure, not pyplot: a script that draws its own pictures keeps its state and its backend.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(8.0, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    accuracy, pruned = figure.subplots(1, 2)
+    if dense:
+        _line(accuracy, dense, "test_accuracy", label="dense", color=_DENSE, linestyle="--")
+    colour = _DENSE if method == "dense" else _PRUNED
+    _line(accuracy, rows, "test_accuracy", label=method, color=colour)
+    accuracy.set(xlabel="epoch", ylabel="test accuracy (%)")
+    accuracy.legend(frameon=False, loc="lower right")
+    _line(pruned, rows, "pruned_synapses", label="synapses", color=_PRUNED)
+    _line(pruned, rows, "pruned_neurons", label="neurons and channels", color=_NEURONS, linestyle=":")
+    pruned.set(xlabel="epoch", ylabel="pruned (%)", ylim=(-2, 102))
+    pruned.legend(frameon=False, loc="upper left")
+    for axes in (accuracy, pruned):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    if title:
+        figure.suptitle(title)
+    figure.savefig(path, dpi=150, format="png")
+
+
+def _line(axes: Axes, rows: Sequence[Mapping[str, float]], column: str, **style: Any) -> None:
+    marker = "o" if len(rows) == 1 else ""  # one epoch makes no line
+    axes.plot([row["epoch"] for row in rows], [100 * row[column] for row in rows], marker=marker, **style)

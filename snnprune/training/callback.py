@@ -1,0 +1,182 @@
+"""Pruning in anybody's Lightning Trainer: `Trainer(callbacks=[PruningCallback("dpap")])`."""
+
+# ruff: noqa: ARG002 - the methods' signatures are Lightning's
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from snnprune.errors import UserError
+from snnprune.pruning import Pruner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch.utils.hooks import RemovableHandle
+
+
+class PruningCallback(lightning.Callback):
+    """Prunes the network of a LightningModule while a Trainer trains it.
+
+    It prunes ``pl_module.model`` where there is such a module, else the LightningModule itself. Populations
+    are found with the first training batch. The pruner acts after each step of the optimiser, however many
+    micro-batches that took. What an epoch's activity means is decided when the next one starts, so that the
+    numbers of an epoch belong to the network that was trained in it, and nothing is cut that would not be
+    trained again. Masks and the method's state travel in the Trainer's checkpoints, without pickle.
+
+    Args:
+        method: name of a method, or a Method.
+        epochs: length of the schedule; without a number, the Trainer's ``max_epochs``.
+        example_input: what the network takes; without it, the first batch, or its first item.
+        seed: of the method's own randomness.
+        options: constants of the method given by name, such as ``target=0.6``.
+
+    Attributes:
+        pruner: the `Pruner`, from the first batch on; without hooks once training has ended.
+    """
+
+    def __init__(
+        self,
+        method: Any = "dpap",
+        *,
+        epochs: int | None = None,
+        example_input: Tensor | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        self.method = method
+        self.epochs = epochs
+        self.example_input = example_input
+        self.seed = seed
+        self.options = options
+        self.pruner: Pruner | None = None
+        self._model: nn.Module | None = None
+        self._active = False
+        self._epoch = 0
+        self._metrics: dict[str, float] = {}
+        self._restored: dict[str, Any] | None = None
+        self._handles: list[RemovableHandle] = []
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Decide on the epoch that has ended."""
+        if self._active:
+            self._catch_up(trainer)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Build the pruner before the first batch of a fit."""
+        if not self._active:
+            self._open(trainer, pl_module, batch)
+        # Lightning skips `on_train_epoch_start` when it resumes from a checkpoint of an epoch's last batch.
+        self._catch_up(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the numbers of the last validation, for methods that decide by accuracy."""
+        if not trainer.sanity_checking:
+            self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Remove all hooks; the pruner itself stays, to be asked and to compact."""
+        self.close()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Remove all hooks when training breaks off."""
+        self.close()
+
+    def close(self) -> None:
+        """Remove the hooks from the network and from the optimisers."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        if self.pruner is not None and self._active:
+            self.pruner.close()
+        self._active = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors, numbers and strings only: it loads with ``weights_only=True``."""
+        if self.pruner is None:
+            return self._restored or {}
+        return {"pruner": self.pruner.state_dict(), "epoch": self._epoch, "metrics": dict(self._metrics)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state for the first batch: there is no pruner before it."""
+        self._restored = state_dict or None
+        self.pruner = None
+
+    def _open(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any) -> None:
+        model = getattr(pl_module, "model", None)
+        model = model if isinstance(model, nn.Module) else pl_module
+        if self.pruner is not None and model is self._model:
+            self._restored = self.state_dict()  # a second fit of the same network goes on from the first
+        self._model = model
+        # Discovery runs the network once; the user's own random numbers should not notice.
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            self.pruner = Pruner(
+                model,
+                _example(batch) if self.example_input is None else self.example_input.to(pl_module.device),
+                self.method,
+                epochs=self._length(trainer),
+                seed=self.seed,
+                **self.options,
+            )
+        self._epoch = trainer.current_epoch
+        if self._restored is not None:
+            self.pruner.load_state_dict(self._restored["pruner"])
+            self._epoch, self._metrics = int(self._restored["epoch"]), dict(self._restored["metrics"])
+            self._restored = None
+        self._active = True
+        self._watch(trainer, model)
+
+    def _length(self, trainer: lightning.Trainer) -> int:
+        length = self.epochs if self.epochs is not None else trainer.max_epochs
+        if length is None or length < 1:
+            raise UserError(
+                "PruningCallback needs the number of epochs to plan for, and the Trainer has no "
+                "max_epochs: write PruningCallback(..., epochs=N)"
+            )
+        return length
+
+    def _watch(self, trainer: lightning.Trainer, model: nn.Module) -> None:
+        # Lightning's own batch hooks fire once per micro-batch.
+        mine = {id(parameter) for parameter in model.parameters()}
+        for optimizer in trainer.optimizers:
+            if any(
+                id(parameter) in mine for group in optimizer.param_groups for parameter in group["params"]
+            ):
+                self._handles.append(optimizer.register_step_post_hook(self._after_step))
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if self.pruner is not None:
+            self.pruner.step(optimizer)
+
+    def _catch_up(self, trainer: lightning.Trainer) -> None:
+        if self.pruner is not None and self._epoch < trainer.current_epoch:
+            self._epoch = trainer.current_epoch
+            self.pruner.end_epoch(self._metrics)
+
+
+def _example(batch: Any) -> Tensor:
+    """Return what of a batch the network takes.
+
+    Raises:
+        UserError: the batch is neither a tensor nor a tuple or list that starts with one.
+    """
+    first = batch[0] if isinstance(batch, list | tuple) and len(batch) > 0 else batch
+    if not isinstance(first, Tensor):
+        came = f"a mapping of {sorted(map(str, first))}" if _is_mapping(first) else type(first).__name__
+        raise UserError(
+            f"PruningCallback expected batches that are a tensor or begin with one, and got {came}: "
+            "write PruningCallback(..., example_input=...)"
+        )
+    return first
+
+
+def _is_mapping(value: Mapping[Any, Any] | Any) -> bool:
+    return hasattr(value, "keys")

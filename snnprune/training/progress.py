@@ -1,0 +1,114 @@
+"""What a person sees while a run trains: a bar over the epochs, or a line per epoch in a file or a pipe."""
+
+# ruff: noqa: ARG002 - the methods' signatures are Lightning's
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import lightning
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snnprune.training.record import Row
+
+
+def clock(seconds: float) -> str:
+    """Return a span of time as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class EpochBar(lightning.Callback):
+    """Shows epochs, accuracy, share pruned and time left.
+
+    Args:
+        console: where to.
+        title: of the run, a word or two.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, console: Console, title: str, epochs: int) -> None:
+        self.console = console
+        self.title = title
+        self.epochs = epochs
+        self._row: Row | None = None
+        self._began = 0.0
+        self._first = 0
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def show(self, row: Row) -> None:
+        """Take in the row of an epoch that has ended."""
+        self._row = row
+        if self._bar is None:
+            self.console.print(self._line(row), highlight=False, soft_wrap=True)
+        else:
+            self._update(row["epoch"])
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draw the bar, from the epoch that a resumed run goes on with."""
+        self._began, self._first = time.perf_counter(), trainer.current_epoch
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.fields[state]}"),
+                console=self.console,
+            )
+            self._task = self._bar.add_task(self.title, total=self.epochs, state="")
+            self._bar.start()
+            self._update(self._first)
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
+    ) -> None:
+        """Move the bar on by a batch."""
+        if self._bar is not None:
+            batch = args[-1] + 1
+            # The epoch's measurements are still to come: leave them a little room on the bar.
+            self._update(trainer.current_epoch + 0.95 * batch / max(1, float(trainer.num_training_batches)))
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Leave the bar as it is."""
+        self._stop()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Give the terminal back before anything is said about the error."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _left(self, done: float) -> str:
+        passed = done - self._first
+        if passed <= 0:
+            return "-:--"
+        return clock((time.perf_counter() - self._began) / passed * (self.epochs - done))
+
+    def _update(self, done: float) -> None:
+        assert self._bar is not None
+        state = f"epoch {min(int(done) + 1, self.epochs)}/{self.epochs}"
+        if self._row is not None:
+            state += f"  val {self._row['val_accuracy']:.1%}  pruned {self._row['pruned_synapses']:.1%}"
+        self._bar.update(self._task, completed=done, state=f"{state}  left {self._left(done)}")
+
+    def _line(self, row: Row) -> str:
+        epoch = int(row["epoch"])
+        return "  ".join(
+            (
+                f"{self.title}  epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}",
+                f"loss {row['train_loss']:.4f}",
+                f"train {row['train_accuracy']:6.1%}",
+                f"val {row['val_accuracy']:6.1%}",
+                f"pruned {row['pruned_synapses']:6.1%}",
+                f"left {self._left(epoch)}",
+            )
+        )

@@ -1,0 +1,201 @@
+"""What Lightning trains: a network on encoded batches, with its loss, optimiser and measurements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from snnprune.data import encode
+from snnprune.errors import UserError
+from snnprune.training import optimiser
+from snnprune.training.seeds import Stream, derive, generator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+    from snnprune.config import RunConfig
+
+Batch = tuple[Tensor, Tensor]
+
+
+def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
+    """L = || onehot - mean_t o_out[t] ||^2, summed over classes, averaged over the batch (DPAP, eq. 3).
+
+    Args:
+        scores: output rates [B, K], spikes per step.
+        labels: classes [B].
+    """
+    wanted = F.one_hot(labels, scores.shape[1]).to(scores.dtype)
+    return (wanted - scores).square().sum(1).mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": squared_error,
+    "cross-entropy": F.cross_entropy,
+}
+
+
+class Tally:
+    """Loss and hits of an epoch, summed on the device so that no batch waits for a number."""
+
+    def __init__(self) -> None:
+        self.loss: Tensor | float = 0.0
+        self.hits: Tensor | int = 0
+        self.samples = 0
+
+    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+        """Count a batch whose mean loss is ``loss``."""
+        self.loss = self.loss + loss.detach().double() * len(labels)
+        self.hits = self.hits + (scores.detach().argmax(1) == labels).sum()
+        self.samples += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Return (loss, accuracy as a share) over what was counted."""
+        samples = max(1, self.samples)
+        return float(self.loss) / samples, float(self.hits) / samples
+
+
+class Task(lightning.LightningModule):
+    """Trains ``model`` as ``config`` says.
+
+    Batches are (uint8 frames [B, T, P, H, W] or images [B, C, H, W], labels [B]); they are encoded on the
+    device. Neuron states are reset around every batch. The validation loop takes two loaders, validation and
+    test; ``measured`` holds the numbers of the epoch.
+
+    Args:
+        config: the run's configuration.
+        model: network with ``spiking`` and ``loss``, as `snnprune.models.build` makes them.
+    """
+
+    def __init__(self, config: RunConfig, model: nn.Module) -> None:
+        super().__init__()
+        self.run_config = config
+        self.model = model
+        self.spiking = bool(getattr(model, "spiking", True))
+        chosen = config.train.loss
+        self.loss = LOSSES[str(getattr(model, "loss", "mse")) if chosen == "auto" else chosen]
+        self.measured: dict[str, float] = {}
+        self._tallies = {stream: Tally() for stream in (Stream.TRAIN, Stream.VALIDATION, Stream.TEST)}
+        self._unchecked: tuple[int, Tensor] | None = None
+
+    def encode(self, frames: Tensor, stream: Stream, *at: int) -> Tensor:
+        """Return the network's input, [T, B, C, H, W] or without time [B, C, H, W], as float."""
+        noise = generator(frames.device, self.run_config.train.seed, stream, *at)
+        encoded: Tensor = encode(frames, self.run_config.data, noise, time=self.spiking)
+        return encoded
+
+    def reset(self) -> None:
+        """Put all neurons at rest, and let go of the last batch's graph."""
+        if self.spiking:
+            from spikingjelly.activation_based import functional  # noqa: PLC0415 - slow, and ANNs need none
+
+            functional.reset_net(self.model)
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Return scores [B, K]: output rates of a spiking network, logits of another."""
+        self.reset()
+        out: Tensor = self.model(encoded)
+        return out.mean(0) if self.spiking else out
+
+    def _step(self, batch: Batch, stream: Stream, *at: int) -> Tensor:
+        frames, labels = batch
+        scores = self(self.encode(frames, stream, *at))
+        loss = self.loss(scores, labels)
+        self._tallies[stream].add(loss, scores, labels)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what draws from torch's own generator, and start counting anew."""
+        torch.manual_seed(derive(self.run_config.train.seed, Stream.EPOCH, self.current_epoch))
+        self._tallies[Stream.TRAIN] = Tally()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Raises:
+            UserError: the loss of the batch before this one was not finite.
+        """
+        self._check_loss()
+        loss = self._step(batch, Stream.TRAIN, self.current_epoch, batch_idx)
+        self._unchecked = (batch_idx, loss.detach())
+        return loss
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let go of the graph that the neurons hold."""
+        self.reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Close the training epoch's numbers: Lightning validates before it ends the epoch."""
+        self._check_loss()
+        self._check_weights()
+        loss, accuracy = self._tallies[Stream.TRAIN].means()
+        self.measured = {"train_loss": loss, "train_accuracy": accuracy}
+        self._tallies[Stream.VALIDATION], self._tallies[Stream.TEST] = Tally(), Tally()
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count a batch of the validation set (loader 0) or of the test set (loader 1)."""
+        # Noise without the epoch: every epoch is measured on the same spikes.
+        self._step(batch, Stream.TEST if dataloader_idx else Stream.VALIDATION, batch_idx)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Put the neurons at rest."""
+        self.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the epoch's numbers, for other callbacks too."""
+        loss, accuracy = self._tallies[Stream.VALIDATION].means()
+        self.measured |= {"val_loss": loss, "val_accuracy": accuracy}
+        self.measured["test_accuracy"] = self._tallies[Stream.TEST].means()[1]
+        self.log_dict(self.measured, logger=False)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch of the test set, with the noise that validation gave it."""
+        self._step(batch, Stream.TEST, batch_idx)
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting anew."""
+        self._tallies[Stream.TEST] = Tally()
+
+    def on_test_epoch_end(self) -> None:
+        """Publish loss and accuracy."""
+        loss, accuracy = self._tallies[Stream.TEST].means()
+        self.measured = {"test_loss": loss, "test_accuracy": accuracy}
+        self.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the optimiser and its schedule, stepped once an epoch."""
+        optimizer = optimiser.build(self.parameters(), self.run_config.train)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {
+                "scheduler": optimiser.schedule(optimizer, self.run_config.train),
+                "interval": "epoch",
+            },
+        }
+
+    def _check_loss(self) -> None:
+        """Look at the loss one batch late, so that a GPU is not stopped for the look."""
+        if self._unchecked is None:
+            return
+        batch, loss = self._unchecked
+        self._unchecked = None
+        if not torch.isfinite(loss):
+            raise self._diverged(f"the loss became {float(loss)} in", f", batch {batch + 1}")
+
+    def _check_weights(self) -> None:
+        # A spiking network with NaN weights is silent, and its loss finite: look at the weights as well.
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter.detach()).all():
+                raise self._diverged(f"weights of '{name}' became infinite or not a number by the end of")
+
+    def _diverged(self, what: str, where: str = "") -> UserError:
+        return UserError(
+            f"{what} epoch {self.current_epoch + 1}{where}, and training was stopped: try a smaller "
+            f"--train.lr (it is {self.run_config.train.lr:g}) or a cosine schedule with a warm-up"
+        )

@@ -1,0 +1,94 @@
+"""A run that takes a second: stripes for recordings. As a program, it trains one, and may kill itself in an epoch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snnprune import data
+from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+
+CLASSES, STEPS, SIZE = 3, 4, 8
+METHODS = {"dpap": {"target": 0.5}, "dense": {}}
+
+
+def stripes(count: int, seed: int) -> data.FrameSet:
+    """Recordings uint8 [count, T, 2, 8, 8]: the class says which rows are busy."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count, dtype=np.int64) % CLASSES
+    rate = np.full((count, STEPS, 2, SIZE, SIZE), 0.15)
+    for i, label in enumerate(labels):
+        rate[i, :, :, 2 * label + 1 : 2 * label + 3] = 1.5
+    return data.FrameSet(rng.poisson(rate).astype(np.uint8), labels)
+
+
+def splits(_: DataConfig | None = None) -> data.Splits:
+    """Three sets of stripes; the training set leaves a short last batch."""
+    return data.Splits(
+        train=stripes(51, 0),
+        validation=stripes(18, 1),
+        test=stripes(21, 2),
+        classes=("top", "middle", "bottom"),
+        shape=(2, SIZE, SIZE),
+        events=True,
+    )
+
+
+def config(method: str = "dpap", model: str = "conv-snn", **train: Any) -> RunConfig:
+    """A run of 5 epochs on one thread; keywords are training settings."""
+    settings: dict[str, Any] = {
+        "epochs": 5,
+        "batch_size": 12,
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "lr": 2e-3,
+        "schedule": "cosine",
+        "warmup_epochs": 1,
+        "device": "cpu",
+        "threads": 1,
+        "twin": False,
+    }
+    return RunConfig(
+        data=DataConfig(name="stripes", time_steps=STEPS),
+        model=ModelConfig(name=model, hidden=24),
+        method=MethodConfig(name=method, **METHODS.get(method, {})),
+        train=TrainConfig(**(settings | train)),
+    )
+
+
+def kill_in(epoch: int, batch: int) -> None:
+    """Let this process be killed, with no chance to tidy up, in the middle of an epoch."""
+    from snnprune.training.task import Task
+
+    step = Task.training_step
+
+    def deadly(self: Task, given: Any, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (epoch, batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, given, batch_idx)
+
+    Task.training_step = deadly  # type: ignore[method-assign]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--method", default="dpap")
+    parser.add_argument("--twin", action="store_true")
+    parser.add_argument("--kill", type=int, nargs=2, metavar=("EPOCH", "BATCH"))
+    given = parser.parse_args()
+    data.load = splits
+    if given.kill:
+        kill_in(*given.kill)
+    from snnprune.training import run
+
+    run.train(config(given.method, twin=given.twin), given.out)
+
+
+if __name__ == "__main__":
+    main()
