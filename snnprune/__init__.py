@@ -1,3 +1,34 @@
-"""snnprune: spiking neural networks that prune themselves while they learn."""
+"""snnprune: spiking neural networks that prune themselves while they learn.
+
+>>> pruner = snnprune.Pruner(model, example_input, method="dpap", epochs=60)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snnprune.network import Topology, discover
+    from snnprune.pruning import Pruner
+    from snnprune.training.callback import PruningCallback
 
 __version__ = "0.1.0"
+
+__all__ = ["Pruner", "PruningCallback", "Topology", "__version__", "discover"]
+
+# Imported when first asked for, so that the command line answers at once and DPAP needs no trainer.
+_PLACES = {
+    "Pruner": "snnprune.pruning",
+    "PruningCallback": "snnprune.training.callback",
+    "Topology": "snnprune.network",
+    "discover": "snnprune.network",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    if name in {"dpap", "pruning", "network", "baselines"}:
+        return importlib.import_module(f"snnprune.{name}")
+    raise AttributeError(f"module 'snnprune' has no attribute '{name}'")

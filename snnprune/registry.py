@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,106 @@ def pick(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
     return table[name]
 
 
-DATASETS: dict[str, Entry] = {}
+def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    """Build what ``name`` stands for with ``options``.
 
-MODELS: dict[str, Entry] = {}
+    Raises:
+        UserError: no such name, no such option, or a value that the builder refuses.
+    """
+    builder = pick(table, kind, name).load()
+    known = [p for p in inspect.signature(builder).parameters if not p.startswith("_")]
+    for option in options:
+        if option not in known:
+            hint = nearest(option, known) if known else "it takes none"
+            raise UserError(f"{kind} '{name}' has no option '{option}': {hint}")
+    try:
+        return builder(**options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{kind} '{name}' refuses its options: {error}") from error
 
-METHODS: dict[str, Entry] = {}
+
+DATASETS: dict[str, Entry] = {
+    "digits-events": Entry(
+        "1,797 scanned digits seen by a simulated event camera; comes with the package",
+        "scikit-learn (UCI optical recognition of handwritten digits); simulation after Orchard et al. 2015",
+        "snnprune.data.digits:DIGITS_EVENTS",
+    ),
+    "nmnist": Entry(
+        "N-MNIST: handwritten digits recorded by an event camera in three saccades, 34 x 34",
+        "Orchard et al., Frontiers in Neuroscience 9:437, 2015",
+        "snnprune.data.neuromorphic:NMNIST",
+    ),
+    "dvs-gesture": Entry(
+        "DVS128 Gesture: 11 hand and arm gestures recorded by an event camera, 128 x 128",
+        "Amir et al., CVPR 2017",
+        "snnprune.data.neuromorphic:DVS_GESTURE",
+    ),
+    "poker-dvs": Entry(
+        "POKER-DVS: the four suits of cards flicked past an event camera, 35 x 35",
+        "Serrano-Gotarredona and Linares-Barranco, Frontiers in Neuroscience 9:481, 2015",
+        "snnprune.data.neuromorphic:POKER_DVS",
+    ),
+    "mnist": Entry(
+        "MNIST: 70,000 grey images of handwritten digits, 28 x 28",
+        "LeCun et al., Proceedings of the IEEE 86(11), 1998",
+        "snnprune.data.static:MNIST",
+    ),
+    "fashion-mnist": Entry(
+        "Fashion-MNIST: 70,000 grey images of clothing, 28 x 28",
+        "Xiao et al., arXiv:1708.07747, 2017",
+        "snnprune.data.static:FASHION_MNIST",
+    ),
+    "cifar10": Entry(
+        "CIFAR-10: 60,000 colour images of ten kinds of things, 32 x 32",
+        "Krizhevsky, University of Toronto, 2009",
+        "snnprune.data.cifar:CIFAR10",
+    ),
+}
+
+MODELS: dict[str, Entry] = {
+    "conv-snn": Entry(
+        "spiking 15C3-40C3-300FC, the small convolutional net for digits and gestures",
+        "DPAP paper",
+        "snnprune.models.papers:conv_snn",
+    ),
+    "vgg-snn": Entry(
+        "spiking net of six convolutions with batch norm, for colour images",
+        "DPAP paper",
+        "snnprune.models.papers:vgg_snn",
+    ),
+    "mlp-snn": Entry("spiking net with one hidden layer", "DPAP paper", "snnprune.models.papers:mlp_snn"),
+    "conv-ann": Entry(
+        "20C5-50C5-500FC with ReLU, the twin of conv-snn without time",
+        "DPAP paper",
+        "snnprune.models.papers:conv_ann",
+    ),
+    "vgg-ann": Entry(
+        "VGG16 with batch norm and ReLU, for colour images", "DPAP paper", "snnprune.models.papers:vgg_ann"
+    ),
+    "mlp-ann": Entry(
+        "one hidden layer of ReLU, the twin of mlp-snn", "DPAP paper", "snnprune.models.papers:mlp_ann"
+    ),
+}
+
+_DPAP = "Han, Zhao, Zeng, Shen: DPAP, IEEE TPAMI 47(1), 2025"
+
+METHODS: dict[str, Entry] = {
+    "dense": Entry(
+        "prunes nothing: the network that others are compared with", "-", "snnprune.pruning.method:Method"
+    ),
+    "dpap": Entry(
+        "dendritic spines and trace-based BCM let units die whose survival falls below zero",
+        _DPAP,
+        "snnprune.dpap:preset",
+    ),
+    "hebb": Entry(
+        "DPAP's survival function over Hebbian products of traces, in BCM's place",
+        f"{_DPAP}, Fig. 4H",
+        "snnprune.baselines.hebb:preset",
+    ),
+    "stdp": Entry(
+        "DPAP's survival function over spike-timing pairs, in BCM's place",
+        f"{_DPAP}, Fig. 4H",
+        "snnprune.baselines.stdp:preset",
+    ),
+}

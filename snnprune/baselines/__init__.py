@@ -1,0 +1,1 @@
+"""Methods that DPAP is compared with."""

@@ -1,0 +1,77 @@
+"""Trace-based BCM with a sliding threshold (DPAP, equations 7-10), and dendritic spines (11)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from snnprune.pruning.criterion import Criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.traces import Activity
+
+
+class SpineCriterion(Criterion):
+    """A plasticity sum per synapse, and from it the importance of a neuron by its dendritic spines.
+
+    A subclass says in `plasticity` what a batch adds to a synapse; DPAP's is `BCM`.
+
+    Args:
+        tau: decay of the spiking trace per time step. 0.5 is the paper's.
+    """
+
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {"sum": ("post", "pre"), "activity": ("post",)}
+    per_epoch: ClassVar[tuple[str, ...]] = ("sum", "activity")
+
+    def __init__(self, tau: float = 0.5) -> None:
+        super().__init__()
+        self.tau = tau
+
+    @torch.no_grad()
+    def observe(self, projection: Projection, activity: Activity, batches: int) -> None:
+        """Add a batch: samples are summed (DPAP, equation 10, from zero each epoch)."""
+        statistics = self.statistics(projection, activity.post)
+        self.plasticity(statistics, activity, batches)
+
+    def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:
+        """Add a batch to ``statistics["sum"]`` and ``statistics["activity"]``."""
+        raise NotImplementedError
+
+    def synapse_score(self, projection: Projection) -> Tensor | None:
+        """Return this epoch's sum, [post, columns]."""
+        statistics = self.state.get(projection.name)
+        return None if statistics is None else statistics["sum"]
+
+    def neuron_score(self, projection: Projection, alive: Tensor) -> Tensor | None:
+        """Return D = (sum of S_post) (sum over living synapses of the plasticity), [post] (equation 11).
+
+        [reading] the second sum runs over the synapses alive before this epoch's decision.
+        """
+        statistics = self.state.get(projection.name)
+        return None if statistics is None else statistics["activity"] * (statistics["sum"] * alive).sum(1)
+
+
+class BCM(SpineCriterion):
+    """Trace-based BCM with a sliding threshold.
+
+    For every batch, with S the traces of its samples and theta one threshold per post neuron::
+
+        BCM[post, pre] += sum over samples of S_post (S_post - theta) S_pre                      (7, 10)
+        theta          += (mean over samples of S_post - theta) / Num                             (8)
+
+    Num counts batches since training began, from 1 (9). [reading] theta starts at 0 and BCM uses its value
+    from before the batch.
+    """
+
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {**SpineCriterion.axes, "theta": ("post",)}
+
+    def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:
+        """Add a batch and move the threshold."""
+        pre, post, theta = activity.pre, activity.post, statistics["theta"]
+        statistics["sum"].addmm_((post * (post - theta)).T, pre)
+        statistics["activity"].add_(post.sum(0))
+        theta.lerp_(post.mean(0), 1.0 / batches)

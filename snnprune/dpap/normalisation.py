@@ -1,0 +1,82 @@
+"""From scores to u in [0, 1] (DPAP's "normalised linearly", before equations 12 and 13).
+
+Each function takes scores and who is alive and returns u, or None where nothing can be told apart: a rule
+must never prune a whole layer because its scores tie.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+def quantile(values: Tensor, q: float) -> Tensor:
+    """Return the q-quantile of a flat tensor, linear between ranks, of any size.
+
+    ``torch.quantile`` refuses more than 16 M entries; this needs two selections and no sort.
+
+    Args:
+        values: [n], n >= 1.
+        q: in [0, 1].
+    """
+    position = q * (values.numel() - 1)
+    low = math.floor(position)
+    below = values.kthvalue(low + 1).values
+    if position == low:
+        return below
+    above = values.kthvalue(low + 2).values
+    return below + (above - below) * (position - low)
+
+
+def percentile(score: Tensor, alive: Tensor, q: float = 0.75) -> Tensor | None:
+    """Return u = clip((x - m) / (P75 - m), 0, 1), m and P75 over the living entries above 0.
+
+    [reading] Plain min-max lets one heavy tail put nearly every synapse at 0; the authors' code clips at
+    the 75th percentile. Silent, depressed and dead entries are 0.
+    """
+    counted = alive & (score > 0)
+    positive = score[counted]
+    if positive.numel() == 0:
+        return None
+    low, high = positive.min(), quantile(positive, q)
+    if not bool(high > low):
+        return None
+    return ((score - low) / (high - low)).clamp(0, 1).where(counted, score.new_zeros(()))
+
+
+def min_max(score: Tensor, alive: Tensor) -> Tensor | None:
+    """Return u = (x - min) / (max - min) over the living entries; the dead are 0."""
+    living = score[alive]
+    if living.numel() == 0 or not bool(living.max() > living.min()):
+        return None
+    u = (score - living.min()) / (living.max() - living.min())
+    return u.where(alive, score.new_zeros(()))
+
+
+def rank(score: Tensor, alive: Tensor) -> Tensor | None:
+    """Return each living entry's rank in [0, 1], ties sharing their mean rank; the dead are 0."""
+    living = score[alive]
+    if living.numel() == 0:
+        return None
+    values, inverse, counts = living.unique(return_inverse=True, return_counts=True)
+    if values.numel() == 1:
+        return None
+    ends = counts.cumsum(0)
+    means = (ends - (counts + 1) / 2).to(score.dtype) / (living.numel() - 1)
+    u = torch.zeros_like(score)
+    u[alive] = means[inverse]
+    return u
+
+
+NORMALISATIONS: dict[str, Callable[[Tensor, Tensor], Tensor | None]] = {
+    "percentile": percentile,
+    "min-max": min_max,
+    "rank": rank,
+}

@@ -1,0 +1,66 @@
+"""DPAP as the paper has it: one criterion, one rule, every constant by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snnprune.config import MethodConfig
+from snnprune.dpap.bcm import BCM
+from snnprune.dpap.survival import EPSILON, GROWTH_CONV, GROWTH_LINEAR, Constants, SurvivalFunction
+from snnprune.pruning.method import CriterionMethod
+from snnprune.pruning.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snnprune.pruning.criterion import Criterion
+
+
+def preset(
+    target: float | None = MethodConfig.target,
+    structured: float = MethodConfig.structured,
+    *,
+    criterion: Callable[[float], Criterion] = BCM,
+    tau: float = 0.5,
+    epsilon: float = EPSILON,
+    growth_conv: float = GROWTH_CONV,
+    growth_linear: float = GROWTH_LINEAR,
+    start: int = Constants.start,
+    eta: float = Constants.eta,
+    beta: float = Constants.beta,
+    gamma: float = Constants.gamma,
+    scale_to_epochs: bool = True,
+    normalisation: str = "percentile",
+    neurons: bool = True,
+    synapses: bool = True,
+) -> CriterionMethod:
+    """Return DPAP with the paper's constants, any of them changed by name.
+
+    Args:
+        target: share of all weights to prune, reached by feedback; None: the paper's fixed epsilon.
+        structured: how much of the target comes from channels and neurons (share of the log-survival).
+        criterion: makes, from tau, what scores units; another one in place of `BCM` is an ablation.
+        tau: decay of the spiking trace (equation 5).
+        epsilon: threshold of the survival functions where there is no target (12, 13).
+        growth_conv: C of convolutions (14).
+        growth_linear: C of fully connected layers (15).
+        start: epoch e0 of the first decision (16).
+        eta: epochs of its decay (16).
+        beta: survival at the start (17).
+        gamma: decay of survival (16).
+        scale_to_epochs: start, eta and beta are for 300 epochs and scale with the run; False: as given.
+        normalisation: "percentile", "min-max" or "rank" (before 12).
+        neurons: whether channels and neurons may die.
+        synapses: whether single synapses of fully connected layers may die.
+
+    Raises:
+        ValueError: a target or share outside its range, or no such normalisation.
+    """
+    constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
+    return CriterionMethod(
+        criterion(tau),
+        SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation),
+        target=None if target is None else Target(target, structured),
+        neurons=neurons,
+        synapses=synapses,
+    )

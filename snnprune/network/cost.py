@@ -1,0 +1,93 @@
+"""What a network costs: weights and multiply-accumulates, dense and with masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+    from snnprune.network.topology import Topology
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Weights of one convolution or linear layer (biases are not counted)."""
+
+    dense: int
+    left: int
+
+    @property
+    def pruned(self) -> float:
+        """Share of the layer's weights that is pruned, in [0, 1]."""
+        return 1.0 - self.left / self.dense
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How much of a network is pruned, and what is left; rates are over all conv and linear weights.
+
+    Attributes:
+        layers: weights of each layer, unpruned layers counted too.
+        neurons_left: alive and all units of each population.
+        macs_dense: multiply-accumulates of one sample over all time steps, borders counted as inside.
+        macs_left: the same over the weights left.
+    """
+
+    layers: dict[str, LayerCost]
+    neurons_left: dict[str, tuple[int, int]]
+    macs_dense: int
+    macs_left: int
+
+    @property
+    def weights_dense(self) -> int:
+        """Weights of the dense network."""
+        return sum(layer.dense for layer in self.layers.values())
+
+    @property
+    def weights_left(self) -> int:
+        """Weights that are alive."""
+        return sum(layer.left for layer in self.layers.values())
+
+    @property
+    def synapses(self) -> float:
+        """Share of all weights that is pruned, in [0, 1]."""
+        return 1.0 - self.weights_left / self.weights_dense
+
+    @property
+    def neurons(self) -> float:
+        """Share of all neurons and channels that is pruned, in [0, 1]."""
+        alive, size = (sum(column) for column in zip(*self.neurons_left.values(), strict=True))
+        return 1.0 - alive / size
+
+
+def rates(
+    topology: Topology,
+    weights: Mapping[str, torch.Tensor] | None = None,
+    units: Mapping[str, torch.Tensor] | None = None,
+) -> Rates:
+    """Count weights, units and MACs.
+
+    Args:
+        topology: of the network.
+        weights: alive entries of a projection's weight, by projection; all where there is none.
+        units: alive units of a population, by population; all where there is none.
+    """
+    layers, macs_dense, macs_left = {}, 0, 0
+    for p in topology.projections.values():
+        dense = 1
+        for size in p.shape:
+            dense *= size
+        alive = weights.get(p.name) if weights else None
+        left = dense if alive is None else int(alive.sum())
+        layers[p.name] = LayerCost(dense, left)
+        macs_dense += dense * p.positions
+        macs_left += left * p.positions
+    neurons = {}
+    for name, population in topology.populations.items():
+        alive = units.get(name) if units else None
+        neurons[name] = (population.size if alive is None else int(alive.sum()), population.size)
+    return Rates(layers, neurons, macs_dense, macs_left)

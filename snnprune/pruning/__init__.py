@@ -1,0 +1,27 @@
+"""The general machine of pruning; it knows no method by name."""
+
+from snnprune.pruning.clock import Clock
+from snnprune.pruning.criterion import Criterion
+from snnprune.pruning.masks import Masks
+from snnprune.pruning.method import CriterionMethod, Decision, Method, View
+from snnprune.pruning.pruner import Pruner
+from snnprune.pruning.rule import Candidates, Rule
+from snnprune.pruning.target import Target
+from snnprune.pruning.traces import Activity, TraceRecorder, spiking_trace
+
+__all__ = [
+    "Activity",
+    "Candidates",
+    "Clock",
+    "Criterion",
+    "CriterionMethod",
+    "Decision",
+    "Masks",
+    "Method",
+    "Pruner",
+    "Rule",
+    "Target",
+    "TraceRecorder",
+    "View",
+    "spiking_trace",
+]

@@ -1,0 +1,80 @@
+"""How much a synapse or neuron matters: the part of a method that observes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.traces import Activity, Keep
+
+
+class Criterion:
+    """Collects statistics of each projection and scores its synapses and neurons; larger lives longer.
+
+    Statistics are tensors by projection and name, in ``state``; ``axes`` says what each of their axes
+    indexes, so that checkpoints, other processes and compaction handle them without knowing the criterion.
+
+    Attributes:
+        reads: "trace" or "series": what `observe` is given.
+        tau: decay of the traces that it reads.
+        axes: names of the statistics, each with its axes ("post", "pre").
+        per_epoch: names of those that start from zero in each epoch.
+    """
+
+    reads: ClassVar[Keep] = "trace"
+    tau: float = 0.5
+    axes: ClassVar[dict[str, tuple[str, ...]]] = {}
+    per_epoch: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        self.state: dict[str, dict[str, Tensor]] = {}
+
+    def statistics(self, projection: Projection, like: Tensor) -> dict[str, Tensor]:
+        """Return the statistics of ``projection``, made of zeros (dtype and device of ``like``) at first."""
+        if projection.name not in self.state:
+            sizes = {"post": projection.shape[0], "pre": projection.columns}
+            self.state[projection.name] = {
+                name: like.new_zeros([sizes[a] for a in axes]) for name, axes in self.axes.items()
+            }
+        return self.state[projection.name]
+
+    def observe(self, projection: Projection, activity: Activity, batches: int) -> None:
+        """Take in one batch.
+
+        Args:
+            projection: the synapses.
+            activity: what their two sides did.
+            batches: optimiser steps since training began, this one included.
+        """
+        raise NotImplementedError
+
+    def synapse_score(self, projection: Projection) -> Tensor | None:
+        """Return [post, columns], or None where the projection was never observed."""
+        raise NotImplementedError
+
+    def neuron_score(self, projection: Projection, alive: Tensor) -> Tensor | None:
+        """Return [post], or None where the projection was never observed.
+
+        Args:
+            projection: one of those that write into the population; their scores are summed.
+            alive: bool [post, columns], synapses that live.
+        """
+        raise NotImplementedError
+
+    def end_epoch(self) -> None:
+        """Start the statistics of ``per_epoch`` from zero."""
+        for statistics in self.state.values():
+            for name in self.per_epoch:
+                statistics[name].zero_()
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies of the statistics."""
+        return {p: {k: t.clone() for k, t in s.items()} for p, s in self.state.items()}
+
+    def load_state_dict(self, state: dict[str, dict[str, Tensor]], device: torch.device) -> None:
+        """Put back what `state_dict` returned."""
+        self.state = {p: {k: t.to(device, copy=True) for k, t in s.items()} for p, s in state.items()}

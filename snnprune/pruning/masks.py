@@ -1,0 +1,166 @@
+"""What is alive: masks of units and synapses, and keeping the dead dead.
+
+Masks are plain tensors beside the model, applied after each optimiser step to weights, biases, norms,
+gradients and the optimiser's moments; the model's own state_dict keeps its keys.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.network.cost import Rates, rates
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from snnprune.network.topology import Population, Projection, Topology
+
+
+class Masks:
+    """Who is alive in a network.
+
+    Args:
+        model: the network; masks follow its devices.
+        topology: its populations and projections.
+
+    Attributes:
+        units: bool [size] by population.
+        synapses: bool, shape of the weight, by projection; only those where single synapses ever died.
+    """
+
+    def __init__(self, model: nn.Module, topology: Topology) -> None:
+        self.model, self.topology = model, topology
+        device = {p.name: model.get_parameter(p.weight).device for p in topology.projections.values()}
+        self.units: dict[str, Tensor] = {
+            p.name: torch.ones(p.size, dtype=torch.bool, device=device[p.name])
+            for p in topology.populations.values()
+        }
+        self.synapses: dict[str, Tensor] = {}
+        self._factors: dict[str, Tensor] = {}
+
+    # --- reading
+
+    def columns(self, projection: Projection) -> Tensor:
+        """Return bool [columns]: which inputs of ``projection`` are alive."""
+        device = self.units[projection.post].device
+        alive = torch.ones(projection.columns, dtype=torch.bool, device=device)
+        for i in projection.inflow:
+            alive[i.offset : i.stop] = self.units[i.population].repeat_interleave(i.spread)
+        return alive
+
+    def alive(self, projection: Projection) -> Tensor:
+        """Return bool, shape of the weight: synapses that live and join living units."""
+        kernel = (1,) * (len(projection.shape) - 2)
+        alive = self.units[projection.post].view(-1, 1, *kernel) & self.columns(projection).view(
+            1, -1, *kernel
+        )
+        own = self.synapses.get(projection.name)
+        return (alive if own is None else alive & own).expand(projection.shape)
+
+    def rates(self) -> Rates:
+        """Count what is left."""
+        alive = {p.name: self.alive(p) for p in self.topology.projections.values()}
+        return rates(self.topology, alive, self.units)
+
+    # --- cutting
+
+    def keep_units(self, population: Population, alive: Tensor) -> None:
+        """Let every unit of ``population`` die that is not in ``alive`` (bool [size]).
+
+        Raises:
+            ValueError: the population is frozen, or none of its units would be left.
+        """
+        if population.frozen is not None:
+            raise ValueError(f"population {population.name} may not be cut: {population.frozen}")
+        alive = self.units[population.name] & alive
+        if not alive.any():
+            raise ValueError(f"population {population.name} would be emptied: at least one unit has to stay")
+        self.units[population.name] = alive
+
+    def keep_synapses(self, projection: Projection, alive: Tensor) -> None:
+        """Let every synapse of ``projection`` die that is not in ``alive`` (bool, shape of the weight).
+
+        Raises:
+            ValueError: the projection is frozen.
+        """
+        if projection.frozen is not None:
+            raise ValueError(f"synapses of {projection.name} may not be cut: {projection.frozen}")
+        own = self.synapses.get(projection.name)
+        self.synapses[projection.name] = alive.clone() if own is None else own & alive
+
+    def refresh(self) -> None:
+        """Work out anew which entries of which tensors are dead; call it after cutting."""
+        self._factors = {}
+        state = self.model.state_dict(keep_vars=True)
+        for population in self.topology.populations.values():
+            alive = self.units[population.name]
+            if bool(alive.all()):
+                continue
+            for slot in population.slots:
+                if slot.role == "neuron" or slot.tensor == "running_var":
+                    continue  # without input a neuron is silent whatever its constants
+                factor = self._factor(slot.key, state[slot.key])
+                run = [1] * factor.ndim
+                run[slot.axis] = population.size * slot.spread
+                part = factor.narrow(slot.axis, slot.offset, population.size * slot.spread)
+                part *= alive.repeat_interleave(slot.spread).view(run).to(part.dtype)
+        for name, own in self.synapses.items():
+            key = self.topology.projections[name].weight
+            self._factor(key, state[key]).mul_(own)
+
+    def _factor(self, key: str, tensor: Tensor) -> Tensor:
+        if key not in self._factors:
+            self._factors[key] = torch.ones_like(tensor, requires_grad=False)
+        return self._factors[key]
+
+    # --- keeping the dead dead
+
+    @torch.no_grad()
+    def apply(self, optimizer: Optimizer | None = None) -> None:
+        """Zero everything dead: weights, biases, norms, gradients, and the moments in ``optimizer``."""
+        if not self._factors:
+            return
+        state = self.model.state_dict(keep_vars=True)
+        tensors: list[Tensor] = []
+        factors: list[Tensor] = []
+        for key, factor in self._factors.items():
+            parameter = state[key]
+            held: list[Any] = [parameter.data, parameter.grad]
+            if optimizer is not None and parameter in optimizer.state:
+                held += optimizer.state[parameter].values()
+            for tensor in held:
+                if isinstance(tensor, torch.Tensor) and tensor.shape == factor.shape:
+                    tensors.append(tensor)
+                    factors.append(factor if factor.dtype == tensor.dtype else factor.to(tensor.dtype))
+        torch._foreach_mul_(tensors, factors)
+
+    # --- checkpoints
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """Return copies of the masks."""
+        return {
+            "units": {k: t.clone() for k, t in self.units.items()},
+            "synapses": {k: t.clone() for k, t in self.synapses.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, dict[str, Tensor]]) -> None:
+        """Put back what `state_dict` returned.
+
+        Raises:
+            ValueError: the masks are of another network.
+        """
+        shapes = {k: tuple(t.shape) for k, t in state["units"].items()}
+        mine = {k: tuple(t.shape) for k, t in self.units.items()}
+        if shapes != mine:
+            raise ValueError(
+                f"these masks are of another network: expected populations {mine}, came {shapes}"
+            )
+        self.units = {k: t.to(self.units[k].device, copy=True) for k, t in state["units"].items()}
+        self.synapses = {
+            k: t.to(self.units[self.topology.projections[k].post].device, copy=True)
+            for k, t in state["synapses"].items()
+        }
+        self.refresh()

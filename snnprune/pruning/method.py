@@ -1,0 +1,197 @@
+"""A method: what observes the network, and when and what it prunes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+
+from snnprune.pruning.rule import Candidates
+from snnprune.pruning.target import Plan, is_prunable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Population, Topology
+    from snnprune.pruning.clock import Clock
+    from snnprune.pruning.criterion import Criterion
+    from snnprune.pruning.masks import Masks
+    from snnprune.pruning.rule import Rule
+    from snnprune.pruning.target import Target
+    from snnprune.pruning.traces import Activity, Keep
+
+
+@dataclass(frozen=True)
+class View:
+    """What a method sees of the network.
+
+    Attributes:
+        model: the network.
+        topology: its populations and projections.
+        masks: who is alive.
+        clock: when.
+        traces: activity of each observed projection in this batch (empty between batches).
+        generator: random numbers of the method's own, equal on every process, on the CPU.
+    """
+
+    model: nn.Module
+    topology: Topology
+    masks: Masks
+    clock: Clock
+    traces: Mapping[str, Activity]
+    generator: torch.Generator
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who is alive after an epoch; what is not named stays as it is.
+
+    Attributes:
+        units: bool [size] by population.
+        synapses: bool, shape of the weight, by projection.
+    """
+
+    units: dict[str, Tensor] = field(default_factory=dict)
+    synapses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Method:
+    """The one interface that pruning knows. Every moment is optional and is given the same view.
+
+    Attributes:
+        reads: what it wants recorded of activity ("trace", "series"), or None for nothing.
+        tau: decay of the traces that it reads.
+        permanent: what is dead stays dead.
+    """
+
+    reads: Keep | None = None
+    tau: float = 0.5
+    permanent: ClassVar[bool] = True
+
+    def after_step(self, view: View) -> None:
+        """Take in a batch, after the optimiser's step."""
+
+    def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
+        """Decide, once an epoch.
+
+        Args:
+            view: the network.
+            metrics: what was measured at the end of the epoch, for methods that ask for accuracy.
+        """
+        return Decision()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state: tensors, numbers and strings, in dicts and lists."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Put back what `state_dict` returned."""
+
+
+class CriterionMethod(Method):
+    """The stock method: a criterion scores, a rule decides, for neurons and for synapses.
+
+    Convolutions lose channels; linear layers lose neurons and synapses (DPAP, section 1.5 of the methods).
+    Both decisions of an epoch are taken from what was alive before it.
+
+    Args:
+        criterion: what a unit's importance is.
+        rule: who dies.
+        target: share of all weights to prune, or None where the rule alone decides.
+        neurons: whether units may die.
+        synapses: whether single synapses of linear layers may die.
+    """
+
+    def __init__(
+        self,
+        criterion: Criterion,
+        rule: Rule,
+        *,
+        target: Target | None = None,
+        neurons: bool = True,
+        synapses: bool = True,
+    ) -> None:
+        self.criterion, self.rule, self.target = criterion, rule, target
+        self.neurons, self.synapses = neurons, synapses
+        self.reads, self.tau = criterion.reads, criterion.tau
+        self._plan: Plan | None = None
+
+    def plan(self, view: View) -> Plan | None:
+        """Return what should be left at the end, solved once from the topology."""
+        if self._plan is None and self.target is not None:
+            self._plan = self.target.plan(view.topology, neurons=self.neurons, synapses=self.synapses)
+        return self._plan
+
+    def after_step(self, view: View) -> None:
+        """Let the criterion observe each projection's batch."""
+        for name, activity in view.traces.items():
+            self.criterion.observe(view.topology.projections[name], activity, view.clock.batches)
+
+    @torch.no_grad()
+    def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
+        """Score, decide, and start the epoch's statistics anew."""
+        decision = Decision()
+        for key, candidates in self._candidates(view):
+            chosen = decision.units if candidates.unit == "neuron" else decision.synapses
+            alive = self.rule.decide(candidates, view.clock) & candidates.alive
+            if not alive.any():  # never empty a population or a layer: its strongest stays
+                alive.view(-1)[candidates.score.masked_fill(~candidates.alive, -torch.inf).argmax()] = True
+            chosen[key] = alive
+        self.criterion.end_epoch()
+        return decision
+
+    def _candidates(self, view: View) -> Iterator[tuple[str, Candidates]]:
+        plan = self.plan(view)
+        if self.synapses:
+            for p in filter(is_prunable, view.topology.projections.values()):
+                score = self.criterion.synapse_score(p)
+                if score is not None:
+                    weight = view.model.get_parameter(p.weight).detach().abs()
+                    go = plan.synapses_to_go(p, view.masks) if plan else None
+                    yield (
+                        p.name,
+                        Candidates(
+                            f"synapses/{p.name}", "synapse", p.kind, score, view.masks.alive(p), weight, go
+                        ),
+                    )
+        if self.neurons:
+            for population in view.topology.free():
+                scores = [s for s, _ in self._incoming(view, population)]
+                if scores:
+                    alive = view.masks.units[population.name]
+                    weight = torch.stack([w for _, w in self._incoming(view, population)]).sum(0)
+                    go = plan.neurons_to_go(population.name, view.masks) if plan else None
+                    kind: Literal["conv", "linear"] = "conv" if population.kind == "channels" else "linear"
+                    score = torch.stack(scores).sum(0)
+                    yield (
+                        population.name,
+                        Candidates(
+                            f"neurons/{population.name}",
+                            "neuron",
+                            kind,
+                            score,
+                            alive,
+                            weight,
+                            go,
+                        ),
+                    )
+
+    def _incoming(self, view: View, population: Population) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each incoming projection's neuron scores and summed weight magnitudes."""
+        for p in view.topology.incoming(population.name):
+            alive = view.masks.alive(p).flatten(2).any(2) if p.kind == "conv" else view.masks.alive(p)
+            score = self.criterion.neuron_score(p, alive)
+            if score is not None:
+                yield score, view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the criterion's and the rule's state."""
+        return {"criterion": self.criterion.state_dict(), "rule": self.rule.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Put both back."""
+        self.criterion.load_state_dict(state["criterion"], device)
+        self.rule.load_state_dict(state["rule"], device)

@@ -1,0 +1,71 @@
+"""Who dies: the part of a method that decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnprune.pruning.clock import Clock
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Units of one kind that a rule decides on together: a population's neurons or a projection's synapses.
+
+    Attributes:
+        key: a name of their own, for the rule's state.
+        unit: "neuron" or "synapse".
+        kind: "conv" or "linear": the layer they belong to.
+        score: importance, any shape.
+        alive: bool, the same shape.
+        weight: magnitude of each unit's weights, the same shape; breaks ties.
+        to_go: how many should still die until the end of the run, or None where the rule alone decides.
+    """
+
+    key: str
+    unit: Literal["neuron", "synapse"]
+    kind: Literal["conv", "linear"]
+    score: Tensor
+    alive: Tensor
+    weight: Tensor
+    to_go: int | None = None
+
+
+class Rule:
+    """Decides from scores; its state is tensors by the candidates' key."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {}
+
+    def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
+        """Return who is alive after this epoch: bool, never more than before."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of the state."""
+        return {key: tensor.clone() for key, tensor in self.state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor], device: torch.device) -> None:
+        """Put back what `state_dict` returned."""
+        self.state = {key: tensor.to(device, copy=True) for key, tensor in state.items()}
+
+
+def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
+    """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``.
+
+    Sorting twice and stably keeps the answer the same on every machine.
+    """
+    chosen = torch.zeros_like(among)
+    index = among.flatten().nonzero().squeeze(1)
+    count = min(count, index.numel())
+    if count <= 0:
+        return chosen
+    index = index[tie.flatten()[index].argsort(stable=True)]
+    index = index[first.flatten()[index].argsort(stable=True)]
+    chosen.view(-1)[index[:count]] = True
+    return chosen

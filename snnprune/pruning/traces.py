@@ -1,0 +1,230 @@
+"""Spiking traces: recent activity of every neuron, one number per sample (DPAP, equations 5, 6, 18 and 19).
+
+A trace is linear in the spikes, ``S = sum_t tau^(T-1-t) o[t]``: spikes are first summed over a channel's
+H x W and then weighted over time with one product, so nothing of the size of the activity is kept.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from snnprune.network.leaves import is_multi_step, spiking_base
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Topology
+
+Keep = Literal["trace", "series"]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the two sides of a projection did in one batch.
+
+    Attributes:
+        pre: trace of every input column, [B, columns] (or [T, B, columns] where the series was asked for).
+        post: trace of every unit, [B, post] (or [T, B, post]).
+    """
+
+    pre: Tensor
+    post: Tensor
+
+
+def spiking_trace(spikes: Tensor, tau: float = 0.5) -> Tensor:
+    """Return the trace after the last step: S[t+1] = tau S[t] + o[t+1] from S = 0 (DPAP, equation 5).
+
+    Args:
+        spikes: [T, ...], one entry per time step.
+        tau: decay per step.
+
+    Returns:
+        [...], in the dtype of ``spikes`` (float32 where that is not a floating type).
+    """
+    if not spikes.is_floating_point():
+        spikes = spikes.float()
+    steps = spikes.shape[0]
+    decay = tau ** torch.arange(steps - 1, -1, -1, dtype=spikes.dtype, device=spikes.device)
+    return (decay @ spikes.reshape(steps, -1)).reshape(spikes.shape[1:])
+
+
+def sum_over_space(activity: Tensor, axis: int, leading: int) -> Tensor:
+    """Sum everything but ``leading`` axes in front and the channel axis (DPAP, equation 6).
+
+    Args:
+        activity: [..., C, ...] with channels at ``axis``, counted from the end.
+        axis: negative.
+        leading: axes in front that stay (time, batch).
+
+    Returns:
+        [leading..., C].
+    """
+    channel = activity.ndim + axis
+    gone = [d for d in range(activity.ndim) if d >= leading and d != channel]
+    return activity.sum(gone) if gone else activity
+
+
+Form = Literal["raw", "series", "trace"]
+
+
+@dataclass
+class _Site:
+    """A module whose input (pre) or output (post) is recorded during one model forward.
+
+    A call is "raw" [N, C] until it is known whether N holds time, a "series" [T, B, C], or a "trace" [B, C].
+    """
+
+    axis: int
+    calls: list[Tensor] = field(default_factory=list)
+    form: Form = "raw"
+
+
+class TraceRecorder:
+    """Hooks on a network that keep the traces of the batch, [B, C] each.
+
+    Only training-mode forwards with gradients count; recomputation during a backward (checkpointing) does
+    not. Several forwards before a step (gradient accumulation) are one batch.
+
+    Args:
+        model: the network.
+        topology: its populations and projections.
+        tau: decay of the trace.
+        keep: "trace" for the value after the last step, "series" for all steps (methods that pair spikes).
+    """
+
+    def __init__(self, model: nn.Module, topology: Topology, tau: float = 0.5, keep: Keep = "trace") -> None:
+        self.model, self.tau, self.keep = model, tau, keep
+        self.projections = [p for p in topology.projections.values() if p.frozen is None and p.neuron]
+        self._pre: dict[str, _Site] = {}
+        self._post: dict[str, _Site] = {}
+        self._batches: list[dict[tuple[str, str], Tensor]] = []
+        self._time: tuple[int, int] | None = None
+        self._counts, self._warned = False, False
+        modules = dict(model.named_modules())
+        self._neurons = [m for m in modules.values() if isinstance(m, spiking_base())]
+        self._handles = [
+            model.register_forward_pre_hook(self._begin),
+            model.register_forward_hook(self._finish),
+        ]
+        for p in self.projections:
+            axis = -1 if p.kind == "linear" else -(len(p.shape) - 1)
+            self._pre[p.name] = _Site(axis)
+            self._handles.append(modules[p.name].register_forward_pre_hook(self._record_pre(p.name)))
+            neuron = str(p.neuron)
+            if neuron not in self._post:
+                self._post[neuron] = _Site(axis)
+                self._handles.append(modules[neuron].register_forward_hook(self._record_post(neuron)))
+
+    # --- hooks
+
+    def _begin(self, model: nn.Module, _args: Any) -> None:
+        backward = torch._C._current_graph_task_id() != -1
+        self._counts = model.training and torch.is_grad_enabled() and not backward
+        if not self._counts:
+            return
+        carried = any(
+            isinstance(n.v, torch.Tensor) for n in self._neurons[:1]
+        )  # a reset neuron holds a number
+        if carried and all(not is_multi_step(n) for n in self._neurons):
+            return  # one more time step of the same samples
+        if carried and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "a batch begins with the neuron states of the last one: call functional.reset_net(model) "
+                "after every batch if samples are independent",
+                stacklevel=2,
+            )
+        self._close_forward()
+
+    def _finish(self, _model: nn.Module, _args: Any, _output: Any) -> None:
+        self._counts = False
+
+    def _record_pre(self, name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if self._counts:
+                self._keep_call(self._pre[name], args[0], module)
+
+        return hook
+
+    def _record_post(self, name: str) -> Any:
+        def hook(module: nn.Module, _args: Any, output: Tensor) -> None:
+            if self._counts:
+                if is_multi_step(module) and self._time is None:
+                    self._time = (output.shape[0], output.shape[1])
+                self._keep_call(self._post[name], output, module)
+
+        return hook
+
+    def _keep_call(self, site: _Site, activity: Tensor, module: nn.Module) -> None:
+        """Keep one call's activity, summed over space and, where time is known, weighted over time."""
+        with torch.no_grad(), torch.autocast(activity.device.type, enabled=False):
+            kept = activity.detach()
+            kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
+            multi = is_multi_step(module)
+            kept = sum_over_space(kept, site.axis, 2 if multi else 1)
+            site.form = "series" if multi else "raw"
+            if not multi and self._time is not None:
+                kept, site.form = self._unfold(kept), "series"
+            if site.form == "series" and self.keep == "trace":
+                kept, site.form = spiking_trace(kept, self.tau), "trace"
+            site.calls.append(kept)
+
+    def _unfold(self, kept: Tensor) -> Tensor:
+        """Return [T, B, C] of a network with time, from [T x B, C], or from [B, C] shown at every step."""
+        assert self._time is not None
+        steps, batch = self._time
+        if kept.shape[0] == steps * batch:
+            return kept.unflatten(0, self._time)
+        return kept.expand(steps, *kept.shape)
+
+    # --- batches
+
+    def _close_forward(self) -> None:
+        """Turn what the sites hold into one micro-batch of traces."""
+        if not any(site.calls for site in self._post.values()):
+            return
+        batch: dict[tuple[str, str], Tensor] = {}
+        for side, sites in (("pre", self._pre), ("post", self._post)):
+            for name, site in sites.items():
+                if site.calls:
+                    batch[side, name] = self._reduce(site)
+                    site.calls = []
+        self._batches.append(batch)
+        self._time = None
+
+    def _reduce(self, site: _Site) -> Tensor:
+        """Return the trace [B, C] (or the series [T, B, C]) from the calls of one forward."""
+        if site.form == "trace":
+            return site.calls[0]
+        if site.form == "series":
+            series = site.calls[0]
+        elif self._time is not None:
+            series = self._unfold(site.calls[0])
+        else:
+            series = torch.stack(site.calls)  # a call per time step; one call for a network without time
+        return series if self.keep == "series" else spiking_trace(series, self.tau)
+
+    def batch(self) -> dict[str, Activity]:
+        """Close the batch: return each projection's activity since the last call, and start anew."""
+        self._close_forward()
+        micro, self._batches = self._batches, []
+        dim = 1 if self.keep == "series" else 0
+        activity = {}
+        for p in self.projections:
+            keys = ("pre", p.name), ("post", str(p.neuron))
+            parts = [[b[key] for b in micro if key in b] for key in keys]
+            if all(parts):
+                activity[p.name] = Activity(
+                    *(side[0] if len(side) == 1 else torch.cat(side, dim) for side in parts)
+                )
+        return activity
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
