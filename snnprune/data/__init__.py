@@ -1,0 +1,75 @@
+"""Data: a name and a folder become frames and labels.
+
+Recordings of event cameras become uint8 frames [T, P, H, W], binned once into a memory-mapped cache;
+still images stay images [C, H, W] until `encode` shows them to a network for T steps. Nothing heavy is
+imported before it is needed, so that asking `where` a data set is stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from snnprune.data.folders import root_given
+from snnprune.data.source import check
+from snnprune.registry import DATASETS, pick
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snnprune.config import DataConfig
+    from snnprune.data.encoding import encode
+    from snnprune.data.source import Source
+    from snnprune.data.splits import FrameSet, Splits, as_is
+
+__all__ = ["FrameSet", "Splits", "as_is", "encode", "load", "prepare", "where"]
+
+_HOMES = {"FrameSet": "splits", "Splits": "splits", "as_is": "splits", "encode": "encoding"}
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch what needs torch when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'snnprune.data' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"snnprune.data.{_HOMES[name]}"), name)
+
+
+def load(config: DataConfig) -> Splits:
+    """Read a data set, building its cache of frames where there is none yet.
+
+    Raises:
+        UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
+    """
+    check(config)
+    return _source(config.name).load(config)
+
+
+def prepare(config: DataConfig) -> str:
+    """Do all the work that `load` would do, so that the next one is quick, and say what is there now.
+
+    Raises:
+        UserError: as `load`.
+    """
+    splits = load(config)
+    counts = f"{len(splits.train)} training, {len(splits.validation)} validation and {len(splits.test)} test"
+    kind = "recordings" if splits.events else "images"
+    skipped = f"; {len(splits.skipped)} unreadable ones left out" if splits.skipped else ""
+    return f"{config.name} is ready: {counts} {kind} of shape {splits.shape}{skipped}"
+
+
+def where(name: str, root: str | Path | None = None) -> Path | None:
+    """Return the folder that holds a data set, or None where it is not on disk.
+
+    Args:
+        name: a data set.
+        root: the folder to look in; without one, the folder that SNNPRUNE_DATA names.
+
+    Raises:
+        UserError: there is no data set of this name.
+    """
+    return _source(name).found(root_given(root))
+
+
+def _source(name: str) -> Source:
+    source: Source = pick(DATASETS, "data set", name).load()
+    return source

@@ -1,0 +1,207 @@
+"""Frames kept in one file and read through a memory map.
+
+A file is: the magic word, padding to 64 bytes, the frames (uint8, one sample after the other), a footer
+(JSON: what the frames were made of and how, and the labels), and an end mark with the footer's length, a
+checksum and the magic word again. Whatever is cut short has no end mark; whatever was made of
+other data, or otherwise, has another footer: both are built anew. A file is written aside and renamed,
+under a lock, so that no process sees half a file and two processes do not build it twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from snnprune.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+    from typing import BinaryIO
+
+    import numpy.typing as npt
+
+FORMAT = 1
+MAGIC = b"snnprune frames\n"
+START = 64
+END = struct.Struct("<QI16s")
+# Up to this size the whole file is checked on opening (a tenth of a second), above it only its two ends.
+CHECKED = 256 * 2**20
+CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a cache file holds.
+
+    Attributes:
+        frames: uint8 [N, ...], a read-only memory map (an empty array where N is 0).
+        labels: int64 [N].
+        skipped: files left out when it was built.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples on their way into the cache.
+
+    Attributes:
+        frames: uint8 [n, ...].
+        labels: n integers.
+        skipped: files that could not be read, left out.
+    """
+
+    frames: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    skipped: tuple[str, ...] = ()
+
+
+def cached(
+    folder: Path, title: str, key: Mapping[str, Any], build: Callable[[], Iterable[Batch]], total: int
+) -> Stored:
+    """Open the cache of what ``key`` describes, and build it first where it is absent or of no use.
+
+    Args:
+        folder: where cache files are.
+        title: a readable beginning for the file's name.
+        key: all that the frames depend on; values that JSON can write.
+        build: yields the samples, in order.
+        total: number of samples, for the progress bar.
+
+    Raises:
+        UserError: the folder cannot be written, or its disk is full.
+    """
+    made_of = json.loads(json.dumps({"format": FORMAT, **key}))
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', title)}-{digest[:12]}.frames"
+    stored = opened(path, made_of)
+    if stored is None:
+        try:
+            with _locked(path):
+                stored = opened(path, made_of)  # another process may have built it meanwhile
+                if stored is None:
+                    _write(path, made_of, _shown(build(), title, total))
+                    stored = opened(path, made_of)
+        except OSError as error:
+            raise UserError(
+                f"frames could not be written to {path} ({error.strerror or error}): make room there, or "
+                "pass --data.cache FOLDER"
+            ) from error
+    if stored is None:
+        raise UserError(
+            f"{path} was written and cannot be read back: pass --data.cache FOLDER on another disk"
+        )
+    return stored
+
+
+def fingerprint(folder: Path, files: Iterable[Path]) -> str:
+    """Return a hash of the names (within ``folder``), sizes and times of change of files."""
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        digest.update(
+            f"{file.relative_to(folder).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
+        )
+    return digest.hexdigest()
+
+
+def opened(path: Path, made_of: Mapping[str, Any]) -> Stored | None:
+    """Open a cache file; None where it is absent, truncated, damaged or made of something else."""
+    try:
+        with path.open("rb") as file:
+            footer = _footer(file)
+    except (OSError, ValueError, struct.error):
+        return None
+    if footer is None or footer["made_of"] != made_of:
+        return None
+    labels = np.asarray(footer["labels"], dtype=np.int64)
+    shape = (len(labels), *footer["shape"])
+    frames = np.memmap(path, np.uint8, "r", START, shape) if len(labels) else np.zeros(shape, np.uint8)
+    return Stored(frames, labels, tuple(footer["skipped"]))
+
+
+def _footer(file: BinaryIO) -> dict[str, Any] | None:
+    size = file.seek(0, os.SEEK_END)
+    if size < START + END.size:
+        return None
+    file.seek(size - END.size)
+    length, checksum, mark = END.unpack(file.read(END.size))
+    body = size - END.size - length
+    if mark != MAGIC or body < START:
+        return None
+    file.seek(0)
+    if file.read(len(MAGIC)) != MAGIC:
+        return None
+    file.seek(body)
+    text = file.read(length)
+    footer: dict[str, Any] = json.loads(text)
+    if body - START != len(footer["labels"]) * int(np.prod(footer["shape"], dtype=np.int64)):
+        return None
+    seen = 0
+    if size <= CHECKED:
+        file.seek(START)
+        for place in range(START, body, CHUNK):
+            seen = zlib.crc32(file.read(min(CHUNK, body - place)), seen)
+    return footer if zlib.crc32(text, seen) == checksum else None
+
+
+def _write(path: Path, made_of: Mapping[str, Any], batches: Iterable[Batch]) -> None:
+    aside = path.with_suffix(".part")
+    labels: list[int] = []
+    skipped: list[str] = []
+    shape: list[int] = []
+    checksum = 0
+    try:
+        with aside.open("wb") as file:
+            file.write(MAGIC.ljust(START, b"\0"))
+            for batch in batches:
+                content = np.ascontiguousarray(batch.frames).tobytes()
+                checksum = zlib.crc32(content, checksum)
+                file.write(content)
+                labels += [int(label) for label in batch.labels]
+                skipped += batch.skipped
+                shape = list(batch.frames.shape[1:])
+            body = file.tell()
+            footer = {"made_of": made_of, "shape": shape, "labels": labels, "skipped": skipped}
+            text = json.dumps(footer).encode()
+            size = body + len(text) + END.size
+            file.write(text)
+            file.write(END.pack(len(text), zlib.crc32(text, checksum if size <= CHECKED else 0), MAGIC))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _shown(batches: Iterable[Batch], title: str, total: int) -> Iterator[Batch]:
+    """Pass the batches on, with a progress bar on a terminal."""
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"binning {title}", total=total)
+        for batch in batches:
+            yield batch
+            bar.advance(task, len(batch.labels) + len(batch.skipped))
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait until no other process builds ``path``. The lock file stays: removing it would let two in."""
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,185 @@
+"""CIFAR-10, in any form that can be read without running what is in it.
+
+The official Python version is made of pickles, which run code when opened, so it is not read. What is:
+the official binary version (`cifar-10-batches-bin`), folders of images (`train/<class>/*`, through
+torchvision's ImageFolder), and two archives of such folders (`train.tar.gz`, `test.tar.gz`), which are
+read where they are and never unpacked.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from snnprune.data.cache import Batch, Stored, cached, fingerprint
+from snnprune.data.download import fetch_cifar10
+from snnprune.data.folders import cache_folder, missing, root_given, search
+from snnprune.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from snnprune.config import DataConfig
+    from snnprune.data.splits import Splits
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
+SHAPE = (3, 32, 32)
+BINARY = "cifar-10-batches-bin"
+# A JPEG or PNG of 32 x 32 pixels takes under 10 kB; what is far larger is something else.
+LARGEST = 2**20
+
+
+class Cifar10:
+    """The data set, as the registry wants it."""
+
+    def found(self, root: Path | None) -> Path | None:
+        """Return the folder with the archives, the image folders or the binary batches, or None."""
+        return search(
+            root, (BINARY, "cifar10", "cifar10-jpg"), lambda folder: _parts(folder, "train") is not None
+        )
+
+    def load(self, config: DataConfig) -> Splits:
+        """Decode all images, or open the cache where that was done before.
+
+        Raises:
+            UserError: not there, a class without an image, or an image that cannot be read.
+        """
+        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does without
+
+        root = root_given(config.root)
+        folder = self.found(root)
+        if folder is None and config.download and root is not None:
+            fetch_cifar10(root, HOME)
+            folder = self.found(root)
+        if folder is None:
+            raise missing("CIFAR-10 (binary version)", root, BINARY, HOME, downloads=True)
+        train, test = (_stored(folder, split, config) for split in ("train", "test"))
+        return assembled(train, test, config.validation, CLASSES, SHAPE, events=False)
+
+
+def _parts(folder: Path, split: str) -> list[Path] | None:
+    """Return what a split is read from: binary batches, an archive, or a folder of classes."""
+    batches = sorted(folder.glob("data_batch_[1-5].bin" if split == "train" else "test_batch.bin"))
+    if batches:
+        return batches
+    archive, pictures = folder / f"{split}.tar.gz", folder / split
+    if archive.is_file():
+        return [archive]
+    return [pictures] if any((pictures / name).is_dir() for name in CLASSES) else None
+
+
+def _stored(folder: Path, split: str, config: DataConfig) -> Stored:
+    parts = _parts(folder, split)
+    if parts is None:
+        raise UserError(
+            f"CIFAR-10 in {folder} has training but no {split} images: add them, or get all from {HOME}"
+        )
+    files = sorted(path for part in parts for path in ([part] if part.is_file() else part.glob("*/*")))
+    key = {
+        "data": f"cifar10-{split}",
+        "files": fingerprint(folder, files),
+        "skip_corrupt": config.skip_corrupt,
+    }
+    total = 50_000 if split == "train" else 10_000
+    return cached(cache_folder(config.cache), f"cifar10-{split}", key, lambda: _read(parts, config), total)
+
+
+def _read(parts: list[Path], config: DataConfig) -> Iterator[Batch]:
+    if parts[0].suffix == ".bin":
+        return (_binary(part) for part in parts)
+    pictures = _archived(parts[0]) if parts[0].is_file() else _pictures(parts[0])
+    absent = sorted(set(range(len(CLASSES))) - {picture.label for picture in pictures})
+    if absent and not (config.skip_corrupt and pictures):
+        raise UserError(
+            f"CIFAR-10 has no image of class '{CLASSES[absent[0]]}' in {parts[0]}: add it, or train without "
+            "it with --data.skip_corrupt true"
+        )
+    return _decoded(pictures, skip=config.skip_corrupt)
+
+
+def _binary(path: Path) -> Batch:
+    """Read a batch of the binary version: rows of a label and 3 x 32 x 32 pixels, a byte each."""
+    rows = np.fromfile(path, np.uint8)
+    size = 1 + int(np.prod(SHAPE))
+    if not len(rows) or len(rows) % size or rows[::size].max() >= len(CLASSES):
+        raise UserError(
+            f"{path} is no whole batch of CIFAR-10 ({len(rows)} bytes, where rows of {size} are expected): "
+            f"get it from {HOME}"
+        )
+    rows = rows.reshape(-1, size)
+    return Batch(rows[:, 1:].reshape(-1, *SHAPE), rows[:, 0].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that is not decoded yet."""
+
+    name: str
+    label: int
+    content: bytes | Path
+
+
+def _archived(archive: Path) -> list[Picture]:
+    """Return the members `<split>/<class>/<name>` of an archive, sorted by name."""
+    pictures = []
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                label = _label(PurePosixPath(member.name).parent.name)
+                if label is None or not member.isfile() or member.size > LARGEST:
+                    continue
+                content = tar.extractfile(member)
+                if content is not None:
+                    pictures.append(Picture(f"{archive}: {member.name}", label, content.read()))
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{archive} cannot be read to its end ({error}): replace it") from error
+    return sorted(pictures, key=lambda picture: picture.name)
+
+
+def _pictures(folder: Path) -> list[Picture]:
+    """Return the images of class folders, in the order of torchvision's ImageFolder."""
+    from torchvision.datasets import ImageFolder  # noqa: PLC0415 - slow to import
+
+    try:
+        listed = ImageFolder(str(folder), allow_empty=True)
+    except OSError as error:
+        raise UserError(f"the class folders in {folder} cannot be read ({error})") from error
+    found = ((Path(path), _label(listed.classes[number])) for path, number in listed.samples)
+    return [Picture(str(path), label, path) for path, label in found if label is not None]
+
+
+def _label(name: str) -> int | None:
+    return CLASSES.index(name) if name in CLASSES else None
+
+
+def _decoded(pictures: list[Picture], *, skip: bool) -> Iterator[Batch]:
+    for picture in pictures:
+        try:
+            yield Batch(_pixels(picture.content)[None], np.asarray([picture.label]))
+        except (OSError, ValueError, SyntaxError) as error:
+            if not skip:
+                raise UserError(
+                    f"{picture.name} is no usable image ({error}): replace it, or leave it out with "
+                    "--data.skip_corrupt true"
+                ) from error
+            yield Batch(np.zeros((0, *SHAPE), np.uint8), np.zeros(0, np.int64), (picture.name,))
+
+
+def _pixels(content: bytes | Path) -> npt.NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+        if image.size != SHAPE[1:]:
+            raise ValueError(f"it has {image.size[0]} x {image.size[1]} pixels, not 32 x 32")
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+
+
+CIFAR10 = Cifar10()

@@ -1,0 +1,113 @@
+"""digits-events, the data set that comes with the package: simulated recordings of scanned digits.
+
+The 1,797 digits of scikit-learn (8 x 8 pixels, 17 greys; the test set of UCI's "Optical Recognition of
+Handwritten Digits") are enlarged to the size of MNIST's and shown to the simulated camera of `saccade`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnprune.data.cache import Batch, cached
+from snnprune.data.folders import cache_folder
+from snnprune.data.frames import to_frames
+from snnprune.data.saccade import Camera, record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from snnprune.config import DataConfig
+    from snnprune.data.splits import Splits
+
+TOTAL = 1797
+# The digits come writer by writer, so cutting at two places keeps most writers of the test set unseen.
+TRAIN, VALIDATION = 1257, 1437
+
+
+@dataclass(frozen=True)
+class DigitsEvents:
+    """The data set, as the registry wants it.
+
+    Attributes:
+        camera: the constants of the simulated camera.
+        side: pixels that a digit of 8 x 8 is enlarged to.
+        contrast: steepness of the edge between paper and ink after enlarging.
+    """
+
+    camera: Camera = field(default_factory=Camera)
+    side: int = 22
+    contrast: float = 8.0
+
+    def found(self, root: Path | None) -> Path | None:  # noqa: ARG002
+        """Return scikit-learn's folder of digits, wherever ``root`` is."""
+        package = importlib.util.find_spec("sklearn")
+        return Path(package.origin).parent / "datasets" / "data" if package and package.origin else None
+
+    def load(self, config: DataConfig) -> Splits:
+        """Simulate and bin all recordings, or open the cache where that was done before."""
+        from snnprune.data.splits import FrameSet, Splits  # noqa: PLC0415 - imports torch
+
+        key = {
+            "data": "digits-events",
+            "made": [self.side, self.contrast, asdict(self.camera)],
+            "time_steps": config.time_steps,
+            "binning": config.binning,
+        }
+        title = f"digits-events-T{config.time_steps}-{config.binning}"
+        stored = cached(cache_folder(config.cache), title, key, lambda: self._binned(config), TOTAL)
+        whole = np.arange(TOTAL)
+        parts = whole[:TRAIN], whole[TRAIN:VALIDATION], whole[VALIDATION:]
+        train, validation, test = (FrameSet(stored.frames, stored.labels, part) for part in parts)
+        return Splits(train, validation, test, tuple("0123456789"), self._shape, events=True)
+
+    def images(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+        """Return what the camera looks at, uint8 [1797, 28, 28], and the labels."""
+        from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import
+
+        digits = load_digits()
+        images = enlarged(digits.images / 16, self.side, self.contrast)
+        margin = (28 - self.side) // 2
+        rest = 28 - self.side - margin
+        return np.pad(images, ((0, 0), (margin, rest), (margin, rest))), digits.target.astype(np.int64)
+
+    def _binned(self, config: DataConfig) -> Iterator[Batch]:
+        images, labels = self.images()
+        for label, events in zip(labels, record(images, self.camera), strict=True):
+            yield Batch(
+                to_frames(events, config.time_steps, self._shape, config.binning)[None], np.asarray([label])
+            )
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return 2, self.camera.height, self.camera.width
+
+
+def enlarged(images: npt.NDArray[np.float64], side: int, contrast: float) -> npt.NDArray[np.uint8]:
+    """Enlarge square images linearly and sharpen their edges again.
+
+    Args:
+        images: [N, h, h], 0 (paper) to 1 (ink).
+        side: pixels of the result.
+        contrast: k; the enlarged image v becomes 1 / (1 + exp(-k (v - 1/2))), stretched to [0, 1].
+
+    Returns:
+        uint8 [N, side, side].
+    """
+    small = images.shape[1]
+    place = (np.arange(side) + 0.5) * small / side - 0.5
+    # Row i of the matrix holds the weights of the two small pixels on either side of large pixel i.
+    weights = np.clip(1 - np.abs(place.clip(0, small - 1)[:, None] - np.arange(small)), 0, None)
+    large = weights @ images @ weights.T
+    low, high = (1 / (1 + np.exp(-contrast * (end - 0.5))) for end in (0.0, 1.0))
+    sharp = (1 / (1 + np.exp(-contrast * (large - 0.5))) - low) / (high - low)
+    return np.round(255 * sharp).astype(np.uint8)
+
+
+DIGITS_EVENTS = DigitsEvents()

@@ -1,0 +1,99 @@
+"""Fetching a data set, when that is asked for: checked against its known checksum, unpacked with care."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from snnprune.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+
+
+def fetch_recordings(tonic_class: Any, folder: Path, title: str, home: str) -> None:
+    """Fetch both archives that a Tonic class names into ``folder``, and unpack them there.
+
+    Raises:
+        UserError: Tonic knows no address for them, there is no network, or a checksum is wrong.
+    """
+    from tonic.download_utils import download_url  # noqa: PLC0415 - slow to import
+
+    for part in ("train", "test"):
+        address = getattr(tonic_class, f"{part}_url", None)
+        if address is None:
+            raise UserError(
+                f"{title} cannot be fetched, because Tonic knows no address for it: get it from {home}"
+            )
+        name = getattr(tonic_class, f"{part}_filename")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            download_url(address, str(folder), filename=name, md5=getattr(tonic_class, f"{part}_md5"))
+            unpack(folder / name, folder)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{title} could not be fetched from {address} ({error}): get it from {home}"
+            ) from error
+
+
+def fetch_cifar10(root: Path, home: str) -> None:
+    """Fetch the binary version of CIFAR-10, which holds no pickles, and unpack it in ``root``.
+
+    Raises:
+        UserError: there is no network, or the checksum is wrong.
+    """
+    from torchvision.datasets.utils import download_url  # noqa: PLC0415 - slow to import
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        download_url(CIFAR10, str(root), md5=CIFAR10_MD5)
+        unpack(root / CIFAR10.rpartition("/")[2], root)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"CIFAR-10 could not be fetched from {CIFAR10} ({error}): get it from {home}"
+        ) from error
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Write the plain files of a zip or tar archive under ``folder``, and nothing outside it.
+
+    Links and devices are left out.
+
+    Raises:
+        ValueError: a member's name leads out of ``folder``.
+        OSError: the archive is damaged, or there is no room.
+    """
+    try:
+        for name, content in _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive):
+            place = PurePosixPath(name)
+            if place.is_absolute() or ".." in place.parts or "\\" in name:
+                raise ValueError(f"{archive.name} has a member called {name}, which leads out of its folder")
+            target = folder / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                shutil.copyfileobj(content, file)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise OSError(f"{archive} is damaged: {error}") from error
+
+
+def _zipped(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            if not member.is_dir():
+                with file.open(member) as content:
+                    yield member.filename, content
+
+
+def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive) as file:
+        for member in file:
+            content = file.extractfile(member) if member.isfile() else None
+            if content is not None:
+                yield member.name, content

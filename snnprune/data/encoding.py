@@ -1,0 +1,41 @@
+"""uint8 samples become the float input of a network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from snnprune.config import DataConfig
+
+
+def encode(
+    x: torch.Tensor, config: DataConfig, generator: torch.Generator | None = None, *, time: bool = True
+) -> torch.Tensor:
+    """Turn a batch of samples into what a network reads, on the batch's device.
+
+    Recordings: the counts of events, time first. Images, direct encoding: x / 255, the same at every step.
+    Images, Poisson encoding: a spike with probability x / 255, drawn anew at every step.
+
+    Args:
+        x: uint8 [B, T, P, H, W] (recordings) or [B, C, H, W] (images).
+        config: `time_steps` and `encoding` count for images; recordings have been cut already.
+        generator: of the Poisson spikes; on the CPU it gives the same spikes whatever the device of ``x``.
+        time: False for a network without time: images [B, C, H, W], recordings summed over their T frames.
+
+    Returns:
+        float32 [T, B, C, H, W], for direct encoding an expanded view; or [B, C, H, W] without time.
+    """
+    if x.ndim == 5:
+        if not time:
+            return x.sum(dim=1, dtype=torch.float32)
+        return x.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
+    image = x.to(torch.float32).div_(255)
+    if not time:
+        return image
+    if config.encoding == "direct":
+        return image.unsqueeze(0).expand(config.time_steps, *image.shape)
+    home = x.device if generator is None else generator.device
+    noise = torch.rand((config.time_steps, *image.shape), generator=generator, device=home)
+    return (noise.to(x.device) < image).to(torch.float32)

@@ -1,0 +1,64 @@
+"""Events become frames: counts per bin of time, polarity and pixel.
+
+Three rules say where a bin ends. For events at t_1 <= ... <= t_n and bins k = 0 .. T-1:
+
+    time    k = floor((t_i - t_1) T / (t_n - t_1 + 1))   equal spans; every event has a bin
+    count   k = floor((i - 1) T / n)                     equal counts (to within one); every event has a bin
+    tonic   k = floor((t_i - t_1) / w), w = floor((t_n - t_1) / T)
+            as Tonic's `ToFrame(n_time_bins=T)`: events with k >= T, always the last one, are dropped, and
+            so are all of them where the recording is shorter than T microseconds (w = 0)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Binning = Literal["time", "count", "tonic"]
+
+
+def to_frames(
+    events: npt.NDArray[np.void], T: int, shape: tuple[int, int, int], binning: Binning = "time"
+) -> npt.NDArray[np.uint8]:
+    """Count the events of one recording.
+
+    Args:
+        events: structured array with fields x, y, p (integers inside ``shape``) and t (microseconds, not
+            falling); at least one event.
+        T: number of bins.
+        shape: polarities P, height H, width W.
+        binning: the rule, see above.
+
+    Returns:
+        uint8 [T, P, H, W]; a count above 255 stays at 255.
+    """
+    polarities, height, width = shape
+    cuts = edges(events["t"], T, binning)
+    kept = slice(cuts[0], cuts[-1])
+    # Bins are runs of neighbouring events, so the bin's offset is repeated rather than computed per event.
+    place = np.repeat(np.arange(T) * polarities, np.diff(cuts))
+    for field, size in (("p", 1), ("y", height), ("x", width)):
+        place *= size
+        place += events[field][kept]
+    counts = np.bincount(place, minlength=T * polarities * height * width)
+    return saturated(counts).reshape(T, polarities, height, width)
+
+
+def saturated(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Return counts as uint8, those above 255 as 255."""
+    return np.minimum(counts, 255, out=np.empty(counts.shape, np.uint8), casting="unsafe")
+
+
+def edges(times: npt.NDArray[np.integer], T: int, binning: Binning) -> npt.NDArray[np.int64]:
+    """Return where bins begin and end: bin k holds the events edges[k] .. edges[k + 1] - 1; int64 [T + 1]."""
+    steps = np.arange(T + 1)
+    if binning == "count":
+        return -(-steps * len(times) // T)  # rounded up: event i is in bin floor(i T / n)
+    first, last = int(times[0]), int(times[-1])
+    if binning == "tonic":
+        return np.searchsorted(times, first + steps * ((last - first) // T))
+    return np.searchsorted(times, first - (-steps * (last - first + 1) // T))

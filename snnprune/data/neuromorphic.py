@@ -1,0 +1,268 @@
+"""N-MNIST, DVS-Gesture and POKER-DVS: real recordings, decoded by Tonic's own classes.
+
+Which files there are is read from the folder, in sorted order, so a subset is as good as the whole and
+the order does not depend on the file system. Only snnprune/data imports Tonic, which is GPL-3.0.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnprune.data.cache import Batch, Stored, cached, fingerprint
+from snnprune.data.download import fetch_recordings
+from snnprune.data.folders import cache_folder, missing, root_given, search
+from snnprune.data.frames import to_frames
+from snnprune.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from snnprune.config import DataConfig
+    from snnprune.data.splits import Splits
+
+WAYS_OUT = "replace the file, or leave it out with --data.skip_corrupt true"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file and its label."""
+
+    path: Path
+    label: int
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """A data set of recordings that Tonic can decode.
+
+    Attributes:
+        name: in the registry.
+        title: for people.
+        tonic: Tonic's class, which also names the folder.
+        train: folder of the training recordings.
+        test: folder of the test recordings.
+        pattern: where the recordings of a class are in such a folder; `{word}` stands for the class.
+        words: the words for the classes, in the order of the labels.
+        classes: the names of the classes.
+        sensor: polarities, height, width.
+        home: where to get the data set.
+        event_bytes: bytes of an event in a file that is nothing but events.
+        preloaded: Tonic's class keeps the content of the files, not their names.
+    """
+
+    name: str
+    title: str
+    tonic: str
+    train: str
+    test: str
+    pattern: str
+    words: tuple[str, ...]
+    classes: tuple[str, ...]
+    sensor: tuple[int, int, int]
+    home: str
+    event_bytes: int = 1
+    preloaded: bool = False
+
+    def found(self, root: Path | None) -> Path | None:
+        """Return the folder with the training and test folders, or None."""
+        return search(root, (self.tonic,), lambda folder: (folder / self.train).is_dir())
+
+    def load(self, config: DataConfig) -> Splits:
+        """Bin all recordings, or open the cache where that was done before.
+
+        Raises:
+            UserError: not there, a class without a recording, or a recording that cannot be read.
+        """
+        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does without
+
+        folder = self.folder(config)
+        train, test = (self._stored(folder / part, config) for part in (self.train, self.test))
+        return assembled(train, test, config.validation, self.classes, self.sensor, events=True)
+
+    def folder(self, config: DataConfig) -> Path:
+        """Return the data set's folder, after fetching it where that was asked for.
+
+        Raises:
+            UserError: it is not there, or has no test recordings.
+        """
+        root = root_given(config.root)
+        folder = self.found(root)
+        if folder is None and config.download and root is not None:
+            fetch_recordings(self.tonic_class(), root / self.tonic, self.title, self.home)
+            folder = self.found(root)
+        if folder is None:
+            raise missing(self.title, root, f"{self.tonic}/{self.train}", self.home, downloads=True)
+        if not (folder / self.test).is_dir():
+            raise UserError(
+                f"{self.title}: expected the test recordings in {folder / self.test}, which is not there"
+            )
+        return folder
+
+    def list(self, folder: Path) -> list[Recording]:
+        """List the recordings of a training or test folder, sorted by path."""
+        return sorted(
+            (
+                Recording(path, label)
+                for label, word in enumerate(self.words)
+                for path in folder.glob(self.pattern.format(word=word))
+            ),
+            key=lambda recording: str(recording.path),
+        )
+
+    def tonic_class(self) -> Any:
+        """Import Tonic and return its class for this data set."""
+        return getattr(importlib.import_module("tonic.datasets"), self.tonic)
+
+    def reader(self) -> Callable[[Recording], npt.NDArray[np.void]]:
+        """Return a function that has Tonic decode a recording, and checks the events.
+
+        It raises UserError, naming the file, for a recording that is empty, cannot be decoded, or has
+        events outside the sensor.
+        """
+        tonic_class = self.tonic_class()
+        # Tonic lists files itself, in the file system's order, and refuses subsets. So its object is made
+        # over a folder without files, with its check for completeness answered, and gets each file in turn.
+        willing = type(self.tonic, (tonic_class,), {"_check_exists": lambda _: True})
+        tonic_set = willing(save_to=os.devnull)
+
+        def read(recording: Recording) -> npt.NDArray[np.void]:
+            path = recording.path
+            try:
+                content = self._content(path)
+                tonic_set.data, tonic_set.targets = [content], [recording.label]
+                return checked(tonic_set[0][0], self.sensor)
+            except (ValueError, IndexError, TypeError, EOFError, OSError) as error:
+                raise UserError(
+                    f"{path} is no usable {self.title} recording ({error}): {WAYS_OUT}"
+                ) from error
+
+        return read
+
+    def _content(self, path: Path) -> npt.NDArray[Any] | str:
+        """Return what Tonic's class keeps of a file.
+
+        Raises:
+            ValueError: the file is empty or cut short, or holds pickled objects.
+        """
+        size = path.stat().st_size
+        if size == 0:
+            raise ValueError("it is empty")
+        if size % self.event_bytes:
+            raise ValueError(f"its {size} bytes are not a whole number of {self.event_bytes}-byte events")
+        return np.load(path, allow_pickle=False) if self.preloaded else str(path)
+
+    def _stored(self, folder: Path, config: DataConfig) -> Stored:
+        recordings = self.list(folder)
+        absent = sorted(set(range(len(self.words))) - {recording.label for recording in recordings})
+        if absent and not (config.skip_corrupt and recordings):
+            expected = folder / self.pattern.format(word=self.words[absent[0]])
+            raise UserError(
+                f"{self.title} has no recording of class '{self.classes[absent[0]]}' in {folder}, expected "
+                f"as {expected}: add it, or train without it with --data.skip_corrupt true"
+            )
+        key = {
+            "data": self.name,
+            "files": fingerprint(folder, [recording.path for recording in recordings]),
+            "time_steps": config.time_steps,
+            "binning": config.binning,
+            "sensor": self.sensor,
+            "skip_corrupt": config.skip_corrupt,
+        }
+        title = f"{self.name}-{folder.name}-T{config.time_steps}-{config.binning}"
+        return cached(
+            cache_folder(config.cache), title, key, lambda: self._binned(recordings, config), len(recordings)
+        )
+
+    def _binned(self, recordings: Sequence[Recording], config: DataConfig) -> Iterator[Batch]:
+        read = self.reader()
+        for recording in recordings:
+            try:
+                events = read(recording)
+            except UserError:
+                if not config.skip_corrupt:
+                    raise
+                nothing = np.zeros((0, config.time_steps, *self.sensor), np.uint8)
+                yield Batch(nothing, np.zeros(0, np.int64), (str(recording.path),))
+                continue
+            frames = to_frames(events, config.time_steps, self.sensor, config.binning)
+            yield Batch(frames[None], np.asarray([recording.label]))
+
+
+def checked(events: npt.NDArray[np.void], sensor: tuple[int, int, int]) -> npt.NDArray[np.void]:
+    """Return the events in the order of their times.
+
+    Raises:
+        ValueError: there are none, or one lies outside the sensor (polarities, height, width).
+    """
+    if not len(events):
+        raise ValueError("it has no events")
+    for field, size in zip("pyx", sensor, strict=True):
+        low, high = int(events[field].min()), int(events[field].max())
+        if low < 0 or high >= size:
+            raise ValueError(f"its {field} runs from {low} to {high}, and the sensor's from 0 to {size - 1}")
+    times = events["t"]
+    return events if (times[1:] >= times[:-1]).all() else events[np.argsort(times, kind="stable")]
+
+
+_DIGITS = tuple("0123456789")
+
+NMNIST = Recordings(
+    name="nmnist",
+    title="N-MNIST",
+    tonic="NMNIST",
+    train="Train",
+    test="Test",
+    pattern="{word}/*.bin",
+    words=_DIGITS,
+    classes=_DIGITS,
+    sensor=(2, 34, 34),
+    home="https://www.garrickorchard.com/datasets/n-mnist",
+    event_bytes=5,
+)
+
+DVS_GESTURE = Recordings(
+    name="dvs-gesture",
+    title="DVS-Gesture",
+    tonic="DVSGesture",
+    train="ibmGestureTrain",
+    test="ibmGestureTest",
+    pattern="user*_*/{word}.npy",
+    words=(*_DIGITS, "10"),
+    classes=(
+        "hand clapping",
+        "right hand wave",
+        "left hand wave",
+        "right arm clockwise",
+        "right arm counter-clockwise",
+        "left arm clockwise",
+        "left arm counter-clockwise",
+        "arm roll",
+        "air drums",
+        "air guitar",
+        "other gestures",
+    ),
+    sensor=(2, 128, 128),
+    home="https://research.ibm.com/interactive/dvsgesture",
+)
+
+POKER_DVS = Recordings(
+    name="poker-dvs",
+    title="POKER-DVS",
+    tonic="POKERDVS",
+    train="pips_train",
+    test="pips_test",
+    pattern="{word}/*.npy",
+    words=("cl", "he", "di", "sp"),
+    classes=("club", "heart", "diamond", "spade"),
+    sensor=(2, 35, 35),
+    home="http://www2.imse-cnm.csic.es/caviar/POKERDVS.html",
+    preloaded=True,
+)

@@ -1,0 +1,42 @@
+"""What a data set has to offer to stand in the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from snnprune.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snnprune.config import DataConfig
+    from snnprune.data.splits import Splits
+
+
+class Source(Protocol):
+    """A data set that a name stands for."""
+
+    def found(self, root: Path | None) -> Path | None:
+        """Return the folder that holds the data set when looked for in ``root``, or None. Cheap."""
+
+    def load(self, config: DataConfig) -> Splits:
+        """Read the data set.
+
+        Raises:
+            UserError: it is not there, or cannot be read.
+        """
+
+
+def check(config: DataConfig) -> None:
+    """Refuse settings that no data set can be read with.
+
+    Raises:
+        UserError: fewer than one time step, or a validation share outside [0, 1).
+    """
+    if config.time_steps < 1:
+        raise UserError(f"data.time_steps must be at least 1, not {config.time_steps}: set it to 10, say")
+    if not 0 <= config.validation < 1:
+        raise UserError(
+            "data.validation is a share of the training set, from 0 up to but not 1, and "
+            f"{config.validation} is none: set it to 0.1, say"
+        )

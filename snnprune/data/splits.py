@@ -1,0 +1,171 @@
+"""What a data set looks like to the trainer: three sets of ready frames."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from snnprune.data.cache import Stored
+
+Anything = TypeVar("Anything")
+
+
+class FrameSet(Dataset[tuple[torch.Tensor, int]]):
+    """Frames (or images) and labels, of which some are picked by index.
+
+    A DataLoader asks for whole batches through `__getitems__`, one gather from memory or from the memory
+    map each, and passes them on with ``collate_fn=as_is``.
+
+    Attributes:
+        labels: int64 [N].
+    """
+
+    def __init__(
+        self,
+        frames: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64],
+        index: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        """Take some of the samples.
+
+        Args:
+            frames: uint8 [M, T, P, H, W] or [M, C, H, W]; may be a memory map.
+            labels: int64 [M].
+            index: which of the M samples belong to this set, in order; all without one.
+        """
+        self._frames = frames
+        self._index = np.arange(len(labels)) if index is None else np.asarray(index, dtype=np.int64)
+        self.labels: npt.NDArray[np.int64] = np.asarray(labels, dtype=np.int64)[self._index]
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        return torch.from_numpy(np.array(self._frames[self._index[i]])), int(self.labels[i])
+
+    def __getitems__(self, chosen: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the ready batch: uint8 [B, ...] and int64 [B]."""
+        rows = np.asarray(chosen, dtype=np.int64)
+        # A view without the memmap class: fancy indexing then copies straight into a plain array.
+        batch = self._frames.view(np.ndarray)[self._index[rows]]
+        return torch.from_numpy(batch), torch.from_numpy(self.labels[rows])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send a memory map to a worker process as its file's name, not as its content."""
+        state = dict(self.__dict__)
+        frames = self._frames
+        if isinstance(frames, np.memmap):
+            state["_frames"] = (str(frames.filename), frames.offset, frames.shape)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["_frames"], tuple):
+            name, offset, shape = state["_frames"]
+            state["_frames"] = np.memmap(name, dtype=np.uint8, mode="r", offset=offset, shape=shape)
+        self.__dict__.update(state)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set, read.
+
+    Attributes:
+        train: what the network learns from.
+        validation: what decides which epoch is best; shares no sample with the other two.
+        test: looked at, never decided by.
+        classes: name of each label.
+        shape: polarities (or colour channels), height and width of a frame.
+        events: recordings, [N, T, P, H, W], rather than still images, [N, C, H, W].
+        skipped: files that could not be read and were left out, because that was asked for.
+    """
+
+    train: FrameSet
+    validation: FrameSet
+    test: FrameSet
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    events: bool
+    skipped: tuple[str, ...] = ()
+
+
+def as_is(batch: Anything) -> Anything:
+    """Collate nothing: `FrameSet.__getitems__` has made the batch already."""
+    return batch
+
+
+def assembled(
+    train: Stored,
+    test: Stored,
+    share: float,
+    classes: tuple[str, ...],
+    shape: tuple[int, int, int],
+    *,
+    events: bool,
+) -> Splits:
+    """Make the three sets of a data set that has no validation set of its own.
+
+    Warns of samples that were left out.
+
+    Args:
+        train: what training and validation are taken from.
+        test: what is tested on.
+        share: of each class of ``train`` that is set aside for validation.
+        classes: as in `Splits`.
+        shape: as in `Splits`.
+        events: as in `Splits`.
+    """
+    kept, aside = divide(train.labels, share)
+    skipped = train.skipped + test.skipped
+    if skipped:
+        count = f"{len(skipped)} could not be read and {'was' if len(skipped) == 1 else 'were'} left out"
+        warnings.warn(
+            f"of {len(skipped) + len(train.labels) + len(test.labels)} samples {count}: "
+            f"{skipped[0]}{', ...' if len(skipped) > 1 else ''}",
+            stacklevel=2,
+        )
+    return Splits(
+        train=FrameSet(train.frames, train.labels, kept),
+        validation=FrameSet(train.frames, train.labels, aside),
+        test=FrameSet(test.frames, test.labels),
+        classes=classes,
+        shape=shape,
+        events=events,
+        skipped=skipped,
+    )
+
+
+def divide(
+    labels: npt.NDArray[np.int64], share: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Set a share of every class aside for validation, evenly spaced in the order given.
+
+    No seed is involved: the same samples in the same order are always divided alike. A class with at
+    least two samples gives at least one and keeps at least one, unless the share is 0.
+
+    Args:
+        labels: int64 [N].
+        share: of each class to set aside, in [0, 1).
+
+    Returns:
+        The indices of the training and of the validation samples, both rising.
+    """
+    aside = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        wanted = round(len(members) * share) if share else 0
+        if share and len(members) > 1:
+            wanted = min(max(wanted, 1), len(members) - 1)
+        aside.append(members[((np.arange(wanted) + 0.5) * len(members) / max(wanted, 1)).astype(np.int64)])
+    validation = np.sort(np.concatenate(aside)) if aside else np.zeros(0, dtype=np.int64)
+    train = np.setdiff1d(np.arange(len(labels)), validation, assume_unique=True)
+    return train, validation

@@ -1,0 +1,100 @@
+"""MNIST and Fashion-MNIST: still images, read by torchvision."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnprune.data.cache import Stored
+from snnprune.data.folders import missing, root_given, search
+from snnprune.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snnprune.config import DataConfig
+    from snnprune.data.splits import Splits
+
+
+@dataclass(frozen=True)
+class GreyImages:
+    """A data set of 28 x 28 grey images in MNIST's four files.
+
+    Attributes:
+        title: for people.
+        torchvision: torchvision's class, which also names the folder.
+        classes: the names of the classes.
+        home: where to get the data set.
+    """
+
+    title: str
+    torchvision: str
+    classes: tuple[str, ...]
+    home: str
+
+    def found(self, root: Path | None) -> Path | None:
+        """Return the folder with `raw/` in it, or None. It must bear its name: the files bear none."""
+        return search(
+            root,
+            (self.torchvision,),
+            lambda folder: (
+                folder.name == self.torchvision and any((folder / "raw").glob("train-images-idx3-ubyte"))
+            ),
+        )
+
+    def load(self, config: DataConfig) -> Splits:
+        """Read all images into memory.
+
+        Raises:
+            UserError: not there, or a file that is not whole.
+        """
+        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does without
+
+        root = root_given(config.root)
+        folder = self.found(root)
+        if folder is None and config.download and root is not None:
+            folder = root / self.torchvision
+        if folder is None:
+            raise missing(self.title, root, f"{self.torchvision}/raw", self.home, downloads=True)
+        train, test = (self._read(folder, config, train=part) for part in (True, False))
+        return assembled(train, test, config.validation, self.classes, (1, 28, 28), events=False)
+
+    def _read(self, folder: Path, config: DataConfig, *, train: bool) -> Stored:
+        reader = getattr(importlib.import_module("torchvision.datasets"), self.torchvision)
+        files = f"the {'training' if train else 'test'} files of {self.title} in {folder / 'raw'}"
+        try:
+            images = reader(root=folder.parent, train=train, download=config.download)
+        # Of a file that is cut short, torchvision's parser complains in any of these ways.
+        except (RuntimeError, ValueError, AssertionError, OSError) as error:
+            raise UserError(f"{files} cannot be read ({error}): get them from {self.home}") from error
+        pixels, labels = images.data.numpy(), images.targets.numpy()
+        if pixels.shape != (len(labels), 28, 28):
+            raise UserError(
+                f"{files} hold images {list(pixels.shape)} and {len(labels)} labels, where as many images "
+                f"of 28 x 28 as labels are expected: get them from {self.home}"
+            )
+        return Stored(pixels[:, None], labels.astype(np.int64), ())
+
+
+MNIST = GreyImages("MNIST", "MNIST", tuple("0123456789"), "http://yann.lecun.com/exdb/mnist")
+
+FASHION_MNIST = GreyImages(
+    title="Fashion-MNIST",
+    torchvision="FashionMNIST",
+    classes=(
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ),
+    home="https://github.com/zalandoresearch/fashion-mnist",
+)
