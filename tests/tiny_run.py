@@ -1,4 +1,4 @@
-"""A run that takes a second: stripes for recordings. As a program, it trains one, and may kill itself in an epoch."""
+"""A run that takes a second: stripes for recordings. As a program it may kill itself in mid-epoch."""
 
 from __future__ import annotations
 

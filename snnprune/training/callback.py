@@ -113,7 +113,8 @@ class PruningCallback(lightning.Callback):
         model = getattr(pl_module, "model", None)
         model = model if isinstance(model, nn.Module) else pl_module
         if self.pruner is not None and model is self._model:
-            self._restored = self.state_dict()  # a second fit of the same network goes on from the first
+            # A second fit of the same network goes on from the first: it decides on its last epoch first.
+            self._restored = self.state_dict() | {"epoch": trainer.current_epoch - 1}
         self._model = model
         # Discovery runs the network once; the user's own random numbers should not notice.
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []

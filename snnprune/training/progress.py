@@ -22,6 +22,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Print ``text`` as it is: a path may hold brackets, and breaks nowhere."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 class EpochBar(lightning.Callback):
     """Shows epochs, accuracy, share pruned and time left.
 
@@ -45,7 +50,7 @@ class EpochBar(lightning.Callback):
         """Take in the row of an epoch that has ended."""
         self._row = row
         if self._bar is None:
-            self.console.print(self._line(row), highlight=False, soft_wrap=True)
+            say(self.console, self._line(row))
         else:
             self._update(row["epoch"])
 

@@ -25,7 +25,10 @@ class Stream(IntEnum):
 
 def derive(seed: int, stream: Stream, *at: int) -> int:
     """Return a 63-bit seed for ``stream`` at a place such as (epoch, batch); equal arguments, equal seed."""
-    return int(np.random.SeedSequence((seed, stream, *at)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # The length as well: numpy takes (1, 0) and (1,) for the same entropy.
+    return int(
+        np.random.SeedSequence((seed, stream, len(at), *at)).generate_state(1, np.uint64)[0] >> np.uint64(1)
+    )
 
 
 def generator(device: torch.device, seed: int, stream: Stream, *at: int) -> torch.Generator:

@@ -46,7 +46,7 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
 def comparison(summaries: list[Summary]) -> Table:
     """Return a table with a column for each of ``summaries``, which share data set and model."""
     first = summaries[0]
-    table = Table(title=f"{first['model']} on {first['dataset']}", title_justify="left", pad_edge=False)
+    table = Table(title=f"{first['model']} on {first['dataset']}", title_justify="left")
     table.add_column("")
     for summary in summaries:
         table.add_column(summary["method"], justify="right")

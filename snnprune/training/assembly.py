@@ -1,0 +1,71 @@
+"""What a configuration is made into before training starts: data, network, loaders, the pruning callback."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from snnprune import data, models
+from snnprune.errors import UserError
+from snnprune.registry import METHODS, pick
+from snnprune.training.callback import PruningCallback
+from snnprune.training.seeds import EpochSampler
+from snnprune.training.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnprune.config import MethodConfig, RunConfig
+
+
+def device(config: RunConfig) -> str:
+    """Return "cpu" or "cuda": what is asked for, or the GPU where there is one."""
+    if config.train.device != "auto":
+        return config.train.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def splits(config: RunConfig) -> data.Splits:
+    """Read the data, with the threads that are asked for.
+
+    Raises:
+        UserError: as `snnprune.data.load`, or one of the three sets is empty.
+    """
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    read = data.load(config.data)
+    for name in ("train", "validation", "test"):
+        if len(getattr(read, name)) == 0:
+            raise UserError(
+                f"the {name} set of '{config.data.name}' is empty, and a run needs all three: look at "
+                f"data.validation (it is {config.data.validation}) and at what the data folder holds"
+            )
+    return read
+
+
+def task(config: RunConfig, splits: data.Splits) -> Task:
+    """Return the network with weights that the seed decides, ready to be trained."""
+    torch.manual_seed(config.train.seed)
+    return Task(config, models.build(config.model, splits.shape, len(splits.classes)))
+
+
+def loader(frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False) -> DataLoader[Any]:
+    """Return batches of ``frames``, the last one as short as it comes out."""
+    return DataLoader(
+        frames,
+        batch_size=config.train.batch_size,
+        sampler=EpochSampler(len(frames), config.train.seed) if shuffled else None,
+        collate_fn=data.as_is,
+        pin_memory=device(config) == "cuda",
+    )
+
+
+def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:
+    """Return the callback of ``method``; target and structured go to the methods that know them."""
+    known = inspect.signature(pick(METHODS, "method", method.name).load()).parameters
+    general = {"target": method.target, "structured": method.structured}
+    options = {name: value for name, value in general.items() if name in known} | method.options
+    return PruningCallback(method.name, example_input=example, seed=seed, **options)

@@ -1,0 +1,110 @@
+"""One training of one network, from the start or from its last checkpoint, to its summary."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import lightning
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+
+from snnprune.models import firing
+from snnprune.training import assembly, atomic
+from snnprune.training.checkpoint import AtomicCheckpoints
+from snnprune.training.progress import EpochBar, say
+from snnprune.training.record import History, Record
+from snnprune.training.seeds import Stream
+from snnprune.training.summary import summarise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+    from torch import Tensor
+
+    from snnprune.config import RunConfig
+    from snnprune.training.folder import RunFolder
+    from snnprune.training.task import Task
+
+Summary = dict[str, Any]
+
+
+def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
+    """Train until the last epoch, from wherever the folder's checkpoint stands, and return the summary.
+
+    Raises:
+        UserError: data that cannot be read, a loss that is not finite, or files that cannot be written.
+    """
+    finished = folder.read_summary()
+    if finished is not None:
+        say(console, f"{folder.path} is finished: nothing to train")
+        return finished
+    splits = assembly.splits(config)
+    task = assembly.task(config, splits)
+    example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
+    begun = folder.last.is_file()
+    if not begun:
+        _warn_of_firing(task, example, console)
+    pruning = assembly.pruning(config.method, example, config.train.seed)
+    bar = EpochBar(console, config.method.name, config.train.epochs)
+    record = Record(folder, pruning, bar.show)
+    with _quiet():
+        trainer = _trainer(config, folder, [pruning, bar, record])
+        trainer.fit(
+            task,
+            assembly.loader(splits.train, config, shuffled=True),
+            [assembly.loader(splits.validation, config), assembly.loader(splits.test, config)],
+            ckpt_path=folder.last if begun else None,
+            weights_only=True,
+        )
+    return _finish(config, folder, record.history, assembly.device(config))
+
+
+def _warn_of_firing(task: Task, example: Tensor, console: Console) -> None:
+    for layer in firing.check(task.model, example):
+        if layer.state != "ok":
+            say(console, f"warning: {layer}", style="yellow")
+
+
+def _finish(config: RunConfig, folder: RunFolder, history: History, device: str) -> Summary:
+    # A run killed between its last checkpoint and its table has all it needs in the checkpoint.
+    atomic.write_text(folder.metrics, history.csv())
+    summary = summarise(config, history, device)
+    folder.write_summary(summary)
+    return summary
+
+
+def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[lightning.Callback]) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator=assembly.device(config),
+        devices=1,
+        max_epochs=config.train.epochs,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
+        # One process on one device, whatever cluster this is started in.
+        plugins=[AtomicCheckpoints(), LightningEnvironment()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder.path,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's notes on hardware, tips and workers from a person who did not ask for Lightning."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\.")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,133 @@
+"""A killed run, continued, ends where the uninterrupted one ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_run
+import torch
+
+from snnprune import data
+from snnprune.training import run
+from snnprune.training.task import Task
+
+
+@pytest.fixture(autouse=True)
+def _stripes(monkeypatch):
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of an uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", tiny_run.splits)
+        run.train(tiny_run.config(), out)
+    return out
+
+
+def killed(out: Path, epoch: int, batch: int) -> Path:
+    """Train in a process of its own, which is killed in the middle of ``epoch``."""
+    program = [sys.executable, str(Path(tiny_run.__file__)), str(out), "--kill", str(epoch), str(batch)]
+    ended = subprocess.run(
+        program, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    return out
+
+
+def numbers(out: Path) -> tuple[dict, list[dict]]:
+    """Return summary and metrics without their times."""
+    summary = json.loads((out / "summary.json").read_text())
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for entry in (summary, *rows):
+        del entry["seconds"]
+    return summary, rows
+
+
+def same(a, b, path=""):
+    """Assert that nested values are equal bit for bit, but for times."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), path
+        for key in a.keys() - {"seconds"}:
+            same(a[key], b[key], f"{path}/{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), path
+        for i, pair in enumerate(zip(a, b, strict=True)):
+            same(*pair, f"{path}/{i}")
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), path
+    else:
+        assert a == b, path
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 2), (3, 3)])
+def test_killed_in_an_epoch(whole, tmp_path, epoch, batch):
+    out = killed(tmp_path / "run", epoch, batch)
+    assert not (out / "summary.json").exists()
+    assert (out / "checkpoints" / "last.ckpt").exists() == (epoch > 0)
+    run.resume(out)
+    assert numbers(out) == numbers(whole)
+    assert numbers(out)[0]["pruning_rate"] > 0.3
+    a, b = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (whole, out))
+    same(a, b)
+
+
+def test_train_into_the_folder_of_an_unfinished_run_continues_it(whole, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    step = Task.training_step
+    seen = []
+
+    def interrupted(self, batch, batch_idx):
+        seen.append(self.current_epoch)
+        if self.current_epoch == 2 and seen.count(2) == 3:
+            raise RuntimeError("the power went")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Task, "training_step", interrupted)
+    with pytest.raises(RuntimeError, match="the power went"):
+        run.train(tiny_run.config(), out)
+    seen.append(2)  # past the third batch: nothing interrupts the second session
+    run.train(tiny_run.config(), out)
+    assert numbers(out) == numbers(whole)
+    assert 0 not in seen[seen.index(2) :]
+
+
+def test_killed_after_the_last_checkpoint(whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    for name in ("summary.json", "metrics.csv", "curves.png"):
+        (out / name).unlink()
+    run.resume(out)
+    assert numbers(out) == numbers(whole)
+    assert (out / "curves.png").exists()
+
+
+def test_ctrl_c_says_how_to_go_on(whole, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    step = Task.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (1, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "training_step", interrupted)
+        with pytest.raises(SystemExit) as stop:
+            run.train(tiny_run.config(), out)
+    assert stop.value.code == 130
+    assert f"snnprune train --resume {out}" in capsys.readouterr().out.replace("\n", "")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    run.resume(out)
+    assert numbers(out) == numbers(whole)
