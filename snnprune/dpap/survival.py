@@ -141,6 +141,7 @@ class SurvivalFunction(Rule):
             return candidates.alive
         u = self.normalise(candidates.score, candidates.alive)
         if u is None:
+            survival.mul_(schedule.gamma)  # dF = 0: scores that tie prune nothing
             return candidates.alive
         epsilon: float | Tensor | None = self.epsilon
         if candidates.to_go is not None:
@@ -152,7 +153,9 @@ class SurvivalFunction(Rule):
         survival.mul_(schedule.gamma).add_(change, alpha=schedule.strength(clock.epoch))
         dying = candidates.alive & (survival < 0)
         if candidates.to_go is not None:
+            spared = dying
             dying = lowest(survival, candidates.weight, dying, self._quota(candidates.to_go, schedule, clock))
+            survival[spared & ~dying] = 0.0  # next in line: below 0 equation 14 would bring them back to life
         return candidates.alive & ~dying
 
     def _quota(self, to_go: int, schedule: Schedule, clock: Clock) -> int:

@@ -64,7 +64,6 @@ _ELEMENTWISE = _names(
     contiguous detach identity
     dropout dropout1d dropout2d dropout3d feature_dropout alpha_dropout
     float half double bfloat16 to type type_as cpu cuda bool gt ge lt le eq ne
-
     greater greater_equal less less_equal logical_and logical_or logical_not
     maximum minimum pow square sqrt exp log relu relu_ relu6 leaky_relu gelu silu elu sigmoid tanh softplus
     heaviside where sign rsub requires_grad_ add_ sub_ mul_ div_ lerp addcmul

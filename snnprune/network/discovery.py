@@ -212,7 +212,7 @@ class _Survey(TorchFunctionMode):
             return ()
         for source in axis.sources:
             if self.found[source].neuron is None:
-                self.freeze(axis, f"no neuron between {source} and {name}: it has no activity of its own")
+                self.freeze(axis, f"no neuron between {source} and {name} (an activation must be a module)")
         if axis.dim != dim:
             self.freeze(axis, f"{name} reads it along another axis")
         elif getattr(module, "groups", 1) != 1:

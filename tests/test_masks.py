@@ -1,0 +1,130 @@
+"""Masks: counting, silence of the dead, and staying dead under an optimiser."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from networks import ResidualSNN, conv_ann, conv_snn
+from spikingjelly.activation_based import functional
+from torch import nn
+
+from snnprune.network import discover
+from snnprune.pruning import Masks
+
+FRAMES = torch.rand(3, 4, 2, 12, 12)
+
+
+def test_counting_on_paper() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    masks = Masks(model, discover(model, torch.rand(1, 4)))
+    topology = masks.topology
+    masks.keep_units(topology.populations["0"], torch.tensor([True, False, True]))
+    keep = torch.ones(3, 4, dtype=torch.bool)
+    keep[0, 1] = keep[1, 2] = False  # the second belongs to the dead unit and counts once
+    masks.keep_synapses(topology.projections["0"], keep)
+    masks.refresh()
+    rates = masks.rates()
+    assert (rates.weights_dense, rates.weights_left) == (18, 7 + 4)
+    assert rates.layers["0"].left == 7
+    assert rates.layers["2"].pruned == pytest.approx(1 / 3)
+    assert rates.neurons_left == {"0": (2, 3), "2": (2, 2)}
+    assert rates.neurons == pytest.approx(1 / 5)
+    assert rates.macs_left == 11
+    masks.apply()
+    assert model[0].weight[1].abs().sum() == 0
+    assert model[0].bias[1] == 0
+    assert model[2].weight[:, 1].abs().sum() == 0
+    assert model[0].weight[0, 1] == 0
+
+
+def halved(model: nn.Module, x: torch.Tensor) -> Masks:
+    masks = Masks(model, discover(model, x))
+    for population in masks.topology.free():
+        masks.keep_units(population, torch.arange(population.size) % 2 == 0)
+    masks.refresh()
+    masks.apply()
+    return masks
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_the_dead_are_silent_in_training_and_evaluation(norm: bool) -> None:
+    torch.manual_seed(0)
+    model = conv_snn(norm=norm)
+    with torch.no_grad():
+        for module in model:
+            if getattr(module, "bias", None) is not None:
+                module.bias.fill_(2.0)  # would fire at every step
+    halved(model, FRAMES)
+    spikes = {}
+    for index in (2, 6, 10):
+        model[index].register_forward_hook(lambda m, i, o, index=index: spikes.__setitem__(index, o))
+    for mode in (True, False):
+        model.train(mode)
+        model(FRAMES)
+        functional.reset_net(model)
+        for o in spikes.values():
+            assert o[:, :, 1::2].sum() == 0
+            assert o[:, :, 0::2].sum() > 0
+
+
+@pytest.mark.parametrize("build", [conv_snn, lambda: conv_snn(norm=True), conv_ann, ResidualSNN])
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        lambda p: torch.optim.AdamW(p, 1e-2, weight_decay=0.1, amsgrad=True),
+        lambda p: torch.optim.SGD(p, 1e-2, momentum=0.9, nesterov=True),
+    ],
+)
+def test_the_dead_stay_dead(build: object, optimiser: object) -> None:
+    torch.manual_seed(0)
+    model = build()  # type: ignore[operator]
+    x = (
+        FRAMES
+        if not isinstance(model[0] if isinstance(model, nn.Sequential) else None, nn.Conv2d)
+        else FRAMES
+    )
+    x = x[..., :8, :8] if isinstance(model, ResidualSNN) else x
+    x = x[0] if not any(getattr(m, "step_mode", "s") == "m" for m in model.modules()) else x
+    keys = list(model.state_dict())
+    optimizer = optimiser(model.parameters())  # type: ignore[operator]
+
+    def batch() -> None:
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+        if x.ndim == 5:
+            functional.reset_net(model)
+
+    batch()  # moments of the living, before they die
+    masks = halved(model, x)
+    factors = masks._factors
+    assert factors
+    for _ in range(10):
+        batch()
+        masks.apply(optimizer)
+    for key, parameter in model.named_parameters():
+        if key in factors:
+            dead = factors[key] == 0
+            tensors = [parameter, parameter.grad, *optimizer.state[parameter].values()]
+            assert all(t[dead].abs().sum() == 0 for t in tensors if t is not None and t.shape == dead.shape)
+            assert (parameter[~dead] != 0).any()
+    assert list(model.state_dict()) == keys
+
+
+def test_cutting_what_may_not_be_cut_is_refused() -> None:
+    model = conv_ann()
+    masks = Masks(model, discover(model, FRAMES[0]))
+    output = masks.topology.populations["10"]
+    with pytest.raises(ValueError, match="output of the network"):
+        masks.keep_units(output, torch.zeros(4, dtype=torch.bool))
+    with pytest.raises(ValueError, match="output of the network"):
+        masks.keep_synapses(masks.topology.projections["10"], torch.zeros(4, 20, dtype=torch.bool))
+    with pytest.raises(ValueError, match="emptied"):
+        masks.keep_units(masks.topology.populations["0"], torch.zeros(5, dtype=torch.bool))
+
+
+def test_masks_of_another_network_are_refused() -> None:
+    first, second = conv_ann(), nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    state = Masks(first, discover(first, FRAMES[0])).state_dict()
+    with pytest.raises(ValueError, match="another network"):
+        Masks(second, discover(second, torch.rand(1, 4))).load_state_dict(state)

@@ -1,0 +1,164 @@
+"""Pruner: targets, options, and life without a trainer or a spiking package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from networks import conv_ann, conv_snn
+from torch import nn
+
+from snnprune import dpap
+from snnprune.baselines.hebb import Hebb
+from snnprune.baselines.stdp import STDP, earlier
+from snnprune.errors import UserError
+from snnprune.network import Projection, discover
+from snnprune.pruning import Activity, Masks, Pruner, Target
+
+
+def mlp() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 60), nn.ReLU(), nn.Linear(60, 4))
+
+
+@pytest.mark.parametrize("target", [0.2, 0.6, 0.9])
+@pytest.mark.parametrize("structured", [0.0, 0.5, 1.0])
+def test_the_rate_reached_is_the_rate_asked_for(target: float, structured: float) -> None:
+    torch.manual_seed(0)
+    model, x = mlp(), torch.rand(32, 64)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    y = torch.randint(0, 4, (32,))
+    with Pruner(model, x, "dpap", epochs=20, target=target, structured=structured) as pruner:
+        for _ in range(20):
+            for _ in range(3):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x + 0.1 * torch.randn_like(x)), y).backward()
+                optimizer.step()
+                pruner.step(optimizer)
+            pruner.end_epoch()
+        rates = pruner.rates()
+    assert rates.synapses == pytest.approx(target, abs=0.02)
+    assert (rates.neurons == 0) == (structured == 0.0)
+    assert rates.layers["4"].left >= 4
+
+
+def test_the_plan_fits_on_paper() -> None:
+    model = nn.Sequential(nn.Linear(8, 10), nn.ReLU(), nn.Linear(10, 2))
+    topology = discover(model, torch.rand(1, 8))
+    # 100 weights; all structured: 64 left are 6.4 units of 8 + 2 weights each, rounded to 6
+    assert Target(0.36, structured=1.0).plan(topology).units == {"0": 6, "2": 2}
+    # half of the log-survival: 80 left by 8 units; then 64 - 2 x 8 of the 8 x 8 free synapses
+    plan = Target(0.36, structured=0.5).plan(topology)
+    assert plan.units["0"] == 8
+    assert plan.synapse == pytest.approx(48 / 64)
+    masks = Masks(model, topology)
+    assert plan.neurons_to_go("0", masks) == 2
+    # of 80 synapses 64 will be left by the neurons; 16 of those should die, 20 of those alive now
+    assert plan.synapses_to_go(topology.projections["0"], masks) == 20
+
+
+@pytest.mark.parametrize(("rate", "structured"), [(1.0, 0.5), (-0.1, 0.5), (0.5, 1.5)])
+def test_a_target_outside_its_range_is_refused(rate: float, structured: float) -> None:
+    with pytest.raises(UserError, match="range|share"):
+        Pruner(mlp(), torch.rand(1, 64), "dpap", epochs=3, target=rate, structured=structured)
+
+
+def test_a_typing_error_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'dpap'"):
+        Pruner(mlp(), torch.rand(1, 64), "dpab", epochs=3)
+    with pytest.raises(UserError, match="did you mean 'epsilon'"):
+        Pruner(mlp(), torch.rand(1, 64), "dpap", epochs=3, epsylon=1.0)
+
+
+def test_a_method_object_works_as_well_as_a_name() -> None:
+    method = dpap.preset(target=None, epsilon=0.9, criterion=Hebb)
+    with Pruner(mlp(), torch.rand(1, 64), method, epochs=3) as pruner:
+        assert pruner.method is method
+    with pytest.raises(TypeError, match="options"):
+        Pruner(mlp(), torch.rand(1, 64), method, epochs=3, target=0.5)
+
+
+def test_hebb_and_stdp_on_paper() -> None:
+    projection = Projection("layer", "linear", (), "layer", (1, 2), 1, "neuron")
+    pre = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]])  # [T, B, 2]: at t = 0 and at t = 2
+    post = torch.tensor([[[0.0]], [[1.0]], [[0.0]]])  # at t = 1
+    assert earlier(pre, 0.5)[:, 0, 0].tolist() == [0.0, 0.5, 0.25]
+    stdp = STDP()
+    stdp.observe(projection, Activity(pre, post), 1)
+    assert stdp.synapse_score(projection).tolist() == [[0.5, -0.5]]  # type: ignore[union-attr]
+    hebb = Hebb()
+    hebb.observe(projection, Activity(torch.tensor([[2.0, 3.0]]), torch.tensor([[4.0]])), 1)
+    assert hebb.synapse_score(projection).tolist() == [[8.0, 12.0]]  # type: ignore[union-attr]
+    alive = torch.tensor([[True, False]])
+    assert hebb.neuron_score(projection, alive).tolist() == [4.0 * 8.0]  # type: ignore[union-attr]
+
+
+def test_traces_stay_float32_under_autocast() -> None:
+    model, x = conv_ann(), torch.rand(4, 2, 12, 12)
+    with Pruner(model, x, "dpap", epochs=3) as pruner:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            model(x).sum().backward()
+        pruner.step()
+        state = pruner.method.state_dict()["criterion"]
+    assert all(t.dtype == torch.float32 for s in state.values() for t in s.values())
+
+
+def test_a_spiking_net_prunes_in_single_step_mode() -> None:
+    torch.manual_seed(0)
+    from spikingjelly.activation_based import functional
+
+    model = conv_snn("s")
+    x = torch.poisson(torch.full((4, 5, 2, 12, 12), 0.5))
+    with Pruner(model, x[0], "dpap", epochs=6, target=0.5) as pruner:
+        for _ in range(6):
+            sum(model(step) for step in x).sum().backward()  # type: ignore[union-attr]
+            pruner.step()
+            functional.reset_net(model)
+            pruner.end_epoch()
+        assert pruner.rates().synapses == pytest.approx(0.5, abs=0.03)
+
+
+BLOCKED = """
+import sys
+for name in ("lightning", "tonic", "torchvision", "matplotlib", "spikingjelly", "pytorch_lightning"):
+    sys.modules[name] = None
+import torch
+from torch import nn
+import snnprune
+from snnprune import dpap
+assert dpap.spiking_trace(torch.ones(2, 1)).item() == 1.5
+assert all(hasattr(dpap, name) for name in ("BCM", "SurvivalFunction", "preset"))
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(64, 50), nn.ReLU(), nn.Linear(50, 4))
+x = torch.randn(200, 64)
+y = x[:, :4].argmax(1)
+optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+pruner = snnprune.Pruner(model, x[:1], method="dpap", epochs=12, target=0.5)
+for epoch in range(12):
+    for i in range(0, 200, 50):
+        loss = nn.functional.cross_entropy(model(x[i:i + 50]), y[i:i + 50])
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+        pruner.step(optimizer)
+    pruner.end_epoch()
+rates = pruner.rates()
+accuracy = (model(x).argmax(1) == y).float().mean().item()
+assert abs(rates.synapses - 0.5) < 0.02, rates.synapses
+assert accuracy > 0.9, accuracy
+loaded = [n for n in sys.modules if n.split(".")[0] in ("lightning", "tonic", "spikingjelly") and sys.modules[n]]
+assert not loaded, loaded
+print("fine")
+"""
+
+
+def test_dpap_needs_no_trainer_no_spiking_package_and_no_data_package() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(BLOCKED)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "fine"
