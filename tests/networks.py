@@ -18,7 +18,7 @@ def lif() -> neuron.LIFNode:
 
 
 def conv_snn(step_mode: str = "m", *, norm: bool = False, gain: float = 3.0) -> nn.Sequential:
-    """2 x 12 x 12 -> 5 channels -> 6 channels -> 20 units -> 4 classes; multi-step takes [T, B, 2, 12, 12]."""
+    """2 x 12 x 12 -> 5 -> 6 channels -> 20 units -> 4 classes; multi-step takes [T, B, 2, 12, 12]."""
     net = nn.Sequential(
         layer.Conv2d(2, 5, 3, padding=1),
         layer.BatchNorm2d(5) if norm else nn.Identity(),

@@ -78,11 +78,7 @@ def test_the_dead_are_silent_in_training_and_evaluation(norm: bool) -> None:
 def test_the_dead_stay_dead(build: object, optimiser: object) -> None:
     torch.manual_seed(0)
     model = build()  # type: ignore[operator]
-    x = (
-        FRAMES
-        if not isinstance(model[0] if isinstance(model, nn.Sequential) else None, nn.Conv2d)
-        else FRAMES
-    )
+    x = FRAMES
     x = x[..., :8, :8] if isinstance(model, ResidualSNN) else x
     x = x[0] if not any(getattr(m, "step_mode", "s") == "m" for m in model.modules()) else x
     keys = list(model.state_dict())
