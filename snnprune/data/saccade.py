@@ -67,6 +67,19 @@ class Camera:
     background: float = 0.3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        times = [time for saccade in self.saccades for time in saccade]
+        if len(self.corners) != len(self.saccades) + 1:
+            raise ValueError(
+                f"{len(self.saccades)} saccades need one more corner than that, not {len(self.corners)}"
+            )
+        if times != sorted(times) or not 0 <= times[0] <= times[-1] <= self.length:
+            raise ValueError(
+                f"saccades must follow each other within 0 .. {self.length} us, not {self.saccades}"
+            )
+        if self.threshold <= 0 or self.dark <= 0:
+            raise ValueError("the threshold and the intensity of black must be above 0")
+
 
 def record(images: npt.NDArray[np.uint8], camera: Camera | None = None) -> Iterator[npt.NDArray[np.void]]:
     """Move the camera in front of each image in turn.
@@ -117,8 +130,8 @@ def _blurred(images: npt.NDArray[np.uint8], camera: Camera) -> npt.NDArray[np.fl
     # Blurring is a product from either side with a band matrix whose rows sum to 1.
     rows = _spread(height, top, images.shape[1], camera.blur)
     columns = _spread(width, left, images.shape[2], camera.blur)
-    blurred = rows @ (images.astype(np.float32) / 255) @ columns.T
-    return blurred.astype(np.float32, copy=False)
+    light = 1 - rows @ (images.astype(np.float32) / 255) @ columns.T
+    return light.astype(np.float32, copy=False)
 
 
 def _spread(size: int, offset: int, inner: int, blur: float) -> npt.NDArray[np.float32]:
@@ -159,7 +172,9 @@ def _crossings(
         # 1, 2, ... within each pixel's run of crossings
         nth = np.arange(1, len(pixel) + 1) - np.repeat(np.cumsum(count) - count, count)
         crossed = level[pixel] + np.sign(steps[pixel]) * nth * camera.threshold
-        share = (crossed - before[pixel]) / (now[pixel] - before[pixel])
+        change = now[pixel] - before[pixel]
+        # Rounding can leave a crossing to a step without change; it then comes at the step's beginning.
+        share = (crossed - before[pixel]) / np.where(change == 0, np.inf, change)
         found.append((pixel, begin + np.clip(share, 0, 1) * (end - begin), steps[pixel] > 0))
         level[hit] += steps[hit] * np.float32(camera.threshold)
         before = now

@@ -1,0 +1,125 @@
+"""Names, settings, division into sets, and what is imported when."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from recordings import write_nmnist
+from torch.utils.data import DataLoader
+
+from snnprune import data
+from snnprune.config import DataConfig
+from snnprune.data.splits import divide
+from snnprune.errors import UserError
+from snnprune.registry import DATASETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_share_set_aside_by_hand() -> None:
+    labels = np.array([0, 1, 0, 1, 0, 0, 1, 1])
+    train, validation = divide(labels, 0.5)
+    # class 0 at 0 2 4 5: the second and the fourth; class 1 at 1 3 6 7: likewise
+    assert validation.tolist() == [2, 3, 5, 7]
+    assert train.tolist() == [0, 1, 4, 6]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.9, 0.999])
+def test_every_class_is_on_both_sides(share: float) -> None:
+    labels = np.random.default_rng(0).integers(0, 10, 500)
+    train, validation = divide(labels, share)
+    assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(500))
+    for label in range(10):
+        aside, all_of_it = (labels[validation] == label).sum(), (labels == label).sum()
+        assert abs(aside - share * all_of_it) <= 1
+        assert aside < all_of_it
+        assert (aside > 0) == (share > 0)
+
+
+def test_a_class_of_one_stays_in_training() -> None:
+    train, validation = divide(np.array([0, 1, 1]), 0.5)
+    assert train.tolist() == [0, 1]
+    assert validation.tolist() == [2]
+
+
+def test_no_sample_is_in_two_sets(tmp_path: Path) -> None:
+    write_nmnist(tmp_path, train=5)
+    splits = data.load(DataConfig(name="nmnist", root=str(tmp_path), cache=str(tmp_path), validation=0.2))
+    assert not set(splits.train._index) & set(splits.validation._index)
+    assert len(splits.train) == 40
+    assert np.bincount(splits.validation.labels).tolist() == [1] * 10
+
+
+def test_a_loader_gets_ready_batches(tmp_path: Path) -> None:
+    write_nmnist(tmp_path)
+    train = data.load(DataConfig(name="nmnist", root=str(tmp_path), cache=str(tmp_path))).train
+    for workers in (0, 1):
+        loader = DataLoader(train, batch_size=7, collate_fn=data.as_is, num_workers=workers)
+        batches = list(loader)
+        assert batches[0][0].shape == (7, 10, 2, 34, 34)
+        assert torch.equal(torch.cat([labels for _, labels in batches]), torch.from_numpy(train.labels))
+        one, label = train[8]
+        assert torch.equal(batches[1][0][1], one)
+        assert batches[1][1][1] == label
+    batches[0][0].zero_()  # a batch is the reader's own: writing to it changes nothing on disk
+    assert train[0][0].sum() > 0
+
+
+def test_all_names_load_and_have_a_place() -> None:
+    for name in DATASETS:
+        assert data.where(name, "/nonexistent") is None or name == "digits-events"
+
+
+def test_an_unknown_name_gets_a_hint() -> None:
+    with pytest.raises(UserError, match="did you mean 'nmnist'"):
+        data.load(DataConfig(name="nminst"))
+
+
+@pytest.mark.parametrize("changes", [{"time_steps": 0}, {"validation": 1.0}, {"validation": -0.1}])
+def test_impossible_settings(changes: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"data\.(time_steps|validation)"):
+        data.load(DataConfig(**changes))  # type: ignore[arg-type]
+
+
+def test_a_cache_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot be written .*: pass --data.cache FOLDER"):
+        data.load(DataConfig(cache=str(tmp_path / "file" / "cache")))
+
+
+def test_the_cache_goes_where_caches_go(own_cache: Path) -> None:
+    data.load(DataConfig())
+    assert list((own_cache / "snnprune").glob("digits-events-T10-time-*.frames"))
+
+
+def test_asking_where_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from snnprune import data; from snnprune.registry import DATASETS;"
+        "[data.where(name, '/nonexistent') for name in DATASETS];"
+        "heavy = {'torch', 'tonic', 'torchvision', 'sklearn', 'matplotlib', 'lightning'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_reading_from_the_cache_needs_no_tonic(tmp_path: Path) -> None:
+    write_nmnist(tmp_path)
+    code = (
+        "import sys; from snnprune import data; from snnprune.config import DataConfig;"
+        f"data.load(DataConfig(name='nmnist', root={str(tmp_path)!r}, cache={str(tmp_path)!r}));"
+        "print('tonic' in sys.modules)"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert outputs == ["True", "False"]
