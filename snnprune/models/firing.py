@@ -1,0 +1,116 @@
+"""Whether the layers of a network fire: a silent layer learns nothing, a saturated one says nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SILENT = 0.001
+"""A layer with a smaller share of active outputs counts as silent: one spike in a thousand places."""
+
+SATURATED = 0.95
+"""A spiking layer with a larger share of active outputs counts as saturated."""
+
+
+@dataclass(frozen=True)
+class Firing:
+    """How much one layer of neurons fired.
+
+    Attributes:
+        layer: its name in the model.
+        rate: share of its outputs, over time, samples and places, that are not zero.
+        state: "silent", "saturated", or "ok".
+    """
+
+    layer: str
+    rate: float
+    state: Literal["ok", "silent", "saturated"]
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        if self.state == "silent":
+            return (
+                f"layer {self.layer} is silent ({self.rate:.2%} of its outputs are active), so nothing "
+                "behind it can learn: check the scale of the input and of the initial weights"
+            )
+        if self.state == "saturated":
+            return (
+                f"layer {self.layer} is saturated ({self.rate:.1%} of its outputs are active), so it hardly "
+                "tells inputs apart: check the scale of the input and of the initial weights"
+            )
+        return f"layer {self.layer} is active in {self.rate:.1%} of its outputs"
+
+
+def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
+    """Run ``batch`` once through ``model`` and return how much each layer of neurons fired, in forward order.
+
+    The batch runs in training mode, from the neurons' resting state, without gradients. Modes, neuron states,
+    buffers (batch norm's statistics) and the random generators are left as they were found.
+
+    Args:
+        model: any module; its layers of neurons are SpikingJelly's spiking nodes (what has a
+            ``v_threshold``) and ReLUs.
+        batch: what the model is called with, [T, B, ...] for a multi-step spiking network, else [B, ...].
+    """
+    outputs: dict[str, tuple[int, int]] = {}
+    spiking = set()
+
+    def count(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            active, size = outputs.get(name, (0, 0))
+            outputs[name] = (active + int(output.count_nonzero()), size + output.numel())
+
+        return hook
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(as_found(model, batch.device))
+        for name, module in model.named_modules():
+            if hasattr(module, "v_threshold"):
+                spiking.add(name)
+            elif not isinstance(module, nn.ReLU):
+                continue
+            handle = module.register_forward_hook(count(name))
+            stack.callback(handle.remove)
+        with torch.no_grad():
+            model(batch)
+    return [
+        judge(name, active / max(size, 1), spikes=name in spiking) for name, (active, size) in outputs.items()
+    ]
+
+
+def judge(layer: str, rate: float, spikes: bool) -> Firing:
+    """Call a layer silent or saturated; a ReLU that is always active is linear, not saturated."""
+    if rate < SILENT:
+        return Firing(layer, rate, "silent")
+    return Firing(layer, rate, "saturated" if spikes and rate > SATURATED else "ok")
+
+
+@contextlib.contextmanager
+def as_found(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Put ``model`` into training mode at rest, and at the end back as it was."""
+    modules: list[Any] = list(model.modules())
+    modes = [module.training for module in modules]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    memories = [dict(module._memories) if hasattr(module, "_memories") else None for module in modules]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            model.train()
+            for module, memory in zip(modules, memories, strict=True):
+                if memory is not None:
+                    module.reset()
+            yield
+        finally:
+            for module, mode, memory in zip(modules, modes, memories, strict=True):
+                module.training = mode
+                if memory is not None:
+                    module._memories.update(memory)
+            with torch.no_grad():
+                for buffer, value in buffers:
+                    buffer.copy_(value)

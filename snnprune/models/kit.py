@@ -1,0 +1,64 @@
+"""What a network is built of: spiking layers with a time axis, or plain ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Kit:
+    """The parts that the same network is built of, once spiking and once not.
+
+    Attributes:
+        layers: where ``Conv2d``, ``Linear`` and their like are found; SpikingJelly names them as torch does.
+        extra: keyword arguments that each of those layers takes.
+        neuron: makes a layer of neurons.
+        suffix: of the names of the neurons' layers.
+        gain: of the initial weights, see `snnprune.models.initial`.
+        spiking: whether the network has a time axis, and neurons at its output.
+        loss: the loss that the network is trained with.
+    """
+
+    layers: Any
+    neuron: Callable[[], nn.Module]
+    suffix: str
+    gain: float
+    spiking: bool
+    loss: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, kind: str, *args: Any, **options: Any) -> nn.Module:
+        """Make the layer that torch calls ``kind``."""
+        layer: nn.Module = getattr(self.layers, kind)(*args, **options, **self.extra)
+        return layer
+
+
+def spiking(detach_reset: bool = False) -> Kit:
+    """SpikingJelly's multi-step layers with the paper's LIF neuron behind each, the output included."""
+    from spikingjelly.activation_based import layer  # noqa: PLC0415  an ANN must not need SpikingJelly
+
+    from snnprune.models.lif import THRESHOLD, lif  # noqa: PLC0415
+
+    return Kit(
+        layers=layer,
+        neuron=lambda: lif(detach_reset),
+        suffix="lif",
+        gain=1 / THRESHOLD,
+        spiking=True,
+        loss="mse",
+        extra={"step_mode": "m"},
+    )
+
+
+def analogue() -> Kit:
+    """Torch's own layers with a ReLU behind each but the output, which gives logits."""
+    return Kit(
+        layers=nn, neuron=nn.ReLU, suffix="relu", gain=math.sqrt(2), spiking=False, loss="cross-entropy"
+    )

@@ -1,0 +1,166 @@
+"""Networks written as the papers print them: 15C3-AvgPool2-40C3-AvgPool2-Flatten-300FC."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+from torch import nn
+
+from snnprune.errors import UserError
+from snnprune.models.initial import initialise
+
+if TYPE_CHECKING:
+    from snnprune.models.kit import Kit
+
+TOKEN = re.compile(r"(?P<units>\d+)?(?P<kind>C|FC|AvgPool|MaxPool|BN|Flatten)(?P<size>\d+)?")
+
+
+class Network(nn.Sequential):
+    """Layers in a row, with how they are called and trained.
+
+    Attributes:
+        spiking: True: frames [T, B, C, H, W] in, output spikes [T, B, K] out.
+            False: images [B, C, H, W] in, logits [B, K] out.
+        loss: "mse" on output rates, or "cross-entropy" on logits.
+    """
+
+    spiking: bool
+    loss: str
+
+
+class Walk:
+    """Goes through a network's text from left to right, and knows the shape of one sample there."""
+
+    def __init__(self, kit: Kit, shape: tuple[int, ...], padding: Literal["same", "valid"]) -> None:
+        self.kit = kit
+        self.shape = shape
+        self.padding = padding
+        self.layers: dict[str, nn.Module] = {}
+        self.weighted = ""
+        self.counts = {"conv": 0, "fc": 0, "pool": 0}
+
+    def number(self, kind: str) -> str:
+        """Name the next layer of its kind: conv1, conv2, ..."""
+        self.counts[kind] += 1
+        return f"{kind}{self.counts[kind]}"
+
+    def convolution(self, units: int, size: int, norm: bool) -> None:
+        """Add a convolution, its norm where one follows, and its neurons."""
+        margin = size // 2 if self.padding == "same" else 0
+        channels, height, width = self.shape
+        self.weighted = self.number("conv")
+        self.layers[self.weighted] = self.kit.make(
+            "Conv2d", channels, units, size, padding=margin, bias=not norm
+        )
+        self.resize(units, *(side + 2 * margin - size + 1 for side in (height, width)))
+        if norm:
+            self.layers[f"{self.weighted}_bn"] = self.kit.make("BatchNorm2d", units)
+        self.neurons()
+
+    def pool(self, kind: str, size: int) -> None:
+        """Add an average or maximum over squares of ``size``; a rest at the border is left out."""
+        self.layers[self.number("pool")] = self.kit.make(f"{kind}2d", size)
+        self.resize(self.shape[0], self.shape[1] // size, self.shape[2] // size)
+
+    def flatten(self) -> None:
+        """Add the step from channels and places to one row of units."""
+        self.layers["flatten"] = self.kit.make("Flatten")
+        channels, height, width = self.shape
+        self.shape = (channels * height * width,)
+
+    def linear(self, units: int, name: str = "", neurons: bool = True) -> None:
+        """Add a fully connected layer, and its neurons."""
+        self.weighted = name or self.number("fc")
+        self.layers[self.weighted] = self.kit.make("Linear", self.shape[0], units)
+        self.shape = (units,)
+        if neurons:
+            self.neurons()
+
+    def neurons(self) -> None:
+        """Add a layer of neurons behind the layer with weights that was added last."""
+        self.layers[f"{self.weighted}_{self.kit.suffix}"] = self.kit.neuron()
+
+    def resize(self, channels: int, height: int, width: int) -> None:
+        """Set the shape of the tensor that leaves the layer just added."""
+        if min(height, width) < 1:
+            raise TooSmallError
+        self.shape = (channels, height, width)
+
+
+class TooSmallError(Exception):
+    """Nothing is left of a frame."""
+
+
+def network(
+    text: str,
+    kit: Kit,
+    shape: tuple[int, int, int],
+    classes: int,
+    padding: Literal["same", "valid"] = "same",
+) -> Network:
+    """Build and initialise the network that ``text`` describes, with an output layer behind it.
+
+    ``15C3`` is a convolution of 15 channels and 3 x 3 weights with stride 1, ``AvgPool2`` and ``MaxPool2``
+    pool squares of 2 x 2, ``300FC`` is a fully connected layer of 300 units, ``BN`` behind a convolution
+    normalises it (which then has no bias of its own). Neurons follow each convolution and each fully
+    connected layer.
+
+    Args:
+        text: the network without its output layer.
+        kit: spiking layers or plain ones.
+        shape: channels, height and width of a frame.
+        classes: units of the output layer.
+        padding: "same" keeps height and width in a convolution, "valid" uses no pixel from outside.
+
+    Returns:
+        Layers named conv1, conv1_bn, conv1_lif (or _relu), pool1, flatten, fc1, fc1_lif, ..., out, out_lif.
+
+    Raises:
+        UserError: the frames are smaller than the pooling needs, or there is no class.
+    """
+    if classes < 1 or min(shape) < 1:
+        raise UserError(
+            f"a network needs at least one class and one pixel: {classes} classes and frames of {shape} came"
+        )
+    walk = Walk(kit, shape, padding)
+    tokens = text.split("-")
+    try:
+        for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
+            step(walk, token, following)
+    except TooSmallError:
+        raise UserError(
+            f"frames of {shape[1]} x {shape[2]} pixels are too small for the network {text}, which leaves "
+            "none of them: choose a smaller model or larger frames"
+        ) from None
+    walk.linear(classes, "out", neurons=kit.spiking)
+    built = Network()
+    for name, layer in walk.layers.items():
+        built.add_module(name, layer)
+    built.spiking, built.loss = kit.spiking, kit.loss
+    initialise(built, kit.gain)
+    return built
+
+
+def step(walk: Walk, token: str, following: str) -> None:
+    """Add what one word of the notation stands for.
+
+    Raises:
+        UserError: the word is not part of the notation.
+    """
+    match = TOKEN.fullmatch(token)
+    kind = match["kind"] if match else None
+    if kind == "BN":
+        return  # added with the convolution before it, because it takes the place of that one's bias
+    if kind == "Flatten":
+        walk.flatten()
+    elif match and kind == "C" and match["units"] and match["size"]:
+        walk.convolution(int(match["units"]), int(match["size"]), norm=following == "BN")
+    elif match and kind == "FC" and match["units"]:
+        walk.linear(int(match["units"]))
+    elif match and kind in ("AvgPool", "MaxPool") and match["size"]:
+        walk.pool(kind, int(match["size"]))
+    else:
+        raise UserError(
+            f"'{token}' is not a layer: write 15C3, AvgPool2, MaxPool2, BN, Flatten or 300FC, joined by '-'"
+        )
