@@ -43,7 +43,7 @@ class DigitsEvents:
 
     camera: Camera = field(default_factory=Camera)
     side: int = 22
-    contrast: float = 8.0
+    contrast: float = 20.0
 
     def found(self, root: Path | None) -> Path | None:  # noqa: ARG002
         """Return scikit-learn's folder of digits, wherever ``root`` is."""

@@ -50,21 +50,21 @@ class Camera:
             mean place of its events.
         saccades: when each saccade begins and ends, in microseconds: read off N-MNIST's rate of events.
         length: of a recording, in microseconds.
-        samples: of the path in a saccade, equally spaced in place; between them L is taken as linear in time.
+        samples: of the path in a saccade, equally spaced; between two of them L is taken as linear in place.
         background: rate of background events, per pixel and second.
         seed: of the background events.
     """
 
     height: int = 34
     width: int = 34
-    threshold: float = 0.28
-    dark: float = 0.1
-    blur: float = 0.6
-    corners: tuple[tuple[float, float], ...] = ((-4.0, -2.3), (-0.5, 4.7), (3.0, -2.3), (-4.0, -2.3))
-    saccades: tuple[tuple[int, int], ...] = ((5_000, 99_000), (106_000, 200_000), (216_000, 306_000))
+    threshold: float = 0.4
+    dark: float = 0.11
+    blur: float = 0.18
+    corners: tuple[tuple[float, float], ...] = ((-3.5, -1.8), (-0.5, 4.6), (2.5, -1.8), (-3.5, -1.8))
+    saccades: tuple[tuple[int, int], ...] = ((0, 98_000), (98_000, 197_000), (216_000, 304_000))
     length: int = 310_000
     samples: int = 16
-    background: float = 0.3
+    background: float = 0.4
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -111,15 +111,22 @@ def record(images: npt.NDArray[np.uint8], camera: Camera | None = None) -> Itera
 
 
 def _path(camera: Camera) -> npt.NDArray[np.float64]:
-    """Return time, a and b at every sampled point of the path, [samples, 3]."""
-    u = np.linspace(0, 1, 2001)
+    """Return the sampled points of the path: a, b, and how far along, 2.5 half-way in the third saccade."""
     along = np.linspace(0, 1, camera.samples + 1)
-    passed = np.interp(along, 10 * u**3 - 15 * u**4 + 6 * u**5, u)
-    points = [np.array([[0.0, *camera.corners[0]]])]
-    for (begin, end), (here, there) in zip(camera.saccades, pairwise(camera.corners), strict=True):
-        places = np.asarray(here) + along[:, None] * (np.asarray(there) - np.asarray(here))
-        points.append(np.column_stack([begin + passed * (end - begin), places]))
+    points = [np.array([[*camera.corners[0], 0.0]])]
+    for number, (here, there) in enumerate(pairwise(camera.corners)):
+        places = np.asarray(here) + along[1:, None] * (np.asarray(there) - np.asarray(here))
+        points.append(np.column_stack([places, number + along[1:]]))
     return np.concatenate(points)
+
+
+def _times(along: npt.NDArray[np.float64], camera: Camera) -> npt.NDArray[np.float64]:
+    """Return when the camera is that far along its path, in microseconds."""
+    u = np.linspace(0, 1, 401)
+    passed = 10 * u**3 - 15 * u**4 + 6 * u**5
+    places = np.concatenate([number + passed for number in range(len(camera.saccades))])
+    moments = np.concatenate([begin + u * (end - begin) for begin, end in camera.saccades])
+    return np.interp(along, places, moments)
 
 
 def _blurred(images: npt.NDArray[np.uint8], camera: Camera) -> npt.NDArray[np.float32]:
@@ -160,10 +167,10 @@ def _crossings(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
     """Return the events of all images, in no order, and which image each belongs to."""
     size = camera.height * camera.width
-    before = _seen(scene, path[0, 1], path[0, 2], camera).ravel()
+    before = _seen(scene, path[0, 0], path[0, 1], camera).ravel()
     level = before.copy()
     found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]] = []
-    for (begin, _, _), (end, a, b) in pairwise(path):
+    for (_, _, begin), (a, b, end) in pairwise(path):
         now = _seen(scene, a, b, camera).ravel()
         steps = np.trunc((now - level) / np.float32(camera.threshold))
         hit = np.flatnonzero(steps)
@@ -178,10 +185,10 @@ def _crossings(
         found.append((pixel, begin + np.clip(share, 0, 1) * (end - begin), steps[pixel] > 0))
         level[hit] += steps[hit] * np.float32(camera.threshold)
         before = now
-    pixel, time, on = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    pixel, along, on = (np.concatenate(parts) for parts in zip(*found, strict=True))
     events = np.empty(len(pixel), EVENT)
     events["y"], events["x"] = np.divmod(pixel % size, camera.width)
-    events["t"], events["p"] = time, on
+    events["t"], events["p"] = _times(along, camera), on
     return pixel // size, events
 
 
