@@ -246,6 +246,19 @@ def test_models_and_losses(model, loss, tmp_path):
     assert 0 <= read["accuracy"] <= 1
 
 
+@pytest.mark.parametrize("encoding", ["direct", "poisson"])
+def test_still_images_repeat_bit_for_bit(encoding, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = np.arange(24, dtype=np.int64) % 3
+    images = data.FrameSet(rng.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8), labels)
+    still = data.Splits(images, images, images, ("a", "b", "c"), (1, 8, 8), events=False)
+    monkeypatch.setattr(data, "load", lambda _: still)
+    config = replace(tiny_run.config(epochs=2), data=DataConfig("images", time_steps=3, encoding=encoding))
+    read = [run.train(config, tmp_path / name) | {"seconds": 0} for name in "ab"]
+    assert read[0] == read[1]
+    assert run.evaluate(tmp_path / "a")["accuracy"] == read[0]["accuracy"]
+
+
 def test_stripes_are_learnt(tmp_path):
     read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run")
     assert read["accuracy"] > 0.9

@@ -42,7 +42,8 @@ class History:
     """Finished epochs of a run.
 
     Attributes:
-        rows: one per epoch, with `COLUMNS` as keys; epochs count from 1, shares are in [0, 1].
+        rows: one per epoch, with `COLUMNS` as keys; epochs count from 1, shares are in [0, 1], seconds are
+            those of training, validation and test together.
         network: size of the network after the last of them, as it stands in the summary.
     """
 
