@@ -17,7 +17,8 @@ from snnprune.data.saccade import Camera, record
 PLAIN = Camera(
     height=1,
     width=3,
-    threshold=math.log(2) * 0.999,
+    rise=math.log(2) * 0.999,
+    fall=math.log(2) * 0.999,
     dark=1 / 7,
     blur=0.0,
     corners=((0.0, 0.0), (1.0, 0.0)),
@@ -52,7 +53,7 @@ def test_half_a_step_gives_half_the_events() -> None:
 
 def test_the_saccade_starts_and_ends_slowly() -> None:
     # Least jerk: a quarter of the way at u = 0.3594, half at 0.5.
-    camera = replace(PLAIN, samples=4, threshold=1e-3)
+    camera = replace(PLAIN, samples=4, rise=1e-3, fall=1e-3)
     (events,) = record(DOT, camera)
     gone = events[(events["x"] == 2)]["t"]
     light = 8 / 7 * np.exp(-1e-3 * np.arange(1, len(gone) + 1))
@@ -108,7 +109,7 @@ def test_what_is_no_image_is_refused(images: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"saccades": ((0, 1),)}, {"length": 1000}, {"threshold": 0.0}, {"dark": 0.0}]
+    "changes", [{"saccades": ((0, 1),)}, {"length": 1000}, {"rise": 0.0}, {"fall": -1.0}, {"dark": 0.0}]
 )
 def test_impossible_cameras_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"corners|saccades|threshold"):

@@ -6,12 +6,12 @@ Here the same is computed. A pixel at (x, y) sees, blurred by the optics and shi
 
     L(x, y, t) = ln(dark + I(x - a(t), y - b(t))),   I in [0, 1]
 
-and remembers a level M, at first L(x, y, 0). Whenever L moves a threshold c away from M,
+and remembers a level M, at first L(x, y, 0). Whenever L moves a threshold c or d away from M,
 
     L >= M + c:  an ON event (p = 1),  M <- M + c
-    L <= M - c:  an OFF event (p = 0), M <- M - c
+    L <= M - d:  an OFF event (p = 0), M <- M - d
 
-so a fast large change gives several events. Each saccade takes the path of least jerk from one corner of
+so a large change gives several events. Each saccade takes the path of least jerk from one corner of
 the triangle to the next, s(u) = 10 u^3 - 15 u^4 + 6 u^5, which is how fast the real recordings fire too:
 slowly, fast, slowly. On top come background events, Poisson in time, at any pixel, of either polarity.
 docs/data.md compares the outcome with real recordings of the same digits.
@@ -42,7 +42,9 @@ class Camera:
     Attributes:
         height: pixels of the sensor, downwards.
         width: pixels of the sensor, to the right.
-        threshold: c, change of log intensity that makes an event.
+        rise: c, rise of log intensity that makes an ON event.
+        fall: d, fall that makes an OFF event. Were it equal to c, every pixel would be a hair's breadth from
+            an event where the path comes back to its start, and rounding would decide.
         dark: intensity of a black pixel of the screen, where a white one adds 1.
         blur: standard deviation of the optics' point spread, in pixels.
         corners: of the triangle, (a, b) in pixels right of and below the middle of the sensor. They follow
@@ -57,7 +59,8 @@ class Camera:
 
     height: int = 34
     width: int = 34
-    threshold: float = 0.4
+    rise: float = 0.39
+    fall: float = 0.41
     dark: float = 0.11
     blur: float = 0.18
     corners: tuple[tuple[float, float], ...] = ((-3.5, -1.8), (-0.5, 4.6), (2.5, -1.8), (-3.5, -1.8))
@@ -77,8 +80,8 @@ class Camera:
             raise ValueError(
                 f"saccades must follow each other within 0 .. {self.length} us, not {self.saccades}"
             )
-        if self.threshold <= 0 or self.dark <= 0:
-            raise ValueError("the threshold and the intensity of black must be above 0")
+        if min(self.rise, self.fall, self.dark) <= 0:
+            raise ValueError("thresholds and the intensity of black must be above 0")
 
 
 def record(images: npt.NDArray[np.uint8], camera: Camera | None = None) -> Iterator[npt.NDArray[np.void]]:
@@ -167,23 +170,26 @@ def _crossings(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
     """Return the events of all images, in no order, and which image each belongs to."""
     size = camera.height * camera.width
+    rise, fall = np.float32(camera.rise), np.float32(camera.fall)
     before = _seen(scene, path[0, 0], path[0, 1], camera).ravel()
     level = before.copy()
     found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]] = []
     for (_, _, begin), (a, b, end) in pairwise(path):
         now = _seen(scene, a, b, camera).ravel()
-        steps = np.trunc((now - level) / np.float32(camera.threshold))
-        hit = np.flatnonzero(steps)
+        change = now - level
+        steps = np.trunc(change / np.where(change > 0, rise, fall))
+        hit = np.flatnonzero(steps != 0)
         count = np.abs(steps[hit]).astype(np.int64)
         pixel = np.repeat(hit, count)
         # 1, 2, ... within each pixel's run of crossings
         nth = np.arange(1, len(pixel) + 1) - np.repeat(np.cumsum(count) - count, count)
-        crossed = level[pixel] + np.sign(steps[pixel]) * nth * camera.threshold
-        change = now[pixel] - before[pixel]
+        up = steps[pixel] > 0
+        crossed = level[pixel] + nth * np.where(up, rise, -fall)
+        moved = now[pixel] - before[pixel]
         # Rounding can leave a crossing to a step without change; it then comes at the step's beginning.
-        share = (crossed - before[pixel]) / np.where(change == 0, np.inf, change)
-        found.append((pixel, begin + np.clip(share, 0, 1) * (end - begin), steps[pixel] > 0))
-        level[hit] += steps[hit] * np.float32(camera.threshold)
+        share = (crossed - before[pixel]) / np.where(moved == 0, np.inf, moved)
+        found.append((pixel, begin + np.clip(share, 0, 1) * (end - begin), up))
+        level[hit] += steps[hit] * np.where(steps[hit] > 0, rise, fall)
         before = now
     pixel, along, on = (np.concatenate(parts) for parts in zip(*found, strict=True))
     events = np.empty(len(pixel), EVENT)
