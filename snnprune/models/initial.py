@@ -8,15 +8,13 @@ from torch import nn
 def initialise(network: nn.Module, gain: float) -> None:
     """Draw the weights of ``network`` from N(0, gain^2 / fan-in) and set its biases to zero, in place.
 
-    An input of root mean square r gives a current with standard deviation gain * r. For a spiking layer the
-    gain is 1 / V_th. Without leak and reset a neuron fires when a standard normal number z passes
-    V_th / (gain * r), so from one fully connected layer to the next the share of spikes p follows
-
-        p' = P(z > V_th / (gain * sqrt(p)))
-
-    which for gain 1 / V_th = 2 has a stable fixed point near 0.3 (near 0.2 behind an average over four):
-    rates are drawn to it from both sides at any depth. PyTorch's default has gain 1 / sqrt(3), and there the
-    only fixed point is silence. For a ReLU the gain is sqrt(2) (He et al. 2015).
+    An input of root mean square r gives a current with standard deviation gain * r. Two things bound the
+    gain of a spiking layer. PyTorch's default has gain 1 / sqrt(3), and the output is silent. Gain 2 keeps
+    a third of all neurons firing at any depth, but most membranes then stand outside the window of the
+    surrogate, 0 < u < 2 V_th, where alone a gradient passes: after three epochs on the simulated digits
+    such a network had learnt half of what others had (46 % of the test set against 83 to 88 %). With
+    sqrt(2), the gain of ReLUs (He et al. 2015), 3 to 16 % of the neurons of every layer fire, on
+    recordings and on images.
 
     Args:
         network: any module; convolutions and linear layers in it are initialised.

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+GAIN = math.sqrt(2)
+"""Of the initial weights, for ReLUs (He et al. 2015) and spikes alike: see `snnprune.models.initial`."""
+
+
 @dataclass(frozen=True)
 class Kit:
     """The parts that the same network is built of, once spiking and once not.
@@ -44,13 +48,13 @@ def spiking(detach_reset: bool = False) -> Kit:
     """SpikingJelly's multi-step layers with the paper's LIF neuron behind each, the output included."""
     from spikingjelly.activation_based import layer  # noqa: PLC0415  an ANN must not need SpikingJelly
 
-    from snnprune.models.lif import THRESHOLD, lif  # noqa: PLC0415
+    from snnprune.models.lif import lif  # noqa: PLC0415
 
     return Kit(
         layers=layer,
         neuron=lambda: lif(detach_reset),
         suffix="lif",
-        gain=1 / THRESHOLD,
+        gain=GAIN,
         spiking=True,
         loss="mse",
         extra={"step_mode": "m"},
@@ -59,6 +63,4 @@ def spiking(detach_reset: bool = False) -> Kit:
 
 def analogue() -> Kit:
     """Torch's own layers with a ReLU behind each but the output, which gives logits."""
-    return Kit(
-        layers=nn, neuron=nn.ReLU, suffix="relu", gain=math.sqrt(2), spiking=False, loss="cross-entropy"
-    )
+    return Kit(layers=nn, neuron=nn.ReLU, suffix="relu", gain=GAIN, spiking=False, loss="cross-entropy")
