@@ -76,8 +76,14 @@ def recordings_in(root: str | None, many: int) -> tuple[list[np.ndarray], str]:
     return [events.astype(dtype) for events in record(images[:many])], "simulated recordings"
 
 
-def timed(contenders: dict[str, Callable[[], None]], rounds: int, samples: int) -> dict[str, float]:
-    """Return the median samples per second of each, taking turns; one round to warm up is not counted."""
+def timed(
+    contenders: dict[str, Callable[[], None]], rounds: int, samples: int
+) -> dict[str, dict[str, float]]:
+    """Measure all in turns, and return the median rate of each and its median ratio to the first.
+
+    A ratio is taken within a round, so that whatever else the machine does meanwhile weighs on both sides.
+    One round to warm up is not counted.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, run in contenders.items():
@@ -85,10 +91,17 @@ def timed(contenders: dict[str, Callable[[], None]], rounds: int, samples: int) 
             run()
             if turn:
                 seconds[name].append(time.perf_counter() - begin)
-    return {name: samples / statistics.median(values) for name, values in seconds.items()}
+    first = next(iter(seconds.values()))
+    return {
+        name: {
+            "samples_per_second": samples / statistics.median(own),
+            "ratio": statistics.median(theirs / ours for theirs, ours in zip(first, own, strict=True)),
+        }
+        for name, own in seconds.items()
+    }
 
 
-def binning(recordings: list[np.ndarray], T: int, rounds: int) -> dict[str, float]:
+def binning(recordings: list[np.ndarray], T: int, rounds: int) -> dict[str, dict[str, float]]:
     from tonic.transforms import ToFrame
 
     from snnprune.data.frames import to_frames
@@ -117,7 +130,7 @@ def binning(recordings: list[np.ndarray], T: int, rounds: int) -> dict[str, floa
     )
 
 
-def reading(recordings: list[np.ndarray], T: int, rounds: int, folder: Path) -> dict[str, float]:
+def reading(recordings: list[np.ndarray], T: int, rounds: int, folder: Path) -> dict[str, dict[str, float]]:
     """Read shuffled batches through a DataLoader in this process, every cache filled before."""
     from tonic import DiskCachedDataset
     from tonic.transforms import ToFrame
@@ -155,9 +168,11 @@ def reading(recordings: list[np.ndarray], T: int, rounds: int, folder: Path) -> 
     return timed({name: run(loader) for name, loader in loaders.items()}, rounds, len(recordings))
 
 
-def table(title: str, rates: dict[str, float]) -> str:
-    first = next(iter(rates.values()))
-    rows = [f"| {name} | {rate:,.0f} | {rate / first:.1f}x |" for name, rate in rates.items()]
+def table(title: str, results: dict[str, dict[str, float]]) -> str:
+    rows = [
+        f"| {name} | {row['samples_per_second']:,.0f} | {row['ratio']:.1f}x |"
+        for name, row in results.items()
+    ]
     return "\n".join([f"| {title} | samples/s | ratio |", "| --- | ---: | ---: |", *rows])
 
 
@@ -183,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data.root", dest="root", help="folder with N-MNIST; else SNNPRUNE_DATA")
     parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--rounds", type=int, default=7, help="times that each is measured")
+    parser.add_argument("--rounds", type=int, default=9, help="times that each is measured")
     parser.add_argument("--recordings", type=int, default=600, help="recordings to use")
     parser.add_argument("--time-steps", type=int, default=10, help="frames of a recording")
     given = parser.parse_args()
@@ -208,7 +223,7 @@ def main() -> None:
     print()
     print(table(f"Reading, cache full, shuffled batches of {BATCH}", results["reading"]))
     if given.json:
-        given.json.write_text(json.dumps({"about": about, "samples_per_second": results}, indent=2) + "\n")
+        given.json.write_text(json.dumps({"about": about, **results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -192,7 +192,8 @@ def _write(path: Path, made_of: Mapping[str, Any], batches: Iterable[Batch]) -> 
 
 def _shown(batches: Iterable[Batch], title: str, total: int) -> Iterator[Batch]:
     """Pass the batches on, with a progress bar on a terminal."""
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"binning {title}", total=total)
         for batch in batches:
             yield batch
