@@ -148,7 +148,15 @@ def pickled(path: Path) -> None:
     path.with_suffix(".npy").replace(path)
 
 
-@pytest.mark.parametrize("damage", [empty, cut, scrambled, out_of_the_sensor, without_events, pickled])
+def leading_nowhere(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.parent / "nowhere")
+
+
+DAMAGES = (empty, cut, scrambled, out_of_the_sensor, without_events, pickled, leading_nowhere)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_broken_recording_is_named_or_left_out(name: str, damage: object, tmp_path: Path) -> None:
     path = damaged(tmp_path, name)

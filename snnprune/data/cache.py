@@ -114,10 +114,12 @@ def fingerprint(folder: Path, files: Iterable[Path]) -> str:
     """Return a hash of the names (within ``folder``), sizes and times of change of files."""
     digest = hashlib.sha256()
     for file in files:
-        status = file.stat()
-        digest.update(
-            f"{file.relative_to(folder).as_posix()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
-        )
+        try:
+            status = file.stat()
+            seen = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:  # a link to nowhere, say: whoever reads it will name it
+            seen = "unreadable"
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{seen}\n".encode())
     return digest.hexdigest()
 
 
