@@ -1,28 +1,32 @@
-"""Initial weights that leave no layer silent and none saturated."""
+"""Initial weights that leave no layer silent, none saturated, and every output able to learn."""
 
 from __future__ import annotations
 
 from torch import nn
 
 
-def initialise(network: nn.Module, gain: float) -> None:
-    """Draw the weights of ``network`` from N(0, gain^2 / fan-in) and set its biases to zero, in place.
+def initialise(layer: nn.Module, gain: float, bias: float = 0.0) -> None:
+    """Draw the weights of ``layer`` from N(0, gain^2 / fan-in) and set its bias to ``bias``, in place.
 
     An input of root mean square r gives a current with standard deviation gain * r. Two things bound the
-    gain of a spiking layer. PyTorch's default has gain 1 / sqrt(3), and the output is silent. Gain 2 keeps
+    gain of a spiking hidden layer. With PyTorch's default, 1 / sqrt(3), deeper layers are silent. Gain 2 keeps
     a third of all neurons firing at any depth, but most membranes then stand outside the window of the
-    surrogate, 0 < u < 2 V_th, where alone a gradient passes: after three epochs on the simulated digits
-    such a network had learnt half of what others had (46 % of the test set against 83 to 88 %). With
-    sqrt(2), the gain of ReLUs (He et al. 2015), 3 to 16 % of the neurons of every layer fire, on
-    recordings and on images.
+    surrogate, |u - V_th| < a/2, where alone a gradient passes. With sqrt(2), the gain of ReLUs (He et al.
+    2015), 5 to 20 % of the neurons of every hidden layer fire, on recordings and on images.
+
+    A spiking output needs less spread still: nine of ten targets say "do not fire", and a class that Adam
+    pushes below the window for all samples never learns again. So outputs begin close together and just under
+    threshold: gain 0.1 and bias 0.7 V_th, whose resting potential is 0.875 V_th. Test accuracy at T = 5 and
+    seeds 0, 1, with the hidden layers' gain at the output and so: simulated digits after three epochs
+    77, 71 % and 88, 89 %; N-MNIST (600 recordings) after six 76, 69 % and 84, 89 %.
 
     Args:
-        network: any module; convolutions and linear layers in it are initialised.
+        layer: a convolution or a linear layer.
         gain: see above.
+        bias: the same for all units, in units of the potential.
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            fan_in = module.weight[0].numel()
-            nn.init.normal_(module.weight, std=gain / fan_in**0.5)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    if not isinstance(layer, nn.Conv2d | nn.Linear):
+        raise TypeError(f"a convolution or a linear layer has initial weights, not {type(layer).__name__}")
+    nn.init.normal_(layer.weight, std=gain / layer.weight[0].numel() ** 0.5)
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, bias)

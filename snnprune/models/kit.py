@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from snnprune.models.initial import initialise
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,8 @@ class Kit:
         extra: keyword arguments that each of those layers takes.
         neuron: makes a layer of neurons.
         suffix: of the names of the neurons' layers.
-        gain: of the initial weights, see `snnprune.models.initial`.
+        gain: of the initial weights of hidden layers, see `snnprune.models.initial`.
+        output: gain and bias that the output layer begins with.
         spiking: whether the network has a time axis, and neurons at its output.
         loss: the loss that the network is trained with.
     """
@@ -34,9 +37,16 @@ class Kit:
     neuron: Callable[[], nn.Module]
     suffix: str
     gain: float
+    output: tuple[float, float]
     spiking: bool
     loss: str
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def weighted(self, kind: str, *args: Any, output: bool = False, **options: Any) -> nn.Module:
+        """Make a convolution or linear layer with its initial weights."""
+        layer = self.make(kind, *args, **options)
+        initialise(layer, *(self.output if output else (self.gain,)))
+        return layer
 
     def make(self, kind: str, *args: Any, **options: Any) -> nn.Module:
         """Make the layer that torch calls ``kind``."""
@@ -48,13 +58,14 @@ def spiking(detach_reset: bool = False) -> Kit:
     """SpikingJelly's multi-step layers with the paper's LIF neuron behind each, the output included."""
     from spikingjelly.activation_based import layer  # noqa: PLC0415  an ANN must not need SpikingJelly
 
-    from snnprune.models.lif import lif  # noqa: PLC0415
+    from snnprune.models.lif import THRESHOLD, lif  # noqa: PLC0415
 
     return Kit(
         layers=layer,
         neuron=lambda: lif(detach_reset),
         suffix="lif",
         gain=GAIN,
+        output=(0.1, 0.7 * THRESHOLD),
         spiking=True,
         loss="mse",
         extra={"step_mode": "m"},
@@ -63,4 +74,12 @@ def spiking(detach_reset: bool = False) -> Kit:
 
 def analogue() -> Kit:
     """Torch's own layers with a ReLU behind each but the output, which gives logits."""
-    return Kit(layers=nn, neuron=nn.ReLU, suffix="relu", gain=GAIN, spiking=False, loss="cross-entropy")
+    return Kit(
+        layers=nn,
+        neuron=nn.ReLU,
+        suffix="relu",
+        gain=GAIN,
+        output=(1.0, 0.0),
+        spiking=False,
+        loss="cross-entropy",
+    )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from snnprune.errors import UserError
-from snnprune.models.initial import initialise
 
 if TYPE_CHECKING:
     from snnprune.models.kit import Kit
@@ -37,7 +36,7 @@ class Walk:
         self.shape = shape
         self.padding = padding
         self.layers: dict[str, nn.Module] = {}
-        self.weighted = ""
+        self.latest = ""
         self.counts = {"conv": 0, "fc": 0, "pool": 0}
 
     def number(self, kind: str) -> str:
@@ -49,13 +48,13 @@ class Walk:
         """Add a convolution, its norm where one follows, and its neurons."""
         margin = size // 2 if self.padding == "same" else 0
         channels, height, width = self.shape
-        self.weighted = self.number("conv")
-        self.layers[self.weighted] = self.kit.make(
+        self.latest = self.number("conv")
+        self.layers[self.latest] = self.kit.weighted(
             "Conv2d", channels, units, size, padding=margin, bias=not norm
         )
         self.resize(units, *(side + 2 * margin - size + 1 for side in (height, width)))
         if norm:
-            self.layers[f"{self.weighted}_bn"] = self.kit.make("BatchNorm2d", units)
+            self.layers[f"{self.latest}_bn"] = self.kit.make("BatchNorm2d", units)
         self.neurons()
 
     def pool(self, kind: str, size: int) -> None:
@@ -69,17 +68,23 @@ class Walk:
         channels, height, width = self.shape
         self.shape = (channels * height * width,)
 
-    def linear(self, units: int, name: str = "", neurons: bool = True) -> None:
-        """Add a fully connected layer, and its neurons."""
-        self.weighted = name or self.number("fc")
-        self.layers[self.weighted] = self.kit.make("Linear", self.shape[0], units)
+    def linear(self, units: int) -> None:
+        """Add a fully connected layer and its neurons."""
+        self.latest = self.number("fc")
+        self.layers[self.latest] = self.kit.weighted("Linear", self.shape[0], units)
         self.shape = (units,)
-        if neurons:
+        self.neurons()
+
+    def output(self, classes: int) -> None:
+        """Add the output layer, which spikes where the network does and else gives logits."""
+        self.latest = "out"
+        self.layers["out"] = self.kit.weighted("Linear", self.shape[0], classes, output=True)
+        if self.kit.spiking:
             self.neurons()
 
     def neurons(self) -> None:
-        """Add a layer of neurons behind the layer with weights that was added last."""
-        self.layers[f"{self.weighted}_{self.kit.suffix}"] = self.kit.neuron()
+        """Add a layer of neurons behind the latest layer with weights."""
+        self.layers[f"{self.latest}_{self.kit.suffix}"] = self.kit.neuron()
 
     def resize(self, channels: int, height: int, width: int) -> None:
         """Set the shape of the tensor that leaves the layer just added."""
@@ -133,12 +138,11 @@ def network(
             f"frames of {shape[1]} x {shape[2]} pixels are too small for the network {text}, which leaves "
             "none of them: choose a smaller model or larger frames"
         ) from None
-    walk.linear(classes, "out", neurons=kit.spiking)
+    walk.output(classes)
     built = Network()
     for name, layer in walk.layers.items():
         built.add_module(name, layer)
     built.spiking, built.loss = kit.spiking, kit.loss
-    initialise(built, kit.gain)
     return built
 
 
