@@ -108,14 +108,14 @@ class Recordings:
 
     def list(self, folder: Path) -> list[Recording]:
         """List the recordings of a training or test folder, sorted by path."""
-        return sorted(
-            (
-                Recording(path, label)
-                for label, word in enumerate(self.words)
-                for path in folder.glob(self.pattern.format(word=word))
-            ),
-            key=lambda recording: str(recording.path),
-        )
+        # With a wildcard in the last part of a pattern, glob returns links to nowhere too, to be named later.
+        pattern = self.pattern.replace(".", "[.]")
+        found = [
+            Recording(path, label)
+            for label, word in enumerate(self.words)
+            for path in folder.glob(pattern.format(word=word))
+        ]
+        return sorted(found, key=lambda recording: str(recording.path))
 
     def tonic_class(self) -> Any:
         """Import Tonic and return its class for this data set."""
