@@ -1,0 +1,156 @@
+"""The command line: parsing and a call, nothing else.
+
+What is slow to import (torch, Lightning, SpikingJelly, Tonic, matplotlib) is imported inside the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from snnprune import __version__, settings
+from snnprune.config import DataConfig, RunConfig
+from snnprune.errors import UserError
+from snnprune.registry import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jsonargparse import ArgumentParser
+
+WRONG_INPUT = 2
+INTERRUPTED = 130
+
+USAGE = """\
+usage: snnprune COMMAND [OPTION ...]
+
+Train spiking networks that prune themselves while they learn.
+
+commands:
+  train                train and prune; without options the demo, on data that comes with the package
+  eval RUN             measure the saved network of a run on its test set
+  list [KIND]          data sets (and whether they are on disk), models and methods
+  data prepare NAME    fetch a data set, or build its cache of frames
+
+`snnprune COMMAND --help` lists the options of a command; `snnprune --version` says which version this is.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: of the command line; without them, the process's own.
+
+    Returns:
+        The exit code: 0, 2 for input that cannot be used (one sentence on stderr says why), 130 after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return command(given)
+    except UserError as error:
+        sys.stderr.write(f"snnprune: {error}\n")
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("\nsnnprune: stopped; the same command goes on from the last finished epoch\n")
+        return INTERRUPTED
+
+
+def command(given: list[str]) -> int:
+    """Look up the command and give it the rest of the line.
+
+    Raises:
+        UserError: no such command, or input that it cannot use.
+    """
+    if not given or given[0] in ("-h", "--help"):
+        sys.stdout.write(USAGE)
+        return 0 if given else WRONG_INPUT
+    if given[0] == "--version":
+        sys.stdout.write(f"snnprune {__version__}\n")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        raise UserError(f"there is no command '{name}': {nearest(name, COMMANDS)}")
+    COMMANDS[name](rest)
+    return 0
+
+
+def train(given: list[str]) -> None:
+    """Train a run, or continue one."""
+    parser = _parser("train", "Train a network and prune it while it learns.")
+    parser.add_argument("--out", help="folder of the run (default: runs/DATA-METHOD-seedN)")
+    parser.add_argument("--resume", metavar="RUN", help="continue the killed run in this folder")
+    parser.add_argument("--print_config", action="store_true", help="print the whole configuration and stop")
+    settings.add_run_options(parser)
+    parsed: Any = settings.parse(parser, given, ("--out", "--resume", "--print_config"))
+    if parsed.resume is not None:
+        if len([word for word in given if word.startswith("-")]) > 1:
+            raise UserError("--resume goes on with the run's own configuration: leave the other options out")
+        from snnprune.training import run  # noqa: PLC0415
+
+        run.resume(Path(parsed.resume))
+        return
+    config = settings.run_config(parsed)
+    if parsed.print_config:
+        sys.stdout.write(yaml.safe_dump(asdict(config), sort_keys=False))
+        return
+    from snnprune.training import run  # noqa: PLC0415
+
+    run.train(config, Path(parsed.out) if parsed.out else default_folder(config))
+
+
+def default_folder(config: RunConfig) -> Path:
+    """Name the folder of a run after what was chosen: runs/nmnist-dpap-seed0."""
+    parts = [config.data.name, config.method.name, f"seed{config.train.seed}"]
+    if config.model.name != RunConfig().model.name:
+        parts.insert(1, config.model.name)
+    return Path("runs") / "-".join(parts)
+
+
+def evaluate(given: list[str]) -> None:
+    """Measure the saved network of a run."""
+    parser = _parser("eval", "Measure the saved network of a run on its test set.")
+    parser.add_argument("run", help="folder of the run")
+    parsed: Any = settings.parse(parser, given, ())
+    from snnprune.training import run  # noqa: PLC0415
+
+    run.evaluate(Path(parsed.run))
+
+
+def show(given: list[str]) -> None:
+    """List what there is to choose from."""
+    from snnprune import listing  # noqa: PLC0415
+
+    parser = _parser("list", "List data sets, models and methods.")
+    parser.add_argument("kind", nargs="?", choices=listing.KINDS, help="only these")
+    parser.add_argument("--data.root", help="folder to look for data sets in (default: $SNNPRUNE_DATA)")
+    parsed: Any = settings.parse(parser, given, ())
+    listing.show([parsed.kind] if parsed.kind else listing.KINDS, parsed.data.root)
+
+
+def data(given: list[str]) -> None:
+    """Prepare a data set."""
+    if not given or given[0] not in ("prepare", "-h", "--help"):
+        raise UserError("`snnprune data` has one command: snnprune data prepare NAME")
+    parser = _parser("data prepare", "Fetch a data set where asked, and build its cache of frames.")
+    parser.add_argument("name", help="a data set (`snnprune list` names them)")
+    parser.add_class_arguments(DataConfig, "data", skip={"name"})
+    parsed: Any = settings.parse(parser, given[1:] if given[0] == "prepare" else given, ())
+    from snnprune.data import prepare  # noqa: PLC0415
+
+    sys.stdout.write(f"{prepare(settings.section(DataConfig, parsed.data, name=parsed.name))}\n")
+
+
+def _parser(name: str, description: str) -> ArgumentParser:
+    from jsonargparse import ArgumentParser  # noqa: PLC0415  the list of commands needs none
+
+    return ArgumentParser(
+        prog=f"snnprune {name}", description=description, exit_on_error=False, print_config=None
+    )
+
+
+COMMANDS = {"train": train, "eval": evaluate, "list": show, "data": data}
