@@ -12,7 +12,8 @@ from snnprune.errors import UserError
 if TYPE_CHECKING:
     from snnprune.models.kit import Kit
 
-TOKEN = re.compile(r"(?P<units>\d+)?(?P<kind>C|FC|AvgPool|MaxPool|BN|Flatten)(?P<size>\d+)?")
+N = "[1-9][0-9]*"
+LAYER = re.compile(f"(?P<C>{N}C{N}(-BN)?)|(?P<FC>{N}FC)|(?P<Pool>(?:Avg|Max)Pool{N})|(?P<Flatten>Flatten)")
 
 
 class Network(nn.Sequential):
@@ -122,22 +123,23 @@ def network(
         Layers named conv1, conv1_bn, conv1_lif (or _relu), pool1, flatten, fc1, fc1_lif, ..., out, out_lif.
 
     Raises:
-        UserError: the frames are smaller than the pooling needs, or there is no class.
+        UserError: a word that is no layer, or stands where it cannot; frames that are too small; no class.
     """
     if classes < 1 or min(shape) < 1:
         raise UserError(
             f"a network needs at least one class and one pixel: {classes} classes and frames of {shape} came"
         )
     walk = Walk(kit, shape, padding)
-    tokens = text.split("-")
     try:
-        for token, following in zip(tokens, [*tokens[1:], ""], strict=True):
-            step(walk, token, following)
+        for token in re.split("-(?!BN)", text):
+            step(walk, token)
     except TooSmallError:
         raise UserError(
             f"frames of {shape[1]} x {shape[2]} pixels are too small for the network {text}, which leaves "
             "none of them: choose a smaller model or larger frames"
         ) from None
+    if len(walk.shape) == 3:
+        raise UserError(f"the network {text} needs a Flatten before its output layer")
     walk.output(classes)
     built = Network()
     for name, layer in walk.layers.items():
@@ -146,25 +148,28 @@ def network(
     return built
 
 
-def step(walk: Walk, token: str, following: str) -> None:
+def step(walk: Walk, token: str) -> None:
     """Add what one word of the notation stands for.
 
     Raises:
-        UserError: the word is not part of the notation.
+        UserError: the word is not part of the notation, or stands where it cannot.
     """
-    match = TOKEN.fullmatch(token)
-    kind = match["kind"] if match else None
-    if kind == "BN":
-        return  # added with the convolution before it, because it takes the place of that one's bias
-    if kind == "Flatten":
-        walk.flatten()
-    elif match and kind == "C" and match["units"] and match["size"]:
-        walk.convolution(int(match["units"]), int(match["size"]), norm=following == "BN")
-    elif match and kind == "FC" and match["units"]:
-        walk.linear(int(match["units"]))
-    elif match and kind in ("AvgPool", "MaxPool") and match["size"]:
-        walk.pool(kind, int(match["size"]))
-    else:
+    match = LAYER.fullmatch(token)
+    if match is None:
         raise UserError(
-            f"'{token}' is not a layer: write 15C3, AvgPool2, MaxPool2, BN, Flatten or 300FC, joined by '-'"
+            f"'{token}' is not a layer: write 15C3, 15C3-BN, AvgPool2, MaxPool2, Flatten or 300FC, "
+            "joined by '-'"
         )
+    kind = next(name for name, part in match.groupdict().items() if part)
+    numbers = [int(number) for number in re.findall(N, token)]
+    if (kind == "FC") == (len(walk.shape) == 3):
+        where = "behind" if kind == "FC" else "before"
+        raise UserError(f"'{token}' stands {where} a Flatten only: write 15C3-Flatten-300FC, for instance")
+    if kind == "C":
+        walk.convolution(numbers[0], numbers[1], norm=token.endswith("BN"))
+    elif kind == "FC":
+        walk.linear(numbers[0])
+    elif kind == "Pool":
+        walk.pool(token[:7], numbers[0])
+    else:
+        walk.flatten()
