@@ -47,7 +47,9 @@ Section = TypeVar("Section", DataConfig, ModelConfig, MethodConfig, TrainConfig)
 
 def add_run_options(parser: ArgumentParser) -> None:
     """Give ``parser`` ``--config`` and an option for every key of a run."""
-    parser.add_argument("--config", action="config", help="YAML file with any of the keys below")
+    from jsonargparse import ActionConfigFile  # noqa: PLC0415  the list of commands needs none
+
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the keys below")
     for name, section in SECTIONS.items():
         parser.add_class_arguments(section, name)
 

@@ -1,0 +1,42 @@
+# Each target makes what it needs: make, and python3 >= 3.11 with venv, are all that has to be there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+INSTALLING := $(VENV)/.installing
+
+.PHONY: help demo test test-slow lint
+
+help:
+	@echo 'make demo       train, prune and compare on the data that comes with the package (under 3 minutes)'
+	@echo 'make test       the tests that take seconds'
+	@echo 'make test-slow  the tests that take minutes'
+	@echo 'make lint       ruff and mypy'
+
+demo: $(INSTALLED)
+	$(BIN)/snnprune train
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+# An install that was killed leaves $(INSTALLING) behind, and may leave half a package: begin again then. One
+# that failed (no network, say) was undone by pip itself, and what was installed before stays of use.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'snnprune needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@if [ -e $(INSTALLING) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		$(PYTHON) -m venv --clear $(VENV) || \
+		{ echo 'no virtual environment could be made: on Debian, apt install python3-venv' >&2; exit 1; }; fi
+	@touch $(INSTALLING)
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'; \
+		code=$$?; rm -f $(INSTALLING); exit $$code
+	@touch $(INSTALLED)
