@@ -1,0 +1,262 @@
+"""The command line: what it passes on, and what it says of input that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from snnprune import cli, training
+from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+
+HEAVY = ("torch", "lightning", "spikingjelly", "tonic", "torchvision", "matplotlib", "sklearn", "scipy")
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Stand in for training, and keep what it was called with."""
+    made: list[tuple[Any, ...]] = []
+    stand_in = SimpleNamespace(
+        train=lambda *arguments: made.append(("train", *arguments)),
+        resume=lambda *arguments: made.append(("resume", *arguments)),
+        evaluate=lambda *arguments: made.append(("evaluate", *arguments)),
+    )
+    monkeypatch.setattr(training, "run", stand_in, raising=False)
+    monkeypatch.setitem(sys.modules, "snnprune.training.run", stand_in)
+    return made
+
+
+def write(folder: Path, text: str) -> str:
+    file = folder / "run.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_no_option_is_the_default_run(calls: list[tuple[Any, ...]]) -> None:
+    assert cli.main(["train"]) == 0
+    assert calls == [("train", RunConfig(), Path("runs/digits-events-dpap-seed0"))]
+
+
+def test_file_and_options_are_one_thing(calls: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    file = write(tmp_path, "data: {name: nmnist, time_steps: 4}\ntrain: {lr: 1e-2, epochs: 3}\n")
+    given = ["train", "--config", file, "--train.epochs", "5", "--train.seed=7", "--method.target", "null"]
+    assert cli.main([*given, "--method.options.eta", "3", "--model.name", "mlp-snn", "--model.hidden=9"]) == 0
+    config = RunConfig(
+        data=DataConfig(name="nmnist", time_steps=4),
+        model=ModelConfig(name="mlp-snn", hidden=9),
+        method=MethodConfig(target=None, options={"eta": 3}),
+        train=TrainConfig(lr=0.01, epochs=5, seed=7),
+    )
+    assert calls == [("train", config, Path("runs/nmnist-mlp-snn-dpap-seed7"))]
+
+
+def test_printed_configuration_is_a_configuration(
+    calls: list[tuple[Any, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--data.root",
+        "/data",
+        "--method.options",
+        "{eta: 3, deep: {a: [1, 2]}}",
+        "--train.lr",
+        "1e-5",
+    ]
+    assert cli.main(["train", *options, "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    assert list(yaml.safe_load(printed)) == ["data", "model", "method", "train"]
+    assert calls == []
+    assert cli.main(["train", "--config", write(tmp_path, printed), "--out", "here"]) == 0
+    assert cli.main(["train", *options, "--out", "here"]) == 0
+    assert calls[0] == calls[1]
+    assert calls[0][1].method.options == {"eta": 3, "deep": {"a": [1, 2]}}
+    assert calls[0][2] == Path("here")
+
+
+def test_resume_and_eval_take_a_run(calls: list[tuple[Any, ...]]) -> None:
+    assert cli.main(["train", "--resume", "runs/a"]) == 0
+    assert cli.main(["eval", "runs/b"]) == 0
+    assert calls == [("resume", Path("runs/a")), ("evaluate", Path("runs/b"))]
+
+
+def test_ctrl_c_says_how_to_go_on(
+    calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.run, "train", interrupted)
+    assert cli.main(["train"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+WRONG = [
+    ("tran", "did you mean 'train'"),
+    ("train --train.epoch 3", "no option --train.epoch: did you mean '--train.epochs'"),
+    ("train --data nmnist", "write --data.name"),
+    ("train --train.epochs many", "train.epochs must be a whole number, and is 'many'"),
+    ("train --train.epochs 2.5", "train.epochs must be a whole number"),
+    ("train --train.lr fast", "train.lr must be a number"),
+    ("train --train.twin perhaps", "train.twin must be true or false"),
+    ("train --train.optimizer adm", "must be one of adam, adamw, sgd"),
+    ("train --model.hidden 2.5", "model.hidden must be a whole number or null"),
+    ("train --method.options 5", "method.options must be a mapping"),
+    ("train --train.epochs", "expected one argument"),
+    ("train stray", "stray"),
+    ("train --train.epochs 0", "train.epochs must be at least 1"),
+    ("train --train.batch_size 0", "train.batch_size must be at least 1"),
+    ("train --train.lr 0", "train.lr must be above 0"),
+    ("train --train.lr nan", "train.lr must be"),
+    ("train --method.target 1", "method.target is a share"),
+    ("train --method.structured 1.1", "method.structured is a share"),
+    ("train --data.time_steps 0", "data.time_steps must be at least 1"),
+    ("train --data.validation 1", "data.validation is a share"),
+    ("train --model.hidden 0", "model.hidden must be at least 1"),
+    ("train --data.name nminst", "did you mean 'nmnist'"),
+    ("train --model.name conv-sn", "did you mean 'conv-snn'"),
+    ("train --method.name dpaq", "did you mean 'dpap'"),
+    ("train --resume runs/a --train.epochs 3", "leave the other options out"),
+    ("train --config /nowhere.yaml", "cannot read the configuration /nowhere.yaml: No such file"),
+    ("eval", "required: run"),
+    ("eval runs/a --data.name mnist", "--data.name"),
+    ("list modles", "invalid choice: 'modles'"),
+    ("data", "snnprune data prepare NAME"),
+    ("data prepar nmnist", "snnprune data prepare NAME"),
+    ("data prepare", "required: name"),
+    ("data prepare nminst", "did you mean 'nmnist'"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), WRONG, ids=[line for line, _ in WRONG])
+def test_wrong_input_is_one_sentence(
+    calls: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], line: str, said: str
+) -> None:
+    assert cli.main(line.split()) == 2
+    check_sentence(capsys.readouterr().err, said)
+    assert calls == []
+
+
+WRONG_FILES = [
+    ("train:\n  epcohs: 3\n", "unknown key 'train.epcohs': did you mean 'train.epochs'"),
+    ("tarin:\n  epochs: 3\n", "unknown key 'tarin': did you mean 'train'"),
+    ("epochs: 3\n", "unknown key 'epochs': did you mean 'train.epochs'"),
+    ("data:\n  epochs: 3\n", "unknown key 'data.epochs': did you mean 'train.epochs'"),
+    ("train:\n  epochs: three\n", "train.epochs must be a whole number, and is 'three'"),
+    ("train: 5\n", "'train' in the configuration"),
+    ("train:\n", "'train' in the configuration"),
+    ("- 1\n", "needs sections"),
+    ("", "needs sections"),
+    ("train: [1\ndata: }", "is not valid YAML in line 2"),
+    ("train: \x00", "is not valid YAML"),
+    ("out: here\n", "unknown key 'out'"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_FILES, ids=[text for text, _ in WRONG_FILES])
+def test_wrong_files_are_one_sentence(
+    calls: list[tuple[Any, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    assert cli.main(["train", f"--config={write(tmp_path, text)}"]) == 2
+    check_sentence(capsys.readouterr().err, said)
+    assert calls == []
+
+
+def test_files_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfa")
+    assert cli.main(["train", "--config", str(tmp_path / "bytes.yaml")]) == 2
+    check_sentence(capsys.readouterr().err, "not text in UTF-8")
+    assert cli.main(["train", "--config", str(tmp_path)]) == 2
+    check_sentence(capsys.readouterr().err, "Is a directory")
+
+
+def check_sentence(said: str, expected: str) -> None:
+    assert said.startswith("snnprune: ")
+    assert said.count("\n") == 1
+    assert expected in said
+
+
+def test_missing_data_unwritable_output_and_a_folder_in_use(tmp_path: Path) -> None:
+    """As a process: nothing but the sentence may reach stderr, whatever the libraries would like to say."""
+    import fcntl
+
+    (tmp_path / "file").write_text("")
+    run = tmp_path / "run"
+    run.mkdir()
+    with (run / ".lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for arguments, said in (
+            (
+                ["--data.name", "dvs-gesture", "--data.root", str(tmp_path), "--out", str(tmp_path / "a")],
+                "DVS",
+            ),
+            (["--out", str(tmp_path / "file" / "run")], "cannot write in the run folder"),
+            (["--out", str(run)], "is in use by another process"),
+        ):
+            done = process("train", *arguments)
+            assert done.returncode == 2, done.stderr
+            check_sentence(done.stderr, said)
+
+
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from snnprune.cli import main; sys.exit(main())",
+        *arguments,
+    ]
+    environment = {key: value for key, value in os.environ.items() if key != "SNNPRUNE_DATA"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_help_list_and_parsing_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from snnprune import cli\n"
+        "for line in ('--help', 'list', 'train --print_config', 'train --train.epochs 0', '--version'):\n"
+        "    cli.main(line.split())\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for word in ("train", "eval RUN", "nmnist", "conv-snn", "dpap"):
+        assert word in done.stdout
+
+
+def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, option in (
+        (["train"], "--method.target"),
+        (["eval"], "RUN"),
+        (["list"], "--data.root"),
+        (["data"], "--data.download"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*command, "--help"])
+        assert stop.value.code == 0
+        assert option.lower() in capsys.readouterr().out.lower()
+
+
+def test_no_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "data prepare NAME" in capsys.readouterr().out
+
+
+def test_list_says_what_is_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "datasets", "--data.root", str(tmp_path)]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert "yes" in next(row for row in rows if "digits-events" in row)
+    assert " no" in next(row for row in rows if "poker-dvs" in row)
+    assert not any("conv-snn" in row for row in rows)
+
+
+def test_data_prepare_takes_the_settings_of_the_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import snnprune.data
+
+    monkeypatch.setattr(snnprune.data, "prepare", lambda config: f"got {config}")
+    assert cli.main(["data", "prepare", "nmnist", "--data.root", "prepare", "--data.time_steps=4"]) == 0
+    assert capsys.readouterr().out == f"got {DataConfig(name='nmnist', root='prepare', time_steps=4)}\n"
