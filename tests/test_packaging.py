@@ -102,7 +102,7 @@ def room(module: str) -> int:
 
 
 def taken_by_the_front_door(file: Path) -> set[str]:
-    """Names that a file takes as ``snnprune.name``; what the package is, such as __version__, anyone may ask."""
+    """Names that a file takes as ``snnprune.name``; what the package is (__version__) anyone may ask."""
     nodes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)]
     names = {node.attr for node in nodes if ast.unparse(node.value) == "snnprune"}
     return {name for name in names if not name.startswith("__")}
