@@ -12,7 +12,7 @@ def initialise(layer: nn.Module, gain: float, bias: float = 0.0) -> None:
     gain of a spiking hidden layer. With PyTorch's default, 1 / sqrt(3), deeper layers are silent. Gain 2
     keeps a third of all neurons firing at any depth, but most membranes then stand outside the window of the
     surrogate, |u - V_th| < a/2, where alone a gradient passes. With sqrt(2), the gain of ReLUs (He et al.
-    2015), 2 to 12 % of the neurons of every hidden layer fire on recordings, 3 to 30 % on images.
+    2015), 2 to 15 % of the neurons of every hidden layer fire on recordings, 3 to 33 % on images.
 
     A spiking output needs less spread still: nine of ten targets say "do not fire", and a class that Adam
     pushes below the window for all samples never learns again. So outputs begin close together and just
