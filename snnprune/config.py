@@ -23,7 +23,8 @@ class DataConfig:
             events after the last whole bin).
         encoding: how a still image becomes T frames: the image itself at every step, or Poisson spikes
             with the pixel as their probability.
-        validation: share of the training recordings kept for validation, where the data set has no fixed split.
+        validation: share of the training samples kept for validation, where the data set has no split of its
+            own.
         download: fetch the data set into `root` when it is not there.
         skip_corrupt: leave unreadable recordings out, with a count, and go on.
     """
@@ -89,7 +90,8 @@ class TrainConfig:
         step_gamma: factor of the step schedule.
         warmup_epochs: epochs of linear rise before the cosine.
         loss: mean squared error on output rates, cross-entropy, or the one that the model names.
-        seed: of weights, data order and noise; with the same seed, machine and thread count a run repeats bit for bit.
+        seed: of weights, data order and noise; with the same seed, machine and thread count a run repeats
+            bit for bit.
         device: cpu, cuda, or auto.
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
