@@ -75,7 +75,7 @@ class Wrapped(nn.Module):
         (lambda x, _: x.softmax(1), 6, (), "softmax"),
         (lambda x, _: x * torch.rand(6, 1, 1), 6, (), "unknown origin"),
         (lambda x, _: x.flatten(0, 1).unflatten(0, (-1, 3)), 3, (), "mixes its channels"),
-        (lambda x, _: x if x.sum((1, 2, 3))[0].item() > 0 else -x, 6, (), "sum() reduces"),
+        (lambda x, _: x if x.sum((1, 2, 3))[0].item() > 0 else -x, 6, (), "control flow"),
         (lambda x, p: p[0](x), 6, (nn.GroupNorm(2, 6),), "group_norm"),
         (lambda x, p: p[0](x), 6, (nn.Conv2d(6, 6, 3, groups=2),), "grouped"),
         (lambda x, p: p[1](p[0](x)), 6, (nn.Conv2d(6, 6, 1), nn.ReLU()), None),

@@ -1,21 +1,33 @@
-"""Which modules discovery takes as one piece: synapses, norms and neurons."""
+"""Which modules discovery takes as one piece: synapses, norms and neurons; and those that feed back."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Kind = Literal["conv", "linear", "norm", "neuron"]
 
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus)
+ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU,
+    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid,
+)  # fmt: skip
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (_ConvTransposeNd,)
+NORMS = (_BatchNorm, _InstanceNorm)
 _SPIKINGJELLY = "spikingjelly.activation_based"
+_FEEDBACK = {
+    "layer": ("ElementWiseRecurrentContainer", "LinearRecurrentContainer"),
+    "rnn": ("SpikingRNNBase", "SpikingRNNCellBase"),
+}
 
 
 def spiking_base() -> tuple[type[nn.Module], ...]:
@@ -32,9 +44,17 @@ def is_multi_step(module: nn.Module) -> bool:
     return getattr(module, "step_mode", "s") == "m"
 
 
+def is_recurrent(module: nn.Module) -> bool:
+    """Tell whether ``module`` is a wrapper that feeds its output back into itself."""
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        return True
+    found = ((sys.modules.get(f"{_SPIKINGJELLY}.{place}"), names) for place, names in _FEEDBACK.items())
+    return any(isinstance(module, tuple(getattr(m, n) for n in names)) for m, names in found if m is not None)
+
+
 def has_plain_forward(module: nn.Module) -> bool:
     """Tell whether ``module`` computes what torch's own layer of its kind computes, from its own weight."""
-    if hasattr(module, "parametrizations"):
+    if hasattr(module, "parametrizations") or "weight" not in module._parameters:
         return False
     for base in (*CONVOLUTIONS, nn.Linear):
         if isinstance(module, base):
@@ -47,14 +67,33 @@ def has_plain_forward(module: nn.Module) -> bool:
     return False
 
 
+def is_silent_norm(module: nn.Module, x: torch.Tensor) -> bool:
+    """Tell whether channels of weight and bias zero leave ``module`` at zero, whatever comes in.
+
+    So it is with torch's and SpikingJelly's own; a subclass with a forward of its own (as tdBN is often
+    written) is asked.
+    """
+    if type(module).forward.__module__.partition(".")[0] in {"torch", "spikingjelly"}:
+        return True
+    own = {k: torch.zeros_like(p) for k, p in module.named_parameters() if k in {"weight", "bias"}}
+    return bool(own) and not torch.func.functional_call(module, own, (x,)).any()
+
+
+def layers_inside(module: nn.Module) -> Iterator[str]:
+    """Yield the names of layers with synapses or norms that a neuron holds."""
+    for name, inner in module.named_modules():
+        if inner is not module and isinstance(inner, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, *NORMS)):
+            yield name
+
+
 def leaf_kind(module: nn.Module, neurons: Iterable[type[nn.Module]]) -> Kind | None:
     """Return what ``module`` is to discovery, or None where its inside is to be followed."""
     if isinstance(module, (*spiking_base(), *ACTIVATIONS, *neurons)):
         return "neuron"
-    if isinstance(module, CONVOLUTIONS):
+    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         return "conv"
     if isinstance(module, nn.Linear):
         return "linear"
-    if isinstance(module, _BatchNorm):
+    if isinstance(module, NORMS):
         return "norm"
     return None

@@ -5,6 +5,8 @@ Nothing here runs a network; `discovery` fills these in by one real forward.
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,6 +83,25 @@ class Inflow:
         return self.offset + self.size * self.spread
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where the units of a projection show their activity: a run of the output of one call of a neuron.
+
+    Attributes:
+        axis: of the neuron's output, counted from the end.
+        offset: first entry (above 0 where a neuron reads a concatenation).
+        size: entries, one per unit.
+        call: which of the neuron module's calls, where it stands in several places (a shared ReLU).
+        calls: how often it is called in one pass.
+    """
+
+    axis: int
+    offset: int
+    size: int
+    call: int = 0
+    calls: int = 1
+
+
 @dataclass
 class Projection:
     """The synapses of one convolution or linear layer.
@@ -88,12 +109,14 @@ class Projection:
     Attributes:
         name: the module.
         kind: "conv" or "linear".
-        inflow: who fills its input columns; empty where that is not known.
+        inflow: who fills its input columns; empty where that is not known, and in a depthwise convolution,
+            whose single column belongs to the unit itself.
         post: the population that it writes into.
         shape: of the weight, [post, columns, ...].
         positions: output positions of one sample over all time steps: MACs = weights x positions.
         neuron: the module whose output is the post activity (None: no neuron reads it).
         frozen: why its synapses may not be cut, or None.
+        site: where in the neuron's output the post activity is.
     """
 
     name: str
@@ -104,6 +127,7 @@ class Projection:
     positions: int
     neuron: str | None = None
     frozen: str | None = None
+    site: Site | None = None
 
     @property
     def weight(self) -> str:
@@ -118,10 +142,17 @@ class Projection:
 
 @dataclass
 class Topology:
-    """Populations and projections of one network, by name, in the order of the forward."""
+    """Populations and projections of one network, by name, in the order of the forward.
+
+    Attributes:
+        populations: by name.
+        projections: by name.
+        unreached: convolutions and linear layers that the forward never came to; nothing is known of them.
+    """
 
     populations: dict[str, Population]
     projections: dict[str, Projection]
+    unreached: tuple[str, ...] = ()
 
     def free(self) -> list[Population]:
         """Populations that may be cut."""
@@ -140,8 +171,22 @@ class Topology:
         for p in self.populations.values():
             coupled = ", ".join(n for n in p.producers if n != p.name) or "-"
             rows.append((p.name, str(p.size), p.kind, coupled, p.frozen or "-"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[4]]) for row in rows
-        ]
-        return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+        widths = [min(max(len(row[i]) for row in rows), _WIDEST) for i in range(4)]
+        lines = [line for row in rows for line in _wrapped(row, widths)]
+        lines.insert(1, "  ".join("-" * w for w in [*widths, len(rows[0][4])]))
+        if self.unreached:
+            lines.append(f"never reached by this forward: {', '.join(self.unreached)}")
+        return "\n".join(lines)
+
+
+_WIDEST = 40
+
+
+def _wrapped(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Return the lines of a row whose cells may be wider than their columns; the last one is never cut."""
+    cells = [textwrap.wrap(c, w) or [""] for c, w in zip(row, widths, strict=False)]
+    cells.append([row[-1]])
+    table = itertools.zip_longest(*cells, fillvalue="")
+    return [
+        "  ".join([*(c.ljust(w) for c, w in zip(r, widths, strict=False)), r[-1]]).rstrip() for r in table
+    ]

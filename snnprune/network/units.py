@@ -1,0 +1,84 @@
+"""Populations while they are being found: joined, frozen, given slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from snnprune.network.axes import Axis, Unknown
+from snnprune.network.topology import Role, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass
+class Unit:
+    """A population in the making; ``parent`` points to the one it was joined with."""
+
+    parent: int
+    size: int
+    producers: list[str] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    frozen: str | None = None
+
+    def add(self, slot: Slot) -> None:
+        """Own one more place."""
+        if slot not in self.slots:
+            self.slots.append(slot)
+
+
+class Units:
+    """All populations, by number; numbers of joined ones mean the same."""
+
+    def __init__(self) -> None:
+        self._all: list[Unit] = []
+
+    def __getitem__(self, number: int) -> Unit:
+        return self._all[self.root(number)]
+
+    def roots(self) -> list[int]:
+        """Return the numbers of the populations that joining has left."""
+        return [i for i, unit in enumerate(self._all) if unit.parent == i]
+
+    def new(self, producer: str, size: int) -> int:
+        """Begin a population of ``size`` units and return its number."""
+        self._all.append(Unit(len(self._all), size, [producer]))
+        return len(self._all) - 1
+
+    def root(self, number: int) -> int:
+        """Return the number that stands for all that were joined with ``number``."""
+        while self._all[number].parent != number:
+            number = self._all[number].parent
+        return number
+
+    def join(self, a: Axis, b: Axis) -> Axis:
+        """Make the populations of two axes one, unit by unit.
+
+        Raises:
+            Unknown: their units do not stand side by side.
+        """
+        if [(s.size, s.spread) for s in a.spans] != [(s.size, s.spread) for s in b.spans]:
+            raise Unknown("it is joined with a population of another layout")
+        for one, other in zip(a.spans, b.spans, strict=True):
+            first, second = sorted((self.root(one.population), self.root(other.population)))
+            if first != second:
+                kept, gone = self._all[first], self._all[second]
+                gone.parent = first
+                kept.producers += [p for p in gone.producers if p not in kept.producers]
+                kept.slots += [s for s in gone.slots if s not in kept.slots]
+                kept.frozen = kept.frozen or gone.frozen
+        return replace(a, sources=a.sources | b.sources, resting=a.resting or b.resting)
+
+    def freeze(self, numbers: Iterable[int], reason: str, *, foremost: bool = False) -> None:
+        """Let nobody cut these populations; the first reason stays, unless a later one is foremost."""
+        for number in numbers:
+            if foremost or self[number].frozen is None:
+                self[number].frozen = reason
+
+    def add_slots(self, axis: Axis, module: str, tensor: str, dim: int, role: Role) -> None:
+        """Give the populations of ``axis`` their runs of ``module``'s ``tensor`` along ``dim``."""
+        offset = 0
+        for span in axis.spans:
+            self[span.population].add(Slot(module, tensor, dim, role, offset, span.spread))
+            offset += span.length

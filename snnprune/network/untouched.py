@@ -1,0 +1,67 @@
+"""Run a network and leave it exactly as it was found."""
+
+from __future__ import annotations
+
+import copy
+import random
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and put everything back.
+
+    Put back are mode, every attribute and buffer of every module (neurons of any library keep their states
+    in these), and the generators of torch, numpy and Python.
+    """
+    attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
+    tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
+    devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
+    dice, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that others draw from
+    try:
+        for module in model.modules():
+            if isinstance(getattr(module, "_memories", None), dict):
+                states: Any = module
+                states._memories = {**states._memories, **copy.deepcopy(states._memories_rv)}
+        model.eval()
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(dice)
+        np.random.set_state(numbers)  # noqa: NPY002
+        for module, saved in attributes:
+            vars(module).clear()
+            vars(module).update({k: _refilled(v, content) for k, (v, content) in saved.items()})
+        with torch.no_grad():
+            for tensor, value in tensors:
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
+
+
+def _content(value: Any) -> Any:
+    """Return what a container holds, None for anything else."""
+    return copy.copy(value) if type(value) in {dict, list} else None
+
+
+def _refilled(value: Any, content: Any) -> Any:
+    """Return the container itself, holding again what it held."""
+    if content is not None:
+        value.clear()
+        (value.update if isinstance(value, dict) else value.extend)(content)
+    return value
+
+
+def _states(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the tensors of ``module`` that are no parameters: buffers, and states in attributes."""
+    yield from (b for b in module._buffers.values() if b is not None)
+    held = {**vars(module), **(getattr(module, "_memories", None) or {})}
+    yield from (v for v in held.values() if type(v) is torch.Tensor)
