@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from snnprune.network.axes import tensors_in
 from snnprune.network.leaves import is_multi_step, spiking_base
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from snnprune.network.topology import Topology
+    from snnprune.network.topology import Projection, Site, Topology
 
 Keep = Literal["trace", "series"]
 
@@ -71,16 +72,24 @@ def sum_over_space(activity: Tensor, axis: int, leading: int) -> Tensor:
 Form = Literal["raw", "series", "trace"]
 
 
+def _reader(p: Projection) -> tuple[str, Site]:
+    assert p.neuron is not None
+    assert p.site is not None
+    return p.neuron, p.site
+
+
 @dataclass
 class _Site:
     """A module whose input (pre) or output (post) is recorded during one model forward.
 
+    The module may stand in several places, so its calls are counted (``turn``).
     A call is "raw" [N, C] until it is known whether N holds time, a "series" [T, B, C], or a "trace" [B, C].
     """
 
     axis: int
     calls: list[Tensor] = field(default_factory=list)
     form: Form = "raw"
+    turn: int = 0
 
 
 class TraceRecorder:
@@ -100,8 +109,8 @@ class TraceRecorder:
         self.model, self.tau, self.keep = model, tau, keep
         self.projections = [p for p in topology.projections.values() if p.frozen is None and p.neuron]
         self._pre: dict[str, _Site] = {}
-        self._post: dict[str, _Site] = {}
-        self._batches: list[dict[tuple[str, str], Tensor]] = []
+        self._post: dict[tuple[str, int], _Site] = {}
+        self._batches: list[dict[tuple[str, object], Tensor]] = []
         self._time: tuple[int, int] | None = None
         self._counts, self._warned = False, False
         modules = dict(model.named_modules())
@@ -114,10 +123,11 @@ class TraceRecorder:
             axis = -1 if p.kind == "linear" else -(len(p.shape) - 1)
             self._pre[p.name] = _Site(axis)
             self._handles.append(modules[p.name].register_forward_pre_hook(self._record_pre(p.name)))
-            neuron = str(p.neuron)
-            if neuron not in self._post:
-                self._post[neuron] = _Site(axis)
-                self._handles.append(modules[neuron].register_forward_hook(self._record_post(neuron)))
+            neuron, site = _reader(p)
+            if (neuron, site.call) not in self._post:
+                self._post[neuron, site.call] = _Site(site.axis)
+                hook = self._record_post(neuron, site)
+                self._handles.append(modules[neuron].register_forward_hook(hook))
 
     # --- hooks
 
@@ -139,6 +149,8 @@ class TraceRecorder:
                 stacklevel=2,
             )
         self._close_forward()
+        for site in self._post.values():
+            site.turn = 0
 
     def _finish(self, _model: nn.Module, _args: Any, _output: Any) -> None:
         self._counts = False
@@ -150,12 +162,15 @@ class TraceRecorder:
 
         return hook
 
-    def _record_post(self, name: str) -> Any:
-        def hook(module: nn.Module, _args: Any, output: Tensor) -> None:
-            if self._counts:
+    def _record_post(self, name: str, site: Site) -> Any:
+        def hook(module: nn.Module, _args: Any, output: Any) -> None:
+            place = self._post[name, site.call]
+            place.turn += self._counts
+            if self._counts and (place.turn - 1) % site.calls == site.call:
+                spikes = tensors_in(output)[0]  # some neurons hand out their state as well
                 if is_multi_step(module) and self._time is None:
-                    self._time = (output.shape[0], output.shape[1])
-                self._keep_call(self._post[name], output, module)
+                    self._time = (spikes.shape[0], spikes.shape[1])
+                self._keep_call(place, spikes, module)
 
         return hook
 
@@ -187,7 +202,7 @@ class TraceRecorder:
         """Turn what the sites hold into one micro-batch of traces."""
         if not any(site.calls for site in self._post.values()):
             return
-        batch: dict[tuple[str, str], Tensor] = {}
+        batch: dict[tuple[str, object], Tensor] = {}
         for side, sites in (("pre", self._pre), ("post", self._post)):
             for name, site in sites.items():
                 if site.calls:
@@ -215,12 +230,12 @@ class TraceRecorder:
         dim = 1 if self.keep == "series" else 0
         activity = {}
         for p in self.projections:
-            keys = ("pre", p.name), ("post", str(p.neuron))
+            neuron, site = _reader(p)
+            keys = ("pre", p.name), ("post", (neuron, site.call))
             parts = [[b[key] for b in micro if key in b] for key in keys]
             if all(parts):
-                activity[p.name] = Activity(
-                    *(side[0] if len(side) == 1 else torch.cat(side, dim) for side in parts)
-                )
+                pre, post = (side[0] if len(side) == 1 else torch.cat(side, dim) for side in parts)
+                activity[p.name] = Activity(pre, post.narrow(-1, site.offset, site.size))
         return activity
 
     def close(self) -> None:
