@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from snnprune.network import Topology, discover
-    from snnprune.pruning import Pruner
+    from snnprune.pruning import Masks, Pruner, compact, verify
     from snnprune.training.callback import PruningCallback
 
 __version__ = "0.1.0"
 
-__all__ = ["Pruner", "PruningCallback", "Topology", "__version__", "discover"]
+__all__ = ["Masks", "Pruner", "PruningCallback", "Topology", "__version__", "compact", "discover", "verify"]
 
 # Imported when first asked for, so that the command line answers at once and DPAP needs no trainer.
 _PLACES = {
+    "Masks": "snnprune.pruning",
     "Pruner": "snnprune.pruning",
     "PruningCallback": "snnprune.training.callback",
     "Topology": "snnprune.network",
+    "compact": "snnprune.pruning",
     "discover": "snnprune.network",
+    "verify": "snnprune.pruning",
 }
 
 

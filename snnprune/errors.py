@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the sentence and ends with exit code 2; a library user may catch it.
     """
+
+
+class CompactionError(UserError, ValueError):
+    """A network that cannot be made smaller, or not so: which population or layer, why, and what to do."""

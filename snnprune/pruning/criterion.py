@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
+    from snnprune.pruning.cut import Cut
     from snnprune.pruning.traces import Activity, Keep
 
 
@@ -70,6 +71,15 @@ class Criterion:
         for statistics in self.state.values():
             for name in self.per_epoch:
                 statistics[name].zero_()
+
+    def shrink(self, cut: Cut) -> None:
+        """Follow the network, which has been cut."""
+        for projection, statistics in self.state.items():
+            stays = {"post": cut.post(projection), "pre": cut.pre(projection)}
+            for name, axes in self.axes.items():
+                for dim, axis in enumerate(axes):
+                    index = stays[axis].nonzero().squeeze(1).to(statistics[name].device)
+                    statistics[name] = statistics[name].index_select(dim, index)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Return copies of the statistics."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.errors import CompactionError
 from snnprune.network.cost import Rates, rates
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from snnprune.network.topology import Population, Projection, Topology
+    from snnprune.pruning.cut import Cut
 
 
 class Masks:
@@ -136,6 +138,40 @@ class Masks:
                     tensors.append(tensor)
                     factors.append(factor if factor.dtype == tensor.dtype else factor.to(tensor.dtype))
         torch._foreach_mul_(tensors, factors)
+
+    # --- another network, or a smaller one
+
+    def bound_to(self, model: nn.Module) -> Masks:
+        """Return the same masks for another network of the same make, such as a copy.
+
+        Raises:
+            CompactionError: a layer has another shape there, or is missing.
+        """
+        for p in self.topology.projections.values():
+            try:
+                shape = tuple(model.get_parameter(p.weight).shape)
+            except AttributeError:
+                shape = ()
+            if sorted(shape) != sorted(p.shape):  # a transposed convolution has its axes the other way round
+                raise CompactionError(
+                    f"these masks are of another network: layer {p.name} has a weight of shape {p.shape} in "
+                    f"theirs and {shape or 'none'} in this one"
+                )
+        masks = Masks(model, self.topology)
+        masks.load_state_dict(self.state_dict())
+        return masks
+
+    def shrink(self, cut: Cut) -> None:
+        """Follow the network, which has been cut."""
+        self.units = {
+            name: alive[cut.units[name].to(alive.device)] if name in cut.units else alive
+            for name, alive in self.units.items()
+        }
+        self.synapses = {
+            name: cut.take(self.topology.projections[name].weight, own) for name, own in self.synapses.items()
+        }
+        self.topology = cut.after
+        self.refresh()
 
     # --- checkpoints
 

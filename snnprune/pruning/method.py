@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Population, Topology
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.criterion import Criterion
+    from snnprune.pruning.cut import Cut
     from snnprune.pruning.masks import Masks
     from snnprune.pruning.rule import Rule
     from snnprune.pruning.target import Target
@@ -35,6 +36,9 @@ class View:
         clock: when.
         traces: activity of each observed projection in this batch (empty between batches).
         generator: random numbers of the method's own, equal on every process, on the CPU.
+        dense: populations and projections before the first cut: what a target is a share of.
+        kept: which units of `dense` are left, by population; a method that draws a number per unit draws for
+            the dense network and takes these, so that a cut changes no draw.
     """
 
     model: nn.Module
@@ -43,6 +47,8 @@ class View:
     clock: Clock
     traces: Mapping[str, Activity]
     generator: torch.Generator
+    dense: Topology
+    kept: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,14 @@ class Method:
         """
         return Decision()
 
+    def shrink(self, cut: Cut) -> None:
+        """Follow the network, which has been cut; a method with a state of its own says how."""
+
+    @property
+    def can_shrink(self) -> bool:
+        """Whether the method can follow a cut: it says how, or it has no state."""
+        return type(self).shrink is not Method.shrink or not self.state_dict()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state: tensors, numbers and strings, in dicts and lists."""
         return {}
@@ -120,9 +134,9 @@ class CriterionMethod(Method):
         self._plan: Plan | None = None
 
     def plan(self, view: View) -> Plan | None:
-        """Return what should be left at the end, solved once from the topology."""
+        """Return what should be left at the end, solved once from the dense topology."""
         if self._plan is None and self.target is not None:
-            self._plan = self.target.plan(view.topology, neurons=self.neurons, synapses=self.synapses)
+            self._plan = self.target.plan(view.dense, neurons=self.neurons, synapses=self.synapses)
         return self._plan
 
     def after_step(self, view: View) -> None:
@@ -186,6 +200,11 @@ class CriterionMethod(Method):
             score = self.criterion.neuron_score(p, alive)
             if score is not None:
                 yield score, view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
+
+    def shrink(self, cut: Cut) -> None:
+        """Let the criterion and the rule follow the network, which has been cut."""
+        self.criterion.shrink(cut)
+        self.rule.shrink(cut)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the criterion's and the rule's state."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import torch
 
+from snnprune.errors import CompactionError
+from snnprune.network.cost import rates
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
+from snnprune.pruning.compaction import carry_out, check_optimizer
+from snnprune.pruning.kept import Kept
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Method, View
+from snnprune.pruning.origin import set_origin
+from snnprune.pruning.removal import plan_cut
+from snnprune.pruning.shrink import shrink
 from snnprune.pruning.traces import TraceRecorder
 from snnprune.registry import METHODS, build
 
@@ -17,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from snnprune.network.cost import Rates
+    from snnprune.network.topology import Topology
     from snnprune.pruning.traces import Activity
 
 
@@ -28,7 +37,8 @@ class Pruner:
     """Prunes ``model`` while a loop of the user's own trains it.
 
     Three lines of a plain loop: this constructor, `step` after every optimiser step, `end_epoch` after
-    every epoch. The model is not changed but for its weights; hooks go with `close` (or ``with``).
+    every epoch. The model is not changed but for its weights, until `compact` makes it smaller; hooks go
+    with `close` (or ``with``).
 
     Args:
         model: any network; spiking ones in multi-step or single-step mode.
@@ -37,6 +47,7 @@ class Pruner:
         epochs: length of the run; schedules scale with it.
         seed: of the method's own random numbers.
         neurons: further neuron classes, of other libraries or the user's own.
+        compact_every: take the dead out of the network at every so many epochs' ends, while it trains.
         options: constants of a method given by name, such as ``target=0.6``.
 
     Raises:
@@ -52,6 +63,7 @@ class Pruner:
         epochs: int,
         seed: int = 0,
         neurons: Sequence[type[nn.Module]] = (),
+        compact_every: int | None = None,
         **options: Any,
     ) -> None:
         if isinstance(method, str):
@@ -61,19 +73,40 @@ class Pruner:
                 f"options {sorted(options)} go with a method's name; set them on the method itself"
             )
         assert isinstance(method, Method)
-        self.model, self.method, self.seed = model, method, seed
-        self.topology = discover(model, example_input, neurons=neurons)
-        self.masks = Masks(model, self.topology)
+        self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
+        topology = discover(model, example_input, neurons=neurons)
+        self.masks, self._kept = Masks(model, topology), Kept(topology)
         self.clock = Clock(epochs)
         self.recorder: TraceRecorder | None = None
         if method.reads is not None:
             self.recorder = TraceRecorder(model, self.topology, method.tau, method.reads)
+        self._optimizers: WeakSet[Optimizer] = WeakSet()
+
+    @property
+    def topology(self) -> Topology:
+        """Populations and projections of the network as it is."""
+        return self.masks.topology
+
+    @property
+    def dense(self) -> Topology:
+        """Populations and projections before the first cut; rates and targets are shares of these."""
+        return self._kept.dense
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """Indices [units left] of each population's original units that are left after the cuts so far."""
+        return self._kept.units
 
     def step(self, optimizer: Optimizer | None = None) -> None:
         """Close the batch: hand its traces to the method, and keep the dead dead.
 
         Call it after ``optimizer.step()``; all forwards since the last call are one batch.
+
+        Raises:
+            CompactionError: the optimiser trains nothing of this model.
         """
+        if optimizer is not None:
+            self.follow(optimizer)
         traces = self.recorder.batch() if self.recorder is not None else {}
         self.clock.batches += 1
         self.method.after_step(self._view(traces))
@@ -94,16 +127,107 @@ class Pruner:
             self.masks.refresh()
             self.masks.apply()
         self.clock.epoch += 1
+        if self.compact_every is not None and self.clock.epoch % self.compact_every == 0:
+            self.compact(unread=False)
 
     def rates(self) -> Rates:
-        """Count what is pruned and what is left."""
-        return self.masks.rates()
+        """Count what is pruned and what is left, of the dense network."""
+        alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
+        return rates(self.dense, alive, self.masks.units)
+
+    def dense_masks(self) -> dict[str, dict[str, Tensor]]:
+        """Return who is alive of the dense network, whatever was cut since.
+
+        Returns:
+            "units": bool [size] by population; "synapses": bool, shape of the weight, by projection; laid
+            out as the state of `Masks`, whose `Masks.load_state_dict` takes it for a dense network.
+        """
+        alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
+        return self._kept.expand(self.topology, self.masks.units, alive)
 
     def _view(self, traces: Mapping[str, Activity]) -> View:
         generator = torch.Generator().manual_seed(
             hash((self.seed, self.clock.epoch, self.clock.batches)) % 2**63
         )
-        return View(self.model, self.topology, self.masks, self.clock, traces, generator)
+        return View(
+            self.model, self.topology, self.masks, self.clock, traces, generator, self.dense, self.kept
+        )
+
+    # --- compaction
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Cut the moments of ``optimizer`` along with the network; `step` calls this by itself.
+
+        Raises:
+            CompactionError: it trains nothing of this model.
+        """
+        if optimizer not in self._optimizers:
+            check_optimizer(optimizer, self.model)
+            self._optimizers.add(optimizer)
+
+    def compact(
+        self,
+        optimizer: Optimizer | None = None,
+        *,
+        round_to: int | None = None,
+        min_alive: int = 1,
+        unread: bool | None = None,
+    ) -> nn.Module:
+        """Take the dead out of the model itself, between two batches; training then goes on.
+
+        Moments of the optimisers that `step` has seen are cut along. Decisions are those that masking alone
+        would have come to.
+
+        Args:
+            optimizer: what trains the model, where `step` has not seen it.
+            round_to: fill every population that is cut up to a multiple of this, for example 8, with the
+                strongest of those that would go; the dead among them stay, with weights of zero.
+            min_alive: how many units of each population stay at least.
+            unread: whether living units go, too, that nothing alive reads. Without an answer: once the last
+                decision is taken, since until then a method still counts them.
+
+        Returns:
+            The model.
+
+        Raises:
+            CompactionError: a dead unit cannot be proved silent, the optimiser is another model's, a batch
+                is open, the method wakes what it let die, or the model trains on several processes.
+        """
+        if optimizer is not None:
+            self.follow(optimizer)
+        self._may_compact()
+        if unread is None:
+            unread = self.clock.decisions_left == 0
+        cut = plan_cut(self.model, self.masks, round_to=round_to, min_alive=min_alive, unread=unread)
+        if cut:
+            carry_out(self.model, self.masks, cut, self._optimizers)
+            self._kept.shrink(cut)
+            self.method.shrink(cut)
+            if self.recorder is not None:
+                self.recorder.follow(self.topology)
+        return self.model
+
+    def _may_compact(self) -> None:
+        training = self.clock.decisions_left > 0
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        several = distributed and torch.distributed.get_world_size() > 1
+        if isinstance(self.model, torch.nn.parallel.DistributedDataParallel) or (several and training):
+            raise CompactionError(
+                "a network that several processes train cannot be cut meanwhile (their buckets of gradients "
+                "keep its old shapes): call compact() after training, on the module inside the wrapper"
+            )
+        if training and not self.method.permanent:
+            raise CompactionError(
+                f"{type(self.method).__name__} wakes what it let die, so the network cannot be cut while it "
+                "trains: call compact() after the last epoch"
+            )
+        if not self.method.can_shrink:
+            raise CompactionError(
+                f"{type(self.method).__name__} has a state and no shrink(), so its network cannot be cut in "
+                "place: compact a copy after training, with snnprune.compact(model, pruner.masks)"
+            )
+        if self.recorder is not None and self.recorder.holds_activity:
+            raise CompactionError("a batch is open: compact between batches, after step()")
 
     # --- checkpoints
 
@@ -111,6 +235,7 @@ class Pruner:
         """Return everything that a resumed run needs beside the model and the optimiser."""
         return {
             "clock": {"epoch": self.clock.epoch, "batches": self.clock.batches},
+            "kept": self._kept.state_dict(),
             "masks": self.masks.state_dict(),
             "method": self.method.state_dict(),
         }
@@ -118,9 +243,19 @@ class Pruner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what `state_dict` returned.
 
+        Load it before the model and the optimiser: if the network had been cut, the model becomes as small
+        as it was then, so that its weights fit.
+
         Raises:
             ValueError: the state is of another network.
         """
+        self._kept, cut = self._kept.restored(state.get("kept", {}))
+        if cut:
+            shrink(self.model, cut, self._optimizers)
+            self.masks.shrink(cut)
+        set_origin(self.model, self._kept.origin(self.model))
+        if self.recorder is not None:
+            self.recorder.follow(self.topology)
         self.masks.load_state_dict(state["masks"])
         self.clock.epoch, self.clock.batches = state["clock"]["epoch"], state["clock"]["batches"]
         device = next(self.model.parameters()).device

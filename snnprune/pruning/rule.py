@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.cut import Cut
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Candidates:
     """Units of one kind that a rule decides on together: a population's neurons or a projection's synapses.
 
     Attributes:
-        key: a name of their own, for the rule's state.
+        key: "neurons/" and the population's name, or "synapses/" and the projection's; for the rule's state.
         unit: "neuron" or "synapse".
         kind: "conv" or "linear": the layer they belong to.
         score: importance, any shape.
@@ -37,7 +38,7 @@ class Candidates:
 
 
 class Rule:
-    """Decides from scores; its state is tensors by the candidates' key."""
+    """Decides from scores; its state is tensors by the candidates' key, laid out as they are."""
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
@@ -45,6 +46,16 @@ class Rule:
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Return who is alive after this epoch: bool, never more than before."""
         raise NotImplementedError
+
+    def shrink(self, cut: Cut) -> None:
+        """Follow the network, which has been cut: state is laid out as the candidates are."""
+        for key, tensor in self.state.items():
+            unit, _, name = key.partition("/")
+            if unit == "synapses":
+                p = cut.before.projections[name]
+                self.state[key] = cut.take(p.weight, tensor, p.shape)
+            elif name in cut.units:
+                self.state[key] = tensor[cut.units[name].to(tensor.device)]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of the state."""

@@ -87,6 +87,7 @@ class _Site:
     """
 
     axis: int
+    leading: int
     calls: list[Tensor] = field(default_factory=list)
     form: Form = "raw"
     turn: int = 0
@@ -107,7 +108,7 @@ class TraceRecorder:
 
     def __init__(self, model: nn.Module, topology: Topology, tau: float = 0.5, keep: Keep = "trace") -> None:
         self.model, self.tau, self.keep = model, tau, keep
-        self.projections = [p for p in topology.projections.values() if p.frozen is None and p.neuron]
+        self.follow(topology)
         self._pre: dict[str, _Site] = {}
         self._post: dict[tuple[str, int], _Site] = {}
         self._batches: list[dict[tuple[str, object], Tensor]] = []
@@ -121,13 +122,22 @@ class TraceRecorder:
         ]
         for p in self.projections:
             axis = -1 if p.kind == "linear" else -(len(p.shape) - 1)
-            self._pre[p.name] = _Site(axis)
+            self._pre[p.name] = _Site(axis, p.leading)
             self._handles.append(modules[p.name].register_forward_pre_hook(self._record_pre(p.name)))
             neuron, site = _reader(p)
             if (neuron, site.call) not in self._post:
-                self._post[neuron, site.call] = _Site(site.axis)
+                self._post[neuron, site.call] = _Site(site.axis, site.leading)
                 hook = self._record_post(neuron, site)
                 self._handles.append(modules[neuron].register_forward_hook(hook))
+
+    def follow(self, topology: Topology) -> None:
+        """Take the projections of ``topology``: the network was cut; modules and axes are where they were."""
+        self.projections = [p for p in topology.projections.values() if p.frozen is None and p.neuron]
+
+    @property
+    def holds_activity(self) -> bool:
+        """Whether a forward was recorded whose batch is not closed."""
+        return bool(self._batches) or any(site.calls for site in self._post.values())
 
     # --- hooks
 
@@ -179,7 +189,7 @@ class TraceRecorder:
         with torch.no_grad(), torch.autocast(activity.device.type, enabled=False):
             kept = activity.detach()
             kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
-            multi = is_multi_step(module)
+            multi = is_multi_step(module) or (site.leading == 2 and not hasattr(module, "step_mode"))
             kept = sum_over_space(kept, site.axis, 2 if multi else 1)
             site.form = "series" if multi else "raw"
             if not multi and self._time is not None:

@@ -1,0 +1,106 @@
+"""The topology of the same network with other numbers of units: after a cut, or before one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from snnprune.network.topology import Inflow, Population, Projection, Site, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of entries on one axis of a tensor that a population indexes.
+
+    Attributes:
+        population: its name.
+        offset: first entry.
+        spread: entries per unit.
+    """
+
+    population: str
+    offset: int
+    spread: int
+
+
+Segments = dict[str, dict[int, list[Segment]]]
+
+
+def segments(topology: Topology) -> Segments:
+    """Return the slots of all populations by tensor (its key in the state_dict) and axis, by offset."""
+    found: dict[str, dict[int, set[Segment]]] = defaultdict(lambda: defaultdict(set))
+    for population in topology.populations.values():
+        for slot in population.slots:
+            found[slot.key][slot.axis].add(Segment(population.name, slot.offset, slot.spread))
+    return {
+        key: {axis: sorted(on, key=lambda s: s.offset) for axis, on in axes.items()}
+        for key, axes in found.items()
+    }
+
+
+def resized(topology: Topology, sizes: Mapping[str, int]) -> Topology:
+    """Return ``topology`` with other numbers of units; entries that belong to no population stay.
+
+    Args:
+        topology: of the network as it is.
+        sizes: units by population; those not named keep theirs.
+    """
+    grown = _Growth(topology, sizes)
+    populations = {p.name: _population(p, grown) for p in topology.populations.values()}
+    projections = {p.name: _projection(p, grown) for p in topology.projections.values()}
+    return replace(topology, populations=populations, projections=projections)
+
+
+def resized_shape(
+    topology: Topology, sizes: Mapping[str, int], key: str, shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return what becomes of the ``shape`` of tensor ``key``."""
+    grown = _Growth(topology, sizes)
+    return tuple(length + grown.before(key, axis) for axis, length in enumerate(shape))
+
+
+class _Growth:
+    def __init__(self, topology: Topology, sizes: Mapping[str, int]) -> None:
+        self.sizes = {p.name: sizes.get(p.name, p.size) for p in topology.populations.values()}
+        self.change = {p.name: self.sizes[p.name] - p.size for p in topology.populations.values()}
+        self.segments = segments(topology)
+        self.sites: dict[tuple[str | None, int], set[tuple[int, str]]] = defaultdict(set)
+        for p in topology.projections.values():
+            if p.site is not None:
+                self.sites[p.neuron, p.site.call].add((p.site.offset, p.post))
+
+    def before(self, key: str, axis: int, offset: float = float("inf")) -> int:
+        """Return by how much an axis grows below ``offset``."""
+        on = self.segments.get(key, {}).get(axis, [])
+        return sum(self.change[s.population] * s.spread for s in on if s.offset < offset)
+
+
+def _population(p: Population, grown: _Growth) -> Population:
+    slots = [replace(s, offset=s.offset + grown.before(s.key, s.axis, s.offset)) for s in p.slots]
+    return replace(p, size=grown.sizes[p.name], producers=list(p.producers), slots=slots)
+
+
+def _projection(p: Projection, grown: _Growth) -> Projection:
+    inflow = tuple(
+        Inflow(
+            i.population,
+            i.offset + grown.before(p.weight, 1, i.offset),
+            grown.sizes[i.population],
+            i.spread,
+        )
+        for i in p.inflow
+    )
+    shape = tuple(length + grown.before(p.weight, axis) for axis, length in enumerate(p.shape))
+    return replace(p, inflow=inflow, shape=shape, site=_site(p, grown))
+
+
+def _site(p: Projection, grown: _Growth) -> Site | None:
+    if p.site is None:
+        return None
+    beside = grown.sites[p.neuron, p.site.call]
+    shift = sum(grown.change[name] for offset, name in beside if offset < p.site.offset)
+    return replace(p.site, offset=p.site.offset + shift, size=grown.sizes[p.post])

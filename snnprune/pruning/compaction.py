@@ -1,0 +1,90 @@
+"""Really smaller, with the same outputs: take out of a network what its masks declare dead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from snnprune.errors import CompactionError
+from snnprune.pruning.duplicate import duplicate
+from snnprune.pruning.removal import plan_cut
+from snnprune.pruning.shrink import holds_any_of, shrink
+from snnprune.pruning.silence import prove_silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from snnprune.pruning.cut import Cut
+    from snnprune.pruning.masks import Masks
+
+    Network = TypeVar("Network", bound=nn.Module)
+
+
+def compact(
+    model: Network,
+    masks: Masks,
+    optimizer: Optimizer | None = None,
+    *,
+    round_to: int | None = None,
+    min_alive: int = 1,
+) -> Network:
+    """Return the network without its dead units, and without those that nothing alive reads.
+
+    Without an optimiser, ``model`` is left as it is and a smaller copy is returned, without a pruner's hooks
+    and with neurons at rest. With one, the network that it trains becomes smaller itself, in place:
+    parameters stay the objects that they are, moments are cut along, and ``masks`` follow. (A network that
+    a `Pruner` trains is compacted by `Pruner.compact`, which takes the pruner along.)
+
+    Args:
+        model: the network.
+        masks: who is alive in it.
+        optimizer: what trains it.
+        round_to: fill every population that is cut up to a multiple of this, for example 8, with the
+            strongest of those that would go; the dead among them stay, with weights of zero.
+        min_alive: how many units of each population stay at least.
+
+    Raises:
+        CompactionError: a dead unit cannot be proved silent, the optimiser is another model's, or the masks
+            are.
+    """
+    if optimizer is None:
+        model = duplicate(model)
+        masks = masks.bound_to(model)
+    cut = plan_cut(model, masks, round_to=round_to, min_alive=min_alive)
+    carry_out(model, masks, cut, [] if optimizer is None else [optimizer])
+    return model
+
+
+def carry_out(model: nn.Module, masks: Masks, cut: Cut, optimizers: Iterable[Optimizer]) -> None:
+    """Make ``model``, ``masks`` and the moments of ``optimizers`` smaller, in place.
+
+    Raises:
+        CompactionError: as `compact`; then nothing was changed but that the masks were applied.
+    """
+    optimizers = list(optimizers)
+    for optimizer in optimizers:
+        check_optimizer(optimizer, model)
+    masks.refresh()
+    for optimizer in optimizers or [None]:  # type: ignore[list-item]
+        masks.apply(optimizer)
+    for name, stays in cut.units.items():
+        dead = ~stays & ~masks.units[name]  # a living unit that goes needs no silence: nothing reads it
+        if bool(dead.any()):
+            prove_silent(model, masks.topology, masks.topology.populations[name], dead)
+    shrink(model, cut, optimizers)
+    masks.shrink(cut)
+
+
+def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
+    """Refuse an optimiser that trains nothing of ``model``.
+
+    Raises:
+        CompactionError: it does not.
+    """
+    if not holds_any_of(optimizer, model):
+        raise CompactionError(
+            f"this {type(optimizer).__name__} holds no parameter of the network (it is another model's, or "
+            "was made for a copy): pass the optimiser that trains it"
+        )

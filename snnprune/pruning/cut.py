@@ -1,0 +1,84 @@
+"""A cut: which units of each population stay, and what that means for every tensor."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from snnprune.network.resizing import resized, segments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snnprune.network.resizing import Segments
+    from snnprune.network.topology import Topology
+
+
+class Cut:
+    """Units that stay, of every population that loses some.
+
+    Args:
+        topology: of the network before the cut.
+        units: bool [size] by population, True for a unit that stays; others stay whole.
+    """
+
+    def __init__(self, topology: Topology, units: Mapping[str, Tensor]) -> None:
+        self.before = topology
+        self.units = {name: stays for name, stays in units.items() if not bool(stays.all())}
+
+    def __bool__(self) -> bool:
+        return bool(self.units)
+
+    @cached_property
+    def after(self) -> Topology:
+        """The topology of the smaller network."""
+        return resized(self.before, {name: int(stays.sum()) for name, stays in self.units.items()})
+
+    @cached_property
+    def segments(self) -> Segments:
+        """What of each tensor is cut, by its key in the state_dict and axis."""
+        touched = {
+            key: {a: on for a, on in axes.items() if any(s.population in self.units for s in on)}
+            for key, axes in segments(self.before).items()
+        }
+        return {key: axes for key, axes in touched.items() if axes}
+
+    def stays(self, key: str, axis: int, length: int) -> Tensor:
+        """Return bool [length]: which entries of an axis of tensor ``key`` stay."""
+        stays = torch.ones(length, dtype=torch.bool)
+        for s in self.segments.get(key, {}).get(axis, []):
+            if s.population in self.units:
+                unit = self.units[s.population].cpu()
+                stays[s.offset : s.offset + unit.numel() * s.spread] = unit.repeat_interleave(s.spread)
+        return stays
+
+    def take(self, key: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Return what is left of ``tensor``, which has an entry for each of tensor ``key``'s.
+
+        Args:
+            key: of the tensor in the state_dict whose axes are cut.
+            tensor: it, or another one laid out alike; axes of length 1 stand for all entries.
+            shape: of the tensor named ``key``, where ``tensor`` is another one.
+        """
+        for axis in self.segments.get(key, {}):
+            whole = tensor.shape[axis] if shape is None else shape[axis]
+            if tensor.shape[axis] == whole:
+                index = self.stays(key, axis, whole).nonzero().squeeze(1)
+                tensor = tensor.index_select(axis, index.to(tensor.device))
+        return tensor
+
+    def post(self, projection: str) -> Tensor:
+        """Return bool [post]: which rows of a projection's weight stay."""
+        return self._side(projection, 0)
+
+    def pre(self, projection: str) -> Tensor:
+        """Return bool [columns]: which columns of a projection's weight stay."""
+        return self._side(projection, 1)
+
+    def _side(self, projection: str, axis: int) -> Tensor:
+        p = self.before.projections[projection]
+        return self.stays(p.weight, axis, p.shape[axis])

@@ -1,0 +1,45 @@
+"""A network's copy that shares nothing with it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from snnprune.network.axes import tensors_in
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Network = TypeVar("Network", bound=nn.Module)
+
+
+def duplicate(model: Network) -> Network:
+    """Return a copy of ``model`` without the hooks of a pruner; ``model`` is left as it is.
+
+    Tensors that carry a graph (a neuron's state after a batch) would stop ``copy.deepcopy``; their values
+    are copied.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for tensor in tensors_in(vars(module)):
+            if tensor.grad_fn is not None:
+                memo[id(tensor)] = tensor.detach().clone()
+    twin = copy.deepcopy(model, memo)
+    for module in twin.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for key in [k for k, hook in hooks.items() if _is_ours(hook)]:
+                del hooks[key]
+    return twin
+
+
+def reset_states(model: nn.Module) -> None:
+    """Put the neurons of ``model`` at rest: those of SpikingJelly, and others that can ``reset_mem``."""
+    for module in model.modules():
+        if isinstance(getattr(module, "_memories", None), dict):
+            module.reset()  # type: ignore[operator]
+        elif callable(getattr(module, "reset_mem", None)):
+            module.reset_mem()  # type: ignore[operator]
+
+
+def _is_ours(hook: Any) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("snnprune.")

@@ -1,0 +1,93 @@
+"""Who goes: dead units, and those that nothing alive reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from snnprune.pruning.cut import Cut
+from snnprune.pruning.shapes import tensor_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Population, Topology
+    from snnprune.pruning.masks import Masks
+
+
+def plan_cut(
+    model: nn.Module, masks: Masks, *, round_to: int | None = None, min_alive: int = 1, unread: bool = True
+) -> Cut:
+    """Return which units stay.
+
+    Args:
+        model: the network, for the strength of units.
+        masks: who is alive.
+        round_to: fill every population that is cut up to a multiple of this (a GPU's taste) with the
+            strongest of those that would go. The dead among them stay in the network with weights of zero.
+        min_alive: how many units of each population stay at least.
+        unread: whether living units go, too, whose outgoing synapses are all dead.
+    """
+    topology = masks.topology
+    units = {name: alive.clone() for name, alive in masks.units.items()}
+    while unread:
+        lonely = {p.name: _unread(p, masks, units) for p in topology.free()}
+        going = {name: lone for name, lone in lonely.items() if bool((units[name] & lone).any())}
+        before = {name: int(units[name].sum()) for name in going}
+        for name, lone in going.items():
+            left = units[name] & ~lone
+            units[name] = _filled(left, units[name], _strength(model, topology, name), min_alive)
+        if all(int(units[name].sum()) == count for name, count in before.items()):
+            break
+    for population in topology.free():
+        stays, name = units[population.name], population.name
+        if bool(stays.all()):
+            continue
+        count = max(int(stays.sum()), min_alive)
+        if round_to is not None:
+            count = -(-count // round_to) * round_to
+        strength = _strength(model, topology, name)
+        for among in (masks.units[name], torch.ones_like(stays)):  # the living before the dead
+            stays = _filled(stays, among, strength, count)
+        units[name] = stays
+    return Cut(topology, units)
+
+
+def _unread(population: Population, masks: Masks, units: dict[str, Tensor]) -> Tensor:
+    """Return bool [size]: units without a synapse alive to a unit in ``units``.
+
+    A population that no layer reads may be read by what discovery did not see, and counts as read.
+    """
+    readers = masks.topology.outgoing(population.name)
+    read = torch.full_like(units[population.name], not readers)
+    for p in readers:
+        own = masks.synapses.get(p.name)
+        columns = read.new_ones(p.columns) if own is None else own[units[p.post]].flatten(2).any(2).any(0)
+        for i in p.inflow:
+            if i.population == population.name:
+                read |= columns[i.offset : i.stop].view(i.size, i.spread).any(1)
+    return ~read
+
+
+def _filled(stays: Tensor, among: Tensor, strength: Tensor, count: int) -> Tensor:
+    """Return ``stays`` and the strongest others of ``among``, ``count`` in all where there are so many."""
+    missing = count - int(stays.sum())
+    if missing <= 0:
+        return stays
+    others = (among & ~stays).nonzero().squeeze(1)
+    chosen = others[strength[others].argsort(descending=True, stable=True)[:missing]]
+    return stays.index_fill(0, chosen, True)
+
+
+def _strength(model: nn.Module, topology: Topology, name: str) -> Tensor:
+    """Return [size]: the summed magnitude of each unit's weights, in and out."""
+    population = topology.populations[name]
+    total = torch.zeros(population.size, dtype=torch.float64)
+    for slot in population.slots:
+        if slot.role in {"out", "in"} and slot.tensor == "weight":
+            weight = tensor_of(model, slot.key).detach().abs().movedim(slot.axis, 0)
+            own = weight[slot.offset : slot.offset + population.size * slot.spread]
+            total += own.double().cpu().reshape(population.size, -1).sum(1)
+    device = tensor_of(model, topology.projections[population.producers[0]].weight).device
+    return total.to(device)

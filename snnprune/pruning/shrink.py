@@ -1,0 +1,93 @@
+"""Carry out a cut: every tensor of a network, and its optimisers' moments, lose what does not stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.errors import CompactionError
+from snnprune.pruning.duplicate import reset_states
+from snnprune.pruning.origin import note_cut
+from snnprune.pruning.shapes import fit_sizes, replace_content, tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from snnprune.pruning.cut import Cut
+
+
+def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer] = ()) -> None:
+    """Make ``model`` smaller in place, and the moments of ``optimizers`` with it.
+
+    Parameters stay the objects that they are, so optimiser groups and other references hold. Neurons are
+    put at rest: their states are of the old shape. Nothing is changed where anything is refused.
+
+    Raises:
+        CompactionError: two layers share a tensor and would cut it differently, or an optimiser keeps a
+            state whose axes are unknown.
+    """
+    optimizers = list(optimizers)
+    tensors = _tensors(model, cut)
+    for key, tensor in tensors.items():
+        for optimizer in optimizers:
+            _check_state(key, tensor, optimizer)
+    reset_states(model)
+    shapes = {key: tuple(tensor_of(model, key).shape) for key in cut.segments}
+    for key, tensor in tensors.items():
+        shape = shapes[key]
+        for optimizer in optimizers:
+            state = optimizer.state.get(tensor, {})
+            for name, value in state.items():
+                if _follows(value):
+                    state[name] = cut.take(key, value, shape).contiguous()
+        replace_content(tensor, lambda old, key=key: cut.take(key, old))  # type: ignore[misc]
+    fit_sizes(model, shapes)
+    note_cut(model, cut, shapes)
+
+
+def holds_any_of(optimizer: Optimizer, model: nn.Module) -> bool:
+    """Tell whether ``optimizer`` trains anything of ``model``."""
+    mine = {id(p) for p in model.parameters()}
+    return any(id(p) in mine for group in optimizer.param_groups for p in group["params"])
+
+
+def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
+    """Return the tensors to cut, each once, by one of its keys.
+
+    A tensor that two modules hold (tied weights) is cut as both want it, or refused.
+    """
+    wanted = {id(tensor_of(model, key)): key for key in cut.segments}
+    for name, module in model.named_modules():
+        for own, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is None or id(tensor) not in wanted:
+                continue
+            key, other = f"{name}.{own}" if name else own, wanted[id(tensor)]
+            for axis, length in enumerate(tensor.shape):
+                if not torch.equal(cut.stays(key, axis, length), cut.stays(other, axis, length)):
+                    raise CompactionError(
+                        f"{other} and {key} are one tensor, and would be cut differently: leave one of the "
+                        "two layers out of the masks"
+                    )
+    return {key: tensor_of(model, key) for key in wanted.values()}
+
+
+def _follows(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.numel() > 1
+
+
+def _check_state(key: str, tensor: Tensor, optimizer: Optimizer) -> None:
+    for name, value in optimizer.state.get(tensor, {}).items():
+        inside = value if isinstance(value, (list, tuple)) else []
+        fits = not _follows(value) or (
+            value.ndim == tensor.ndim
+            and all(a in (1, b) for a, b in zip(value.shape, tensor.shape, strict=True))
+        )
+        if not fits or any(isinstance(v, torch.Tensor) for v in inside):
+            raise CompactionError(
+                f"{type(optimizer).__name__} keeps '{name}' of {key} in a shape that a cut cannot follow: "
+                "compact after training, without the optimiser"
+            )

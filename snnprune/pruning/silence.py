@@ -1,0 +1,109 @@
+"""Proof that the dead are silent: a unit that could still answer must not be taken away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.errors import CompactionError
+from snnprune.network.axes import tensors_in
+from snnprune.network.leaves import is_multi_step
+from snnprune.pruning.duplicate import duplicate, reset_states
+from snnprune.pruning.shapes import tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Population, Slot, Topology
+
+STEPS = 32
+"""Time steps without input through which a neuron has to stay silent."""
+
+
+def prove_silent(model: nn.Module, topology: Topology, population: Population, gone: Tensor) -> None:
+    """Show that units of ``population`` answer nothing, whatever the network is given.
+
+    What feeds them is zero (weights, bias, the norm's scale, shift and mean). Each norm and neuron behind is
+    then asked: a copy of it, at rest and in evaluation mode, is given `STEPS` time steps of zeros and must
+    answer with zeros exactly. So an unknown neuron needs no rule of its own.
+
+    Args:
+        model: the network, with the masks applied.
+        topology: of the network.
+        population: whose units go.
+        gone: bool [size], the units.
+
+    Raises:
+        CompactionError: a unit may still answer; the message names population, module and reason.
+    """
+    for slot in population.slots:
+        if slot.role in {"out", "norm"} and slot.tensor != "running_var":
+            entries = _entries(tensor_of(model, slot.key), slot, population)[gone]
+            if not bool((entries == 0).all()):
+                raise _refused(population, f"{slot.key} of its dead units is not zero")
+    asked: dict[str, Slot | None] = {s.module: s for s in population.slots if s.role in {"norm", "neuron"}}
+    for projection in topology.incoming(population.name):
+        asked.setdefault(str(projection.neuron), None)
+    like = tensor_of(model, topology.projections[population.producers[0]].weight)
+    for name, place in asked.items():
+        module = model.get_submodule(name)
+        answer = _answer(module, place, model, like)
+        if answer is None:
+            raise _refused(population, f"{name} ({type(module).__name__}) cannot be asked by itself")
+        if place is not None:
+            answer = answer[place.offset : place.offset + population.size * place.spread]
+            answer = answer.unflatten(0, (population.size, place.spread))[gone]
+        if not bool((answer == 0).all()):
+            raise _refused(population, f"{name} ({type(module).__name__}) {_why(module, answer)}")
+
+
+def _refused(population: Population, reason: str) -> CompactionError:
+    return CompactionError(
+        f"population {population.name} cannot be compacted, its dead units are not silent: {reason}"
+    )
+
+
+def _entries(tensor: Tensor, slot: Slot, population: Population) -> Tensor:
+    run = tensor.detach().movedim(slot.axis, 0)
+    return run[slot.offset : slot.offset + population.size * slot.spread].reshape(population.size, -1)
+
+
+@torch.no_grad()
+def _answer(module: nn.Module, slot: Slot | None, model: nn.Module, like: Tensor) -> Tensor | None:
+    """Return [channels, ...]: what a copy of ``module`` answers to silence; None where it takes no input."""
+    length = 1 if slot is None else tensor_of(model, slot.key).shape[slot.axis]
+    for shape in _shapes(length):
+        probe = duplicate(module).eval()
+        reset_states(probe)
+        zeros = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        try:
+            outputs = list(_run(probe, zeros))
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            continue
+        if outputs and all(o.shape[-zeros.ndim :] == zeros.shape for o in outputs):
+            return torch.stack(outputs).movedim(-zeros.ndim + 1, 0)
+    return None
+
+
+def _shapes(length: int) -> Iterator[tuple[int, ...]]:
+    """Yield one sample with ``length`` channels and with no space, a line, an area or a volume behind."""
+    for space in range(4):
+        yield (1, length, *[1] * space)
+
+
+def _run(probe: Any, zeros: Tensor) -> Iterator[Tensor]:
+    if is_multi_step(probe):
+        yield tensors_in(probe(zeros.expand(STEPS, *zeros.shape)))[0]
+    else:
+        for _ in range(STEPS):
+            yield tensors_in(probe(zeros))[0]
+
+
+def _why(module: nn.Module, answer: Tensor) -> str:
+    threshold, rest = getattr(module, "v_threshold", None), getattr(module, "v_reset", None) or 0.0
+    if isinstance(threshold, (int, float)) and rest >= threshold:
+        return f"rests at {rest:g} and fires at {threshold:g}, so it fires without input"
+    return f"answers {float(answer.flatten()[answer.flatten() != 0][0]):g} to no input"

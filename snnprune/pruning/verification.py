@@ -1,0 +1,177 @@
+"""Whether a network says the same after its compaction: outputs and spikes, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.network.axes import tensors_in
+from snnprune.network.discovery import discover
+from snnprune.pruning.cut import Cut
+from snnprune.pruning.duplicate import duplicate, reset_states
+from snnprune.pruning.origin import origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Topology
+
+    Calls = dict[str, list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Flips:
+    """How the outputs of one layer of neurons compare.
+
+    Attributes:
+        flipped: outputs that are active in one network and not in the other.
+        active: outputs that are active in the masked network.
+        size: outputs compared (over time, samples and places).
+        difference: largest absolute difference.
+    """
+
+    flipped: int
+    active: int
+    size: int
+    difference: float
+
+    @property
+    def share(self) -> float:
+        """Share of the outputs that flipped, in [0, 1]."""
+        return self.flipped / max(self.size, 1)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a compact network compares with the masked one that it was made of; print it to read it.
+
+    Attributes:
+        difference: largest absolute difference of the networks' outputs.
+        layers: by neuron module, in the order of the forward.
+    """
+
+    difference: float
+    layers: dict[str, Flips]
+
+    @property
+    def flipped(self) -> int:
+        """Outputs of neurons that flipped, in all layers."""
+        return sum(layer.flipped for layer in self.layers.values())
+
+    @property
+    def share(self) -> float:
+        """Share of all neurons' outputs that flipped, in [0, 1]."""
+        return self.flipped / max(sum(layer.size for layer in self.layers.values()), 1)
+
+    @property
+    def silent(self) -> list[str]:
+        """Layers that were never active, about which nothing is known."""
+        return [name for name, layer in self.layers.items() if not layer.active]
+
+    def __str__(self) -> str:
+        rows = [("neurons", "active", "flipped", "share", "difference")]
+        rows += [
+            (
+                name,
+                f"{f.active / max(f.size, 1):.1%}",
+                str(f.flipped),
+                f"{f.share:.1e}",
+                f"{f.difference:.1e}",
+            )
+            for name, f in self.layers.items()
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, f"largest difference of the outputs: {self.difference:.1e}"])
+
+
+@torch.no_grad()
+def verify(
+    masked_model: nn.Module,
+    compact_model: nn.Module,
+    example_input: Any,
+    *,
+    steps: int = 1,
+    neurons: Sequence[type[nn.Module]] = (),
+) -> Agreement:
+    """Run both networks on the same input and compare them; copies of both run, in evaluation mode, at rest.
+
+    Args:
+        masked_model: the network with the masks applied.
+        compact_model: what `compact` made of it, or `Pruner.compact` of another copy.
+        example_input: what both take, a tensor or a tuple of arguments.
+        steps: how often to call them, for networks in single-step mode: a call is a time step.
+        neurons: further neuron classes, as for `discover`.
+
+    Raises:
+        ValueError: the compact network was not made of such a network.
+    """
+    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    topology = discover(masked_model, example_input, neurons=neurons)
+    cut = _cut(masked_model, compact_model, topology)
+    readers = [p.neuron for p in topology.projections.values() if p.neuron is not None and p.site is not None]
+    outputs, activity = [], []
+    for model in (masked_model, compact_model):
+        seen: Calls = {name: [] for name in readers}
+        outputs.append(_run(model, arguments, steps, seen))
+        activity.append(seen)
+    difference = max(_difference(a, b) for a, b in zip(*outputs, strict=True))
+    layers = {name: _flips(list(_pairs(name, cut, *activity))) for name in dict.fromkeys(readers)}
+    return Agreement(difference, layers)
+
+
+def _run(model: nn.Module, arguments: tuple[Any, ...], steps: int, seen: Calls) -> list[Tensor]:
+    """Run a copy of ``model`` and keep what its neurons answer at every call."""
+    model = duplicate(model).eval()
+    reset_states(model)
+    for name, calls in seen.items():
+        model.get_submodule(name).register_forward_hook(
+            lambda _m, _i, output, calls=calls: calls.append(tensors_in(output)[0])
+        )
+    return [tensor for _ in range(steps) for tensor in tensors_in(model(*arguments))]
+
+
+def _cut(masked: nn.Module, small: nn.Module, topology: Topology) -> Cut:
+    """Return the cut that made the compact network of the masked one."""
+    before, after = origin_of(masked).kept, origin_of(small).kept
+    stays = {}
+    for name, population in topology.populations.items():
+        here = before.get(name, torch.arange(population.size))
+        there = after.get(name, here)
+        if not bool(torch.isin(there, here).all()):
+            raise ValueError(f"the compact network has units of {name} that the masked one has not")
+        stays[name] = torch.isin(here, there)
+    return Cut(topology, stays)
+
+
+def _pairs(neuron: str, cut: Cut, masked: Calls, small: Calls) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what the units that stay answered in both networks, call by call."""
+    done = set()
+    for p in cut.before.projections.values():
+        one, other = p.site, cut.after.projections[p.name].site
+        if p.neuron != neuron or one is None or other is None or one in done:
+            continue
+        done.add(one)
+        for turn, (a, b) in enumerate(zip(masked[neuron], small[neuron], strict=True)):
+            if turn % one.calls == one.call:
+                whole = a.narrow(one.axis, one.offset, one.size)
+                stays = cut.units.get(p.post, torch.ones(one.size, dtype=torch.bool))
+                index = stays.nonzero().squeeze(1).to(a.device)
+                yield whole.index_select(one.axis, index), b.narrow(other.axis, other.offset, other.size)
+
+
+def _flips(pairs: list[tuple[Tensor, Tensor]]) -> Flips:
+    return Flips(
+        sum(int(((a != 0) != (b != 0)).sum()) for a, b in pairs),
+        sum(int(a.count_nonzero()) for a, _ in pairs),
+        sum(a.numel() for a, _ in pairs),
+        max((_difference(a, b) for a, b in pairs), default=0.0),
+    )
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max()) if a.numel() else 0.0
