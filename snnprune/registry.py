@@ -125,15 +125,25 @@ MODELS: dict[str, Entry] = {
     ),
     "mlp-snn": Entry("spiking net with one hidden layer", "DPAP paper", "snnprune.models.papers:mlp_snn"),
     "conv-ann": Entry(
-        "20C5-50C5-500FC with ReLU, the twin of conv-snn without time",
-        "DPAP paper",
+        "conv-snn with ReLU in place of spikes, without time",
+        "twin of conv-snn",
         "snnprune.models.papers:conv_ann",
     ),
     "vgg-ann": Entry(
-        "VGG16 with batch norm and ReLU, for colour images", "DPAP paper", "snnprune.models.papers:vgg_ann"
+        "vgg-snn with ReLU in place of spikes, without time",
+        "twin of vgg-snn",
+        "snnprune.models.papers:vgg_ann",
     ),
     "mlp-ann": Entry(
-        "one hidden layer of ReLU, the twin of mlp-snn", "DPAP paper", "snnprune.models.papers:mlp_ann"
+        "mlp-snn with ReLU in place of spikes, without time",
+        "twin of mlp-snn",
+        "snnprune.models.papers:mlp_ann",
+    ),
+    "lenet-ann": Entry(
+        "20C5-50C5-500FC with ReLU, for grey images", "DPAP paper", "snnprune.models.papers:lenet_ann"
+    ),
+    "vgg16-ann": Entry(
+        "VGG16 with batch norm and ReLU, for colour images", "DPAP paper", "snnprune.models.papers:vgg16_ann"
     ),
 }
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 
+CONV = "15C3-AvgPool2-40C3-AvgPool2-Flatten-{hidden}FC"
 CIFAR = "128C3-BN-128C3-BN-MaxPool2-256C3-BN-256C3-BN-MaxPool2-512C3-BN-512C3-BN-Flatten-{hidden}FC"
 VGG16 = (
     "64C3-BN-64C3-BN-MaxPool2-128C3-BN-128C3-BN-MaxPool2-256C3-BN-256C3-BN-256C3-BN-MaxPool2-"
@@ -26,8 +27,7 @@ def conv_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
     layer holds 98.6 % of the weights at 28 x 28 and 98.9 % at 2 x 34 x 34, which are the shares that follow
     from the paper; without padding it would hold 97.2 % and 98.0 %.
     """
-    text = f"15C3-AvgPool2-40C3-AvgPool2-Flatten-{config.hidden or 300}FC"
-    return network(text, spiking(config.detach_reset), shape, classes)
+    return network(CONV.format(hidden=config.hidden or 300), spiking(config.detach_reset), shape, classes)
 
 
 def vgg_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
@@ -49,6 +49,16 @@ def mlp_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
 
 
 def conv_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
+    """`conv_snn` with ReLU in place of spikes, and without time."""
+    return network(CONV.format(hidden=config.hidden or 300), analogue(), shape, classes)
+
+
+def vgg_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
+    """`vgg_snn` with ReLU in place of spikes, and without time."""
+    return network(CIFAR.format(hidden=config.hidden or 512), analogue(), shape, classes)
+
+
+def lenet_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     """20C5-MaxPool2-50C5-MaxPool2-Flatten-500FC-K with ReLU: the paper's ANN for MNIST.
 
     **[reading]** No padding, as in the LeNet whose numbers these are.
@@ -57,7 +67,7 @@ def conv_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     return network(text, analogue(), shape, classes, padding="valid")
 
 
-def vgg_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
+def vgg16_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     """VGG16 with batch norm and ReLU: the paper's ANN for CIFAR-10.
 
     **[reading]** Thirteen convolutions and three fully connected layers, the two hidden ones of 512 units:
