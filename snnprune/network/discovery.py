@@ -128,6 +128,7 @@ def _topology(survey: Survey, batch: int) -> Topology:
             synapses.neuron,
             post.frozen or (f"{name} is depthwise: synapses die with their unit" if synapses.tied else None),
             _site(survey, synapses),
+            _leading(survey, synapses.front),
         )
     return Topology(populations, projections, _unreached(survey))
 
@@ -154,4 +155,10 @@ def _site(survey: Survey, synapses: Synapses) -> Site | None:
         return None
     calls = survey.neuron_calls[synapses.neuron]
     period = next(p for p in range(1, len(calls) + 1) if calls == calls[:p] * (len(calls) // p))
-    return replace(synapses.site, call=synapses.site.call % period, calls=period)
+    leading = _leading(survey, synapses.front_of_neuron)
+    return replace(synapses.site, call=synapses.site.call % period, calls=period, leading=leading)
+
+
+def _leading(survey: Survey, front: tuple[int, ...]) -> int:
+    """Tell time and batch side by side from both folded into one, or time left to the caller."""
+    return 2 if survey.steps is not None and front[:2] == survey.steps else 1

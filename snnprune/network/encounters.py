@@ -61,6 +61,8 @@ class Synapses:
         entries: of its outputs, over all calls.
         neuron: the first module that reads it as activity.
         site: where in that module's output.
+        front: sizes of the axes in front of the channels of its input.
+        front_of_neuron: the same of the neuron's.
         tied: each unit's synapses come from the unit itself (a depthwise convolution).
     """
 
@@ -70,6 +72,8 @@ class Synapses:
     entries: int = 0
     neuron: str | None = None
     site: Site | None = None
+    front: tuple[int, ...] = ()
+    front_of_neuron: tuple[int, ...] = ()
     tied: bool = False
 
 
@@ -84,6 +88,7 @@ def meet_synapses(survey: Survey, met: Encounter) -> None:
     if met.name not in survey.synapses:
         survey.synapses[met.name] = _new_synapses(survey, met, axis, reason)
     synapses = survey.synapses[met.name]
+    synapses.front = synapses.front or tuple(met.x.shape[:dim])
     if survey.counting:
         transposed = isinstance(module, TRANSPOSED)
         synapses.entries += (
@@ -154,8 +159,10 @@ def meet_norm(survey: Survey, met: Encounter) -> None:
 
 def meet_neuron(survey: Survey, met: Encounter) -> None:
     """A neuron turns what reaches it into activity, unit by unit, and may own values for each."""
-    if survey.batch is None and isinstance(met.module, spiking_base()):
-        survey.batch = met.x.shape[1] if is_multi_step(met.module) else met.x.shape[0]
+    if isinstance(met.module, spiking_base()):
+        multi = is_multi_step(met.module)
+        survey.batch = survey.batch or (met.x.shape[1] if multi else met.x.shape[0])
+        survey.steps = survey.steps or (tuple(met.x.shape[:2]) if multi else None)
     axis, x = met.axis, met.x
     survey.neuron_calls[met.name].append(axis.sources if axis is not None else frozenset())
     if axis is None:
@@ -166,7 +173,7 @@ def meet_neuron(survey: Survey, met: Encounter) -> None:
     for inner in layers_inside(met.module):
         survey.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
     _own_values(survey, met, axis)
-    _take_activity(survey, met.name, axis)
+    _take_activity(survey, met, axis)
     if met.outputs[0].shape != x.shape:
         survey.freeze([x], f"neuron {met.name} changes the shape of its input")
     for y in met.outputs:
@@ -203,8 +210,9 @@ def _own_values(survey: Survey, met: Encounter, axis: Axis) -> None:
             survey.freeze([met.x], reason)
 
 
-def _take_activity(survey: Survey, name: str, axis: Axis) -> None:
-    """Let ``name`` be the neuron of every projection that reaches it with none before."""
+def _take_activity(survey: Survey, met: Encounter, axis: Axis) -> None:
+    """Let a neuron be that of every projection that reaches it with none before."""
+    name = met.name
     call = len(survey.neuron_calls[name]) - 1
     for source in axis.sources:
         synapses, offset = survey.synapses[source], 0
@@ -215,6 +223,7 @@ def _take_activity(survey: Survey, name: str, axis: Axis) -> None:
                     survey.units.freeze([synapses.population], reason)
                 elif synapses.neuron is None:
                     synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, call)
+                    synapses.front_of_neuron = tuple(met.x.shape[: axis.dim])
                 break
             offset += span.length
 

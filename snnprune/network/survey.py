@@ -36,6 +36,7 @@ class Survey(TorchFunctionMode):
         self.neuron_calls: dict[str, list[frozenset[str]]] = defaultdict(list)
         self.used_outside: set[str] = set()
         self.batch: int | None = None
+        self.steps: tuple[int, ...] | None = None
         self.counting = True
         self.leaves = {n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))}
         self._recurrent = {n: m for n, m in model.named_modules() if is_recurrent(m)}

@@ -93,6 +93,7 @@ class Site:
         size: entries, one per unit.
         call: which of the neuron module's calls, where it stands in several places (a shared ReLU).
         calls: how often it is called in one pass.
+        leading: axes in front that are not space: 2 where time stands apart from the batch, else 1.
     """
 
     axis: int
@@ -100,6 +101,7 @@ class Site:
     size: int
     call: int = 0
     calls: int = 1
+    leading: int = 1
 
 
 @dataclass
@@ -117,6 +119,7 @@ class Projection:
         neuron: the module whose output is the post activity (None: no neuron reads it).
         frozen: why its synapses may not be cut, or None.
         site: where in the neuron's output the post activity is.
+        leading: axes in front of its input that are not space, as in `Site`.
     """
 
     name: str
@@ -128,6 +131,7 @@ class Projection:
     neuron: str | None = None
     frozen: str | None = None
     site: Site | None = None
+    leading: int = 1
 
     @property
     def weight(self) -> str:

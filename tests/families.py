@@ -1,0 +1,335 @@
+"""The networks that people have, narrowed: SpikingJelly's, torchvision's, and what neither of them ships."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from networks import conv_ann, conv_snn, lif
+from spikingjelly.activation_based import functional, layer, neuron, surrogate
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WIDE = 64
+_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A network, how it is run, and what should be found in it.
+
+    Attributes:
+        name: of the family.
+        build: makes the network.
+        shape: of one sample at one time step.
+        free: number of populations that may be cut.
+        modes: step modes that it has: "m", "s", both; "" for a network without time.
+        neurons: classes that discovery has to be told of.
+        frozen: words of the reasons of what is frozen, by population, beside the output.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    free: int
+    modes: str = "ms"
+    neurons: tuple[type[nn.Module], ...] = ()
+    frozen: tuple[tuple[str, str], ...] = ()
+
+    def network(self, mode: str = "", seed: int = 0) -> nn.Module:
+        """Return a network that fires, in step mode ``mode``."""
+        torch.manual_seed(seed)
+        net = self.build()
+        if "s" in self.modes:  # those of one mode bring it along
+            functional.set_step_mode(net, mode)
+        enliven(net, self.example(mode, batch=4))
+        return net
+
+    def example(self, mode: str = "", steps: int = 3, batch: int = 2) -> Tensor:
+        """Return an input: [T, B, ...] in multi-step mode, [B, ...] otherwise."""
+        generator = torch.Generator().manual_seed(steps + batch)
+        leading = (steps, batch) if mode == "m" else (batch,)
+        return torch.rand(*leading, *self.shape, generator=generator) * 2
+
+
+def enliven(net: nn.Module, x: Tensor) -> None:
+    """Let norms, or weights where there are none, push neurons over their thresholds."""
+    norms = [m for m in net.modules() if isinstance(m, _NORMS)]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 1.0, 2.0)
+        nn.init.uniform_(norm.bias, 0.2, 1.0)
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data *= 3.0
+    settle(net, x)
+
+
+def settle(net: nn.Module, x: Tensor) -> None:
+    """Let running statistics be those of ``x``."""
+    norms = [(m, m.momentum) for m in net.modules() if isinstance(m, _NORMS)]
+    for norm, _ in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        functional.reset_net(net.train())
+        net(x)
+        functional.reset_net(net)
+    for norm, momentum in norms:
+        norm.momentum = momentum
+
+
+def narrowed(net: nn.Module, by: int = 8) -> nn.Module:
+    """Divide every width that is a multiple of 64: hidden ones, not input channels or classes."""
+
+    def narrow(width: int) -> int:
+        return width // by if width % WIDE == 0 else width
+
+    for module in net.modules():
+        for attribute in (
+            "in_channels",
+            "out_channels",
+            "in_features",
+            "out_features",
+            "num_features",
+            "groups",
+        ):
+            if isinstance(getattr(module, attribute, None), int):
+                setattr(module, attribute, narrow(getattr(module, attribute)))
+        for kind in (module._parameters, module._buffers):
+            for name, tensor in kind.items():
+                if tensor is not None and tensor.ndim and isinstance(module, (*_LAYERS, *_NORMS)):
+                    cut = tensor.detach()[tuple(slice(narrow(n)) for n in tensor.shape[:2])].clone()
+                    kind[name] = nn.Parameter(cut) if kind is module._parameters else cut
+    return net
+
+
+def from_library(module: str, name: str, **arguments: Any) -> Callable[[], nn.Module]:
+    """Return a builder of a network of another library; the test skips where that cannot be imported."""
+
+    def build() -> nn.Module:
+        try:
+            library = importlib.import_module(module)
+        except (ImportError, OSError, RuntimeError) as why:
+            pytest.skip(f"{module} cannot be imported: {why}")
+        return narrowed(getattr(library, name)(**arguments))
+
+    return build
+
+
+def spiking(module: str, name: str, node: type[nn.Module] = neuron.LIFNode, **arguments: Any) -> Any:
+    """Return a builder of one of SpikingJelly's networks."""
+    place = f"spikingjelly.activation_based.model.{module}"
+    return from_library(
+        place, name, spiking_neuron=node, surrogate_function=surrogate.ATan(), detach_reset=True, **arguments
+    )
+
+
+def torchvision(name: str) -> Any:
+    """Return a builder of one of torchvision's networks."""
+    return from_library("torchvision.models", name, num_classes=10)
+
+
+# --- networks of the tests' own
+
+
+class Loop(nn.Module):
+    """A single-step network run over time by itself, read out by the mean."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.net(step) for step in x]).mean(0)
+
+
+def folded() -> nn.Module:
+    """Stateless parts in SeqToANNContainer, as older SpikingJelly code is written."""
+    return nn.Sequential(
+        layer.SeqToANNContainer(nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6)),
+        neuron.IFNode(step_mode="m"),
+        layer.SeqToANNContainer(nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1), nn.BatchNorm2d(8)),
+        neuron.IFNode(step_mode="m"),
+        layer.SeqToANNContainer(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)),
+        neuron.IFNode(step_mode="m"),
+    )
+
+
+class Branches(nn.Module):
+    """Two branches side by side on the channel axis, a norm and a neuron over both, flattened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.left_lif = layer.Conv2d(2, 4, 3, padding=1), lif()
+        self.right, self.right_bn = layer.Conv2d(2, 6, 1), layer.BatchNorm2d(6)
+        self.bn, self.lif = layer.BatchNorm2d(10), lif()
+        self.pool, self.flatten, self.out = layer.AvgPool2d(4), layer.Flatten(), layer.Linear(40, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat([self.left_lif(self.left(x)), self.right_bn(self.right(x))], -3)
+        return self.out(self.flatten(self.pool(self.lif(self.bn(both)))))
+
+
+def depthwise() -> nn.Module:
+    """A convolution, a depthwise one with its own norm and neuron, a pointwise one."""
+    return nn.Sequential(
+        layer.Conv2d(2, 8, 3, padding=1, bias=False), layer.BatchNorm2d(8), lif(),
+        layer.Conv2d(8, 8, 3, padding=1, groups=8), layer.BatchNorm2d(8), lif(),
+        layer.Conv2d(8, 12, 1), layer.BatchNorm2d(12), lif(),
+        layer.AdaptiveAvgPool2d(1), layer.Flatten(), layer.Linear(12, 4), lif(),
+    )  # fmt: skip
+
+
+def grouped() -> nn.Module:
+    """A grouped and a transposed convolution among plain ones."""
+    return nn.Sequential(
+        layer.Conv2d(2, 8, 3, padding=1), layer.BatchNorm2d(8), lif(),
+        layer.Conv2d(8, 8, 3, padding=1), layer.BatchNorm2d(8), lif(),
+        layer.Conv2d(8, 8, 3, padding=1, groups=2), layer.BatchNorm2d(8), lif(),
+        layer.Conv2d(8, 6, 3, padding=1), layer.BatchNorm2d(6), lif(),
+        layer.ConvTranspose2d(6, 5, 2, stride=2), layer.BatchNorm2d(5), lif(),
+        layer.AdaptiveAvgPool2d(1), layer.Flatten(), layer.Linear(5, 4), lif(),
+    )  # fmt: skip
+
+
+def sequence() -> nn.Module:
+    """One-dimensional convolutions with tdBN, plain linear layers on [T, B, N], BatchNorm1d and PLIF."""
+    return nn.Sequential(
+        layer.Conv1d(2, 6, 3, padding=1, step_mode="m"), layer.ThresholdDependentBatchNorm1d(1.0, 0.5, 6),
+        neuron.ParametricLIFNode(step_mode="m"),
+        layer.Conv1d(6, 8, 3, padding=1, step_mode="m"), layer.BatchNorm1d(8, step_mode="m"),
+        neuron.ParametricLIFNode(step_mode="m"),
+        nn.Flatten(2), nn.Linear(8 * 10, 12), layer.BatchNorm1d(12, step_mode="m"),
+        neuron.ParametricLIFNode(step_mode="m"), nn.Linear(12, 4),
+    )  # fmt: skip
+
+
+class Leaky(nn.Module):
+    """A neuron as snntorch has it: its state goes in and comes out beside the spikes."""
+
+    def __init__(self, beta: float = 0.9) -> None:
+        super().__init__()
+        self.register_buffer("beta", torch.tensor(beta))
+        self.spike = surrogate.ATan()
+
+    def forward(self, x: Tensor, mem: Tensor) -> tuple[Tensor, Tensor]:
+        mem = self.beta * mem + x
+        spikes = self.spike(mem - 1.0)
+        return spikes, mem - spikes.detach()
+
+
+class Foreign(nn.Module):
+    """As snntorch's tutorials write it: a loop over time, states by hand, both recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(12, 10), Leaky()
+        self.fc2, self.lif2 = nn.Linear(10, 8), Leaky()
+        self.fc3, self.lif3 = nn.Linear(8, 4), Leaky()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mem1, mem2, mem3 = torch.zeros(1), torch.zeros(1), torch.zeros(1)
+        spikes, membranes = [], []
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step) * 4, mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1) * 4, mem2)
+            spk3, mem3 = self.lif3(self.fc3(spk2) * 4, mem3)
+            spikes.append(spk3)
+            membranes.append(mem3)
+        return torch.stack(spikes), torch.stack(membranes)
+
+
+class Adaptive(nn.Module):
+    """A user's own neuron: a threshold for each channel, and its state in an attribute."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.linspace(0.5, 1.0, channels).view(-1, 1, 1))
+        self.v: Tensor | float = 0.0
+        self.spike = surrogate.ATan()
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = 0.5 * self.v + x if isinstance(self.v, Tensor) and self.v.shape == x.shape else x
+        spikes = self.spike(v - self.threshold)
+        self.v = (v * (1 - spikes)).detach()
+        return spikes
+
+
+def own_neurons() -> nn.Module:
+    """Channels with thresholds of their own."""
+    return Loop(
+        nn.Sequential(
+            nn.Conv2d(2, 6, 3, padding=1), nn.BatchNorm2d(6), Adaptive(6), nn.AvgPool2d(2),
+            nn.Conv2d(6, 8, 3, padding=1), nn.BatchNorm2d(8), Adaptive(8), nn.AvgPool2d(2),
+            nn.Flatten(), nn.Linear(72, 4),
+        )
+    )  # fmt: skip
+
+
+def loop() -> nn.Module:
+    return Loop(conv_snn("s", norm=True))
+
+
+_POOLED = "pools over channels"
+_APART = "takes apart"
+_LINEAR = "no neuron module reads"
+_BOTTLENECKS = tuple(f"features.{n}.conv.{1 if n == 1 else 2}" for n in (1, 2, 4, 7, 11, 14, 17))
+_IMAGE, _EVENTS = (3, 32, 32), (2, 128, 128)
+_PLIF = neuron.ParametricLIFNode
+_FAMILIES = (
+    Family("spiking_vgg11_bn", spiking("spiking_vgg", "spiking_vgg11_bn", num_classes=10), _IMAGE, 10),
+    *(
+        Family(f"sew_resnet18 {f}", spiking("sew_resnet", "sew_resnet18", cnf=f, num_classes=10), _IMAGE, 12)
+        for f in ("ADD", "AND", "IAND")
+    ),
+    Family("spiking_resnet18", spiking("spiking_resnet", "spiking_resnet18", num_classes=10), _IMAGE, 12),
+    Family("ms_resnet18", spiking("ms_resnet", "ms_resnet18", T=3, num_classes=10), _IMAGE, 13, "m"),
+    Family(
+        "NMNISTNet", spiking("parametric_lif_net", "NMNISTNet", _PLIF), (2, 34, 34), 3,
+        frozen=(("conv_fc.13", _POOLED),),
+    ),
+    Family(
+        "DVSGestureNet", spiking("parametric_lif_net", "DVSGestureNet", _PLIF), _EVENTS, 6,
+        frozen=(("conv_fc.25", _POOLED),),
+    ),
+    Family(
+        "CIFAR10DVSNet", spiking("parametric_lif_net", "CIFAR10DVSNet", _PLIF), _EVENTS, 5,
+        frozen=(("conv_fc.21", _POOLED),),
+    ),
+    Family(
+        "Spikformer",
+        spiking(
+            "spikformer", "Spikformer", T=3, img_size_h=16, img_size_w=16, patch_size=4,
+            num_classes=10, embed_dims=32, num_heads=2, depths=2,
+        ),
+        (3, 16, 16), 6, "m",
+        frozen=tuple((f"blocks.{n}.attn.qkv_conv_bn.0", _APART) for n in (0, 1)),
+    ),
+    Family("SeqToANNContainer", folded, (2, 12, 12), 2, "m"),
+    Family("concatenation", Branches, (2, 8, 8), 2),
+    Family("depthwise", depthwise, (2, 8, 8), 2),
+    Family(
+        "grouped, transposed", grouped, (2, 8, 8), 1,
+        frozen=(
+            ("3", "6 is a grouped"), ("6", "6 is a grouped"),
+            ("9", "12 is a transposed"), ("12", "12 is a transposed"),
+        ),
+    ),
+    Family("Conv1d, tdBN, PLIF", sequence, (2, 10), 3, "m"),
+    Family("a loop over time", loop, (2, 12, 12), 3, "m"),
+    Family("snntorch's way", Foreign, (12,), 2, "m", (Leaky,)),
+    Family("own neuron", own_neurons, (2, 12, 12), 2, "m", (Adaptive,)),
+    Family("plain ANN", conv_ann, (2, 12, 12), 3, ""),
+    Family("torchvision resnet18", torchvision("resnet18"), _IMAGE, 12, ""),
+    Family("torchvision vgg16_bn", torchvision("vgg16_bn"), _IMAGE, 15, ""),
+    Family(
+        "torchvision mobilenet_v2", torchvision("mobilenet_v2"), _IMAGE, 18, "",
+        frozen=tuple((name, _LINEAR) for name in _BOTTLENECKS),
+    ),
+)  # fmt: skip
+FAMILIES = {family.name: family for family in _FAMILIES}

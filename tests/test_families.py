@@ -1,0 +1,231 @@
+"""Discovery, masks and traces on the networks that people have."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from families import FAMILIES, Family, settle
+from spikingjelly.activation_based import functional, neuron
+from torch import Tensor, nn
+
+from snnprune.network import Slot, Topology, discover
+from snnprune.network.axes import tensors_in
+from snnprune.pruning import TraceRecorder
+from snnprune.pruning.masks import Masks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Change = Callable[[Tensor, Tensor], None]
+
+EVERY = [
+    pytest.param(f, m, id=f"{f.name}-{m or 'no time'}") for f in FAMILIES.values() for m in f.modes or [""]
+]
+
+
+def found(family: Family, mode: str) -> tuple[nn.Module, Topology]:
+    net = family.network(mode)
+    return net, discover(net, family.example(mode), neurons=family.neurons)
+
+
+def run(family: Family, net: nn.Module, mode: str) -> Tensor:
+    """Return the outputs of three time steps."""
+    functional.reset_net(net)
+    if mode != "s":
+        output = net(family.example(mode))
+    else:
+        output = torch.stack([net(step) for step in family.example("m")])
+    functional.reset_net(net)
+    return torch.cat([t.flatten() for t in tensors_in(output)])
+
+
+def half_dead(net: nn.Module, topology: Topology) -> Masks:
+    masks = Masks(net, topology)
+    for number, population in enumerate(topology.free()):
+        generator = torch.Generator().manual_seed(number)
+        alive = torch.zeros(population.size, dtype=torch.bool)
+        alive[torch.randperm(population.size, generator=generator)[: (population.size + 1) // 2]] = True
+        masks.keep_units(population, alive)
+    masks.refresh()
+    masks.apply()
+    return masks
+
+
+@contextmanager
+def at_the_units(net: nn.Module, topology: Topology, masks: Masks, change: Change) -> Iterator[None]:
+    """Show ``change`` what each population's neurons emit, [..., units], and which of them are alive."""
+    handles, calls = [], defaultdict[str, int](int)
+    for p in topology.projections.values():
+        if p.neuron is None or p.site is None or topology.populations[p.post].frozen:
+            continue
+
+        def hook(_module: nn.Module, _args: Any, output: Any, p: Any = p) -> None:
+            calls[p.name] += 1
+            if (calls[p.name] - 1) % p.site.calls == p.site.call:
+                spikes = tensors_in(output)[0].movedim(p.site.axis, -1)
+                change(spikes.narrow(-1, p.site.offset, p.site.size), masks.units[p.post])
+
+        handles.append(net.get_submodule(p.neuron).register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize(("family", "mode"), EVERY)
+def test_what_is_free_and_what_is_frozen(family: Family, mode: str) -> None:
+    _, topology = found(family, mode)
+    assert len(topology.free()) == family.free, f"\n{topology}"
+    assert topology.unreached == ()
+    frozen = {p.name: p.frozen for p in topology.populations.values() if p.frozen}
+    for name, words in family.frozen:
+        assert words in str(frozen.pop(name))
+    assert set(frozen.values()) == (set() if not frozen else {"it is the output of the network"})
+    for p in topology.projections.values():
+        assert p.neuron is not None or p.frozen is not None
+
+
+@pytest.mark.parametrize(("family", "mode"), EVERY)
+def test_the_network_is_left_as_found(family: Family, mode: str) -> None:
+    net = family.network(mode)
+    before = run(family, net.eval(), mode)
+    net.train()
+    tensors = {k: v.clone() for k, v in net.state_dict().items()}
+    attributes = {m: dict(vars(m)) for m in net.modules()}
+    discover(net, family.example(mode), neurons=family.neurons)
+    assert all(torch.equal(tensors[k], v) for k, v in net.state_dict().items())
+    for module, held in attributes.items():
+        assert list(vars(module)) == list(held)
+        assert all(vars(module)[k] is v for k, v in held.items())
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+    if family.name != "own neuron":  # it carries its state on, as its author wrote it
+        assert torch.equal(before, run(family, net.eval(), mode))
+
+
+@pytest.mark.parametrize(("family", "mode"), EVERY)
+def test_dead_units_are_silent_and_their_word_counts_for_nothing(family: Family, mode: str) -> None:
+    net, topology = found(family, mode)
+    masks = half_dead(net, topology)
+    settle(net, family.example(mode, batch=4))
+    dead, alive = [], []
+
+    def listen(activity: Tensor, mask: Tensor) -> None:
+        dead.append(activity[..., ~mask].abs().max().item())
+        alive.append(activity[..., mask].abs().sum().item())
+
+    for training in (True, False):
+        net.train(training)
+        with at_the_units(net, topology, masks, listen):
+            run(family, net, mode)
+    assert set(dead) == {0.0}
+    assert sum(a > 0 for a in alive) > 0.6 * len(alive)  # an AND of spikes leaves little behind
+
+    def speak(activity: Tensor, mask: Tensor) -> None:
+        activity[..., ~mask] = torch.randn(activity[..., ~mask].shape)
+
+    if family.name == "own neuron":
+        return
+    net.eval()
+    with torch.no_grad():
+        before = run(family, net, mode)
+        with at_the_units(net, topology, masks, speak):
+            assert torch.equal(before, run(family, net, mode))
+
+
+@pytest.mark.parametrize(("family", "mode"), EVERY)
+def test_traces_have_a_number_for_each_sample_and_unit(family: Family, mode: str) -> None:
+    net, topology = found(family, mode)
+    recorder = TraceRecorder(net.train(), topology)
+    output = run(family, net, mode)
+    output.square().sum().backward()
+    batch = recorder.batch()
+    recorder.close()
+    assert set(batch) == {p.name for p in topology.projections.values() if p.frozen is None}
+    for name, activity in batch.items():
+        p = topology.projections[name]
+        assert activity.pre.shape == (2, p.columns)
+        assert activity.post.shape == (2, p.shape[0])
+
+
+# --- by pencil
+
+
+def test_an_and_of_spikes_joins_what_it_meets() -> None:
+    _, topology = found(FAMILIES["sew_resnet18 IAND"], "m")
+    assert topology.populations["layer2.0.conv2"].producers == [
+        "layer2.0.conv2", "layer2.0.downsample.0", "layer2.1.conv2",
+    ]  # fmt: skip
+    sizes = [p.size for p in topology.free()]
+    assert sizes == [8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64]
+
+
+def test_a_depthwise_convolution_is_part_of_the_population_that_it_reads() -> None:
+    _, topology = found(FAMILIES["depthwise"], "m")
+    first = topology.populations["0"]
+    assert first.producers == ["0", "3"]
+    assert {s for s in first.slots if s.module in {"3", "6"}} == {
+        Slot("3", "weight", 0, "out"), Slot("3", "bias", 0, "out"), Slot("6", "weight", 1, "in"),
+    }  # fmt: skip
+    assert "depthwise" in str(topology.projections["3"].frozen)
+    assert topology.projections["3"].inflow == ()
+    assert topology.projections["0"].frozen is None
+    assert [p.neuron for p in topology.projections.values()] == ["2", "5", "8", "12"]
+
+
+def test_a_neuron_over_a_concatenation_is_read_in_parts() -> None:
+    _, topology = found(FAMILIES["concatenation"], "m")
+    left, right = topology.projections["left"], topology.projections["right"]
+    assert (left.neuron, right.neuron) == ("left_lif", "lif")
+    assert right.site is not None
+    assert (right.site.axis, right.site.offset, right.site.size) == (-3, 4, 6)
+    assert [(i.offset, i.size, i.spread) for i in topology.projections["out"].inflow] == [
+        (0, 4, 4),
+        (16, 6, 4),
+    ]
+
+
+def test_a_relu_that_stands_in_several_places_is_told_apart_by_its_calls() -> None:
+    net, topology = found(FAMILIES["torchvision resnet18"], "")
+    sites = {n: p.site for n, p in topology.projections.items()}
+    first, second = sites["layer1.0.conv1"], sites["layer1.0.conv2"]
+    assert (first.call, first.calls, second.call, second.calls) == (0, 2, 1, 2)
+    assert sites["layer2.0.downsample.0"] == sites["layer2.0.conv2"]
+    emitted: list[Tensor] = []
+    net.get_submodule("layer1.0.relu").register_forward_hook(
+        lambda m, i, o: emitted.append(o.detach().clone())
+    )
+    recorder = TraceRecorder(net.train(), topology)
+    net(FAMILIES["torchvision resnet18"].example())
+    batch = recorder.batch()
+    recorder.close()
+    for name, relu in zip(("layer1.0.conv1", "layer1.0.conv2"), emitted, strict=True):
+        assert torch.allclose(batch[name].post, relu.sum((-1, -2)))
+
+
+def test_a_plif_network_has_one_constant_for_each_neuron_layer() -> None:
+    net, topology = found(FAMILIES["NMNISTNet"], "m")
+    assert isinstance(net.conv_fc[2], neuron.ParametricLIFNode)  # type: ignore[index]
+    assert [(p.name, p.size) for p in topology.free()] == [
+        ("conv_fc.0", 16),
+        ("conv_fc.4", 16),
+        ("conv_fc.10", 256),
+    ]
+
+
+def test_thresholds_of_channels_are_slots_of_theirs() -> None:
+    _, topology = found(FAMILIES["own neuron"], "m")
+    assert Slot("net.2", "threshold", 0, "neuron") in topology.populations["net.0"].slots
+
+
+def test_the_table_can_be_read() -> None:
+    _, topology = found(FAMILIES["Spikformer"], "m")
+    lines = str(topology).splitlines()
+    assert max(map(len, lines)) < 220
+    assert "takes apart" in str(topology)
+    assert "coupled with" in lines[0]
