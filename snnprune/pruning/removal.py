@@ -63,11 +63,16 @@ def _unread(population: Population, masks: Masks, units: dict[str, Tensor]) -> T
     read = torch.full_like(units[population.name], not readers)
     for p in readers:
         own = masks.synapses.get(p.name)
-        columns = read.new_ones(p.columns) if own is None else own[units[p.post]].flatten(2).any(2).any(0)
+        columns = read.new_ones(p.columns) if own is None else _columns(own[units[p.post]])
         for i in p.inflow:
             if i.population == population.name:
                 read |= columns[i.offset : i.stop].view(i.size, i.spread).any(1)
     return ~read
+
+
+def _columns(alive: Tensor) -> Tensor:
+    """Return bool [columns] of bool [post, columns, ...]: where anything is alive."""
+    return alive.any(0).flatten(1).any(1) if alive.ndim > 2 else alive.any(0)
 
 
 def _filled(stays: Tensor, among: Tensor, strength: Tensor, count: int) -> Tensor:

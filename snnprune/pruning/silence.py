@@ -83,8 +83,8 @@ def _answer(module: nn.Module, slot: Slot | None, model: nn.Module, like: Tensor
             outputs = list(_run(probe, zeros))
         except (RuntimeError, ValueError, TypeError, IndexError):
             continue
-        if outputs and all(o.shape[-zeros.ndim :] == zeros.shape for o in outputs):
-            return torch.stack(outputs).movedim(-zeros.ndim + 1, 0)
+        if all(o.shape == zeros.shape for o in outputs):
+            return torch.stack(outputs).movedim(2, 0)
     return None
 
 
@@ -95,8 +95,9 @@ def _shapes(length: int) -> Iterator[tuple[int, ...]]:
 
 
 def _run(probe: Any, zeros: Tensor) -> Iterator[Tensor]:
+    """Yield the answer of every time step."""
     if is_multi_step(probe):
-        yield tensors_in(probe(zeros.expand(STEPS, *zeros.shape)))[0]
+        yield from tensors_in(probe(zeros.expand(STEPS, *zeros.shape)))[0]
     else:
         for _ in range(STEPS):
             yield tensors_in(probe(zeros))[0]
