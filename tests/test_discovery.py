@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from networks import ResidualSNN, conv_ann, conv_snn, lif
-from spikingjelly.activation_based import functional, layer, neuron
+from spikingjelly.activation_based import functional, layer, neuron, rnn
 from torch import Tensor, nn
 
 from snnprune.network import Inflow, Slot, discover
@@ -83,6 +83,16 @@ class Wrapped(nn.Module):
         (lambda x, _: x[:, :3], 3, (), "indexed"),
         (lambda x, p: p[0](x), 6, (nn.utils.parametrizations.weight_norm(nn.Conv2d(6, 6, 1)),), "own way"),
         (lambda x, _: x.transpose(1, 2), 12, (), "mean() reduces"),
+        (lambda x, p: p[0](x), 6, (nn.LayerNorm(12),), "layer_norm() mixes its channels"),
+        (lambda x, p: p[0](x), 6, (nn.InstanceNorm2d(6, affine=True),), None),
+        (lambda x, p: p[0](x), 6, (nn.utils.spectral_norm(nn.Conv2d(6, 6, 1)),), "own way"),
+        (lambda x, _: torch.einsum("bchw,bdhw->bchw", x, x), 6, (), "einsum(), which is not understood"),
+        (lambda x, p: p[0](x.flatten(2).transpose(1, 2))[0].transpose(1, 2)[..., None], 5,
+         (nn.GRU(6, 5, batch_first=True),), "wired to itself by the recurrent wrapper parts.0"),
+        (lambda x, _: torch.empty_like(x).copy_(x), 6, (), "copy(), which is not understood"),
+        (lambda x, _: torch.max(x, 0.5 * x), 6, (), None),
+        (lambda x, _: x.std((-1, -2), True).unsqueeze(-1).unsqueeze(-1), 6, (), None),
+        (lambda x, _: torch.stack([x, x], -1).mean(-1), 6, (), None),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_frozen_with_the_reason(
@@ -94,6 +104,90 @@ def test_what_is_not_understood_is_frozen_with_the_reason(
     else:
         assert stem.frozen is not None
         assert reason in stem.frozen
+
+
+@pytest.mark.parametrize(
+    ("middle", "name"),
+    [
+        (lambda x: 1 - x, "rsub"),
+        (lambda x: x + 0.1, "add"),
+        (lambda x: x.exp(), "exp"),
+        (lambda x: (x == 0).float(), "eq"),
+        (lambda x: torch.logical_not(x).float(), "logical_not"),
+        (lambda x: x.clamp(min=0.1), "clamp"),
+        (lambda x: F.pad(x, (1, 1), value=1.0), "pad"),
+        (lambda x: (2 - x) - (1 - x), "rsub"),
+        (lambda x: torch.where(x > 0, x, 3.0), "where"),
+        (lambda x: x.view(x.shape).add_(1) * 0 + x, "add"),
+        (lambda x: (1 - x).mean((-1, -2), keepdim=True), "rsub"),
+        (lambda x: torch.heaviside(x, torch.ones(1)), "heaviside"),
+        (lambda x: x + torch.zeros(1), "add"),
+        (lambda x: x * (1 - x), None),
+        (lambda x: torch.where(x > 0, x, 0.0), None),
+        (lambda x: x * torch.sigmoid(x), None),
+        (lambda x: x.clamp(-1, 1), None),
+        (F.hardswish, None),
+        (lambda x: x * torch.rand(2, 1, 12, 12), None),
+        (lambda x: x / (x + 1), None),
+        (lambda x: torch.zeros_like(x) + x, None),
+        (lambda x: x * torch.ones_like(x), None),
+    ],
+)
+def test_dead_units_have_to_stay_at_zero(middle: Any, name: str | None) -> None:
+    stem = discover(Wrapped(lambda x, _: middle(x)), torch.rand(2, 2, 12, 12)).populations["stem"]
+    reason = None if name is None else f"a silent unit does not stay at zero through {name}()"
+    assert stem.frozen == reason
+
+
+class Hidden(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.from_numpy(x.numpy() * 2)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+@torch.jit.script
+def scripted(x: Tensor) -> Tensor:
+    return x.flip(1)
+
+
+@torch.library.custom_op("snnprune_tests::rolled", mutates_args=())
+def rolled(x: Tensor) -> Tensor:
+    return x.roll(1, 1)
+
+
+@torch.library.custom_op("snnprune_tests::rolled_into", mutates_args=("out",))
+def rolled_into(x: Tensor, out: Tensor) -> None:
+    out.copy_(x.roll(1, 1))
+
+
+def in_a_buffer(x: Tensor, _: Any) -> Tensor:
+    buffer = torch.zeros(2, 6, 12, 12)
+    buffer[:, 1:] = x[:, :, :, :].roll(1, 1)[:, 1:]
+    return buffer
+
+
+def into_a_buffer(x: Tensor, _: Any) -> Tensor:
+    buffer = torch.zeros(2, 6, 12, 12)
+    rolled_into(x, buffer)
+    return buffer
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        lambda x, _: Hidden.apply(x),
+        lambda x, _: scripted(x),
+        lambda x, _: rolled(x),
+        in_a_buffer,
+        into_a_buffer,
+    ],
+)
+def test_no_way_around_discovery_leaves_a_population_free(middle: Any) -> None:
+    assert discover(Wrapped(middle), torch.rand(2, 2, 12, 12)).populations["stem"].frozen is not None
 
 
 def test_a_function_as_activation_freezes_what_feeds_it() -> None:
@@ -116,6 +210,145 @@ def test_a_module_shared_between_populations_is_frozen() -> None:
     topology = discover(model, torch.rand(2, 2, 12, 12))
     assert topology.free() == []
     assert "shared" in str(topology.populations["parts.0"].frozen)
+
+
+class Recurrent(nn.Module):
+    """A hidden layer that reads itself one time step later."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        self.first = first
+        self.fc, self.back, self.act, self.out = nn.Linear(3, 5), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 2)
+        self.h: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first == "never":
+            current = self.fc(x) if self.h is None else self.fc(x) + self.back(self.h)
+            self.h = self.act(current)
+            return self.out(self.h)
+        h = torch.zeros(x.shape[1], 5)
+        for step in x:
+            h = self.act(self.fc(step) + self.back(h))
+        return self.out(h)
+
+
+@pytest.mark.parametrize(("first", "shape"), [("zeros", (3, 2, 3)), ("never", (2, 3))])
+def test_a_population_wired_to_itself_is_frozen(first: str, shape: tuple[int, ...]) -> None:
+    model = Recurrent(first)
+    topology = discover(model, torch.rand(shape))
+    if first == "zeros":
+        assert "back wires it to itself" in str(topology.populations["fc"].frozen)
+    else:  # the first call knows no state; the second, which discovery makes for that, does
+        assert topology.unreached == ()
+        assert topology.projections["back"].inflow[0].population == "fc"
+    assert model.h is None
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 5, 5, step_mode="m"),
+        lambda: layer.ElementWiseRecurrentContainer(neuron.IFNode(), lambda x, y: x + y, step_mode="m"),
+        lambda: rnn.SpikingLSTM(5, 5, 1),
+    ],
+)
+def test_recurrent_wrappers_freeze_what_feeds_them(wrapper: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.lif = layer.Linear(3, 5, step_mode="m"), neuron.IFNode(step_mode="m")
+            self.wrapper, self.out = wrapper(), layer.Linear(5, 2, step_mode="m")
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.wrapper(self.lif(self.fc(x)))
+            return self.out(y[0] if isinstance(y, tuple) else y)
+
+    topology = discover(Net(), torch.rand(3, 2, 3))
+    assert topology.free() == []
+    assert "to itself" in str(topology.populations["fc"].frozen)
+
+
+def test_a_tensor_with_two_owners_is_frozen() -> None:
+    tied = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU())
+    tied[4].weight = tied[2].weight
+    assert discover(nn.Sequential(*tied, nn.Linear(6, 2)), torch.rand(2, 4)).free() == []
+
+    class Outside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.act, self.out = nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.act(self.fc(x))) + self.fc.weight.square().sum()
+
+    frozen = discover(Outside(), torch.rand(2, 4)).populations["fc"].frozen
+    assert frozen == "fc.weight is used outside of its layer as well"
+
+
+def test_a_norm_shared_between_populations_is_frozen() -> None:
+    shared = nn.BatchNorm1d(6)
+    net = nn.Sequential(
+        nn.Linear(4, 6), shared, nn.ReLU(), nn.Linear(6, 6), shared, nn.ReLU(), nn.Linear(6, 2)
+    )
+    topology = discover(net, torch.rand(2, 4))
+    assert topology.free() == []
+    assert "1 is shared between places" in str(topology.populations["0"].frozen)
+
+
+def test_a_norm_of_a_users_own_is_asked_whether_it_is_silent() -> None:
+    class Scaled(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 0.5
+
+    class Shifted(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 0.5
+
+    for kind, reason in ((Scaled, None), (Shifted, "1 norms in its own way (Shifted)")):
+        net = nn.Sequential(nn.Conv2d(2, 5, 3), kind(5), nn.ReLU(), nn.Conv2d(5, 2, 1))
+        assert discover(net, torch.rand(2, 2, 6, 6)).populations["0"].frozen == reason
+
+
+def test_a_membrane_that_is_the_output_freezes_its_population() -> None:
+    class Membrane(nn.Module):
+        def forward(self, x: Tensor, mem: Tensor) -> tuple[Tensor, Tensor]:
+            mem = 0.9 * mem + x
+            return (mem > 1).float(), mem
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.act, self.fc2, self.lif = nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3), Membrane()
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            _, mem = self.lif(self.fc2(self.act(self.fc1(x))), torch.zeros(1))
+            return {"logits": mem}
+
+    topology = discover(Net(), torch.rand(2, 4), neurons=(Membrane,))
+    assert [p.name for p in topology.free()] == ["fc1"]
+    assert topology.populations["fc2"].frozen == "it is the output of the network"
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        (lambda: neuron.PSN(3), "parameter of shape (3, 3)"),
+        (lambda: neuron.MaskedPSN(2, 3), "parameter of shape"),
+    ],
+)
+def test_neurons_that_weigh_time_steps_are_frozen(node: Any, words: str) -> None:
+    net = nn.Sequential(layer.Linear(6, 3), node(), layer.Linear(3, 2), lif())
+    functional.set_step_mode(net, "m")
+    assert words in str(discover(net, torch.rand(3, 2, 6)).populations["0"].frozen)
+
+
+def test_layers_that_are_never_reached_are_named() -> None:
+    net = conv_ann()
+    net.add_module("spare", nn.Identity())
+    net.spare.aside = nn.Linear(3, 3)
+    topology = discover(net, FRAMES[0])
+    assert topology.unreached == ("spare.aside",)
+    assert "never reached by this forward: spare.aside" in str(topology)
 
 
 def test_a_neuron_parameter_per_channel_is_a_slot_and_another_shape_freezes() -> None:

@@ -39,6 +39,11 @@ def spiking_base() -> tuple[type[nn.Module], ...]:
     return (module.BaseNode,) if module is not None else ()
 
 
+def _is_of_spikingjellys_neurons(module: nn.Module) -> bool:
+    """Tell whether ``module`` is one of them; those that take all steps at once (PSN) have another base."""
+    return any(c.__module__.startswith(f"{_SPIKINGJELLY}.neuron") for c in type(module).__mro__)
+
+
 def is_multi_step(module: nn.Module) -> bool:
     """Tell whether ``module`` takes the time axis itself (SpikingJelly's step mode "m")."""
     return getattr(module, "step_mode", "s") == "m"
@@ -88,7 +93,7 @@ def layers_inside(module: nn.Module) -> Iterator[str]:
 
 def leaf_kind(module: nn.Module, neurons: Iterable[type[nn.Module]]) -> Kind | None:
     """Return what ``module`` is to discovery, or None where its inside is to be followed."""
-    if isinstance(module, (*spiking_base(), *ACTIVATIONS, *neurons)):
+    if isinstance(module, (*ACTIVATIONS, *neurons)) or _is_of_spikingjellys_neurons(module):
         return "neuron"
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         return "conv"
