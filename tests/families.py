@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,12 +46,7 @@ class Family:
 
     def network(self, mode: str = "", seed: int = 0) -> nn.Module:
         """Return a network that fires, in step mode ``mode``."""
-        torch.manual_seed(seed)
-        net = self.build()
-        if "s" in self.modes:  # those of one mode bring it along
-            functional.set_step_mode(net, mode)
-        enliven(net, self.example(mode, batch=4))
-        return net
+        return copy.deepcopy(_network(self, mode, seed))
 
     def example(self, mode: str = "", steps: int = 3, batch: int = 2) -> Tensor:
         """Return an input: [T, B, ...] in multi-step mode, [B, ...] otherwise."""
@@ -58,16 +55,38 @@ class Family:
         return torch.rand(*leading, *self.shape, generator=generator) * 2
 
 
+@functools.cache
+def _network(family: Family, mode: str, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    net = family.build()
+    if "s" in family.modes:  # those of one mode bring it along
+        functional.set_step_mode(net, mode)
+    enliven(net, family.example(mode, batch=4))
+    return net
+
+
 def enliven(net: nn.Module, x: Tensor) -> None:
     """Let norms, or weights where there are none, push neurons over their thresholds."""
-    norms = [m for m in net.modules() if isinstance(m, _NORMS)]
-    for norm in norms:
+    for norm in (m for m in net.modules() if isinstance(m, _NORMS)):
         nn.init.uniform_(norm.weight, 1.0, 2.0)
         nn.init.uniform_(norm.bias, 0.2, 1.0)
-    for module in net.modules():
-        if isinstance(module, nn.Linear):
-            module.weight.data *= 3.0
     settle(net, x)
+    handles = [m.register_forward_hook(_strengthen) for m in net.modules() if isinstance(m, nn.Linear)]
+    with torch.no_grad():
+        net.eval()(x)
+    functional.reset_net(net)
+    for handle in handles:
+        handle.remove()
+    net.train()
+
+
+def _strengthen(linear: nn.Module, _args: Any, output: Tensor) -> Tensor:
+    """Scale a layer to outputs of a standard deviation of two."""
+    scale = 2.0 / (output.std() + 1e-9)
+    linear.weight *= scale  # type: ignore[operator]
+    if linear.bias is not None:
+        linear.bias *= scale  # type: ignore[operator]
+    return output * scale
 
 
 def settle(net: nn.Module, x: Tensor) -> None:
@@ -217,8 +236,8 @@ class Leaky(nn.Module):
         self.register_buffer("beta", torch.tensor(beta))
         self.spike = surrogate.ATan()
 
-    def forward(self, x: Tensor, mem: Tensor) -> tuple[Tensor, Tensor]:
-        mem = self.beta * mem + x
+    def forward(self, x: Tensor, mem: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mem = x if mem is None else self.beta * mem + x
         spikes = self.spike(mem - 1.0)
         return spikes, mem - spikes.detach()
 
@@ -233,12 +252,12 @@ class Foreign(nn.Module):
         self.fc3, self.lif3 = nn.Linear(8, 4), Leaky()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mem1, mem2, mem3 = torch.zeros(1), torch.zeros(1), torch.zeros(1)
+        mem1 = mem2 = mem3 = None
         spikes, membranes = [], []
         for step in x:
-            spk1, mem1 = self.lif1(self.fc1(step) * 4, mem1)
-            spk2, mem2 = self.lif2(self.fc2(spk1) * 4, mem2)
-            spk3, mem3 = self.lif3(self.fc3(spk2) * 4, mem3)
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            spk3, mem3 = self.lif3(self.fc3(spk2), mem3)
             spikes.append(spk3)
             membranes.append(mem3)
         return torch.stack(spikes), torch.stack(membranes)

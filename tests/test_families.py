@@ -124,7 +124,8 @@ def test_dead_units_are_silent_and_their_word_counts_for_nothing(family: Family,
         with at_the_units(net, topology, masks, listen):
             run(family, net, mode)
     assert set(dead) == {0.0}
-    assert sum(a > 0 for a in alive) > 0.6 * len(alive)  # an AND of spikes leaves little behind
+    share = 0.6 if family.name.endswith(" AND") else 0.95  # little passes an AND of spikes
+    assert sum(a > 0 for a in alive) >= share * len(alive)
 
     def speak(activity: Tensor, mask: Tensor) -> None:
         activity[..., ~mask] = torch.randn(activity[..., ~mask].shape)
