@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,7 +17,11 @@ from snnprune.baselines.hebb import Hebb
 from snnprune.baselines.stdp import STDP, earlier
 from snnprune.errors import UserError
 from snnprune.network import Projection, discover
+from snnprune.network.cost import rates
 from snnprune.pruning import Activity, Masks, Pruner, Target
+
+if TYPE_CHECKING:
+    from snnprune.pruning.target import Plan
 
 
 def mlp() -> nn.Sequential:
@@ -52,7 +57,7 @@ def test_the_plan_fits_on_paper() -> None:
     # half of the log-survival: 80 left by 8 units; then 64 - 2 x 8 of the 8 x 8 free synapses
     plan = Target(0.36, structured=0.5).plan(topology)
     assert plan.units["0"] == 8
-    assert plan.synapse == pytest.approx(48 / 64)
+    assert plan.synapses == {"0": pytest.approx(48 / 64)}
     masks = Masks(model, topology)
     assert plan.neurons_to_go("0", masks) == 2
     # of 80 synapses 64 will be left by the neurons; 16 of those should die, 20 of those alive now
@@ -163,3 +168,49 @@ def test_dpap_needs_no_trainer_no_spiking_package_and_no_data_package() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "fine"
+
+
+def options_net() -> nn.Sequential:
+    """Eight units read four inputs, six read them, two answer: 32 + 48 + 12 = 92 weights."""
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+
+
+def test_layers_by_name_give_their_own_share() -> None:
+    topology = discover(options_net(), torch.rand(1, 4))
+    plan = Target(0.5, structured=1.0, layers={"2": 0.5}).plan(topology)
+    assert plan.units["2"] == 3
+    # 4 a + 3 a + 6 = 46 weights are left with a = 5.7 units of the first layer
+    assert plan.units["0"] == 6
+    assert Target(0.5, structured=0.0, layers={"2": 0.75}).plan(topology).synapses["2"] == 0.25
+    with pytest.raises(UserError, match="no layer is called 'fc\\*'"):
+        Target(0.5, layers={"fc*": 0.5}).plan(topology)
+
+
+def test_a_target_of_operations_counts_positions() -> None:
+    topology = discover(conv_ann(), torch.rand(1, 2, 12, 12))
+    weights, macs = (Target(0.6, 1.0, measure).plan(topology) for measure in ("weights", "macs"))  # type: ignore[arg-type]
+    assert macs.units != weights.units
+
+    def left(plan: Plan) -> float:
+        cost = 0.0
+        for p in topology.projections.values():
+            columns = p.columns - sum((i.size - plan.units[i.population]) * i.spread for i in p.inflow)
+            cost += plan.units[p.post] * columns * 9 ** (p.kind == "conv") * p.positions
+        return cost / rates(topology).macs_dense
+
+    assert left(macs) == pytest.approx(0.4, abs=0.1)  # five and six channels are coarse
+    with pytest.raises(ValueError, match="'weights' or of 'macs'"):
+        Target(0.6, measure="joules")  # type: ignore[arg-type]
+
+
+def test_what_is_excluded_is_left_alone() -> None:
+    torch.manual_seed(0)
+    model, x = mlp(), torch.rand(32, 64)
+    options = {"exclude": ["2"], "protect_first": True}
+    with Pruner(model, x, "dpap", epochs=8, target=0.5, structured=0.5, **options) as pruner:
+        reasons = {p.name: p.frozen for p in pruner.topology.populations.values()}
+        assert reasons["0"] == "the first layer is protected"
+        assert reasons["2"] == "it is excluded by '2'"
+        assert pruner.topology.free() == []
+    with pytest.raises(UserError, match="no layer is called 'fc'"):
+        Pruner(model, x, "dpap", epochs=8, exclude=["fc"])

@@ -8,10 +8,10 @@ from snnprune.config import MethodConfig
 from snnprune.dpap.bcm import BCM
 from snnprune.dpap.survival import EPSILON, GROWTH_CONV, GROWTH_LINEAR, Constants, SurvivalFunction
 from snnprune.pruning.method import CriterionMethod
-from snnprune.pruning.target import Target
+from snnprune.pruning.target import Measure, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from snnprune.pruning.criterion import Criterion
 
@@ -20,6 +20,8 @@ def preset(
     target: float | None = MethodConfig.target,
     structured: float = MethodConfig.structured,
     *,
+    target_macs: float | None = None,
+    layers: Mapping[str, float] | None = None,
     criterion: Callable[[float], Criterion] = BCM,
     tau: float = 0.5,
     epsilon: float = EPSILON,
@@ -39,6 +41,8 @@ def preset(
     Args:
         target: share of all weights to prune, reached by feedback; None: the paper's fixed epsilon.
         structured: how much of the target comes from channels and neurons (share of the log-survival).
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target (see `Target`).
         criterion: makes, from tau, what scores units; another one in place of `BCM` is an ablation.
         tau: decay of the spiking trace (equation 5).
         epsilon: threshold of the survival functions where there is no target (12, 13).
@@ -56,11 +60,14 @@ def preset(
     Raises:
         ValueError: a target or share outside its range, or no such normalisation.
     """
+    rate = target if target_macs is None else target_macs
+    measure: Measure = "weights" if target_macs is None else "macs"
+    aim = None if rate is None else Target(rate, structured, measure, layers or {})
     constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
     return CriterionMethod(
         criterion(tau),
         SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation),
-        target=None if target is None else Target(target, structured),
+        target=aim,
         neurons=neurons,
         synapses=synapses,
     )

@@ -5,10 +5,17 @@ Nothing here runs a network; `discovery` fills these in by one real forward.
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 import textwrap
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from snnprune.errors import UserError
+from snnprune.registry import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Role = Literal["out", "norm", "neuron", "in"]
 
@@ -169,6 +176,31 @@ class Topology:
     def outgoing(self, population: str) -> list[Projection]:
         """Projections that read ``population``."""
         return [p for p in self.projections.values() if any(i.population == population for i in p.inflow)]
+
+    def protect(self, patterns: Iterable[str] = (), *, first: bool = False) -> None:
+        """Freeze what is to be left alone: its neurons and its synapses.
+
+        Args:
+            patterns: names of layers, or globs such as "blocks.0.*".
+            first: the layer that the network begins with, too.
+
+        Raises:
+            UserError: a pattern names no layer.
+        """
+        chosen = {pattern: fnmatch.filter(self.projections, pattern) for pattern in patterns}
+        for pattern, names in chosen.items():
+            if not names:
+                raise UserError(f"no layer is called '{pattern}': {nearest(pattern, self.projections)}")
+        reasons = {
+            name: f"it is excluded by '{pattern}'" for pattern, names in chosen.items() for name in names
+        }
+        if first:
+            reasons[next(iter(self.projections))] = "the first layer is protected"
+        for name, reason in reasons.items():
+            projection = self.projections[name]
+            projection.frozen = projection.frozen or reason
+            population = self.populations[projection.post]
+            population.frozen = population.frozen or reason
 
     def __str__(self) -> str:
         rows = [("population", "size", "kind", "coupled with", "frozen because")]

@@ -47,11 +47,13 @@ class Pruner:
         epochs: length of the run; schedules scale with it.
         seed: of the method's own random numbers.
         neurons: further neuron classes, of other libraries or the user's own.
+        exclude: layers to leave alone, by name or glob.
+        protect_first: leave the first layer alone.
         compact_every: take the dead out of the network at every so many epochs' ends, while it trains.
         options: constants of a method given by name, such as ``target=0.6``.
 
     Raises:
-        UserError: no such method, or no such option.
+        UserError: no such method, no such option, or no such layer.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Pruner:
         epochs: int,
         seed: int = 0,
         neurons: Sequence[type[nn.Module]] = (),
+        exclude: Sequence[str] = (),
+        protect_first: bool = False,
         compact_every: int | None = None,
         **options: Any,
     ) -> None:
@@ -75,6 +79,7 @@ class Pruner:
         assert isinstance(method, Method)
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
         topology = discover(model, example_input, neurons=neurons)
+        topology.protect(exclude, first=protect_first)
         self.masks, self._kept = Masks(model, topology), Kept(topology)
         self.clock = Clock(epochs)
         self.recorder: TraceRecorder | None = None

@@ -1,21 +1,25 @@
 """From "60 % pruned" to how many of each population and projection should be left.
 
-The target is the share of all weights to prune. ``structured`` says how much of the log-survival of
-weights comes from whole units: with s = 1 - target left, units alone would leave s^structured, and single
-synapses take it from there to s. Every free population gives the same share of its units, every free
+The target is the share of all weights (or multiply-accumulates) to prune. ``structured`` says how much of the
+log-survival comes from whole units: with s = 1 - target left, units alone would leave s^structured, and
+single synapses take it from there to s. Every free population gives the same share of its units, every free
 linear layer the same share of its synapses; both are solved from the topology.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from snnprune.errors import UserError
+from snnprune.registry import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from snnprune.network.topology import Projection, Topology
+    from snnprune.network.topology import Population, Projection, Topology
     from snnprune.pruning.masks import Masks
 
 _FEWEST_SYNAPSES = (
@@ -23,45 +27,54 @@ _FEWEST_SYNAPSES = (
 )
 _MOST_UNITS = 0.98
 
+Measure = Literal["weights", "macs"]
+
 
 @dataclass(frozen=True)
 class Target:
-    """A share of all weights to prune, and how.
+    """A share of the network to prune, and how.
 
     Attributes:
         rate: share of all weights of the network's conv and linear layers, in [0, 1).
         structured: share of the log-survival that whole units contribute, in [0, 1].
+        measure: what the rate is a share of: "weights", or "macs" (multiply-accumulates of a sample).
+        layers: shares of single layers, by name or glob (the first that fits counts): how much a layer gives
+            of its own units and synapses; what it loses with the units before it comes on top. The other
+            layers make up for the rest of the rate.
     """
 
     rate: float
     structured: float = 0.5
+    measure: Measure = "weights"
+    layers: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.rate < 1.0:
-            raise ValueError(f"a target is a share of weights in [0, 1), came {self.rate}")
+        for rate in (self.rate, *self.layers.values()):
+            if not 0.0 <= rate < 1.0:
+                raise ValueError(f"a target is a share in [0, 1), came {rate}")
         if not 0.0 <= self.structured <= 1.0:
             raise ValueError(f"structured is a share in [0, 1], came {self.structured}")
+        if self.measure not in ("weights", "macs"):
+            raise ValueError(f"a target is a share of 'weights' or of 'macs', came '{self.measure}'")
 
     def plan(self, topology: Topology, *, neurons: bool = True, synapses: bool = True) -> Plan:
         """Solve how many units and synapses should be left.
 
         Args:
-            topology: of the network.
+            topology: of the dense network.
             neurons: whether the method prunes units.
             synapses: whether it prunes single synapses (of linear layers).
+
+        Raises:
+            UserError: a name in ``layers`` fits no layer.
         """
-        dense = sum(math.prod(p.shape) for p in topology.projections.values())
-        wanted = (1.0 - self.rate) * dense
-        prunable = {p.name for p in topology.projections.values() if synapses and is_prunable(p)}
-        exponent = self.structured if prunable else 1.0
-        share = _solve_units(topology, dense * (1.0 - self.rate) ** exponent, set()) if neurons else 0.0
-        units = _units_left(topology, share)
-        synapse = _synapses_left(topology, units, prunable, wanted)
-        if neurons and prunable and synapse <= _FEWEST_SYNAPSES:
-            share = max(share, _solve_units(topology, wanted, prunable))
-            units = _units_left(topology, share)
-            synapse = _synapses_left(topology, units, prunable, wanted)
-        return Plan(topology, units, synapse)
+        return _Solver(self, topology, neurons=neurons, synapses=synapses).plan()
+
+    def share_of(self, names: Iterable[str]) -> float | None:
+        """Return the share that ``layers`` asks of a layer with one of ``names``, or None."""
+        names = list(names)
+        fitting = (rate for glob, rate in self.layers.items() if fnmatch.filter(names, glob))
+        return next(fitting, None)
 
 
 def is_prunable(projection: Projection) -> bool:
@@ -74,14 +87,14 @@ class Plan:
     """What should be left at the end.
 
     Attributes:
-        topology: of the network.
+        topology: of the dense network.
         units: alive units by population.
-        synapse: share of the synapses between living units that should live, in linear layers.
+        synapses: by projection, the share of the synapses between living units that should live.
     """
 
     topology: Topology
     units: Mapping[str, int]
-    synapse: float
+    synapses: Mapping[str, float]
 
     def neurons_to_go(self, population: str, masks: Masks) -> int:
         """Return how many units of ``population`` should still die."""
@@ -93,54 +106,84 @@ class Plan:
         Synapses that neurons will take along when they die are left out in proportion.
         """
         alive = int(masks.alive(projection).sum())
-        columns_goal = _columns(projection, self.units)
+        columns_goal = _columns(self.topology.projections[projection.name], self.units)
         columns_now = int(masks.columns(projection).sum())
         post_now = int(masks.units[projection.post].sum())
-        goal = self.synapse * self.units[projection.post] * columns_goal
+        goal = self.synapses[projection.name] * self.units[projection.post] * columns_goal
         staying = min(self.units[projection.post] / post_now, 1.0) * min(columns_goal / columns_now, 1.0)
         return max(round((alive * staying - goal) / staying), 0)
 
 
+class _Solver:
+    def __init__(self, target: Target, topology: Topology, *, neurons: bool, synapses: bool) -> None:
+        self.target, self.topology, self.neurons = target, topology, neurons
+        for glob in target.layers:
+            if not fnmatch.filter(topology.projections, glob):
+                raise UserError(f"no layer is called '{glob}': {nearest(glob, topology.projections)}")
+        projections = topology.projections.values()
+        self.prunable = {p.name for p in projections if synapses and is_prunable(p)}
+        self.price = {
+            p.name: math.prod(p.shape[2:]) * (p.positions if target.measure == "macs" else 1)
+            for p in projections
+        }
+        self.exponent = target.structured if self.prunable else 1.0
+
+    def plan(self) -> Plan:
+        dense = self.cost({p.name: float(p.size) for p in self.topology.populations.values()}, {})
+        wanted = (1.0 - self.target.rate) * dense
+        share = (
+            self.solve_units(dense * (1.0 - self.target.rate) ** self.exponent, {}) if self.neurons else 0.0
+        )
+        units = self.units(share)
+        synapses = self.solve_synapses(units, wanted)
+        fewest = dict.fromkeys(self.prunable, _FEWEST_SYNAPSES)
+        if self.neurons and self.prunable and max(synapses.values()) <= _FEWEST_SYNAPSES:
+            units = self.units(max(share, self.solve_units(wanted, fewest)))
+            synapses = self.solve_synapses(units, wanted)
+        return Plan(self.topology, {n: round(u) for n, u in units.items()}, synapses)
+
+    def cost(self, units: Mapping[str, float], synapses: Mapping[str, float]) -> float:
+        """Return the weights or MACs left with ``units``, and a share of the synapses of some layers."""
+        return sum(
+            units[p.post] * _columns(p, units) * self.price[p.name] * synapses.get(p.name, 1.0)
+            for p in self.topology.projections.values()
+        )
+
+    def left_of(self, population: Population, share: float) -> float:
+        """Return how many units of a population are left when all free ones give ``share``."""
+        if population.frozen is not None or not self.neurons:
+            return float(population.size)
+        own = self.target.share_of(population.producers)
+        if own is not None:
+            exponent = self.exponent if population.kind == "neurons" else 1.0
+            share = 1.0 - (1.0 - own) ** exponent
+        return max(population.size * (1.0 - share), 1.0)
+
+    def units(self, share: float) -> dict[str, float]:
+        """Return whole units left by population."""
+        return {p.name: float(round(self.left_of(p, share))) for p in self.topology.populations.values()}
+
+    def solve_units(self, wanted: float, synapses: Mapping[str, float]) -> float:
+        """Return the share of units to cut so that ``wanted`` is left (bisection; it is monotonic)."""
+        low, high = 0.0, _MOST_UNITS
+        for _ in range(50):
+            middle = (low + high) / 2
+            units = {p.name: self.left_of(p, middle) for p in self.topology.populations.values()}
+            low, high = (middle, high) if self.cost(units, synapses) > wanted else (low, middle)
+        return (low + high) / 2
+
+    def solve_synapses(self, units: Mapping[str, float], wanted: float) -> dict[str, float]:
+        """Return the share of synapses to leave in each prunable layer so that ``wanted`` is left in all."""
+        own = {name: self.target.share_of([name]) for name in self.prunable}
+        fixed = {n: (1.0 - rate) ** (1.0 - self.exponent) for n, rate in own.items() if rate is not None}
+        rest = self.prunable - set(fixed)
+        without = self.cost(units, {**fixed, **dict.fromkeys(rest, 0.0)})
+        thinned = self.cost(units, {**fixed, **dict.fromkeys(rest, 1.0)}) - without
+        share = min(max((wanted - without) / thinned, _FEWEST_SYNAPSES), 1.0) if thinned > 0 else 1.0
+        return {**dict.fromkeys(rest, share), **fixed}
+
+
 def _columns(projection: Projection, units: Mapping[str, float]) -> float:
+    """Return how many input columns of a projection are left with ``units``."""
     known = sum(i.size * i.spread for i in projection.inflow)
     return projection.columns - known + sum(units[i.population] * i.spread for i in projection.inflow)
-
-
-def _weights(projection: Projection, units: Mapping[str, float]) -> float:
-    """Return the projection's weights when only ``units`` are left."""
-    kernel = math.prod(projection.shape[2:])
-    return units[projection.post] * _columns(projection, units) * kernel
-
-
-def _fractional(topology: Topology, share: float) -> dict[str, float]:
-    return {
-        p.name: p.size if p.frozen is not None else max(p.size * (1.0 - share), 1.0)
-        for p in topology.populations.values()
-    }
-
-
-def _units_left(topology: Topology, share: float) -> dict[str, int]:
-    return {name: round(left) for name, left in _fractional(topology, share).items()}
-
-
-def _solve_units(topology: Topology, wanted: float, thinned: set[str]) -> float:
-    """Return the share of units to cut so that ``wanted`` weights are left (bisection; it is monotonic)."""
-    low, high = 0.0, _MOST_UNITS
-    for _ in range(50):
-        middle = (low + high) / 2
-        units = _fractional(topology, middle)
-        left = sum(
-            _weights(p, units) * (_FEWEST_SYNAPSES if p.name in thinned else 1.0)
-            for p in topology.projections.values()
-        )
-        low, high = (middle, high) if left > wanted else (low, middle)
-    return (low + high) / 2
-
-
-def _synapses_left(topology: Topology, units: Mapping[str, int], prunable: set[str], wanted: float) -> float:
-    """Return the share of synapses of ``prunable`` to leave so that ``wanted`` weights are left in all."""
-    thinned = sum(_weights(p, units) for p in topology.projections.values() if p.name in prunable)
-    other = sum(_weights(p, units) for p in topology.projections.values() if p.name not in prunable)
-    if not thinned:
-        return 1.0
-    return min(max((wanted - other) / thinned, _FEWEST_SYNAPSES), 1.0)
