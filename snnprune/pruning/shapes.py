@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -56,6 +56,34 @@ def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
         if tuple(tensor.shape) != tuple(shape):
             replace_content(tensor, lambda old, shape=shape: old.new_zeros(shape))  # type: ignore[misc]
     fit_sizes(model, shapes)
+
+
+def conform(model: nn.Module, state: Mapping[str, Any]) -> str | None:
+    """Make ``model`` as small as the network whose state_dict is ``state``, so that it can be loaded.
+
+    Nothing is done where the two have other tensors, or where one of ``state`` is larger or has other axes:
+    then loading says what is wrong.
+
+    Returns:
+        The first tensor whose shape was changed, None where there is none.
+    """
+    mine, theirs = (
+        {key: tuple(t.shape) for key, t in tensors.items() if isinstance(t, torch.Tensor)}
+        for tensors in (model.state_dict(), state)
+    )
+    if mine.keys() != theirs.keys():
+        return None
+    other = {key: shape for key, shape in theirs.items() if shape != mine[key]}
+    for key, shape in other.items():
+        now = mine[key]
+        if (
+            len(now) != len(shape)
+            or now[2:] != shape[2:]
+            or any(a > b for a, b in zip(shape, now, strict=True))
+        ):
+            return None
+    set_shapes(model, other)
+    return next(iter(other), None)
 
 
 def fit_sizes(model: nn.Module, keys: Mapping[str, object]) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from snnprune.errors import UserError
 from snnprune.pruning import Pruner
+from snnprune.pruning.shapes import conform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,8 @@ class PruningCallback(lightning.Callback):
         epochs: length of the schedule; without a number, the Trainer's ``max_epochs``.
         example_input: what the network takes; without it, the first batch, or its first item.
         seed: of the method's own randomness.
+        compact_every: take the dead out of the network at the start of every so many epochs, with the
+            optimiser's moments; not where several processes train it.
         options: constants of the method given by name, such as ``target=0.6``.
 
     Attributes:
@@ -45,9 +48,11 @@ class PruningCallback(lightning.Callback):
         epochs: int | None = None,
         example_input: Tensor | None = None,
         seed: int = 0,
+        compact_every: int | None = None,
         **options: Any,
     ) -> None:
         self.method = method
+        self.compact_every = compact_every
         self.epochs = epochs
         self.example_input = example_input
         self.seed = seed
@@ -59,6 +64,35 @@ class PruningCallback(lightning.Callback):
         self._metrics: dict[str, float] = {}
         self._restored: dict[str, Any] | None = None
         self._handles: list[RemovableHandle] = []
+        self._restoring: RemovableHandle | None = None
+        self._conformed: str | None = None
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Make ready for a checkpoint of a network that had been cut: the Trainer restores the network first.
+
+        Raises:
+            UserError: several processes are to train a network that is cut meanwhile.
+        """
+        if self.compact_every is not None and trainer.world_size > 1:
+            raise UserError(
+                f"compact_every cuts the network while it trains, and {trainer.world_size} processes cannot "
+                "do that together: leave it out, and call callback.pruner.compact() after training"
+            )
+        self._restoring = pl_module.register_load_state_dict_pre_hook(self._conform)
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Refuse the checkpoint of a smaller network that says nothing of its pruning.
+
+        Raises:
+            UserError: it was one.
+        """
+        self._stop_restoring()
+        if self._conformed is not None and not (self._restored or {}).get("pruner", {}).get("kept"):
+            raise UserError(
+                f"the checkpoint is of a smaller network ('{self._conformed}' has another shape there), and "
+                "it holds no pruner that cut it: resume it with the callback that it was trained with"
+            )
+        self._conformed = None
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Decide on the epoch that has ended."""
@@ -81,12 +115,14 @@ class PruningCallback(lightning.Callback):
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Remove all hooks; the pruner itself stays, to be asked and to compact."""
+        self._stop_restoring()
         self.close()
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Remove all hooks when training breaks off."""
+        self._stop_restoring()
         self.close()
 
     def close(self) -> None:
@@ -109,6 +145,14 @@ class PruningCallback(lightning.Callback):
         self._restored = state_dict or None
         self.pruner = None
 
+    def _conform(self, module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
+        self._conformed = conform(module, state_dict)
+
+    def _stop_restoring(self) -> None:
+        if self._restoring is not None:
+            self._restoring.remove()
+        self._restoring = None
+
     def _open(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any) -> None:
         model = getattr(pl_module, "model", None)
         model = model if isinstance(model, nn.Module) else pl_module
@@ -125,6 +169,7 @@ class PruningCallback(lightning.Callback):
                 self.method,
                 epochs=self._length(trainer),
                 seed=self.seed,
+                compact_every=self.compact_every,
                 **self.options,
             )
         self._epoch = trainer.current_epoch
@@ -152,6 +197,8 @@ class PruningCallback(lightning.Callback):
                 id(parameter) in mine for group in optimizer.param_groups for parameter in group["params"]
             ):
                 self._handles.append(optimizer.register_step_post_hook(self._after_step))
+                if self.pruner is not None:
+                    self.pruner.follow(optimizer)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if self.pruner is not None:
