@@ -9,13 +9,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snnprune.export import load, save
     from snnprune.network import Topology, discover
     from snnprune.pruning import Masks, Pruner, compact, verify
     from snnprune.training.callback import PruningCallback
 
 __version__ = "0.1.0"
 
-__all__ = ["Masks", "Pruner", "PruningCallback", "Topology", "__version__", "compact", "discover", "verify"]
+__all__ = [
+    "Masks",
+    "Pruner",
+    "PruningCallback",
+    "Topology",
+    "__version__",
+    "compact",
+    "discover",
+    "load",
+    "save",
+    "verify",
+]
 
 # Imported when first asked for, so that the command line answers at once and DPAP needs no trainer.
 _PLACES = {
@@ -25,6 +37,8 @@ _PLACES = {
     "Topology": "snnprune.network",
     "compact": "snnprune.pruning",
     "discover": "snnprune.network",
+    "load": "snnprune.export",
+    "save": "snnprune.export",
     "verify": "snnprune.pruning",
 }
 

@@ -23,14 +23,14 @@ BEHIND_OTHERS = {"tensorboard"}
 """Declared and used, but imported by another package (docs/dependencies.md says by which)."""
 
 ROOMS = (
-    ("errors", "registry", "config"),
+    ("errors", "registry", "config", "atomic"),
     ("data",),
     ("models", "neurons"),
     ("network",),
     ("pruning",),
     ("dpap",),
     ("baselines",),
-    ("report",),
+    ("report", "export"),
     ("training",),
     ("settings", "listing", "cli", "__main__"),
 )

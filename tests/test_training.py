@@ -13,10 +13,10 @@ import tiny_run
 import torch
 import yaml
 
-from snnprune import data
+from snnprune import atomic, data
 from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
-from snnprune.training import assembly, atomic, checkpoint, optimiser, run, summary
+from snnprune.training import assembly, checkpoint, optimiser, run, summary
 from snnprune.training.folder import RunFolder
 from snnprune.training.record import COLUMNS
 from snnprune.training.seeds import EpochSampler, Stream, derive

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from snnprune import atomic
 from snnprune.errors import UserError
-from snnprune.training import atomic
 
 
 def load(path: Path) -> dict[str, Any]:

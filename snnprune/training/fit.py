@@ -11,8 +11,9 @@ import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
+from snnprune import atomic
 from snnprune.models import firing
-from snnprune.training import assembly, atomic
+from snnprune.training import assembly
 from snnprune.training.checkpoint import AtomicCheckpoints
 from snnprune.training.progress import EpochBar, say
 from snnprune.training.record import History, Record

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from snnprune import atomic
 from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
-from snnprune.training import atomic
 
 if TYPE_CHECKING:
     from pathlib import Path

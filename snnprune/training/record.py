@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 
-from snnprune.training import atomic
+from snnprune import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,176 @@
+"""A compact network in two files: tensors in safetensors, and JSON for what no tensor says.
+
+Loading asks for a function that builds the dense network, checks that it builds the right one, makes it as
+small as the saved one, and fills it. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+
+from snnprune import atomic
+from snnprune.errors import UserError
+from snnprune.export.modules import describe, first_difference
+from snnprune.pruning.origin import Origin, origin_of, set_origin
+from snnprune.pruning.shapes import fit_sizes, replace_content, tensor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+
+    from torch import Tensor, nn
+
+    Network = TypeVar("Network", bound=nn.Module)
+
+FORMAT = "snnprune network, version 1"
+_PARTS = {"sha256", "kept", "tensors", "shared", "modules"}
+
+
+def save(model: nn.Module, path: str | PathLike[str]) -> None:
+    """Write ``model`` to ``path``.safetensors and ``path``.json, each whole or not at all.
+
+    Args:
+        model: any network; a compact one is what this is for.
+        path: with or without the ending ".safetensors".
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    tensors = _tensors(model)
+    shared = _shared(tensors)
+    content = safetensors.save({k: t.detach().contiguous() for k, t in tensors.items() if k not in shared})
+    origin = origin_of(model)
+    description = {
+        "format": FORMAT,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "kept": {n: {"dense": origin.sizes[n], "units": u.tolist()} for n, u in origin.kept.items()},
+        "tensors": {
+            key: {"shape": list(t.shape), "dense": list(origin.shapes.get(key, t.shape)), "dtype": _dtype(t)}
+            for key, t in tensors.items()
+        },
+        "shared": shared,
+        "modules": describe(model),
+    }
+    weights, text = _files(path)
+    atomic.write(weights, lambda file: file.write(content))
+    atomic.write_text(text, json.dumps(description, indent=1) + "\n")
+
+
+def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
+    """Return the network that `save` wrote to ``path``.
+
+    Args:
+        path: as given to `save`.
+        builder: builds the dense network, with any weights.
+
+    Raises:
+        UserError: the files cannot be read or do not belong together, or ``builder`` builds another
+            network; the message names the first layer that differs, in class, constants or shape.
+    """
+    weights, text = _files(path)
+    description, content = _read(weights, text)
+    model = builder()
+    saved = description["tensors"]
+    difference = (
+        first_difference(description["modules"], model)
+        or _other_shape(saved, model)
+        or _other_ties(description["shared"], model)
+    )
+    if difference is not None:
+        raise UserError(f"the builder builds another network than the one in {weights}: {difference}")
+    try:
+        tensors = safetensors.load(content)
+    except SafetensorError as error:
+        raise UserError(f"{weights} is damaged ({error}): save the network again") from error
+    for key, tensor in tensors.items():
+        replace_content(tensor_of(model, key), lambda old, new=tensor: new.to(old.device))  # type: ignore[misc]
+    fit_sizes(model, tensors)
+    kept = description["kept"]
+    set_origin(
+        model,
+        Origin(
+            {name: entry["dense"] for name, entry in kept.items()},
+            {name: torch.tensor(entry["units"], dtype=torch.int64) for name, entry in kept.items()},
+            {key: tuple(e["dense"]) for key, e in saved.items() if e["dense"] != e["shape"]},
+        ),
+    )
+    return model
+
+
+def _files(path: str | PathLike[str]) -> tuple[Path, Path]:
+    stem = str(path).removesuffix(".safetensors").removesuffix(".json")
+    return Path(f"{stem}.safetensors"), Path(f"{stem}.json")
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of the state_dict, and those beside it that a cut has changed."""
+    tensors = {k: t for k, t in model.state_dict(keep_vars=True).items() if isinstance(t, torch.Tensor)}
+    return tensors | {k: tensor_of(model, k) for k in origin_of(model).shapes}
+
+
+def _shared(tensors: dict[str, Tensor]) -> dict[str, str]:
+    """Return the first key of each tensor that goes by several, by its other keys."""
+    first: dict[int, str] = {}
+    names = {key: first.setdefault(id(tensor), key) for key, tensor in tensors.items()}
+    return {key: name for key, name in names.items() if key != name}
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _read(weights: Path, text: Path) -> tuple[dict[str, Any], bytes]:
+    try:
+        description: Any = json.loads(text.read_text(encoding="utf-8"))
+        content = weights.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"cannot read the network in {weights} and {text.name}: {reason}; expected both files, as "
+            "snnprune.save writes them"
+        ) from error
+    if (
+        not isinstance(description, dict)
+        or description.get("format") != FORMAT
+        or _PARTS - description.keys()
+    ):
+        raise UserError(
+            f"{text} does not describe a network: expected format '{FORMAT}', as snnprune.save writes"
+        )
+    if hashlib.sha256(content).hexdigest() != description["sha256"]:
+        raise UserError(f"{weights} is not the file that {text.name} describes: copy both, or save again")
+    return description, content
+
+
+def _other_shape(saved: dict[str, dict[str, Any]], model: nn.Module) -> str | None:
+    """Return in words which tensor of the dense network the builder builds otherwise, or None."""
+    mine = {key: t for key, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
+    for key in [*saved, *(k for k in mine if k not in saved)]:
+        layer, _, name = key.rpartition(".")
+        if key not in saved:
+            return f"layer '{layer}' has a tensor '{name}', which is not in the file"
+        try:
+            shape = list(tensor_of(model, key).shape)
+        except AttributeError:
+            return f"layer '{layer}' has no tensor '{name}'"
+        if shape != saved[key]["dense"]:
+            return (
+                f"layer '{layer}' has a {name} of shape {tuple(shape)}, and the network that was made "
+                f"compact had {tuple(saved[key]['dense'])}"
+            )
+    return None
+
+
+def _other_ties(shared: dict[str, str], model: nn.Module) -> str | None:
+    """Return in words which tensors are one in the file and two in what the builder builds, or None."""
+    for key, first in shared.items():
+        if tensor_of(model, key) is not tensor_of(model, first):
+            return f"'{key}' and '{first}' are one tensor in the file"
+    return None

@@ -1,0 +1,64 @@
+"""What a network is beside its tensors: classes and constants of its modules, comparable with another's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups"}
+"""Said by the shapes of the tensors, and changed by a cut."""
+
+_NOT_CONSTANT = {"training", "snnprune_origin"}
+
+
+def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return class and constants of each module by name, in values that JSON has.
+
+    Constants are public attributes that are numbers, words, None or lists of these: thresholds, time
+    constants, reset potentials, strides. Torch and SpikingJelly keep them in no state_dict.
+    """
+    found = {
+        name: {"class": type(module).__name__, "constants": _constants(module)}
+        for name, module in model.named_modules()
+    }
+    read: dict[str, dict[str, Any]] = json.loads(json.dumps(found))
+    return read
+
+
+def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str | None:
+    """Return in words where ``model`` first differs from the network that was described, or None.
+
+    Args:
+        wanted: as `describe` returns it.
+        model: another network.
+    """
+    mine = describe(model)
+    for name in [*wanted, *(n for n in mine if n not in wanted)]:
+        title = f"layer '{name}'" if name else "the network itself"
+        if name not in mine:
+            return f"{title} ({wanted[name]['class']}) is missing"
+        if name not in wanted:
+            return f"{title} ({mine[name]['class']}) is not in the file"
+        if mine[name]["class"] != wanted[name]["class"]:
+            return f"{title} is a {mine[name]['class']}, and a {wanted[name]['class']} in the file"
+        one, other = mine[name]["constants"], wanted[name]["constants"]
+        for key in sorted(one.keys() | other.keys()):
+            if one.get(key) != other.get(key):  # None and nothing are the same
+                return f"{title} has {key} = {one.get(key)!r}, and {other.get(key)!r} in the file"
+    return None
+
+
+def _constants(module: nn.Module) -> dict[str, Any]:
+    named = {k: v for k, v in vars(module).items() if not k.startswith("_")}
+    if hasattr(module, "step_mode"):
+        named["step_mode"] = module.step_mode
+    return {k: v for k, v in named.items() if k not in _SIZES | _NOT_CONSTANT and _is_plain(v)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
