@@ -145,6 +145,23 @@ class PruningCallback(lightning.Callback):
         self._restored = state_dict or None
         self.pruner = None
 
+    def restored(self, model: nn.Module, example_input: Tensor, epochs: int) -> Pruner:
+        """Return the pruner, without hooks, also where a checkpoint left nothing to train.
+
+        Args:
+            model: the network, with the checkpoint's weights.
+            example_input: what it takes.
+            epochs: length of the schedule.
+        """
+        if self.pruner is None:
+            self.pruner = Pruner(
+                model, example_input, self.method, epochs=epochs, seed=self.seed, **self.options
+            )
+            self.pruner.close()
+            if self._restored is not None:
+                self.pruner.load_state_dict(self._restored["pruner"])
+        return self.pruner
+
     def _conform(self, module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
         self._conformed = conform(module, state_dict)
 

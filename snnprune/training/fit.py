@@ -12,7 +12,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from snnprune import atomic
+from snnprune.errors import CompactionError
+from snnprune.export import save
 from snnprune.models import firing
+from snnprune.pruning import compact
 from snnprune.training import assembly
 from snnprune.training.checkpoint import AtomicCheckpoints
 from snnprune.training.progress import EpochBar, say
@@ -24,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from snnprune.config import RunConfig
+    from snnprune.pruning import Pruner
     from snnprune.training.folder import RunFolder
     from snnprune.training.task import Task
 
@@ -61,6 +65,7 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
             ckpt_path=folder.last if begun else None,
             weights_only=True,
         )
+    _save_network(task.model, pruning.restored(task.model, example, config.train.epochs), folder, console)
     return _finish(config, folder, record.history, assembly.device(config))
 
 
@@ -68,6 +73,17 @@ def _warn_of_firing(task: Task, example: Tensor, console: Console) -> None:
     for layer in firing.check(task.model, example):
         if layer.state != "ok":
             say(console, f"warning: {layer}", style="yellow")
+
+
+def _save_network(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Console) -> None:
+    """Write the network without what is dead in it; whole where that cannot be proved to change nothing."""
+    try:
+        model = compact(model, pruner.masks)
+    except CompactionError as error:
+        say(
+            console, f"warning: {error}; {folder.network.name} holds the masked network whole", style="yellow"
+        )
+    save(model, folder.network)
 
 
 def _finish(config: RunConfig, folder: RunFolder, history: History, device: str) -> Summary:

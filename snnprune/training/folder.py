@@ -38,6 +38,7 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.summary = path / "summary.json"
         self.last = path / "checkpoints" / "last.ckpt"
+        self.network = path / "model.safetensors"
         self.curves = path / "curves.png"
         self.twin = path / "dense"
         self._lock: IO[str] | None = None

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from snnprune.config import MethodConfig
 from snnprune.errors import UserError
+from snnprune.pruning.shapes import conform
 from snnprune.training import assembly, checkpoint
 from snnprune.training.check import check
 from snnprune.training.fit import Summary, fit
@@ -74,6 +75,8 @@ def evaluate(run: Path) -> dict[str, Any]:
     splits = assembly.splits(config)
     task = assembly.task(config, splits)
     device = torch.device(assembly.device(config))
+    if any(state.get("pruner", {}).get("kept") for state in saved.get("callbacks", {}).values()):
+        conform(task, saved["state_dict"])  # the network was cut while it trained
     try:
         task.load_state_dict(saved["state_dict"])
     except (KeyError, RuntimeError) as error:
@@ -152,7 +155,8 @@ def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> N
             (folder.summary, "the numbers"),
             (folder.metrics, "a row an epoch"),
             (folder.curves, "the picture"),
-            (folder.last, "the network and all that resuming needs"),
+            (folder.network, "the pruned network made small, with model.json; snnprune.load reads both"),
+            (folder.last, "the network as it was trained, and all that resuming needs"),
             (folder.config, "the configuration, resolved"),
         )
     ]

@@ -1,0 +1,88 @@
+"""The network that a run leaves behind: model.safetensors and model.json."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import tiny_run
+
+import snnprune
+from snnprune import data, models
+from snnprune.errors import CompactionError
+from snnprune.training import assembly, checkpoint, fit, run
+from snnprune.training.seeds import Stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from snnprune.config import RunConfig
+
+
+@pytest.fixture(autouse=True)
+def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+
+
+def built(config: RunConfig) -> torch.nn.Module:
+    splits = tiny_run.splits()
+    return models.build(config.model, splits.shape, len(splits.classes))
+
+
+def read(out: Path, config: RunConfig) -> torch.nn.Module:
+    return snnprune.load(out / "model", lambda: built(config)).eval()
+
+
+@pytest.mark.parametrize("model", ["conv-snn", "mlp-ann"])
+def test_the_network_is_small_and_answers_as_the_trained_one(tmp_path: Path, model: str) -> None:
+    config = tiny_run.config(model=model)
+    summary = run.train(config, tmp_path)
+    small = read(tmp_path, config)
+    task = assembly.task(config, tiny_run.splits())
+    task.load_state_dict(checkpoint.load(tmp_path / "checkpoints" / "last.ckpt")["state_dict"])
+    frames, _ = next(iter(assembly.loader(tiny_run.splits().test, config)))
+    frames = task.encode(frames, Stream.TEST, 0)
+    report = snnprune.verify(task.model, small, frames)
+    assert report.share <= 1e-5
+    assert report.difference < 1e-5
+    convolutions = [m.weight.numel() for m in small.modules() if hasattr(m, "weight")]
+    assert sum(convolutions) < summary["weights_dense"]
+
+
+def test_a_run_that_is_cut_while_it_trains_ends_with_the_same_numbers(tmp_path: Path) -> None:
+    config = tiny_run.config()
+    cut = replace(config, method=replace(config.method, options={"compact_every": 2}))
+    masked, live = run.train(config, tmp_path / "masked"), run.train(cut, tmp_path / "live")
+    keys = ("weights_dense", "weights_left", "macs_left", "neurons_left", "pruning_rate")
+    assert [masked[key] for key in keys] == [live[key] for key in keys]
+    assert live["accuracy"] == masked["accuracy"] == run.evaluate(tmp_path / "live")["accuracy"]
+    trained = checkpoint.load(tmp_path / "live" / "checkpoints" / "last.ckpt")["state_dict"]
+    assert trained["model.fc1.weight"].shape != built(config).fc1.weight.shape  # type: ignore[union-attr]
+
+
+def test_a_run_killed_before_its_summary_writes_the_same_network(tmp_path: Path) -> None:
+    config = tiny_run.config()
+    run.train(config, tmp_path)
+    names = ("model.safetensors", "model.json")
+    before = [(tmp_path / name).read_bytes() for name in names]
+    for name in (*names, "summary.json"):
+        (tmp_path / name).unlink()
+    run.resume(tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in names] == before
+
+
+def test_a_network_that_cannot_be_cut_is_saved_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CompactionError("population 0 cannot be compacted")
+
+    monkeypatch.setattr(fit, "compact", refuse)
+    config = tiny_run.config()
+    summary = run.train(replace(config, train=replace(config.train, epochs=2)), tmp_path)
+    assert "holds the masked network whole" in " ".join(capsys.readouterr().out.split())
+    weights = sum(m.weight.numel() for m in read(tmp_path, config).modules() if hasattr(m, "weight"))
+    assert weights == summary["weights_dense"]
