@@ -108,7 +108,7 @@ class TraceRecorder:
 
     def __init__(self, model: nn.Module, topology: Topology, tau: float = 0.5, keep: Keep = "trace") -> None:
         self.model, self.tau, self.keep = model, tau, keep
-        self.projections = [p for p in topology.projections.values() if p.frozen is None and p.neuron]
+        self.follow(topology)
         self._pre: dict[str, _Site] = {}
         self._post: dict[tuple[str, int], _Site] = {}
         self._batches: list[dict[tuple[str, object], Tensor]] = []
@@ -129,6 +129,15 @@ class TraceRecorder:
                 self._post[neuron, site.call] = _Site(site.axis, site.leading)
                 hook = self._record_post(neuron, site)
                 self._handles.append(modules[neuron].register_forward_hook(hook))
+
+    def follow(self, topology: Topology) -> None:
+        """Take the projections of ``topology``: the network was cut; modules and axes are where they were."""
+        self.projections = [p for p in topology.projections.values() if p.frozen is None and p.neuron]
+
+    @property
+    def holds_activity(self) -> bool:
+        """Whether a forward was recorded whose batch is not closed."""
+        return bool(self._batches) or any(site.calls for site in self._post.values())
 
     # --- hooks
 
