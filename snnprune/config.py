@@ -92,6 +92,7 @@ class TrainConfig:
         loss: mean squared error on output rates, cross-entropy, or the one that the model names.
         seed: of weights, data order and noise; with the same seed, machine and thread count a run repeats
             bit for bit.
+        init: weights to start from: the folder of a run, a checkpoint, or a safetensors file of this network.
         device: cpu, cuda, or auto.
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
@@ -109,6 +110,7 @@ class TrainConfig:
     warmup_epochs: int = 0
     loss: Literal["auto", "mse", "cross-entropy"] = "auto"
     seed: int = 0
+    init: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int | None = None
     twin: bool = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -16,7 +17,7 @@ from snnprune.errors import CompactionError
 from snnprune.export import save
 from snnprune.models import firing
 from snnprune.pruning import compact
-from snnprune.training import assembly
+from snnprune.training import assembly, initial
 from snnprune.training.checkpoint import AtomicCheckpoints
 from snnprune.training.progress import EpochBar, say
 from snnprune.training.record import History, Record
@@ -52,6 +53,8 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     begun = folder.last.is_file()
     if not begun:
+        if config.train.init is not None:
+            initial.load(task.model, Path(config.train.init))
         _warn_of_firing(task, example, console)
     pruning = assembly.pruning(config.method, example, config.train.seed)
     bar = EpochBar(console, config.method.name, config.train.epochs)

@@ -1,0 +1,55 @@
+"""Weights that somebody has already, as the start of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from snnprune.errors import UserError
+from snnprune.training import checkpoint
+from snnprune.training.folder import RunFolder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+PREFIX = "model."  # of the network's tensors in a trainer's checkpoint
+
+
+def load(model: nn.Module, source: Path) -> None:
+    """Give ``model`` the weights in ``source``, all of them or none.
+
+    Args:
+        model: the network, with as many units as the weights are of.
+        source: the folder of a run, a checkpoint (of a run, or a state_dict), or a safetensors file.
+
+    Raises:
+        UserError: nothing is there, it cannot be read without pickle, or it is of another network.
+    """
+    path = RunFolder(source).last if source.is_dir() else source
+    if not path.is_file():
+        raise UserError(f"train.init: expected a run, a checkpoint or a safetensors file, and {path} is none")
+    state, own = _read(path), model.state_dict()
+    for name, tensor in own.items():
+        if name not in state or state[name].shape != tensor.shape:
+            came = f"has {tuple(state[name].shape)}" if name in state else "has none"
+            raise UserError(
+                f"train.init: {path} is of another network: '{name}' is {tuple(tensor.shape)} here, and it "
+                f"{came} (a network that was made smaller is no start for a dense one)"
+            )
+    model.load_state_dict({name: state[name] for name in own})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"train.init: cannot read {path}: {error}") from error
+    read = checkpoint.load(path)
+    state: dict[str, Tensor] = read.get("state_dict", read)
+    inside = {name.removeprefix(PREFIX): t for name, t in state.items() if name.startswith(PREFIX)}
+    return inside or state

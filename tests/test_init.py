@@ -1,0 +1,76 @@
+"""Starting from weights that somebody has: a run, a checkpoint, a state_dict, safetensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import tiny_run
+import torch
+from safetensors.torch import save_file
+
+from snnprune import data, models
+from snnprune.errors import UserError
+from snnprune.training import initial, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def model() -> torch.nn.Module:
+    config, splits = tiny_run.config(), tiny_run.splits()
+    torch.manual_seed(7)
+    return models.build(config.model, splits.shape, len(splits.classes))
+
+
+def same(one: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
+
+
+def test_a_run_starts_where_another_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: torch.nn.Module
+) -> None:
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    first = run.train(tiny_run.config("dense", epochs=4, lr=1e-2), tmp_path / "first")
+    started = tiny_run.config("dpap", epochs=1, init=str(tmp_path / "first"), lr=1e-9, schedule="constant")
+    again = run.train(started, tmp_path / "second")
+    assert again["accuracy"] == first["accuracy"]
+    initial.load(model, tmp_path / "first")
+    saved = torch.load(tmp_path / "first" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert same(model, {name.removeprefix("model."): value for name, value in saved.items()})
+
+
+def test_plain_files_work_as_well(tmp_path: Path, model: torch.nn.Module) -> None:
+    state = {name: torch.randn_like(value) for name, value in model.state_dict().items()}
+    torch.save(state, tmp_path / "weights.pt")
+    save_file(state, tmp_path / "weights.safetensors")
+    for name in ("weights.pt", "weights.safetensors"):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        initial.load(model, tmp_path / name)
+        assert same(model, state)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, ("raise SystemExit('the pickle ran')",))
+
+
+def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path: Path, model: torch.nn.Module) -> None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.save({name: value[:1] for name, value in before.items()}, tmp_path / "small.pt")
+    torch.save({"unrelated": torch.ones(1)}, tmp_path / "other.pt")
+    torch.save(Evil(), tmp_path / "evil.pt")
+    (tmp_path / "broken.safetensors").write_bytes(b"no such thing")
+    for name, words in (
+        ("missing.pt", "expected a run"),
+        ("small.pt", "is of another network"),
+        ("other.pt", "has none"),
+        ("evil.pt", "cannot read"),
+        ("broken.safetensors", "cannot read"),
+    ):
+        with pytest.raises(UserError, match=words):
+            initial.load(model, tmp_path / name)
+    assert same(model, before)
