@@ -32,24 +32,21 @@ def plan_cut(
     topology = masks.topology
     units = {name: alive.clone() for name, alive in masks.units.items()}
     while unread:
+        before = {name: int(alive.sum()) for name, alive in units.items()}
         lonely = {p.name: _unread(p, masks, units) for p in topology.free()}
-        going = {name: lone for name, lone in lonely.items() if bool((units[name] & lone).any())}
-        before = {name: int(units[name].sum()) for name in going}
-        for name, lone in going.items():
-            left = units[name] & ~lone
-            units[name] = _filled(left, units[name], _strength(model, topology, name), min_alive)
-        if all(int(units[name].sum()) == count for name, count in before.items()):
+        for name, lone in lonely.items():
+            units[name] = _filled(
+                model, topology, name, units[name] & ~lone, among=units[name], count=min_alive
+            )
+        if before == {name: int(alive.sum()) for name, alive in units.items()}:
             break
-    for population in topology.free():
-        stays, name = units[population.name], population.name
-        if bool(stays.all()):
-            continue
+    for name in (p.name for p in topology.free()):
+        stays = units[name]
         count = max(int(stays.sum()), min_alive)
         if round_to is not None:
             count = -(-count // round_to) * round_to
-        strength = _strength(model, topology, name)
         for among in (masks.units[name], torch.ones_like(stays)):  # the living before the dead
-            stays = _filled(stays, among, strength, count)
+            stays = _filled(model, topology, name, stays, among=among, count=count)
         units[name] = stays
     return Cut(topology, units)
 
@@ -75,13 +72,16 @@ def _columns(alive: Tensor) -> Tensor:
     return alive.any(0).flatten(1).any(1) if alive.ndim > 2 else alive.any(0)
 
 
-def _filled(stays: Tensor, among: Tensor, strength: Tensor, count: int) -> Tensor:
+def _filled(
+    model: nn.Module, topology: Topology, name: str, stays: Tensor, *, among: Tensor, count: int
+) -> Tensor:
     """Return ``stays`` and the strongest others of ``among``, ``count`` in all where there are so many."""
     missing = count - int(stays.sum())
-    if missing <= 0:
-        return stays
     others = (among & ~stays).nonzero().squeeze(1)
-    chosen = others[strength[others].argsort(descending=True, stable=True)[:missing]]
+    if missing <= 0 or not len(others):
+        return stays
+    strength = _strength(model, topology, name)[others]
+    chosen = others[strength.argsort(descending=True, stable=True)[:missing]]
     return stays.index_fill(0, chosen, True)
 
 
