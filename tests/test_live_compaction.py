@@ -221,6 +221,16 @@ def test_an_open_batch_is_refused() -> None:
         run.pruner.compact(run.optimizer)
 
 
+def test_a_cut_waits_where_a_forward_was_not_followed_by_a_step() -> None:
+    run = Run("conv", compact_every=8).epochs(0, 7)
+    run.pruner.step = lambda _: None  # type: ignore[method-assign]  as where a scaler skips the step
+    run.epochs(7, 8)
+    assert run.sizes[7] == run.sizes[0]
+    del run.pruner.step
+    run.epochs(8, 16)
+    assert run.sizes[15] < run.sizes[0]
+
+
 def test_a_method_that_wakes_the_dead_is_cut_at_the_end_only() -> None:
     class Rewiring(Method):
         permanent = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -49,7 +50,8 @@ class Pruner:
         neurons: further neuron classes, of other libraries or the user's own.
         exclude: layers to leave alone, by name or glob.
         protect_first: leave the first layer alone.
-        compact_every: take the dead out of the network at every so many epochs' ends, while it trains.
+        compact_every: take the dead out of the network at every so many epochs' ends, while it trains
+            (the next time where the last forward of an epoch was not followed by a step).
         options: constants of a method given by name, such as ``target=0.6``.
 
     Raises:
@@ -80,6 +82,12 @@ class Pruner:
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
         topology = discover(model, example_input, neurons=neurons)
         topology.protect(exclude, first=protect_first)
+        if method.reads is not None and not topology.free():
+            warnings.warn(
+                "no population of this network may be cut: print(snnprune.discover(model, example_input)) "
+                "says why (neurons of other libraries have to be named with neurons=...)",
+                stacklevel=2,
+            )
         self.masks, self._kept = Masks(model, topology), Kept(topology)
         self.clock = Clock(epochs)
         self.recorder: TraceRecorder | None = None
@@ -132,7 +140,8 @@ class Pruner:
             self.masks.refresh()
             self.masks.apply()
         self.clock.epoch += 1
-        if self.compact_every is not None and self.clock.epoch % self.compact_every == 0:
+        due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
+        if due and not self._in_batch():
             self.compact(unread=False)
 
     def rates(self) -> Rates:
@@ -145,7 +154,8 @@ class Pruner:
 
         Returns:
             "units": bool [size] by population; "synapses": bool, shape of the weight, by projection; laid
-            out as the state of `Masks`, whose `Masks.load_state_dict` takes it for a dense network.
+            out as the state of `Masks`, whose `Masks.load_state_dict` takes it for a dense network. On the
+            CPU.
         """
         alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
         return self._kept.expand(self.topology, self.masks.units, alive)
@@ -231,8 +241,11 @@ class Pruner:
                 f"{type(self.method).__name__} has a state and no shrink(), so its network cannot be cut in "
                 "place: compact a copy after training, with snnprune.compact(model, pruner.masks)"
             )
-        if self.recorder is not None and self.recorder.holds_activity:
+        if self._in_batch():
             raise CompactionError("a batch is open: compact between batches, after step()")
+
+    def _in_batch(self) -> bool:
+        return self.recorder is not None and self.recorder.holds_activity
 
     # --- checkpoints
 
