@@ -30,6 +30,8 @@ def test_counting_on_paper() -> None:
     assert rates.neurons_left == {"0": (2, 3), "2": (2, 2)}
     assert rates.neurons == pytest.approx(1 / 5)
     assert rates.macs_left == 11
+    assert "7 of        12 (41.7% pruned)" in str(rates)
+    assert "pruned: 38.9% of all weights, 20.0% of all neurons" in str(rates)
     masks.apply()
     assert model[0].weight[1].abs().sum() == 0
     assert model[0].bias[1] == 0

@@ -63,6 +63,22 @@ class Rates:
         alive, size = (sum(column) for column in zip(*self.neurons_left.values(), strict=True))
         return 1.0 - alive / size
 
+    def __str__(self) -> str:
+        lines = [f"{'layer':20} {'weights left':>24}"]
+        lines += [
+            f"{name:20} {c.left:>11,} of {c.dense:>9,} ({c.pruned:.1%} pruned)"
+            for name, c in self.layers.items()
+        ]
+        lines += [f"{'population':20} {'units left':>24}"]
+        lines += [
+            f"{name:20} {alive:>11,} of {size:>9,}" for name, (alive, size) in self.neurons_left.items()
+        ]
+        lines.append(
+            f"pruned: {self.synapses:.1%} of all weights, {self.neurons:.1%} of all neurons and channels; "
+            f"MACs a sample {self.macs_left:,} of {self.macs_dense:,}"
+        )
+        return "\n".join(lines)
+
 
 def rates(
     topology: Topology,
