@@ -63,11 +63,14 @@ def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
         UserError: no such name, no such option, or a value that the builder refuses.
     """
     builder = pick(table, kind, name).load()
-    known = [p for p in inspect.signature(builder).parameters if not p.startswith("_")]
-    for option in options:
+    known = {p.name: p.default for p in inspect.signature(builder).parameters.values()}
+    for option, value in options.items():
         if option not in known:
             hint = nearest(option, known) if known else "it takes none"
             raise UserError(f"{kind} '{name}' has no option '{option}': {hint}")
+        number = isinstance(known[option], int | float) and not isinstance(known[option], bool)
+        if number and value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise UserError(f"option '{option}' of {kind} '{name}' is a number, and came as {value!r}")
     try:
         return builder(**options)
     except (TypeError, ValueError) as error:

@@ -92,8 +92,19 @@ def run_config(parsed: Any) -> RunConfig:
 
 
 def section(kind: type[Section], parsed: Any, **fixed: Any) -> Section:
-    """Make one part of a configuration from what was parsed, with ``fixed`` in place of what was not."""
+    """Make one part of a configuration from what was parsed, with ``fixed`` in place of what was not.
+
+    Raises:
+        UserError: null where a value is needed.
+    """
     names = [field.name for field in fields(kind) if field.name not in fixed]
+    for field in fields(kind):
+        # jsonargparse lets null through for any type
+        if field.name in names and getattr(parsed, field.name) is None and "None" not in str(field.type):
+            room = kind.__name__.removesuffix("Config").lower()
+            raise UserError(
+                f"{room}.{field.name} must have a value, and is null: leave it out for its default"
+            )
     return kind(**{name: getattr(parsed, name) for name in names}, **fixed)
 
 

@@ -58,11 +58,21 @@ def preset(
         synapses: whether single synapses of fully connected layers may die.
 
     Raises:
-        ValueError: a target or share outside its range, or no such normalisation.
+        ValueError: a target, share or constant outside its range, or no such normalisation.
     """
     rate = target if target_macs is None else target_macs
     measure: Measure = "weights" if target_macs is None else "macs"
     aim = None if rate is None else Target(rate, structured, measure, layers or {})
+    for name, value, high in (
+        ("tau", tau, 1.0),
+        ("gamma", gamma, 1.0),
+        ("eta", eta, None),
+        ("beta", beta, None),
+    ):
+        if value <= 0 or (high is not None and value > high):
+            raise ValueError(
+                f"{name} has to be above 0{f' and at most {high:g}' if high else ''}, came {value}"
+            )
     constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
     return CriterionMethod(
         criterion(tau),

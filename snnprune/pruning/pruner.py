@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import torch
 
-from snnprune.errors import CompactionError
+from snnprune.errors import CompactionError, UserError
 from snnprune.network.cost import rates
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
@@ -55,7 +55,7 @@ class Pruner:
         options: constants of a method given by name, such as ``target=0.6``.
 
     Raises:
-        UserError: no such method, no such option, or no such layer.
+        UserError: no such method, no such option, no such layer, or no epochs.
     """
 
     def __init__(
@@ -79,6 +79,8 @@ class Pruner:
                 f"options {sorted(options)} go with a method's name; set them on the method itself"
             )
         assert isinstance(method, Method)
+        if epochs < 1:
+            raise UserError(f"Pruner needs the length of the run in epochs, at least 1, and got {epochs}")
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
         topology = discover(model, example_input, neurons=neurons)
         topology.protect(exclude, first=protect_first)

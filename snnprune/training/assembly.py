@@ -66,6 +66,9 @@ def loader(frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False) 
 def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:
     """Return the callback of ``method``; target and structured go to the methods that know them."""
     known = inspect.signature(pick(METHODS, "method", method.name).load()).parameters
+    for name in ("target", "structured"):
+        if name in method.options:
+            raise UserError(f"write method.{name}, not method.options: '{name}' has a place of its own")
     general = {"target": method.target, "structured": method.structured}
     options = {name: value for name, value in general.items() if name in known} | method.options
     return PruningCallback(method.name, example_input=example, seed=seed, **options)

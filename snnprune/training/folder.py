@@ -81,7 +81,8 @@ class RunFolder:
         Raises:
             UserError: the folder holds a run of another configuration, or something that is no run.
         """
-        if self.config.exists():
+        begun = self.last.exists() or self.summary.exists() or self.twin.exists()
+        if self.config.exists() and begun:  # a start that failed before anything was trained claims nothing
             difference = _first_difference(asdict(self.read_config()), asdict(config))
             if difference is not None:
                 key, old, new = difference
@@ -91,7 +92,7 @@ class RunFolder:
                 )
             return
         strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".") and p != self.twin]
-        if strangers:
+        if strangers and not self.config.exists():
             raise UserError(
                 f"{self.path} is not a run of snnprune: it holds '{min(strangers)}' and no config.yaml; "
                 "choose an empty or a new folder with --out"

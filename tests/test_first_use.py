@@ -1,0 +1,64 @@
+"""What people do first, and what a new user tripped on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tiny_run
+import torch
+from torch import nn
+
+from snnprune import cli, data
+from snnprune.config import MethodConfig
+from snnprune.errors import UserError
+from snnprune.pruning import Pruner
+from snnprune.training import assembly, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_start_that_failed_does_not_claim_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: Any) -> Any:
+        raise UserError("the data are not here")
+
+    monkeypatch.setattr(data, "load", missing)
+    with pytest.raises(UserError, match="not here"):
+        run.train(tiny_run.config(epochs=1), tmp_path / "run")
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    assert run.train(tiny_run.config(epochs=1, lr=1e-4), tmp_path / "run")["epochs"] == 1
+    with pytest.raises(UserError, match="another configuration"):
+        run.train(tiny_run.config(epochs=1, lr=1e-5), tmp_path / "run")
+
+
+@pytest.mark.parametrize("line", ["train: {epochs: null}", "data: {name: null}", "method: {options: null}"])
+def test_null_in_a_file_is_a_sentence(line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.yaml").write_text(line, encoding="utf-8")
+    assert cli.main(["train", "--config", str(tmp_path / "run.yaml"), "--print_config"]) == 2
+    assert "null" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tau": "x"}, "is a number"),
+        ({"tau": -3}, "above 0"),
+        ({"gamma": 5}, "at most 1"),
+        ({"eta": True}, "is a number"),
+    ],
+)
+def test_constants_are_looked_at(options: dict[str, Any], words: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with pytest.raises(UserError, match=words):
+        Pruner(model, torch.rand(1, 4), "dpap", epochs=3, **options)
+
+
+def test_a_target_has_one_place_and_a_run_has_epochs() -> None:
+    with pytest.raises(UserError, match=r"write method\.target"):
+        assembly.pruning(replace(MethodConfig(), options={"target": 0.9}), torch.rand(1, 4), 0)
+    with pytest.raises(UserError, match="at least 1"):
+        Pruner(nn.Linear(4, 2), torch.rand(1, 4), "dpap", epochs=0)
