@@ -173,13 +173,12 @@ class CriterionMethod(Method):
                     )
         if self.neurons:
             for population in view.topology.free():
-                scores = [s for s, _ in self._incoming(view, population)]
-                if scores:
+                incoming = list(self._incoming(view, population))
+                if incoming:
+                    score, weight = (torch.stack(each).sum(0) for each in zip(*incoming, strict=True))
                     alive = view.masks.units[population.name]
-                    weight = torch.stack([w for _, w in self._incoming(view, population)]).sum(0)
                     go = plan.neurons_to_go(population.name, view.masks) if plan else None
                     kind: Literal["conv", "linear"] = "conv" if population.kind == "channels" else "linear"
-                    score = torch.stack(scores).sum(0)
                     yield (
                         population.name,
                         Candidates(
