@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +21,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests on real data, with the reason, where there is none."""
     if item.get_closest_marker("data") and not _real().is_dir():
         pytest.skip(NO_DATA)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Let a test draw the same numbers alone, in any order and among any others."""
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the one that code under test may draw from
 
 
 @pytest.fixture(scope="session", autouse=True)

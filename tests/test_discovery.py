@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from snnprune.network import Inflow, Slot, discover
 
-FRAMES = torch.rand(3, 2, 2, 12, 12)
+FRAMES = torch.rand(3, 2, 2, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_sequential_net_is_read_wholly() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from snnprune.network import discover
 from snnprune.pruning import Masks
 
-FRAMES = torch.rand(3, 4, 2, 12, 12)
+FRAMES = torch.rand(3, 4, 2, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
 def test_counting_on_paper() -> None:

@@ -20,7 +20,7 @@ from snnprune.pruning import Masks
 if TYPE_CHECKING:
     from pathlib import Path
 
-FRAMES = torch.poisson(torch.full((3, 4, 2, 12, 12), 0.7))
+FRAMES = torch.poisson(torch.full((3, 4, 2, 12, 12), 0.7), torch.Generator().manual_seed(0))
 
 
 def small(model: nn.Module, x: torch.Tensor = FRAMES) -> nn.Module:
