@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from snnprune.errors import CompactionError
 from snnprune.models import firing
 from snnprune.pruning import Decision, Method, Pruner, View
-from snnprune.pruning.cut import Cut
+from snnprune.pruning.compaction.cut import Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

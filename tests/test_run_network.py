@@ -11,8 +11,8 @@ import tiny_run
 import snnprune
 from snnprune import data, models
 from snnprune.errors import CompactionError
+from snnprune.seeds import Stream
 from snnprune.training import assembly, checkpoint, fit, run
-from snnprune.training.seeds import Stream
 
 if TYPE_CHECKING:
     from pathlib import Path

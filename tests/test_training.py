@@ -16,10 +16,11 @@ import yaml
 from snnprune import atomic, data
 from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
+from snnprune.seeds import Stream, derive
 from snnprune.training import assembly, checkpoint, optimiser, run, summary
 from snnprune.training.folder import RunFolder
 from snnprune.training.record import COLUMNS
-from snnprune.training.seeds import EpochSampler, Stream, derive
+from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import Tally, Task, squared_error
 
 

@@ -18,8 +18,8 @@ from safetensors import torch as safetensors
 from snnprune import atomic
 from snnprune.errors import UserError
 from snnprune.export.modules import describe, first_difference
-from snnprune.pruning.origin import Origin, origin_of, set_origin
-from snnprune.pruning.shapes import fit_sizes, replace_content, tensor_of
+from snnprune.pruning.compaction.origin import Origin, origin_of, set_origin
+from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

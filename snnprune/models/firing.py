@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from snnprune.untouched import untouched
 
 SILENT = 0.001
 """A layer with a smaller share of active outputs counts as silent: one spike in a thousand places."""
@@ -70,7 +69,8 @@ def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
         return hook
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(as_found(model, batch.device))
+        stack.enter_context(untouched(model))
+        model.train()
         for name, module in model.named_modules():
             if hasattr(module, "v_threshold"):
                 spiking.add(name)
@@ -90,27 +90,3 @@ def judge(layer: str, rate: float, spikes: bool) -> Firing:
     if rate < SILENT:
         return Firing(layer, rate, "silent")
     return Firing(layer, rate, "saturated" if spikes and rate > SATURATED else "ok")
-
-
-@contextlib.contextmanager
-def as_found(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Put ``model`` into training mode at rest, and at the end back as it was."""
-    modules: list[Any] = list(model.modules())
-    modes = [module.training for module in modules]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    memories = [dict(module._memories) if hasattr(module, "_memories") else None for module in modules]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            model.train()
-            for module, memory in zip(modules, memories, strict=True):
-                if memory is not None:
-                    module.reset()
-            yield
-        finally:
-            for module, mode, memory in zip(modules, modes, memories, strict=True):
-                module.training = mode
-                if memory is not None:
-                    module._memories.update(memory)
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)

@@ -18,7 +18,7 @@ import torch
 from snnprune.network.axes import tensors_in
 from snnprune.network.survey import Survey
 from snnprune.network.topology import Inflow, Population, Projection, Topology
-from snnprune.network.untouched import untouched
+from snnprune.untouched import untouched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

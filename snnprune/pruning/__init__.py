@@ -1,7 +1,8 @@
 """The general machine of pruning; it knows no method by name."""
 
 from snnprune.pruning.clock import Clock
-from snnprune.pruning.compaction import compact
+from snnprune.pruning.compaction.compacting import compact
+from snnprune.pruning.compaction.verification import Agreement, verify
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import CriterionMethod, Decision, Method, View
@@ -9,7 +10,6 @@ from snnprune.pruning.pruner import Pruner
 from snnprune.pruning.rule import Candidates, Rule
 from snnprune.pruning.target import Target
 from snnprune.pruning.traces import Activity, TraceRecorder, spiking_trace
-from snnprune.pruning.verification import Agreement, verify
 
 __all__ = [
     "Activity",

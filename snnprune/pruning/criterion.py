@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.cut import Cut
+    from snnprune.pruning.compaction.cut import Cut
     from snnprune.pruning.traces import Activity, Keep
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from snnprune.network.topology import Population, Projection, Topology
-    from snnprune.pruning.cut import Cut
+    from snnprune.pruning.compaction.cut import Cut
 
 
 class Masks:

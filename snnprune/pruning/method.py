@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Population, Topology
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.compaction.cut import Cut
     from snnprune.pruning.criterion import Criterion
-    from snnprune.pruning.cut import Cut
     from snnprune.pruning.masks import Masks
     from snnprune.pruning.rule import Rule
     from snnprune.pruning.target import Target

@@ -12,15 +12,16 @@ from snnprune.errors import CompactionError, UserError
 from snnprune.network.cost import rates
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
-from snnprune.pruning.compaction import carry_out, check_optimizer
-from snnprune.pruning.kept import Kept
+from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
+from snnprune.pruning.compaction.kept import Kept
+from snnprune.pruning.compaction.origin import set_origin
+from snnprune.pruning.compaction.removal import plan_cut
+from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Method, View
-from snnprune.pruning.origin import set_origin
-from snnprune.pruning.removal import plan_cut
-from snnprune.pruning.shrink import shrink
 from snnprune.pruning.traces import TraceRecorder
 from snnprune.registry import METHODS, build
+from snnprune.seeds import Stream, generator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -163,12 +164,9 @@ class Pruner:
         return self._kept.expand(self.topology, self.masks.units, alive)
 
     def _view(self, traces: Mapping[str, Activity]) -> View:
-        generator = torch.Generator().manual_seed(
-            hash((self.seed, self.clock.epoch, self.clock.batches)) % 2**63
-        )
-        return View(
-            self.model, self.topology, self.masks, self.clock, traces, generator, self.dense, self.kept
-        )
+        at = (self.clock.epoch, self.clock.batches)
+        dice = generator(torch.device("cpu"), self.seed, Stream.METHOD, *at)
+        return View(self.model, self.topology, self.masks, self.clock, traces, dice, self.dense, self.kept)
 
     # --- compaction
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.cut import Cut
+    from snnprune.pruning.compaction.cut import Cut
 
 
 @dataclass(frozen=True)

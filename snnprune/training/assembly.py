@@ -12,7 +12,7 @@ from snnprune import data, models
 from snnprune.errors import UserError
 from snnprune.registry import METHODS, pick
 from snnprune.training.callback import PruningCallback
-from snnprune.training.seeds import EpochSampler
+from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import Task
 
 if TYPE_CHECKING:

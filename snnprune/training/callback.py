@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnprune.errors import UserError
 from snnprune.pruning import Pruner
-from snnprune.pruning.shapes import conform
+from snnprune.pruning.compaction.shapes import conform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

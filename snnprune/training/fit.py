@@ -17,11 +17,11 @@ from snnprune.errors import CompactionError
 from snnprune.export import save
 from snnprune.models import firing
 from snnprune.pruning import compact
+from snnprune.seeds import Stream
 from snnprune.training import assembly, initial
 from snnprune.training.checkpoint import AtomicCheckpoints
 from snnprune.training.progress import EpochBar, say
 from snnprune.training.record import History, Record
-from snnprune.training.seeds import Stream
 from snnprune.training.summary import summarise
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from snnprune.config import MethodConfig
 from snnprune.errors import UserError
-from snnprune.pruning.shapes import conform
+from snnprune.pruning.compaction.shapes import conform
 from snnprune.training import assembly, checkpoint
 from snnprune.training.check import check
 from snnprune.training.fit import Summary, fit

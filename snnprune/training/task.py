@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from snnprune.data import encode
 from snnprune.errors import UserError
+from snnprune.seeds import Stream, derive, generator
 from snnprune.training import optimiser
-from snnprune.training.seeds import Stream, derive, generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable

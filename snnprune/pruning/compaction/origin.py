@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from snnprune.pruning.cut import Cut
+    from snnprune.pruning.compaction.cut import Cut
 
 _ATTRIBUTE = "snnprune_origin"
 

@@ -9,9 +9,9 @@ import torch
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.discovery import discover
-from snnprune.pruning.cut import Cut
-from snnprune.pruning.duplicate import duplicate, reset_states
-from snnprune.pruning.origin import origin_of
+from snnprune.pruning.compaction.cut import Cut
+from snnprune.pruning.compaction.duplicate import duplicate, reset_states
+from snnprune.pruning.compaction.origin import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

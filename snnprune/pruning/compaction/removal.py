@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.pruning.cut import Cut
-from snnprune.pruning.shapes import tensor_of
+from snnprune.pruning.compaction.cut import Cut
+from snnprune.pruning.compaction.shapes import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

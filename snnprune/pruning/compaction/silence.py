@@ -9,8 +9,8 @@ import torch
 from snnprune.errors import CompactionError
 from snnprune.network.axes import tensors_in
 from snnprune.network.leaves import is_multi_step
-from snnprune.pruning.duplicate import duplicate, reset_states
-from snnprune.pruning.shapes import tensor_of
+from snnprune.pruning.compaction.duplicate import duplicate, reset_states
+from snnprune.pruning.compaction.shapes import tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

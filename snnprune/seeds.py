@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Stream(IntEnum):
@@ -21,6 +16,7 @@ class Stream(IntEnum):
     TRAIN = 2
     VALIDATION = 3
     TEST = 4
+    METHOD = 5
 
 
 def derive(seed: int, stream: Stream, *at: int) -> int:
@@ -34,26 +30,3 @@ def derive(seed: int, stream: Stream, *at: int) -> int:
 def generator(device: torch.device, seed: int, stream: Stream, *at: int) -> torch.Generator:
     """Return a fresh generator on ``device`` for ``stream`` at a place such as (epoch, batch)."""
     return torch.Generator(device).manual_seed(derive(seed, stream, *at))
-
-
-class EpochSampler(Sampler[int]):
-    """Every index of ``range(size)`` once, in an order that (seed, epoch) decides alone.
-
-    Lightning calls ``set_epoch`` before each epoch, on a resumed run too.
-    """
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of ``epoch``, counted from 0."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng(derive(self.seed, Stream.ORDER, self.epoch)).permutation(self.size)
-        return iter(order.tolist())
-
-    def __len__(self) -> int:
-        return self.size

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.errors import CompactionError
-from snnprune.pruning.duplicate import reset_states
-from snnprune.pruning.origin import note_cut
-from snnprune.pruning.shapes import fit_sizes, replace_content, tensor_of
+from snnprune.pruning.compaction.duplicate import reset_states
+from snnprune.pruning.compaction.origin import note_cut
+from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from snnprune.pruning.cut import Cut
+    from snnprune.pruning.compaction.cut import Cut
 
 
 def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer] = ()) -> None:

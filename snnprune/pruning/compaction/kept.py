@@ -8,8 +8,8 @@ import torch
 
 from snnprune.errors import CompactionError
 from snnprune.network.resizing import resized, resized_shape, segments
-from snnprune.pruning.cut import Cut
-from snnprune.pruning.origin import Origin
+from snnprune.pruning.compaction.cut import Cut
+from snnprune.pruning.compaction.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from snnprune.errors import CompactionError
-from snnprune.pruning.duplicate import duplicate
-from snnprune.pruning.removal import plan_cut
-from snnprune.pruning.shrink import holds_any_of, shrink
-from snnprune.pruning.silence import prove_silent
+from snnprune.pruning.compaction.duplicate import duplicate
+from snnprune.pruning.compaction.removal import plan_cut
+from snnprune.pruning.compaction.shrink import holds_any_of, shrink
+from snnprune.pruning.compaction.silence import prove_silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from snnprune.pruning.cut import Cut
+    from snnprune.pruning.compaction.cut import Cut
     from snnprune.pruning.masks import Masks
 
     Network = TypeVar("Network", bound=nn.Module)
