@@ -69,21 +69,25 @@ class Masks:
 
     # --- cutting
 
-    def keep_units(self, population: Population, alive: Tensor) -> None:
+    def keep_units(self, population: Population, alive: Tensor, *, wake: bool = False) -> None:
         """Let every unit of ``population`` die that is not in ``alive`` (bool [size]).
+
+        With ``wake``, the dead among ``alive`` live again.
 
         Raises:
             ValueError: the population is frozen, or none of its units would be left.
         """
         if population.frozen is not None:
             raise ValueError(f"population {population.name} may not be cut: {population.frozen}")
-        alive = self.units[population.name] & alive
+        alive = alive.clone() if wake else self.units[population.name] & alive
         if not alive.any():
             raise ValueError(f"population {population.name} would be emptied: at least one unit has to stay")
         self.units[population.name] = alive
 
-    def keep_synapses(self, projection: Projection, alive: Tensor) -> None:
+    def keep_synapses(self, projection: Projection, alive: Tensor, *, wake: bool = False) -> None:
         """Let every synapse of ``projection`` die that is not in ``alive`` (bool, shape of the weight).
+
+        With ``wake``, the dead among ``alive`` live again.
 
         Raises:
             ValueError: the projection is frozen.
@@ -91,7 +95,7 @@ class Masks:
         if projection.frozen is not None:
             raise ValueError(f"synapses of {projection.name} may not be cut: {projection.frozen}")
         own = self.synapses.get(projection.name)
-        self.synapses[projection.name] = alive.clone() if own is None else own & alive
+        self.synapses[projection.name] = alive.clone() if own is None or wake else own & alive
 
     def refresh(self) -> None:
         """Work out anew which entries of which tensors are dead; call it after cutting."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from snnprune.network.topology import Population, Topology
     from snnprune.pruning.clock import Clock
@@ -39,6 +40,7 @@ class View:
         dense: populations and projections before the first cut: what a target is a share of.
         kept: which units of `dense` are left, by population; a method that draws a number per unit draws for
             the dense network and takes these, so that a cut changes no draw.
+        optimizers: those that train the network, as far as they have been seen.
     """
 
     model: nn.Module
@@ -49,11 +51,15 @@ class View:
     generator: torch.Generator
     dense: Topology
     kept: Mapping[str, Tensor]
+    optimizers: tuple[Optimizer, ...] = ()
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Who is alive after an epoch; what is not named stays as it is.
+    """Who is alive from now on; what is not named stays as it is.
+
+    What a method with ``permanent = False`` names may wake what was dead; it writes the weights of the woken
+    itself, before it answers.
 
     Attributes:
         units: bool [size] by population.
@@ -77,8 +83,11 @@ class Method:
     tau: float = 0.5
     permanent: ClassVar[bool] = True
 
-    def after_step(self, view: View) -> None:
-        """Take in a batch, after the optimiser's step."""
+    def after_backward(self, view: View) -> None:
+        """Read or change the gradients, which are complete, before the optimiser's step."""
+
+    def after_step(self, view: View) -> Decision | None:
+        """Take in a batch, after the optimiser's step, and decide at once where the method does that."""
 
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
         """Decide, once an epoch.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from snnprune.errors import CompactionError, UserError
 from snnprune.network.cost import rates
@@ -16,9 +17,9 @@ from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
 from snnprune.pruning.compaction.kept import Kept
 from snnprune.pruning.compaction.origin import set_origin
 from snnprune.pruning.compaction.removal import plan_cut
-from snnprune.pruning.compaction.shrink import shrink
+from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.masks import Masks
-from snnprune.pruning.method import Method, View
+from snnprune.pruning.method import Decision, Method, View
 from snnprune.pruning.traces import TraceRecorder
 from snnprune.registry import METHODS, build
 from snnprune.seeds import Stream, generator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
+    from torch.utils.hooks import RemovableHandle
 
     from snnprune.network.cost import Rates
     from snnprune.network.topology import Topology
@@ -97,6 +99,12 @@ class Pruner:
         if method.reads is not None:
             self.recorder = TraceRecorder(model, self.topology, method.tau, method.reads)
         self._optimizers: WeakSet[Optimizer] = WeakSet()
+        self._handle: RemovableHandle | None = None
+        if type(method).after_backward is not Method.after_backward:
+            # Of every optimiser, since none is known yet; a loop needs no further line for it. The hook
+            # outlives whoever forgets close(), and must not keep the network alive.
+            own = WeakMethod(self._before_step)
+            self._handle = register_optimizer_step_pre_hook(lambda o, *_: (own() or _nothing)(o))
 
     @property
     def topology(self) -> Topology:
@@ -125,7 +133,7 @@ class Pruner:
             self.follow(optimizer)
         traces = self.recorder.batch() if self.recorder is not None else {}
         self.clock.batches += 1
-        self.method.after_step(self._view(traces))
+        self._carry_out(self.method.after_step(self._view(traces)))
         self.masks.apply(optimizer)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
@@ -134,18 +142,22 @@ class Pruner:
         Args:
             metrics: what was measured after the epoch, for methods that ask for accuracy.
         """
-        decision = self.method.end_epoch(self._view({}), metrics)
-        for name, alive in decision.units.items():
-            self.masks.keep_units(self.topology.populations[name], alive)
-        for name, alive in decision.synapses.items():
-            self.masks.keep_synapses(self.topology.projections[name], alive)
-        if decision.units or decision.synapses:
-            self.masks.refresh()
-            self.masks.apply()
+        self._carry_out(self.method.end_epoch(self._view({}), metrics))
+        self.masks.apply()
         self.clock.epoch += 1
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             self.compact(unread=False)
+
+    def _carry_out(self, decision: Decision | None) -> None:
+        if decision is None or not (decision.units or decision.synapses):
+            return
+        wake = not self.method.permanent
+        for name, alive in decision.units.items():
+            self.masks.keep_units(self.topology.populations[name], alive, wake=wake)
+        for name, alive in decision.synapses.items():
+            self.masks.keep_synapses(self.topology.projections[name], alive, wake=wake)
+        self.masks.refresh()
 
     def rates(self) -> Rates:
         """Count what is pruned and what is left, of the dense network."""
@@ -166,7 +178,22 @@ class Pruner:
     def _view(self, traces: Mapping[str, Activity]) -> View:
         at = (self.clock.epoch, self.clock.batches)
         dice = generator(torch.device("cpu"), self.seed, Stream.METHOD, *at)
-        return View(self.model, self.topology, self.masks, self.clock, traces, dice, self.dense, self.kept)
+        return View(
+            self.model,
+            self.topology,
+            self.masks,
+            self.clock,
+            traces,
+            dice,
+            self.dense,
+            self.kept,
+            tuple(self._optimizers),
+        )
+
+    def _before_step(self, optimizer: Optimizer) -> None:
+        if holds_any_of(optimizer, self.model):
+            self._optimizers.add(optimizer)
+            self.method.after_backward(self._view({}))
 
     # --- compaction
 
@@ -285,6 +312,8 @@ class Pruner:
         """Remove every hook from the model."""
         if self.recorder is not None:
             self.recorder.close()
+        if self._handle is not None:
+            self._handle.remove()
 
     def __enter__(self) -> Pruner:
         return self
@@ -293,3 +322,7 @@ class Pruner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _nothing(_: Optimizer) -> None:
+    """Stand in for a pruner that is gone."""
