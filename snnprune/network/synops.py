@@ -1,0 +1,215 @@
+"""Synaptic operations: what the spikes of a network make its synapses do, and what that costs.
+
+A spike causes one operation at every alive synapse that it reaches. How many it reaches depends on where it
+is: at the border of a feature map fewer than inside, under a stride some places reach none. Inputs are
+counted place by place while the network runs; what a place reaches is worked out once, at the end, and for
+any masks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.network.leaves import spiking_base
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Projection, Topology
+
+MAC_PJ = 4.6
+"""Energy of a 32-bit multiply-accumulate in 45 nm, in pJ: 3.7 to multiply and 0.9 to add (Horowitz, ISSCC
+2014); what the field's comparisons use."""
+
+ACCUMULATE_PJ = 0.9
+"""Energy of a 32-bit addition in 45 nm, in pJ (Horowitz, ISSCC 2014)."""
+
+
+@dataclass(frozen=True)
+class LayerOperations:
+    """What one sample makes one layer do, over all time steps, on average.
+
+    Attributes:
+        synops: operations caused by spikes: non-zero inputs times the synapses that they reach.
+        macs: multiply-accumulates, of a layer whose input is analogue: every place counts, zero or not.
+        rate: share of the layer's inputs that are not zero, in [0, 1].
+    """
+
+    synops: float
+    macs: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Operations:
+    """What one sample makes a network do, over all time steps, on average.
+
+    Attributes:
+        layers: by name, in the order of the topology; layers that were never called are not in it.
+    """
+
+    layers: dict[str, LayerOperations]
+
+    @property
+    def synops(self) -> float:
+        """Operations caused by spikes."""
+        return sum(layer.synops for layer in self.layers.values())
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates of layers whose input is analogue."""
+        return sum(layer.macs for layer in self.layers.values())
+
+    def energy(self, mac_pj: float = MAC_PJ, accumulate_pj: float = ACCUMULATE_PJ) -> float:
+        """Return the arithmetic's energy in pJ: a spike adds, an analogue value is multiplied first.
+
+        Memory and leakage are not in it, so it compares networks and predicts no chip.
+        """
+        return self.macs * mac_pj + self.synops * accumulate_pj
+
+
+@dataclass
+class _Inputs:
+    """What came into one layer.
+
+    Attributes:
+        counts: how often each place was not zero, one sample's shape.
+        calls: samples times time steps.
+        analogue: whether a layer of spikes has nothing to do with it.
+        shape: of one sample's input for the module, with its leading axes of length 1.
+    """
+
+    shape: tuple[int, ...]
+    counts: Tensor
+    calls: int = 0
+    analogue: bool = False
+
+
+class SpikeCounter:
+    """Counts what comes into each convolution and linear layer while a network runs.
+
+    A layer is analogue, and costs multiply-accumulates, if no spiking neuron has answered in this forward
+    before it and its input holds anything but whole numbers: pictures, and every layer of a network without
+    spiking neurons. Frames of event counts are spikes. So are averages of spikes behind a pool: each of their
+    non-zero values counts once.
+
+    Use it as ``with SpikeCounter(model, topology) as counter:`` around forwards in evaluation mode.
+
+    Args:
+        model: the network.
+        topology: its projections (`snnprune.discover`).
+    """
+
+    def __init__(self, model: nn.Module, topology: Topology) -> None:
+        self.model, self.topology = model, topology
+        self._inputs: dict[str, _Inputs] = {}
+        self._spiked = self._spiking = self._measuring = False
+        modules = dict(model.named_modules())
+        self._handles = [model.register_forward_pre_hook(self._begin)]
+        for module in modules.values():
+            if isinstance(module, spiking_base()):
+                self._spiking = True
+                self._handles.append(module.register_forward_hook(self._spike))
+        for projection in topology.projections.values():
+            hook = self._count(projection)
+            self._handles.append(modules[projection.name].register_forward_pre_hook(hook))
+
+    def operations(self, samples: int, alive: Mapping[str, Tensor] | None = None) -> Operations:
+        """Return what one sample costs on average, of all that was run so far.
+
+        Args:
+            samples: how many were run.
+            alive: bool, shape of the weight, by projection: synapses that count; all where there is none.
+
+        Raises:
+            ValueError: no sample was run.
+        """
+        if samples < 1 or not self._inputs:
+            raise ValueError("operations are an average over samples, and none was run")
+        layers = {}
+        for name, projection in self.topology.projections.items():
+            if name in self._inputs:
+                layers[name] = self._layer(projection, samples, (alive or {}).get(name))
+        return Operations(layers)
+
+    def _layer(self, projection: Projection, samples: int, alive: Tensor | None) -> LayerOperations:
+        inputs = self._inputs[projection.name]
+        reach = self._reach(projection, inputs.shape, alive)
+        macs = inputs.calls * float(reach.sum()) / samples if inputs.analogue else 0.0
+        synops = 0.0 if inputs.analogue else float((inputs.counts * reach).sum()) / samples
+        return LayerOperations(
+            synops, macs, float(inputs.counts.sum()) / max(inputs.counts.numel() * inputs.calls, 1)
+        )
+
+    def _reach(self, projection: Projection, shape: tuple[int, ...], alive: Tensor | None) -> Tensor:
+        """Return how many synapses each place of one sample's input reaches: a derivative.
+
+        The sum of a layer's outputs, all of whose weights are 1, has as its derivative by an input the number
+        of weights that read it, whatever the layer's strides, padding, dilation and groups.
+        """
+        module = self.model.get_submodule(projection.name)
+        weight = self.model.get_parameter(projection.weight)
+        ones = torch.ones(weight.shape, dtype=torch.float64, device=weight.device)
+        own = {"weight": ones if alive is None else alive.to(ones)}
+        bias = module._parameters.get("bias")
+        if bias is not None:
+            own["bias"] = torch.zeros_like(bias, dtype=torch.float64)
+        place = torch.ones(shape, dtype=torch.float64, device=weight.device, requires_grad=True)
+        self._measuring = True
+        try:
+            with torch.enable_grad(), torch.autocast(place.device.type, enabled=False):
+                out = torch.func.functional_call(module, own, (place,))
+                (reach,) = torch.autograd.grad(out.sum(), place)
+        finally:
+            self._measuring = False
+        return reach.reshape(self._inputs[projection.name].counts.shape)
+
+    # --- hooks
+
+    def _begin(self, _module: nn.Module, _args: Any) -> None:
+        self._spiked = False
+
+    def _spike(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+        self._spiked = True
+
+    def _count(self, projection: Projection) -> Any:
+        places = 1 if projection.kind == "linear" else len(projection.shape) - 1
+
+        @torch.no_grad()
+        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if self._measuring:
+                return
+            x = args[0].detach()
+            leading = x.ndim - places
+            sample = tuple(x.shape[leading:])
+            inputs = self._inputs.get(projection.name)
+            if inputs is None:
+                zeros = torch.zeros(sample, dtype=torch.float64, device=x.device)
+                inputs = self._inputs[projection.name] = _Inputs((1,) * leading + sample, zeros)
+            inputs.counts += (x != 0).reshape(-1, *sample).sum(0)
+            inputs.calls += math.prod(x.shape[:leading])
+            if not self._spiking or (not self._spiked and bool((x != x.round()).any())):
+                inputs.analogue = True
+
+        return hook
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def __enter__(self) -> SpikeCounter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,203 @@
+"""Synaptic operations: equal to counting every spike at every synapse, one at a time."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import ResidualSNN, conv_ann, conv_snn, lif
+from spikingjelly.activation_based import functional, layer
+from torch import Tensor, nn
+
+from snnprune.network import discover
+from snnprune.network.synops import SpikeCounter
+from snnprune.pruning import Masks
+
+
+def counted_by_hand(x: Tensor, weight: Tensor, conv: nn.Conv2d | None) -> int:
+    """Count each pair of a non-zero input ([N, C, H, W] or [N, C]) and an alive synapse that it reaches.
+
+    Args:
+        x: inputs.
+        weight: bool, shape of the weight.
+        conv: how its kernel moves; None for a linear layer.
+    """
+    if conv is None:
+        return sum(int(weight[:, c].sum()) for _, c in x.nonzero().tolist())
+    height, width = (
+        (x.shape[2 + d] + 2 * conv.padding[d] - conv.dilation[d] * (conv.kernel_size[d] - 1) - 1)
+        // conv.stride[d]
+        + 1
+        for d in range(2)
+    )
+    per_group, outs = weight.shape[1], weight.shape[0] // conv.groups
+    operations = 0
+    for n, o, i, a, b in itertools.product(*map(range, (x.shape[0], *weight.shape))):
+        if not weight[o, i, a, b]:
+            continue
+        for row, column in itertools.product(range(height), range(width)):
+            y = row * conv.stride[0] - conv.padding[0] + a * conv.dilation[0]
+            z = column * conv.stride[1] - conv.padding[1] + b * conv.dilation[1]
+            inside = 0 <= y < x.shape[2] and 0 <= z < x.shape[3]
+            operations += inside and bool(x[n, o // outs * per_group + i, y, z])
+    return operations
+
+
+def inputs_of(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """Return what came into each layer, [N, ...]."""
+    seen: dict[str, Tensor] = {}
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            kept = 3 if isinstance(module, nn.Conv2d) else 1
+
+            def hook(_m: nn.Module, args: tuple[Tensor, ...], name: str = name, kept: int = kept) -> None:
+                seen[name] = args[0].flatten(0, args[0].ndim - kept - 1)
+
+            handles.append(module.register_forward_pre_hook(hook))
+    model(x)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def operations(model: nn.Module, x: Tensor, alive: dict[str, Tensor], samples: int):
+    topology = discover(model, x)
+    with SpikeCounter(model, topology) as counter, torch.no_grad():
+        model(x)
+    functional.reset_net(model)
+    return counter.operations(samples, alive)
+
+
+layouts = st.fixed_dictionaries(
+    {
+        "kernel_size": st.tuples(st.integers(1, 3), st.integers(1, 3)),
+        "stride": st.tuples(st.integers(1, 3), st.integers(1, 2)),
+        "padding": st.tuples(st.integers(0, 2), st.integers(0, 1)),
+        "dilation": st.integers(1, 2),
+        "groups": st.sampled_from([1, 2, 4]),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(layouts, st.integers(0, 10_000), st.booleans())
+def test_every_spike_at_every_synapse(layout: dict, seed: int, pool: bool) -> None:
+    dice = torch.Generator().manual_seed(seed)
+    steps, batch = 2, 2
+    model = nn.Sequential(
+        layer.Conv2d(2, 4, 3, padding=1),
+        lif(),
+        layer.AvgPool2d(2) if pool else layer.MaxPool2d(1),
+        layer.Conv2d(4, 4, **layout),
+        lif(),
+        layer.Flatten(),
+        nn.LazyLinear(3),
+        lif(),
+    )
+    functional.set_step_mode(model, "m")
+    torch.manual_seed(seed)
+    x = (torch.rand(steps, batch, 2, 11, 11, generator=dice) < 0.3).float()
+    with torch.no_grad():
+        model(x)
+        functional.reset_net(model)
+        for module in model:
+            if hasattr(module, "bias") and module.bias is not None:
+                module.bias.uniform_(0.0, 0.6)
+    alive = {
+        name: torch.rand(module.weight.shape, generator=dice) < 0.6
+        for name, module in model.named_children()
+        if hasattr(module, "weight")
+    }
+    seen = inputs_of(model, x)
+    functional.reset_net(model)
+    found = operations(model, x, alive, batch)
+    for name, mask in alive.items():
+        module = model.get_submodule(name)
+        expected = counted_by_hand(seen[name], mask, module if isinstance(module, nn.Conv2d) else None)
+        assert found.layers[name].synops == pytest.approx(expected / batch, abs=1e-9)
+        assert found.layers[name].macs == 0
+        assert found.layers[name].rate == pytest.approx(float((seen[name] != 0).double().mean()))
+
+
+def test_residual_sums_count_once() -> None:
+    torch.manual_seed(0)
+    model = ResidualSNN().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    x = torch.poisson(torch.ones(3, 2, 2, 8, 8), torch.Generator().manual_seed(0))
+    seen = inputs_of(model, x)
+    functional.reset_net(model)
+    assert seen["blocks.1.conv1"].max() > 1  # a sum of two spikes is one non-zero input
+    found = operations(model, x, {}, 2)
+    for name, values in seen.items():
+        module = model.get_submodule(name)
+        conv = module if isinstance(module, nn.Conv2d) else None
+        expected = counted_by_hand(values, torch.ones(module.weight.shape, dtype=torch.bool), conv)
+        assert found.layers[name].synops == pytest.approx(expected / 2)
+    assert found.synops == pytest.approx(sum(layer.synops for layer in found.layers.values()))
+
+
+def test_pictures_cost_multiplications_in_the_first_layer_alone() -> None:
+    torch.manual_seed(0)
+    model = conv_snn().eval()
+    x = torch.rand(1, 5, 2, 12, 12, generator=torch.Generator().manual_seed(0)).expand(3, -1, -1, -1, -1)
+    found = operations(model, x, {}, 5)
+    # 3 x 3 kernels on 12 x 12, border of one: 10 x 10 places of 9, 40 of 6, 4 of 4; 2 x 5 kernels, T = 3.
+    assert found.layers["0"].macs == (100 * 9 + 40 * 6 + 4 * 4) * 10 * 3
+    assert found.layers["0"].synops == 0
+    assert found.macs == found.layers["0"].macs
+    assert found.energy() == pytest.approx(4.6 * found.macs + 0.9 * found.synops)
+    assert found.energy(1.0, 0.0) == found.macs
+
+
+def test_an_ann_costs_multiplications_everywhere() -> None:
+    torch.manual_seed(0)
+    model = conv_ann().eval()
+    x = torch.rand(4, 2, 12, 12, generator=torch.Generator().manual_seed(0))
+    alive = {"8": torch.arange(20 * 54).view(20, 54) % 4 == 0}
+    found = operations(model, x, alive, 4)
+    assert found.synops == 0
+    assert found.layers["8"].macs == 20 * 54 / 4
+    assert found.layers["10"].macs == 80
+
+
+def test_step_by_step_is_all_at_once() -> None:
+    x = torch.poisson(torch.ones(3, 2, 2, 12, 12), torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    whole = conv_snn().eval()
+    single = conv_snn("s").eval()
+    single.load_state_dict(whole.state_dict())
+    topology = discover(single, x[0])
+    with SpikeCounter(single, topology) as counter, torch.no_grad():
+        for frame in x:
+            single(frame)
+    assert counter.operations(2) == operations(whole, x, {}, 2)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in single.modules())
+
+
+def test_masks_leave_out_what_is_dead() -> None:
+    torch.manual_seed(0)
+    model = conv_snn().eval()
+    x = torch.poisson(torch.ones(3, 2, 2, 12, 12), torch.Generator().manual_seed(1))
+    topology = discover(model, x)
+    masks = Masks(model, topology)
+    population = topology.populations["0"]
+    masks.keep_units(population, torch.tensor([True, False, True, True, True]))
+    alive = {p.name: masks.alive(p) for p in topology.projections.values()}
+    whole, left = (operations(model, x, a, 2) for a in ({}, alive))
+    assert left.layers["0"].synops == pytest.approx(whole.layers["0"].synops * 4 / 5)
+    assert left.layers["4"].synops < whole.layers["4"].synops
+    assert left.layers["9"] == whole.layers["9"]
+
+
+def test_no_samples_are_refused() -> None:
+    model = conv_snn()
+    with SpikeCounter(model, discover(model, torch.zeros(2, 1, 2, 12, 12))) as counter:
+        pass
+    with pytest.raises(ValueError, match="none was run"):
+        counter.operations(1)
