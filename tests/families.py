@@ -10,15 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn, lif
+from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
+
+from snnprune import models
+from snnprune.config import ModelConfig
+from snnprune.network.leaves import leaf_kind
+from snnprune.pruning import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from snnprune.network import Topology
+
 WIDE = 64
-_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+STEPS = 3
+"""Time steps of the tests."""
+
+SHARE = 0.1
+"""Active outputs of a layer that fires; half of them may be dead."""
+
+_ATTEMPTS = 400
+_LAYERS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
@@ -45,7 +59,7 @@ class Family:
     frozen: tuple[tuple[str, str], ...] = ()
 
     def network(self, mode: str = "", seed: int = 0) -> nn.Module:
-        """Return a network that fires, in step mode ``mode``."""
+        """Return a network in step mode ``mode``, whose layers all fire."""
         return copy.deepcopy(_network(self, mode, seed))
 
     def example(self, mode: str = "", steps: int = 3, batch: int = 2) -> Tensor:
@@ -54,6 +68,10 @@ class Family:
         leading = (steps, batch) if mode == "m" else (batch,)
         return torch.rand(*leading, *self.shape, generator=generator) * 2
 
+    def enliven(self, net: nn.Module, mode: str = "") -> None:
+        """Let every layer of ``net`` fire, whatever is dead in it: see `enliven`."""
+        enliven(net, self.example(mode, batch=4), STEPS if mode == "s" else 1, self.neurons)
+
 
 @functools.cache
 def _network(family: Family, mode: str, seed: int) -> nn.Module:
@@ -61,45 +79,99 @@ def _network(family: Family, mode: str, seed: int) -> nn.Module:
     net = family.build()
     if "s" in family.modes:  # those of one mode bring it along
         functional.set_step_mode(net, mode)
-    enliven(net, family.example(mode, batch=4))
+    family.enliven(net, mode)
     return net
 
 
-def enliven(net: nn.Module, x: Tensor) -> None:
-    """Let norms, or weights where there are none, push neurons over their thresholds."""
-    for norm in (m for m in net.modules() if isinstance(m, _NORMS)):
-        nn.init.uniform_(norm.weight, 1.0, 2.0)
-        nn.init.uniform_(norm.bias, 0.2, 1.0)
-    settle(net, x)
-    handles = [m.register_forward_hook(_strengthen) for m in net.modules() if isinstance(m, nn.Linear)]
-    with torch.no_grad():
-        net.eval()(x)
-    functional.reset_net(net)
-    for handle in handles:
-        handle.remove()
-    net.train()
+def half_dead(net: nn.Module, topology: Topology) -> Masks:
+    """Let half of every free population die, drawn by lot."""
+    masks = Masks(net, topology)
+    for number, population in enumerate(topology.free()):
+        generator = torch.Generator().manual_seed(number)
+        alive = torch.zeros(population.size, dtype=torch.bool)
+        alive[torch.randperm(population.size, generator=generator)[: (population.size + 1) // 2]] = True
+        masks.keep_units(population, alive)
+    masks.refresh()
+    masks.apply()
+    return masks
 
 
-def _strengthen(linear: nn.Module, _args: Any, output: Tensor) -> Tensor:
-    """Scale a layer to outputs of a standard deviation of two."""
-    scale = 2.0 / (output.std() + 1e-9)
-    linear.weight *= scale  # type: ignore[operator]
-    if linear.bias is not None:
-        linear.bias *= scale  # type: ignore[operator]
-    return output * scale
+def enliven(net: nn.Module, x: Tensor, calls: int, neurons: tuple[type[nn.Module], ...]) -> None:
+    """Let every layer of neurons fire on ``x``, in training mode and with the norms' running statistics.
 
+    In the order of the forward, what feeds a neuron (norms where there are any, else layers) gets a larger
+    gain, and a shift upwards, until `SHARE` of the neuron's outputs are active. Channels of
+    weight zero are dead, and stay so.
 
-def settle(net: nn.Module, x: Tensor) -> None:
-    """Let running statistics be those of ``x``."""
+    Raises:
+        AssertionError: a layer stays silent.
+    """
     norms = [(m, m.momentum) for m in net.modules() if isinstance(m, _NORMS)]
     for norm, _ in norms:
         norm.momentum = 1.0
-    with torch.no_grad():
-        functional.reset_net(net.train())
-        net(x)
-        functional.reset_net(net)
+    for _ in range(_ATTEMPTS):
+        faint = next((fed for fed, share in _activity(net, x, calls, neurons) if share < SHARE), None)
+        if faint is None:
+            break
+        for module in [m for m in faint if isinstance(m, _NORMS)] or faint:
+            _push(module)
+    else:
+        raise AssertionError(f"what {faint} feed stays silent")
     for norm, momentum in norms:
         norm.momentum = momentum
+
+
+def _activity(
+    net: nn.Module, x: Tensor, calls: int, neurons: tuple[type[nn.Module], ...]
+) -> list[tuple[list[nn.Module], float]]:
+    """Return, neuron by neuron, the layers and norms that feed it, and the share of its active outputs."""
+    owners = {p: m for m in net.modules() if isinstance(m, (*_LAYERS, *_NORMS)) for p in m.parameters()}
+    fed: dict[nn.Module, list[nn.Module]] = {}
+    counts: dict[nn.Module, list[int]] = {}
+    known: set[nn.Module] = set()
+
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+        outputs = output if isinstance(output, tuple) else (output,)
+        if module not in fed:
+            sources = [owners[p] for p in _parameters_behind(args[0]) if p in owners]
+            fresh = [m for m in dict.fromkeys(sources) if m not in known]
+            fed[module] = fresh or sources or list(fed.values())[-1]  # attention is fed by spikes alone
+            known.update(sources)
+        active, size = counts.get(module, [0, 0])
+        counts[module] = [active + int(outputs[0].count_nonzero()), size + outputs[0].numel()]
+        cut = tuple(o.detach().requires_grad_() for o in outputs)  # the next neuron is fed by what follows
+        return cut if isinstance(output, tuple) else cut[0]
+
+    found = [m for m in net.modules() if leaf_kind(m, neurons) == "neuron"]
+    handles = [m.register_forward_hook(hook) for m in found]
+    functional.reset_net(net.train())
+    for _ in range(calls):
+        net(x)
+    functional.reset_net(net)
+    for handle in handles:
+        handle.remove()
+    return [(fed[m], active / size) for m, (active, size) in counts.items()]
+
+
+def _parameters_behind(tensor: Tensor) -> list[nn.Parameter]:
+    """Return the parameters that ``tensor`` was computed of."""
+    found, seen, waiting = [], set(), [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found += [node.variable] if hasattr(node, "variable") else []
+            waiting += [next_ for next_, _ in node.next_functions]
+    return found
+
+
+@torch.no_grad()
+def _push(module: Any) -> None:
+    """Widen what ``module`` says, and shift it up by a share of its spread; zeros stay zeros."""
+    spread = module.weight.flatten(1).norm(dim=1) if module.weight.ndim > 1 else module.weight.abs()
+    module.weight.mul_(1.2)
+    if module.bias is not None and len(module.bias) == len(spread):
+        module.bias.mul_(1.2).add_(0.15 * spread)
 
 
 def narrowed(net: nn.Module, by: int = 8) -> nn.Module:
@@ -151,6 +223,11 @@ def spiking(module: str, name: str, node: type[nn.Module] = neuron.LIFNode, **ar
 def torchvision(name: str) -> Any:
     """Return a builder of one of torchvision's networks."""
     return from_library("torchvision.models", name, num_classes=10)
+
+
+def paper(name: str, shape: tuple[int, int, int]) -> Any:
+    """Return a builder of one of the papers' networks."""
+    return lambda: narrowed(models.build(ModelConfig(name, hidden=64), shape, 10))
 
 
 # --- networks of the tests' own
@@ -269,8 +346,13 @@ class Adaptive(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.threshold = nn.Parameter(torch.linspace(0.5, 1.0, channels).view(-1, 1, 1))
-        self.v: Tensor | float = 0.0
         self.spike = surrogate.ATan()
+        self.reset()
+
+    def reset(self) -> None:
+        self.v: Tensor | float = 0.0
+
+    reset_mem = reset
 
     def forward(self, x: Tensor) -> Tensor:
         v = 0.5 * self.v + x if isinstance(self.v, Tensor) and self.v.shape == x.shape else x
@@ -300,7 +382,19 @@ _LINEAR = "no neuron module reads"
 _BOTTLENECKS = tuple(f"features.{n}.conv.{1 if n == 1 else 2}" for n in (1, 2, 4, 7, 11, 14, 17))
 _IMAGE, _EVENTS = (3, 32, 32), (2, 128, 128)
 _PLIF = neuron.ParametricLIFNode
+_DIGITS = (2, 14, 14)
 _FAMILIES = (
+    *(Family(name, paper(name, _DIGITS), _DIGITS, n) for name, n in (("conv-snn", 3), ("mlp-snn", 1))),
+    Family("vgg-snn", paper("vgg-snn", (3, 16, 16)), (3, 16, 16), 7),
+    *(
+        Family(name, paper(name, shape), shape, n, "")
+        for name, shape, n in (
+            ("conv-ann", _DIGITS, 3), ("mlp-ann", _DIGITS, 1), ("vgg-ann", (3, 16, 16), 7),
+            ("lenet-ann", (1, 28, 28), 3), ("vgg16-ann", _IMAGE, 15),
+        )
+    ),
+    Family("residual", ResidualSNN, (2, 8, 8), 3, "m"),
+    Family("four layers", lambda: conv_snn(norm=True), (2, 12, 12), 3),
     Family("spiking_vgg11_bn", spiking("spiking_vgg", "spiking_vgg11_bn", num_classes=10), _IMAGE, 10),
     *(
         Family(f"sew_resnet18 {f}", spiking("sew_resnet", "sew_resnet18", cnf=f, num_classes=10), _IMAGE, 12)
