@@ -25,7 +25,7 @@ BEHIND_OTHERS = {"tensorboard"}
 ROOMS = (
     ("errors", "registry", "config", "atomic", "seeds", "untouched"),
     ("data",),
-    ("models", "neurons"),
+    ("models", "neurons", "measures"),
     ("network",),
     ("pruning",),
     ("dpap",),

@@ -1,0 +1,1 @@
+"""What is measured of runs: intervals and paired differences, speed of learning and convergence."""
