@@ -13,12 +13,12 @@ import argparse
 import copy
 import platform
 import statistics
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from spikingjelly.activation_based import functional
+from contest import INFER, TRAIN, Contender, compete, ratio
+from removed import kill
 
 from snnprune import compact, models, verify
 from snnprune.config import ModelConfig
@@ -26,7 +26,7 @@ from snnprune.network import discover
 from snnprune.pruning import Masks
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SHARES = (0.0, 0.3, 0.5, 0.7)
 SHAPE = (2, 34, 34)  # N-MNIST
@@ -35,46 +35,13 @@ CLASSES = 10
 
 @dataclass
 class Variant:
-    """One network, and how long its rounds took in seconds."""
+    """One network of a row."""
 
     share: float
-    compact: bool
-    model: nn.Module
-    masks: Masks | None
-    train: list[float] = field(default_factory=list)
-    infer: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-4)
-
-    def step(self, x: Tensor, y: Tensor) -> None:
-        """Train on one batch, as a plain loop does."""
-        self.model.train()
-        self.optimizer.zero_grad()
-        (self.model(x).mean(0) - y).square().sum(1).mean().backward()
-        self.optimizer.step()
-        if self.masks is not None:
-            self.masks.apply(self.optimizer)
-        functional.reset_net(self.model)
-
-    @torch.inference_mode()
-    def look(self, x: Tensor) -> None:
-        """Infer one batch."""
-        self.model.eval()
-        self.model(x)
-        functional.reset_net(self.model)
-
-    def measure(self, x: Tensor, y: Tensor) -> None:
-        """Take the time of one training step and of one inference."""
-        for call, times in ((lambda: self.step(x, y), self.train), (lambda: self.look(x), self.infer)):
-            _wait(x)
-            begun = time.perf_counter()
-            call()
-            _wait(x)
-            times.append(time.perf_counter() - begun)
+    contender: Contender
 
 
-def variants(x: Tensor) -> list[Variant]:
+def variants(x: Tensor, y: Tensor) -> list[Variant]:
     """Return a masked and a compact network for each share, all with the same weights."""
     torch.manual_seed(0)
     dense = models.build(ModelConfig("conv-snn"), SHAPE, CLASSES).to(x.device)
@@ -82,16 +49,13 @@ def variants(x: Tensor) -> list[Variant]:
     for share in SHARES:
         masked = copy.deepcopy(dense)
         masks = Masks(masked, discover(masked, x[:, :1]))
-        generator = torch.Generator().manual_seed(1)
-        for population in masks.topology.free():
-            order = torch.randperm(population.size, generator=generator)
-            masks.keep_units(population, (order >= round(share * population.size)).to(x.device))
-        masks.refresh()
+        kill(masks, share)
         masks.apply()
         small = compact(masked, masks)
         report = verify(masked, small, x[:, :8])
         print(f"{share:.0%} dead: {report.flipped} spikes flipped, outputs differ by {report.difference:.1e}")
-        found += [Variant(share, False, masked, masks), Variant(share, True, small, None)]
+        found.append(Variant(share, Contender("masked", masked, x, y, masks.apply)))
+        found.append(Variant(share, Contender("compact", small, x, y)))
     return found
 
 
@@ -101,19 +65,14 @@ def table(found: list[Variant]) -> str:
         "| dead | network | weights | training step, s | ratio | inference, s | ratio |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
+    dense = found[0].contender
     for v in found:
-        weights = sum(p.numel() for p in v.model.parameters())
-        cells = [f"{v.share:.0%}", "compact" if v.compact else "masked", f"{weights:,}"]
-        for own, dense in ((v.train, found[0].train), (v.infer, found[0].infer)):
-            cells.append(f"{statistics.median(own):.4f}")
-            cells.append(f"{statistics.median(a / b for a, b in zip(own, dense, strict=True)):.2f}")
+        cells = [f"{v.share:.0%}", v.contender.name, f"{v.contender.weights:,}"]
+        for what in (TRAIN, INFER):
+            own = v.contender.seconds[what]
+            cells += [f"{statistics.median(own):.4f}", f"{ratio(own, dense.seconds[what]):.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _wait(x: Tensor) -> None:
-    if x.is_cuda:
-        torch.cuda.synchronize()
 
 
 def main() -> None:
@@ -131,17 +90,12 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.poisson(torch.full((given.steps, given.batch, *SHAPE), 0.2), generator).to(given.device)
     y = torch.eye(CLASSES, device=x.device)[torch.arange(given.batch) % CLASSES]
-    found = variants(x)
-    for turn in range(max(given.rounds, 5) + 2):
-        for v in found[turn % len(found) :] + found[: turn % len(found)]:
-            v.measure(x, y)
-        if turn == 1:
-            for v in found:
-                v.train.clear()
-                v.infer.clear()
+    found = variants(x, y)
+    rounds = max(given.rounds, 5)
+    compete([v.contender for v in found], rounds)
     size = f"{SHAPE[1]} x {SHAPE[2]} frames, T = {given.steps}, batch {given.batch}"
     machine = f"{given.device}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(f"\nconv-snn on {size}; {machine}, {platform.machine()}; {len(found[0].train)} rounds\n")
+    print(f"\nconv-snn on {size}; {machine}, {platform.machine()}; {rounds} rounds\n")
     print(table(found))
 
 
