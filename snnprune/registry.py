@@ -171,4 +171,9 @@ METHODS: dict[str, Entry] = {
         f"{_DPAP}, Fig. 4H",
         "snnprune.baselines.stdp:preset",
     ),
+    "bsp": Entry(
+        "synapses die that are among the weakest of the network for many epochs in a row",
+        "Zhao, Zeng: BSP, Frontiers in Systems Neuroscience 15:620558, 2021",
+        "snnprune.baselines.bsp:preset",
+    ),
 }

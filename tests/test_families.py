@@ -76,7 +76,7 @@ def test_what_is_free_and_what_is_frozen(family: Family, mode: str) -> None:
         assert words in str(frozen.pop(name))
     assert set(frozen.values()) == (set() if not frozen else {"it is the output of the network"})
     for p in topology.projections.values():
-        assert p.neuron is not None or p.frozen is not None
+        assert p.neuron is not None or p.frozen is not None or p.output
 
 
 @pytest.mark.parametrize(("family", "mode"), EVERY)
@@ -132,7 +132,7 @@ def test_traces_have_a_number_for_each_sample_and_unit(family: Family, mode: str
     output.square().sum().backward()
     batch = recorder.batch()
     recorder.close()
-    assert set(batch) == {p.name for p in topology.projections.values() if p.frozen is None}
+    assert set(batch) == {p.name for p in topology.projections.values() if p.frozen is None and not p.output}
     for name, activity in batch.items():
         p = topology.projections[name]
         assert activity.pre.shape == (2, p.columns)

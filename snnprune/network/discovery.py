@@ -17,7 +17,7 @@ import torch
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.survey import Survey
-from snnprune.network.topology import Inflow, Population, Projection, Topology
+from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.untouched import untouched
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     with untouched(model), torch.no_grad():
         with survey.watching():
             outputs = tensors_in(model(*arguments))
-        survey.freeze(outputs, "it is the output of the network")
+        survey.freeze(outputs, OUTPUT)
         if _unreached(survey):  # what feeds back may be asked for only once there is a state
             survey.counting = False
             with survey.watching():
                 outputs = tensors_in(model(*arguments))
-            survey.freeze(outputs, "it is the output of the network")
+            survey.freeze(outputs, OUTPUT)
     _freeze_shared(survey)
     _freeze_tied(survey)
     _freeze_open_ends(survey)
@@ -90,9 +90,12 @@ def _freeze_tied(survey: Survey) -> None:
     for number in survey.units.roots():
         for slot in survey.units[number].slots:
             if slot.key in tied:
-                survey.units.freeze([number], f"{slot.key} is one tensor with that of another layer")
+                reason = f"{slot.key} is one tensor with that of another layer"
             elif slot.key in survey.used_outside:
-                survey.units.freeze([number], f"{slot.key} is used outside of its layer as well")
+                reason = f"{slot.key} is used outside of its layer as well"
+            else:
+                continue
+            survey.units.freeze([number], reason, foremost=survey.units[number].frozen == OUTPUT)
 
 
 def _freeze_open_ends(survey: Survey) -> None:
@@ -126,11 +129,19 @@ def _topology(survey: Survey, batch: int) -> Topology:
             shape,
             synapses.entries // (shape[0] * max(batch, 1)),
             synapses.neuron,
-            post.frozen or (f"{name} is depthwise: synapses die with their unit" if synapses.tied else None),
+            _frozen(name, synapses, post),
             _site(survey, synapses),
             _leading(survey, synapses.front),
+            output=post.frozen == OUTPUT,
         )
     return Topology(populations, projections, _unreached(survey))
+
+
+def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
+    """Return why single synapses may not die; in the output they may, though its units stay."""
+    if synapses.tied:
+        return f"{name} is depthwise: synapses die with their unit"
+    return None if post.frozen == OUTPUT else post.frozen
 
 
 def _shape(synapses: Synapses) -> tuple[int, ...]:

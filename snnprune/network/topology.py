@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Role = Literal["out", "norm", "neuron", "in"]
 
+OUTPUT = "it is the output of the network"
+"""Why the units of the output may not be cut."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -129,6 +132,8 @@ class Projection:
         leading: axes in front of its input that are not space, as in `Site`.
     """
 
+        output: whether it writes into the network's output, whose units stay; its synapses may die where a
+            method asks for that.
     name: str
     kind: Literal["conv", "linear"]
     inflow: tuple[Inflow, ...]
@@ -141,6 +146,7 @@ class Projection:
     leading: int = 1
 
     @property
+    output: bool = False
     def weight(self) -> str:
         """The weight's name in the network's state_dict."""
         return f"{self.name}.weight" if self.name else "weight"

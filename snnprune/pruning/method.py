@@ -41,6 +41,7 @@ class View:
         kept: which units of `dense` are left, by population; a method that draws a number per unit draws for
             the dense network and takes these, so that a cut changes no draw.
         optimizers: those that train the network, as far as they have been seen.
+        samples: of the training set, where that is known.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class View:
     dense: Topology
     kept: Mapping[str, Tensor]
     optimizers: tuple[Optimizer, ...] = ()
+    samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Method:
     reads: Keep | None = None
     tau: float = 0.5
     permanent: ClassVar[bool] = True
+
+    def begin(self, view: View) -> None:
+        """Look at the network before the first batch."""
 
     def after_backward(self, view: View) -> None:
         """Read or change the gradients, which are complete, before the optimiser's step."""

@@ -55,6 +55,7 @@ class Pruner:
         protect_first: leave the first layer alone.
         compact_every: take the dead out of the network at every so many epochs' ends, while it trains
             (the next time where the last forward of an epoch was not followed by a step).
+        samples: of the training set, for methods whose schedule asks for their number.
         options: constants of a method given by name, such as ``target=0.6``.
 
     Raises:
@@ -73,6 +74,7 @@ class Pruner:
         exclude: Sequence[str] = (),
         protect_first: bool = False,
         compact_every: int | None = None,
+        samples: int | None = None,
         **options: Any,
     ) -> None:
         if isinstance(method, str):
@@ -85,6 +87,7 @@ class Pruner:
         if epochs < 1:
             raise UserError(f"Pruner needs the length of the run in epochs, at least 1, and got {epochs}")
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
+        self.samples = samples
         topology = discover(model, example_input, neurons=neurons)
         topology.protect(exclude, first=protect_first)
         if method.reads is not None and not topology.free():
@@ -105,6 +108,7 @@ class Pruner:
             # outlives whoever forgets close(), and must not keep the network alive.
             own = WeakMethod(self._before_step)
             self._handle = register_optimizer_step_pre_hook(lambda o, *_: (own() or _nothing)(o))
+        method.begin(self._view({}))
 
     @property
     def topology(self) -> Topology:
@@ -188,6 +192,7 @@ class Pruner:
             self.dense,
             self.kept,
             tuple(self._optimizers),
+            self.samples,
         )
 
     def _before_step(self, optimizer: Optimizer) -> None:

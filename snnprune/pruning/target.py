@@ -77,9 +77,19 @@ class Target:
         return next(fitting, None)
 
 
-def is_prunable(projection: Projection) -> bool:
-    """Tell whether single synapses of ``projection`` may die (DPAP prunes convolutions by channel)."""
-    return projection.kind == "linear" and projection.frozen is None
+def is_prunable(projection: Projection, *, output: bool = False, convolutions: bool = False) -> bool:
+    """Tell whether single synapses of ``projection`` may die.
+
+    Args:
+        projection: the synapses.
+        output: whether those that write into the network's output count, too (DPAP leaves them alone).
+        convolutions: whether those of convolutions do (DPAP prunes convolutions by channel).
+    """
+    return (
+        projection.frozen is None
+        and (output or not projection.output)
+        and (convolutions or projection.kind == "linear")
+    )
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,9 @@ class TraceRecorder:
 
     def follow(self, topology: Topology) -> None:
         """Take the projections of ``topology``: the network was cut; modules and axes are where they were."""
-        self.projections = [p for p in topology.projections.values() if p.frozen is None and p.neuron]
+        self.projections = [
+            p for p in topology.projections.values() if p.frozen is None and p.neuron and not p.output
+        ]
 
     @property
     def holds_activity(self) -> bool:

@@ -1,0 +1,223 @@
+"""Brain-inspired synaptic pruning (BSP): what stays weak for many epochs in a row dies.
+
+F. Zhao, Y. Zeng, "Dynamically Optimizing Network Structure Based on Synaptic Pruning in the Brain", Frontiers
+in Systems Neuroscience 15:620558, 2021.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from snnprune.pruning.method import Decision, Method
+from snnprune.pruning.target import is_prunable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.compaction.cut import Cut
+    from snnprune.pruning.method import View
+
+MOST = 0.9
+"""Largest share of candidates [reading]: the reconstructed p_r passes 1 for many neurons and few samples."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the schedules depend on.
+
+    Attributes:
+        neurons: hidden neurons N_neu of the dense network: those that a layer reads.
+        samples: training samples N_sam.
+        pruned: synapses pruned so far, N_p.
+        left: synapses left, N_s.
+    """
+
+    neurons: int
+    samples: int
+    pruned: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The paper's two schedules **[reconstruction]**: its equations are images that could not be recovered.
+
+    Both satisfy what the text says of them: p_r rises with neurons and falls with samples; p_c falls with
+    neurons, rises with samples, and grows exponentially with what was pruned::
+
+        p_r = alpha (1 + ln N_neu) (1 + a / N_sam)
+        p_c = beta (N_sam / b)^(1/2) / (1 + N_neu / mu) exp(kappa N_p / N_s)
+
+    alpha, beta, mu, a (A in the paper) and b (B) are the paper's; kappa was fitted to the two compression
+    rates that the paper states, so agreement with those is no evidence.
+    """
+
+    alpha: float = 0.048
+    beta: float = 50.0
+    mu: float = 146.0
+    a: float = 1244.0
+    b: float = 60000.0
+    kappa: float = 0.8
+
+    def rate(self, at: Progress) -> float:
+        """Return p_r: the share of the synapses left that are candidates in this epoch."""
+        rate = self.alpha * (1 + math.log(max(at.neurons, 1))) * (1 + self.a / at.samples)
+        return min(rate, MOST)
+
+    def patience(self, at: Progress) -> float:
+        """Return p_c: a synapse dies that was a candidate in more consecutive epochs than this."""
+        growth = min(self.kappa * at.pruned / max(at.left, 1), 700.0)  # exp() overflows at 710
+        return self.beta * math.sqrt(at.samples / self.b) / (1 + at.neurons / self.mu) * math.exp(growth)
+
+
+class BSP(Method):
+    """Each epoch the share p_r of the synapses left with the smallest |w| are candidates.
+
+    A synapse that is a candidate in consecutive epochs counts up, else its count returns to 0; it dies when
+    its count exceeds p_c. **[reading]** Candidates are ranked over the whole network, the output layer
+    included, and their number is rounded down; biases stay. The strongest synapse of each layer is never let
+    go.
+
+    Args:
+        rate: p_r as a function of the `Progress`.
+        patience: p_c, likewise.
+        samples: N_sam where the Pruner was not told it.
+    """
+
+    def __init__(
+        self,
+        rate: Callable[[Progress], float],
+        patience: Callable[[Progress], float],
+        *,
+        samples: int = 60000,
+    ) -> None:
+        self.rate, self.patience, self.samples = rate, patience, samples
+        self.counts: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
+        """Name the candidates, count, and let those die that were named too often."""
+        projections = [p for p in view.topology.projections.values() if _belongs(p)]
+        weights = {p.name: view.model.get_parameter(p.weight).abs() for p in projections}
+        alive = {p.name: view.masks.alive(p) for p in projections}
+        at = self.progress(view, sum(int(a.sum()) for a in alive.values()))
+        named = smallest(weights, alive, int(self.rate(at) * at.left))
+        patience, synapses = self.patience(at), {}
+        for name, chosen in named.items():
+            count = self.counts.get(name, torch.zeros_like(chosen, dtype=torch.int32))
+            self.counts[name] = count = (count + 1) * chosen
+            dying = count > patience
+            if bool(dying.any()):
+                synapses[name] = _without(dying, alive[name], weights[name])
+        return Decision(synapses=synapses)
+
+    def progress(self, view: View, left: int) -> Progress:
+        """Return where pruning stands, with ``left`` synapses alive."""
+        dense = [p for p in view.dense.projections.values() if _belongs(p)]
+        hidden = [p for p in view.dense.populations.values() if view.dense.outgoing(p.name)]
+        samples = self.samples if view.samples is None else view.samples
+        total = sum(math.prod(p.shape) for p in dense)
+        return Progress(sum(p.size for p in hidden), samples, total - left, left)
+
+    def shrink(self, cut: Cut) -> None:
+        """Take along the counts of the synapses that stay."""
+        for name, count in self.counts.items():
+            p = cut.before.projections[name]
+            self.counts[name] = cut.take(p.weight, count, p.shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts."""
+        return {name: count.clone() for name, count in self.counts.items()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Put them back."""
+        self.counts = {name: count.to(device, copy=True) for name, count in state.items()}
+
+
+def _belongs(projection: Projection) -> bool:
+    return is_prunable(projection, output=True, convolutions=True)
+
+
+def smallest(weights: dict[str, Tensor], alive: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return bool, shape of each weight: the ``count`` living entries of all layers with the smallest |w|.
+
+    Ties go to the earlier layer, and within it to the earlier entry, on every machine.
+
+    Args:
+        weights: magnitudes by layer.
+        alive: bool, the same shapes.
+        count: how many, at most as many as live.
+    """
+    places = {name: mask.flatten().nonzero().squeeze(1) for name, mask in alive.items()}
+    values = [weights[name].flatten()[index] for name, index in places.items()]
+    order = torch.cat(values).argsort(stable=True) if values else torch.zeros(0)
+    chosen = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+    chosen[order[:count].long()] = True
+    named, start = {}, 0
+    for name, index in places.items():
+        flat = torch.zeros_like(alive[name]).flatten()
+        flat[index] = chosen[start : start + len(index)]
+        named[name] = flat.view(alive[name].shape)
+        start += len(index)
+    return named
+
+
+def _without(dying: Tensor, alive: Tensor, weight: Tensor) -> Tensor:
+    """Return who is left; the strongest of a layer stays where all would die."""
+    left = alive & ~dying
+    if not bool(left.any()):
+        left.view(-1)[weight.masked_fill(~alive, -1.0).argmax()] = True
+    return left
+
+
+def preset(
+    schedule: Literal["reconstruction", "constant"] = "reconstruction",
+    *,
+    p_r: float | Callable[[Progress], float] | None = None,
+    p_c: float | Callable[[Progress], float] | None = None,
+    alpha: float = Reconstruction.alpha,
+    beta: float = Reconstruction.beta,
+    mu: float = Reconstruction.mu,
+    a: float = Reconstruction.a,
+    b: float = Reconstruction.b,
+    kappa: float = Reconstruction.kappa,
+) -> BSP:
+    """Return BSP with the paper's constants, or with others.
+
+    Args:
+        schedule: the reconstructed schedules, or the same p_r and p_c in all epochs (0.1 and 10 without
+            others).
+        p_r: share of candidates, a number or a function of `Progress`, in the schedule's place.
+        p_c: number of epochs, likewise.
+        alpha: see `Reconstruction`, like all the others.
+        beta: likewise.
+        mu: likewise.
+        a: likewise.
+        b: likewise; also N_sam where the Pruner was not told the number of samples.
+        kappa: likewise.
+
+    Raises:
+        ValueError: a schedule of another name, a share outside [0, 1), or a number below 0.
+    """
+    if schedule not in ("reconstruction", "constant"):
+        raise ValueError(f"schedule is 'reconstruction' or 'constant', came '{schedule}'")
+    if isinstance(p_r, int | float) and not 0 <= p_r < 1:
+        raise ValueError(f"p_r is a share in [0, 1), came {p_r}")
+    if isinstance(p_c, int | float) and p_c < 0:
+        raise ValueError(f"p_c is a number of epochs from 0, came {p_c}")
+    if schedule == "constant":
+        p_r, p_c = 0.1 if p_r is None else p_r, 10.0 if p_c is None else p_c
+    own = Reconstruction(alpha, beta, mu, a, b, kappa)
+    rate, patience = own.rate if p_r is None else p_r, own.patience if p_c is None else p_c
+    return BSP(_function(rate), _function(patience), samples=int(b))
+
+
+def _function(value: float | Callable[[Progress], float]) -> Callable[[Progress], float]:
+    return value if callable(value) else lambda _: value

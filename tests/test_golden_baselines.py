@@ -1,0 +1,53 @@
+"""BSP, BDNN-sp and BDNN-dsd against values computed independently, in plain loops, from their equations."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from snnprune.baselines.bsp import BSP
+from snnprune.pruning import Pruner
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        values = {key: file[key] for key in file.files}
+    return json.loads(str(values.pop("params"))), values
+
+
+def network(*sizes: int) -> nn.Sequential:
+    """Layers "0" and "2" without biases, in float64, whose weights the test sets."""
+    first, second = itertools.pairwise(sizes)
+    return nn.Sequential(nn.Linear(*first, bias=False), nn.Sigmoid(), nn.Linear(*second, bias=False)).double()
+
+
+def set_weight(layer: nn.Module, value: np.ndarray) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(value))
+
+
+def test_bsp_counts_and_prunes_as_written() -> None:
+    p, g = golden("bsp")
+    (hidden, inputs), (outputs, _) = p["shapes"]
+    model = network(inputs, hidden, outputs)
+    x = torch.zeros(1, inputs, dtype=torch.float64)
+    with Pruner(model, x, "bsp", epochs=p["epochs"], p_r=p["p_r"], p_c=p["p_c"]) as pruner:
+        assert isinstance(pruner.method, BSP)
+        for epoch in range(p["epochs"]):
+            set_weight(model[0], g["weights0"][epoch])
+            set_weight(model[2], g["weights1"][epoch])
+            pruner.end_epoch()
+            for name, layer in (("0", 0), ("2", 1)):
+                alive = pruner.masks.alive(pruner.topology.projections[name]).numpy()
+                assert np.array_equal(alive, g[f"alive{layer}"][epoch])
+                count = pruner.method.counts[name].numpy()
+                assert np.array_equal(count[alive], g[f"count{layer}"][epoch][alive])
+    assert not alive.all()
