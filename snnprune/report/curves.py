@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness. Styles differ as well.
 _PRUNED, _DENSE, _NEURONS = "#0072B2", "#D55E00", "#009E73"
@@ -23,10 +24,20 @@ def draw(
     dense: Sequence[Mapping[str, float]] | None = None,
     title: str = "",
 ) -> None:
-    """Write a picture of a run.
+    """Write a picture of a run, a PNG file, to ``path``; the rest is as `picture` takes it."""
+    picture(rows, method=method, dense=dense, title=title).savefig(path, dpi=150, format="png")
+
+
+def picture(
+    rows: Sequence[Mapping[str, float]],
+    *,
+    method: str,
+    dense: Sequence[Mapping[str, float]] | None = None,
+    title: str = "",
+) -> Figure:
+    """Return a picture of a run.
 
     Args:
-        path: of the PNG file.
         rows: of the run's metrics; shares in [0, 1].
         method: name of the run's method.
         dense: rows of the dense twin.
@@ -53,9 +64,11 @@ def draw(
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if len(rows) == 1:  # around a single point matplotlib would zoom in on fractions of an epoch
+            axes.set(xlim=(0, 2), xticks=[1], ylim=(-2, 102))
     if title:
         figure.suptitle(title)
-    figure.savefig(path, dpi=150, format="png")
+    return figure
 
 
 def _line(axes: Axes, rows: Sequence[Mapping[str, float]], column: str, **style: Any) -> None:
