@@ -176,4 +176,9 @@ METHODS: dict[str, Entry] = {
         "Zhao, Zeng: BSP, Frontiers in Systems Neuroscience 15:620558, 2021",
         "snnprune.baselines.bsp:preset",
     ),
+    "bdnn-dsd": Entry(
+        "every weight stays within a bound that moves with its history; a regulariser, nothing is removed",
+        "Zhao, Zeng, Bai: BDNN-dsd, Neural Computation 34, 2022",
+        "snnprune.baselines.bdnn_dsd:SpineDynamics",
+    ),
 }

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from snnprune.baselines.bdnn_dsd import SpineDynamics
 from snnprune.baselines.bsp import BSP
 from snnprune.pruning import Pruner
 
@@ -51,3 +52,22 @@ def test_bsp_counts_and_prunes_as_written() -> None:
                 count = pruner.method.counts[name].numpy()
                 assert np.array_equal(count[alive], g[f"count{layer}"][epoch][alive])
     assert not alive.all()
+
+
+def test_bdnn_dsd_moves_its_bounds_as_written() -> None:
+    p, g = golden("bdnn_dsd")
+    model = nn.Sequential(nn.Linear(p["in"], p["out"], bias=False)).double()
+    set_weight(model[0], g["w0"])
+    x = torch.zeros(1, p["in"], dtype=torch.float64)
+    method = SpineDynamics(p["R_i"], p["R_d"], p["T_num"])
+    with Pruner(model, x, method, epochs=1) as pruner:
+        state = method.state["0"]
+        for step in range(p["steps"]):
+            with torch.no_grad():
+                model[0].weight += torch.from_numpy(g["step"][step])
+            pruner.step()
+            for ours, theirs in ((model[0].weight.detach(), "weights"), (state["bound"], "bound")):
+                assert np.abs(ours.numpy() - g[theirs][step]).max() < 1e-12
+            assert np.array_equal(state["plus"].numpy(), g["num_plus"][step])
+            assert np.array_equal(state["minus"].numpy(), g["num_minus"][step])
+    assert len(set(state["bound"].flatten().tolist())) > 3
