@@ -138,8 +138,8 @@ MODELS: dict[str, Entry] = {
         "snnprune.models.papers:vgg_ann",
     ),
     "mlp-ann": Entry(
-        "mlp-snn with ReLU in place of spikes, without time",
-        "twin of mlp-snn",
+        "one hidden layer without time: ReLU, or with model.activation sigmoid the BSP and BDNN papers' net",
+        "twin of mlp-snn; BSP, BDNN-sp and BDNN-dsd papers",
         "snnprune.models.papers:mlp_ann",
     ),
     "lenet-ann": Entry(
@@ -170,6 +170,36 @@ METHODS: dict[str, Entry] = {
         "DPAP's survival function over spike-timing pairs, in BCM's place",
         f"{_DPAP}, Fig. 4H",
         "snnprune.baselines.stdp:preset",
+    ),
+    "magnitude": Entry(
+        "the weakest weights die: single synapses, or whole neurons by their sum; one shot or gradually",
+        "Han et al., NIPS 2015; Zhu, Gupta, arXiv:1710.01878, 2017",
+        "snnprune.baselines.magnitude:preset",
+    ),
+    "random": Entry(
+        "synapses or neurons die by lot: the least that any method has to beat",
+        "-",
+        "snnprune.baselines.random:preset",
+    ),
+    "deep-r": Entry(
+        "sparse from the first step on: synapses whose weight changes sign die, as many wake by lot",
+        "Bellec et al., Deep Rewiring, ICLR 2018",
+        "snnprune.baselines.deep_r:DeepR",
+    ),
+    "grad-r": Entry(
+        "the gradient of hidden strengths kills and wakes synapses; a prior sets how many live",
+        "Chen et al., Gradient Rewiring, IJCAI 2021",
+        "snnprune.baselines.grad_r:GradR",
+    ),
+    "stds": Entry(
+        "a rising threshold filters hidden spine sizes; what is below it is dormant and may come back",
+        "Chen et al., STDS, ICML 2022",
+        "snnprune.baselines.stds:STDS",
+    ),
+    "admm": Entry(
+        "a penalty draws weights towards a sparse copy of themselves, then they are cut to it",
+        "Deng et al., IEEE TNNLS, 2021",
+        "snnprune.baselines.admm:ADMM",
     ),
     "bsp": Entry(
         "synapses die that are among the weakest of the network for many epochs in a row",

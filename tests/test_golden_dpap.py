@@ -17,6 +17,7 @@ from snnprune.pruning import Activity, Candidates, Clock
 from snnprune.pruning.traces import sum_over_space
 
 GOLDEN = Path(__file__).parent / "golden"
+VIEW: Any = None  # these scores come of activity alone
 
 
 def golden(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -60,7 +61,8 @@ def test_every_statistic_and_every_decision(name: str, dtype: torch.dtype) -> No
                 assert close(post, g["trace_post_first"])
             criterion.observe(projection, Activity(pre, post), clock.batches)
         assert close(criterion.state["layer"]["theta"], g["theta"][epoch])
-        bcm, spine = criterion.synapse_score(projection), criterion.neuron_score(projection, alive_syn)
+        bcm = criterion.synapse_score(projection, VIEW)
+        spine = criterion.neuron_score(projection, alive_syn, VIEW)
         assert bcm is not None
         assert spine is not None
         assert close(bcm, g["bcm"][epoch], np.abs(g["bcm"][epoch]).max())

@@ -92,12 +92,12 @@ def test_hebb_and_stdp_on_paper() -> None:
     assert earlier(pre, 0.5)[:, 0, 0].tolist() == [0.0, 0.5, 0.25]
     stdp = STDP()
     stdp.observe(projection, Activity(pre, post), 1)
-    assert stdp.synapse_score(projection).tolist() == [[0.5, -0.5]]  # type: ignore[union-attr]
+    assert stdp.synapse_score(projection, None).tolist() == [[0.5, -0.5]]  # type: ignore[arg-type,union-attr]
     hebb = Hebb()
     hebb.observe(projection, Activity(torch.tensor([[2.0, 3.0]]), torch.tensor([[4.0]])), 1)
-    assert hebb.synapse_score(projection).tolist() == [[8.0, 12.0]]  # type: ignore[union-attr]
+    assert hebb.synapse_score(projection, None).tolist() == [[8.0, 12.0]]  # type: ignore[arg-type,union-attr]
     alive = torch.tensor([[True, False]])
-    assert hebb.neuron_score(projection, alive).tolist() == [4.0 * 8.0]  # type: ignore[union-attr]
+    assert hebb.neuron_score(projection, alive, None).tolist() == [4.0 * 8.0]  # type: ignore[arg-type,union-attr]
 
 
 def test_traces_stay_float32_under_autocast() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
+    from snnprune.pruning.method import View
     from snnprune.pruning.traces import Activity
 
 
@@ -41,12 +42,12 @@ class SpineCriterion(Criterion):
         """Add a batch to ``statistics["sum"]`` and ``statistics["activity"]``."""
         raise NotImplementedError
 
-    def synapse_score(self, projection: Projection) -> Tensor | None:
+    def synapse_score(self, projection: Projection, view: View) -> Tensor | None:  # noqa: ARG002
         """Return this epoch's sum, [post, columns]."""
         statistics = self.state.get(projection.name)
         return None if statistics is None else statistics["sum"]
 
-    def neuron_score(self, projection: Projection, alive: Tensor) -> Tensor | None:
+    def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor | None:  # noqa: ARG002
         """Return D = (sum of S_post) (sum over living synapses of the plasticity), [post] (equation 11).
 
         [reading] the second sum runs over the synapses alive before this epoch's decision.

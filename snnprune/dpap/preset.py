@@ -8,7 +8,7 @@ from snnprune.config import MethodConfig
 from snnprune.dpap.bcm import BCM
 from snnprune.dpap.survival import EPSILON, GROWTH_CONV, GROWTH_LINEAR, Constants, SurvivalFunction
 from snnprune.pruning.method import CriterionMethod
-from snnprune.pruning.target import Measure, Target
+from snnprune.pruning.target import Scope, Target, aim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,6 +22,7 @@ def preset(
     *,
     target_macs: float | None = None,
     layers: Mapping[str, float] | None = None,
+    scope: Scope = Target.scope,
     criterion: Callable[[float], Criterion] = BCM,
     tau: float = 0.5,
     epsilon: float = EPSILON,
@@ -43,6 +44,8 @@ def preset(
         structured: how much of the target comes from channels and neurons (share of the log-survival).
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target (see `Target`).
+        scope: "local": all other layers give the same share; "global": the least important go, wherever
+            they are (see `spread`).
         criterion: makes, from tau, what scores units; another one in place of `BCM` is an ablation.
         tau: decay of the spiking trace (equation 5).
         epsilon: threshold of the survival functions where there is no target (12, 13).
@@ -60,9 +63,6 @@ def preset(
     Raises:
         ValueError: a target, share or constant outside its range, or no such normalisation.
     """
-    rate = target if target_macs is None else target_macs
-    measure: Measure = "weights" if target_macs is None else "macs"
-    aim = None if rate is None else Target(rate, structured, measure, layers or {})
     for name, value, high in (
         ("tau", tau, 1.0),
         ("gamma", gamma, 1.0),
@@ -77,7 +77,7 @@ def preset(
     return CriterionMethod(
         criterion(tau),
         SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation),
-        target=aim,
+        target=aim(target, target_macs, structured=structured, layers=layers, scope=scope),
         neurons=neurons,
         synapses=synapses,
     )

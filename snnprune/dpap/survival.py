@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune.dpap.normalisation import NORMALISATIONS, quantile
-from snnprune.pruning.rule import Candidates, Rule, lowest
+from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 EPSILON = 0.65  # of the authors' code; the paper gives none
 GROWTH_CONV = 5.0  # equation 14
 GROWTH_LINEAR = 2.0  # equation 15
-FINISH = 0.5  # a target is reached at half of the run: what is left of it trains what is left of the network
 MARGIN = 0.2  # on the scale of delta: units that tie at u = 0 die after about 2.4 eta
 
 

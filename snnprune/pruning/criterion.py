@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Projection
     from snnprune.pruning.compaction.cut import Cut
+    from snnprune.pruning.method import View
+    from snnprune.pruning.rule import UnitKind
     from snnprune.pruning.traces import Activity, Keep
 
 
@@ -20,16 +22,20 @@ class Criterion:
     indexes, so that checkpoints, other processes and compaction handle them without knowing the criterion.
 
     Attributes:
-        reads: "trace" or "series": what `observe` is given.
+        reads: "trace" or "series": what `observe` is given; None: no activity is recorded, and `observe`
+            is never called.
         tau: decay of the traces that it reads.
         axes: names of the statistics, each with its axes ("post", "pre").
         per_epoch: names of those that start from zero in each epoch.
+        comparable: kinds of units whose scores are on one scale in all layers, so that a global target need
+            not normalise them.
     """
 
-    reads: ClassVar[Keep] = "trace"
+    reads: ClassVar[Keep | None] = "trace"
     tau: float = 0.5
     axes: ClassVar[dict[str, tuple[str, ...]]] = {}
     per_epoch: ClassVar[tuple[str, ...]] = ()
+    comparable: ClassVar[frozenset[UnitKind]] = frozenset()
 
     def __init__(self) -> None:
         self.state: dict[str, dict[str, Tensor]] = {}
@@ -53,16 +59,22 @@ class Criterion:
         """
         raise NotImplementedError
 
-    def synapse_score(self, projection: Projection) -> Tensor | None:
-        """Return [post, columns], or None where the projection was never observed."""
+    def synapse_score(self, projection: Projection, view: View) -> Tensor | None:
+        """Return scores in the shape of the weight, or None where there is nothing to go by.
+
+        Args:
+            projection: the synapses.
+            view: the network, with the weights in ``view.model`` and random numbers of the method's own.
+        """
         raise NotImplementedError
 
-    def neuron_score(self, projection: Projection, alive: Tensor) -> Tensor | None:
-        """Return [post], or None where the projection was never observed.
+    def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor | None:
+        """Return [post], or None where there is nothing to go by.
 
         Args:
             projection: one of those that write into the population; their scores are summed.
             alive: bool [post, columns], synapses that live.
+            view: the network.
         """
         raise NotImplementedError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from snnprune.pruning.compaction.cut import Cut
     from snnprune.pruning.criterion import Criterion
     from snnprune.pruning.masks import Masks
-    from snnprune.pruning.rule import Rule
+    from snnprune.pruning.rule import LayerKind, Rule
     from snnprune.pruning.target import Target
     from snnprune.pruning.traces import Activity, Keep
 
@@ -122,15 +122,16 @@ class Method:
 class CriterionMethod(Method):
     """The stock method: a criterion scores, a rule decides, for neurons and for synapses.
 
-    Convolutions lose channels; linear layers lose neurons and synapses (DPAP, section 1.5 of the methods).
-    Both decisions of an epoch are taken from what was alive before it.
+    Both decisions of an epoch are taken from what was alive before it. No population and no layer is emptied.
 
     Args:
         criterion: what a unit's importance is.
         rule: who dies.
         target: share of all weights to prune, or None where the rule alone decides.
-        neurons: whether units may die.
+        neurons: whether channels and neurons may die.
         synapses: whether single synapses of linear layers may die.
+        convolutions: whether those of convolutions may, too (DPAP prunes convolutions by channel, section 1.5
+            of the methods).
     """
 
     def __init__(
@@ -141,16 +142,19 @@ class CriterionMethod(Method):
         target: Target | None = None,
         neurons: bool = True,
         synapses: bool = True,
+        convolutions: bool = False,
     ) -> None:
         self.criterion, self.rule, self.target = criterion, rule, target
-        self.neurons, self.synapses = neurons, synapses
+        self.neurons, self.synapses, self.convolutions = neurons, synapses, convolutions
         self.reads, self.tau = criterion.reads, criterion.tau
         self._plan: Plan | None = None
 
     def plan(self, view: View) -> Plan | None:
         """Return what should be left at the end, solved once from the dense topology."""
         if self._plan is None and self.target is not None:
-            self._plan = self.target.plan(view.dense, neurons=self.neurons, synapses=self.synapses)
+            self._plan = self.target.plan(
+                view.dense, neurons=self.neurons, synapses=self.synapses, convolutions=self.convolutions
+            )
         return self._plan
 
     def after_step(self, view: View) -> None:
@@ -162,55 +166,44 @@ class CriterionMethod(Method):
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
         """Score, decide, and start the epoch's statistics anew."""
         decision = Decision()
-        for key, candidates in self._candidates(view):
-            chosen = decision.units if candidates.unit == "neuron" else decision.synapses
-            alive = self.rule.decide(candidates, view.clock) & candidates.alive
+        candidates = [*self._synapses(view), *self._neurons(view)]
+        plan = self.plan(view)
+        if plan is not None:
+            due = self.rule.due(view.clock)
+            candidates = plan.assign(candidates, view.masks, due, self.criterion.comparable)
+        for each in candidates:
+            alive = self.rule.decide(each, view.clock) & each.alive
             if not alive.any():  # never empty a population or a layer: its strongest stays
-                alive.view(-1)[candidates.score.masked_fill(~candidates.alive, -torch.inf).argmax()] = True
-            chosen[key] = alive
+                alive.view(-1)[each.score.masked_fill(~each.alive, -torch.inf).argmax()] = True
+            (decision.units if each.unit == "neuron" else decision.synapses)[each.name] = alive
         self.criterion.end_epoch()
         return decision
 
-    def _candidates(self, view: View) -> Iterator[tuple[str, Candidates]]:
-        plan = self.plan(view)
-        if self.synapses:
-            for p in filter(is_prunable, view.topology.projections.values()):
-                score = self.criterion.synapse_score(p)
+    def _synapses(self, view: View) -> Iterator[Candidates]:
+        if not self.synapses:
+            return
+        for p in view.topology.projections.values():
+            if is_prunable(p, convolutions=self.convolutions):
+                score = self.criterion.synapse_score(p, view)
                 if score is not None:
                     weight = view.model.get_parameter(p.weight).detach().abs()
-                    go = plan.synapses_to_go(p, view.masks) if plan else None
-                    yield (
-                        p.name,
-                        Candidates(
-                            f"synapses/{p.name}", "synapse", p.kind, score, view.masks.alive(p), weight, go
-                        ),
-                    )
-        if self.neurons:
-            for population in view.topology.free():
-                incoming = list(self._incoming(view, population))
-                if incoming:
-                    score, weight = (torch.stack(each).sum(0) for each in zip(*incoming, strict=True))
-                    alive = view.masks.units[population.name]
-                    go = plan.neurons_to_go(population.name, view.masks) if plan else None
-                    kind: Literal["conv", "linear"] = "conv" if population.kind == "channels" else "linear"
-                    yield (
-                        population.name,
-                        Candidates(
-                            f"neurons/{population.name}",
-                            "neuron",
-                            kind,
-                            score,
-                            alive,
-                            weight,
-                            go,
-                        ),
-                    )
+                    alive = view.masks.alive(p)
+                    yield Candidates(f"synapses/{p.name}", "synapse", p.kind, score, alive, weight)
+
+    def _neurons(self, view: View) -> Iterator[Candidates]:
+        for population in view.topology.free() if self.neurons else ():
+            incoming = list(self._incoming(view, population))
+            if incoming:
+                score, weight = (torch.stack(each).sum(0) for each in zip(*incoming, strict=True))
+                alive = view.masks.units[population.name]
+                kind: LayerKind = "conv" if population.kind == "channels" else "linear"
+                yield Candidates(f"neurons/{population.name}", "neuron", kind, score, alive, weight)
 
     def _incoming(self, view: View, population: Population) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each incoming projection's neuron scores and summed weight magnitudes."""
         for p in view.topology.incoming(population.name):
             alive = view.masks.alive(p).flatten(2).any(2) if p.kind == "conv" else view.masks.alive(p)
-            score = self.criterion.neuron_score(p, alive)
+            score = self.criterion.neuron_score(p, alive, view)
             if score is not None:
                 yield score, view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
 

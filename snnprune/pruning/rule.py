@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from snnprune.pruning.compaction.cut import Cut
 
 
+UnitKind = Literal["neuron", "synapse"]
+LayerKind = Literal["conv", "linear"]
+
+FINISH = 0.5
+"""Share of the run at which a target is reached: what is left of it trains what is left of the network."""
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Units of one kind that a rule decides on together: a population's neurons or a projection's synapses.
@@ -25,16 +32,22 @@ class Candidates:
         score: importance, any shape.
         alive: bool, the same shape.
         weight: magnitude of each unit's weights, the same shape; breaks ties.
-        to_go: how many should still die until the end of the run, or None where the rule alone decides.
+        to_go: how many should still die (as far as `Rule.due` lets them now), or None where there is no
+            target and the rule alone decides.
     """
 
     key: str
-    unit: Literal["neuron", "synapse"]
-    kind: Literal["conv", "linear"]
+    unit: UnitKind
+    kind: LayerKind
     score: Tensor
     alive: Tensor
     weight: Tensor
     to_go: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The population's or the projection's name."""
+        return self.key.partition("/")[2]
 
 
 class Rule:
@@ -42,6 +55,13 @@ class Rule:
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
+
+    def due(self, clock: Clock) -> float:  # noqa: ARG002
+        """Return the share, in [0, 1], of what a target still asks for that `to_go` is now.
+
+        1 where the rule spreads its deaths over time by itself.
+        """
+        return 1.0
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Return who is alive after this epoch: bool, never more than before."""

@@ -1,0 +1,59 @@
+"""The least important die: as many as a target asks for, at once or gradually."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnprune.pruning.clock import Clock
+
+Schedule = Literal["gradual", "one-shot"]
+SCHEDULES: tuple[Schedule, ...] = ("gradual", "one-shot")
+
+
+class Lowest(Rule):
+    """Those with the lowest scores die, ties by the magnitude of their weights, then in order.
+
+    How many, a target says; when, the schedule. With s_f the share that the target asks for and n decisions
+    from ``start`` to ``finish``, decision t = 1 ... n brings the share pruned to
+
+        s_t = s_f (1 - (1 - t / n)^3)        gradual (Zhu and Gupta 2017, equation 1, from s_i = 0)
+        s_t = 0 until t = n, then s_f        one-shot (Han et al. 2015, section 3: train, prune, train on)
+
+    Args:
+        schedule: "gradual" or "one-shot".
+        start: epoch, from 0, of the first gradual decision.
+        finish: epoch of the last one, or of the one shot; None: half of the run. Never later than the last
+            epoch but one, since what is pruned has to be trained on.
+
+    Raises:
+        ValueError: no such schedule, or an epoch below 0.
+    """
+
+    def __init__(self, schedule: Schedule = "gradual", start: int = 1, finish: int | None = None) -> None:
+        super().__init__()
+        if schedule not in SCHEDULES:
+            raise ValueError(f"schedule is one of {list(SCHEDULES)}, came '{schedule}'")
+        for name, epoch in (("start", start), ("finish", finish)):
+            if epoch is not None and epoch < 0:
+                raise ValueError(f"{name} is an epoch, from 0, came {epoch}")
+        self.schedule, self.start, self.finish = schedule, start, finish
+
+    def due(self, clock: Clock) -> float:
+        """Return (s_t - s_{t-1}) / (s_f - s_{t-1}): this decision's part of what is still to go."""
+        last = round(FINISH * clock.epochs) if self.finish is None else self.finish
+        last = min(max(last, self.start), clock.epochs - 2)
+        first = last if self.schedule == "one-shot" else min(self.start, last)
+        if clock.decisions_left == 0 or clock.epoch < first:
+            return 0.0
+        left = max(last - clock.epoch, 0)
+        return 1.0 - (left / (left + 1)) ** 3
+
+    def decide(self, candidates: Candidates, clock: Clock) -> Tensor:  # noqa: ARG002
+        """Return who is left without the ``to_go`` least important."""
+        dying = lowest(candidates.score, candidates.weight, candidates.alive, candidates.to_go or 0)
+        return candidates.alive & ~dying

@@ -1,0 +1,144 @@
+"""A global target: the least important units of the whole network go, however many of a layer that takes.
+
+Scores of different layers are seldom on one scale. Where a criterion does not call its own comparable, each
+layer's are divided by their Euclidean norm over the living, as Molchanov et al. do ("Pruning Convolutional
+Neural Networks for Resource Efficient Inference", ICLR 2017, section 2.2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from torch import Tensor
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.masks import Masks
+    from snnprune.pruning.rule import Candidates, UnitKind
+    from snnprune.pruning.target import Solver
+
+FEWEST = 0.02
+"""Share of a layer's units, and of its synapses, that a target always leaves: no layer is cut off."""
+
+
+def spread(
+    solver: Solver,
+    candidates: Sequence[Candidates],
+    fixed: Mapping[str, int],
+    masks: Masks,
+    *,
+    due: float,
+    comparable: Collection[UnitKind] = (),
+) -> dict[str, int]:
+    """Return how many of each of ``candidates`` should die, by their key, by one threshold for all layers.
+
+    Units go first, as far as the target's `structured` wants, then synapses.
+
+    Args:
+        solver: what the network costs, and what should be left of that.
+        candidates: all that are decided on together.
+        fixed: those whose number is not up for choice.
+        masks: who is alive.
+        due: share of what is still to go that goes now.
+        comparable: kinds of units whose scores are on one scale in all layers.
+    """
+    to_go = {c.key: 0 for c in candidates} | dict(fixed)
+    open_to_choice = [c for c in candidates if c.key not in fixed]
+    ranking = {
+        unit: _Ranking([c for c in open_to_choice if c.unit == unit], normalised=unit not in comparable)
+        for unit in ("neuron", "synapse")
+    }
+    alive = {name: int(units.sum()) for name, units in masks.units.items()}
+    to_go |= _units(solver, ranking["neuron"], to_go, alive, due)
+    left = {name: count - to_go.get(f"neurons/{name}", 0) for name, count in alive.items()}
+    return to_go | _synapses(solver, ranking["synapse"], to_go, (masks, left), due)
+
+
+class _Ranking:
+    """All units that may go, the least important first; the strongest few of each layer are left out."""
+
+    def __init__(self, candidates: Sequence[Candidates], *, normalised: bool) -> None:
+        self.keys = [c.key for c in candidates]
+        parts = [_in_order(c, normalised=normalised) for c in candidates]
+        owners = [torch.full_like(part, i, dtype=torch.int64) for i, part in enumerate(parts)]
+        scores = torch.cat(parts) if parts else torch.zeros(0)
+        order = scores.argsort(stable=True)
+        self.owner = torch.cat(owners)[order] if owners else torch.zeros(0, dtype=torch.int64)
+
+    def counts(self, first: int) -> dict[str, int]:
+        """Return how many of the ``first`` in the ranking belong to each layer."""
+        counts = torch.bincount(self.owner[:first], minlength=len(self.keys)).tolist()
+        return dict(zip(self.keys, counts, strict=True))
+
+
+def _in_order(candidates: Candidates, *, normalised: bool) -> Tensor:
+    """Return the scores of those that may go, ascending, ties by the magnitude of their weights."""
+    index = candidates.alive.flatten().nonzero().squeeze(1)
+    score = candidates.score.flatten()[index]
+    order = candidates.weight.flatten()[index].argsort(stable=True)
+    order = order[score[order].argsort(stable=True)]
+    stay = math.ceil(FEWEST * candidates.alive.numel())
+    norm = score.norm()
+    scale = norm if normalised and bool(norm > 0) else score.new_ones(())
+    return (score[order] / scale)[: max(index.numel() - stay, 0)]
+
+
+def _units(
+    solver: Solver, ranking: _Ranking, to_go: Mapping[str, int], alive: Mapping[str, int], due: float
+) -> dict[str, int]:
+    """Return how many units of each population go: as many as bring the cost of units nearest to the goal."""
+
+    def cost(first: int) -> float:
+        gone = {**to_go, **ranking.counts(first)}
+        return solver.cost(
+            {name: count - gone.get(f"neurons/{name}", 0) for name, count in alive.items()}, {}
+        )
+
+    now = solver.cost(alive, {})
+    goal = now - due * max(now - solver.wanted_of_units, 0.0)
+    low, high = 0, len(ranking.owner)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if cost(middle) > goal else (low, middle)
+    if low > 0 and goal - cost(low) > cost(low - 1) - goal:
+        low -= 1
+    return ranking.counts(low)
+
+
+def _synapses(
+    solver: Solver,
+    ranking: _Ranking,
+    to_go: Mapping[str, int],
+    now_and_then: tuple[Masks, Mapping[str, int]],
+    due: float,
+) -> dict[str, int]:
+    """Return how many synapses of each projection go, those apart that their neurons will take along."""
+    masks, left = now_and_then
+    projections = masks.topology.projections
+    alive = {name: int(masks.alive(p).sum()) for name, p in projections.items()}
+    price = {name: solver.price[name] / math.prod(p.shape[2:]) for name, p in projections.items()}
+    worth = {name: price[name] * _staying(p, masks, left) for name, p in projections.items()}
+    now = sum(price[name] * alive[name] for name in projections)
+    goal = now - due * max(now - solver.wanted, 0.0)
+    fixed = {name: to_go.get(f"synapses/{name}", 0) for name in projections}
+    remaining = sum(worth[name] * (alive[name] - fixed[name]) for name in projections)
+    if not ranking.keys or remaining <= goal:
+        return {}
+    layers = torch.tensor([worth[key.partition("/")[2]] for key in ranking.keys], dtype=torch.float64)
+    gone = layers.to(ranking.owner.device)[ranking.owner].cumsum(0)
+    first = int(torch.searchsorted(gone, remaining - goal))
+    return ranking.counts(min(first + 1, len(ranking.owner)))
+
+
+def _staying(projection: Projection, masks: Masks, left: Mapping[str, int]) -> float:
+    """Return the share of a projection's synapses that is left when only ``left`` units are."""
+    columns = masks.columns(projection)
+    known = sum(int(columns[i.offset : i.stop].sum()) for i in projection.inflow)
+    now = int(columns.sum())
+    then = now - known + sum(left[i.population] * i.spread for i in projection.inflow)
+    return then / now * left[projection.post] / int(masks.units[projection.post].sum())
