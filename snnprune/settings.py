@@ -71,7 +71,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], own: Iterable[str]) 
     try:
         parsed: argparse.Namespace = parser.parse_args(list(arguments))
     except argparse.ArgumentError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(_sentence(error, _config_files(arguments))) from error
     return parsed
 
 
@@ -121,6 +121,8 @@ def check(config: RunConfig) -> None:
     pick(MODELS, "model", config.model.name)
     if config.model.hidden is not None and config.model.hidden < 1:
         raise UserError(f"model.hidden must be at least 1 unit, and is {config.model.hidden}")
+    if not 0 <= config.model.dropout < 1:
+        raise UserError(f"model.dropout is a share, from 0 to below 1, and is {config.model.dropout}")
     source.check(config.data)
     check_training(config)
 
@@ -180,14 +182,23 @@ def _nearest_key(word: str) -> str:
     return nearest(word, KEYS if "." in word else {*KEYS, *SECTIONS})
 
 
-def _sentence(error: argparse.ArgumentError) -> str:
-    """Say in one sentence what jsonargparse says in a paragraph."""
+def _sentence(error: argparse.ArgumentError, files: Sequence[Path]) -> str:
+    """Say in one sentence what jsonargparse says in a paragraph, and which of ``files`` it is about."""
     text = str(error)
     key = re.search(r'key "([\w.]+)"', text)
     value = re.search(r"(?:Got|Given) value: (.*)", text)
     if key and value and key[1] in KEYS:
-        return f"{key[1]} must be {_wanted(KEYS[key[1]])}, and is '{value[1].strip()}'"
+        came = value[1].strip()
+        where = [file for file in files if str(_read(file).get(key[1])) == came]
+        place = f" in the configuration {where[-1]}" if where else ""
+        return f"{key[1]} must be {_wanted(KEYS[key[1]])}, and is '{came}'{place}"
     return " ".join(text.split())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the dotted keys of a file that `_check_file` has found to be one, with their values."""
+    sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {f"{name}.{key}": value for name, values in sections.items() for key, value in values.items()}
 
 
 def _wanted(kind: Any) -> str:

@@ -146,7 +146,10 @@ WRONG_FILES = [
     ("tarin:\n  epochs: 3\n", "unknown key 'tarin': did you mean 'train'"),
     ("epochs: 3\n", "unknown key 'epochs': did you mean 'train.epochs'"),
     ("data:\n  epochs: 3\n", "unknown key 'data.epochs': did you mean 'train.epochs'"),
-    ("train:\n  epochs: three\n", "train.epochs must be a whole number, and is 'three'"),
+    ("train:\n  epochs: three\n", "train.epochs must be a whole number, and is 'three' in the configuration "),
+    ("train:\n  epochs: 2.5\n", "and is '2.5' in the configuration "),
+    ("train:\n  twin: 7\n", "train.twin must be true or false, and is '7' in the configuration "),
+    ("data:\n  binning: [1]\n", "in the configuration "),
     ("train: 5\n", "'train' in the configuration"),
     ("train:\n", "'train' in the configuration"),
     ("- 1\n", "needs sections"),
@@ -163,6 +166,20 @@ def test_wrong_files_are_one_sentence(
 ) -> None:
     assert cli.main(["train", f"--config={write(tmp_path, text)}"]) == 2
     check_sentence(capsys.readouterr().err, said)
+    assert calls == []
+
+
+def test_a_wrong_value_is_looked_for_where_it_was_written(
+    calls: list[tuple[Any, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write(tmp_path, "train: {epochs: 3}\n")
+    (tmp_path / "other.yaml").write_text("train: {epochs: three}\n")
+    bad = str(tmp_path / "other.yaml")
+    assert cli.main(["train", "--config", good, "--config", bad]) == 2
+    check_sentence(capsys.readouterr().err, f"'three' in the configuration {bad}\n")
+    assert cli.main(["train", "--config", good, "--train.epochs", "four"]) == 2
+    said = capsys.readouterr().err
+    check_sentence(said, "and is 'four'\n")
     assert calls == []
 
 
