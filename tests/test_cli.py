@@ -146,7 +146,10 @@ WRONG_FILES = [
     ("tarin:\n  epochs: 3\n", "unknown key 'tarin': did you mean 'train'"),
     ("epochs: 3\n", "unknown key 'epochs': did you mean 'train.epochs'"),
     ("data:\n  epochs: 3\n", "unknown key 'data.epochs': did you mean 'train.epochs'"),
-    ("train:\n  epochs: three\n", "train.epochs must be a whole number, and is 'three' in the configuration "),
+    (
+        "train:\n  epochs: three\n",
+        "train.epochs must be a whole number, and is 'three' in the configuration ",
+    ),
     ("train:\n  epochs: 2.5\n", "and is '2.5' in the configuration "),
     ("train:\n  twin: 7\n", "train.twin must be true or false, and is '7' in the configuration "),
     ("data:\n  binning: [1]\n", "in the configuration "),
