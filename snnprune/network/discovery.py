@@ -130,7 +130,7 @@ def _topology(survey: Survey, batch: int) -> Topology:
             synapses.entries // (shape[0] * max(batch, 1)),
             synapses.neuron,
             _frozen(name, synapses, post),
-            _site(survey, synapses),
+            _site(survey, synapses, names),
             _leading(survey, synapses.front),
             output=post.frozen == OUTPUT,
         )
@@ -160,14 +160,16 @@ def _inflow(survey: Survey, name: str, names: dict[int, str]) -> tuple[Inflow, .
     return tuple(inflow)
 
 
-def _site(survey: Survey, synapses: Synapses) -> Site | None:
+def _site(survey: Survey, synapses: Synapses, names: dict[int, str]) -> Site | None:
     """Tell the calls of one pass from those of later time steps, which come again in the same order."""
     if synapses.neuron is None or synapses.site is None:
         return None
     calls = survey.neuron_calls[synapses.neuron]
     period = next(p for p in range(1, len(calls) + 1) if calls == calls[:p] * (len(calls) // p))
     leading = _leading(survey, synapses.front_of_neuron)
-    return replace(synapses.site, call=synapses.site.call % period, calls=period, leading=leading)
+    behind = tuple(names[survey.units.root(number)] for number in synapses.behind)
+    call = synapses.site.call % period
+    return replace(synapses.site, call=call, calls=period, leading=leading, behind=behind)
 
 
 def _leading(survey: Survey, front: tuple[int, ...]) -> int:

@@ -61,6 +61,7 @@ class Synapses:
         entries: of its outputs, over all calls.
         neuron: the first module that reads it as activity.
         site: where in that module's output.
+        behind: populations whose entries come before it there, once for each entry of a unit.
         front: sizes of the axes in front of the channels of its input.
         front_of_neuron: the same of the neuron's.
         tied: each unit's synapses come from the unit itself (a depthwise convolution).
@@ -72,6 +73,7 @@ class Synapses:
     entries: int = 0
     neuron: str | None = None
     site: Site | None = None
+    behind: tuple[int, ...] = ()
     front: tuple[int, ...] = ()
     front_of_neuron: tuple[int, ...] = ()
     tied: bool = False
@@ -216,13 +218,14 @@ def _take_activity(survey: Survey, met: Encounter, axis: Axis) -> None:
     call = len(survey.neuron_calls[name]) - 1
     for source in axis.sources:
         synapses, offset = survey.synapses[source], 0
-        for span in axis.spans:
+        for place, span in enumerate(axis.spans):
             if survey.units.root(span.population) == survey.units.root(synapses.population):
                 if span.spread != 1:
                     reason = f"neuron {name} stands behind a flatten of its channels"
                     survey.units.freeze([synapses.population], reason)
                 elif synapses.neuron is None:
                     synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, call)
+                    synapses.behind = tuple(s.population for s in axis.spans[:place] for _ in range(s.spread))
                     synapses.front_of_neuron = tuple(met.x.shape[: axis.dim])
                 break
             offset += span.length

@@ -68,10 +68,6 @@ class _Growth:
         self.sizes = {p.name: sizes.get(p.name, p.size) for p in topology.populations.values()}
         self.change = {p.name: self.sizes[p.name] - p.size for p in topology.populations.values()}
         self.segments = segments(topology)
-        self.sites: dict[tuple[str | None, int], set[tuple[int, str]]] = defaultdict(set)
-        for p in topology.projections.values():
-            if p.site is not None:
-                self.sites[p.neuron, p.site.call].add((p.site.offset, p.post))
 
     def before(self, key: str, axis: int, offset: float = float("inf")) -> int:
         """Return by how much an axis grows below ``offset``."""
@@ -101,6 +97,5 @@ def _projection(p: Projection, grown: _Growth) -> Projection:
 def _site(p: Projection, grown: _Growth) -> Site | None:
     if p.site is None:
         return None
-    beside = grown.sites[p.neuron, p.site.call]
-    shift = sum(grown.change[name] for offset, name in beside if offset < p.site.offset)
+    shift = sum(grown.change[name] for name in p.site.behind)
     return replace(p.site, offset=p.site.offset + shift, size=grown.sizes[p.post])

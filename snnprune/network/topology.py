@@ -104,6 +104,7 @@ class Site:
         call: which of the neuron module's calls, where it stands in several places (a shared ReLU).
         calls: how often it is called in one pass.
         leading: axes in front that are not space: 2 where time stands apart from the batch, else 1.
+        behind: populations whose entries come before and make up the offset, once for each entry of a unit.
     """
 
     axis: int
@@ -112,6 +113,7 @@ class Site:
     call: int = 0
     calls: int = 1
     leading: int = 1
+    behind: tuple[str, ...] = ()
 
 
 @dataclass
@@ -130,10 +132,10 @@ class Projection:
         frozen: why its synapses may not be cut, or None.
         site: where in the neuron's output the post activity is.
         leading: axes in front of its input that are not space, as in `Site`.
-    """
-
         output: whether it writes into the network's output, whose units stay; its synapses may die where a
             method asks for that.
+    """
+
     name: str
     kind: Literal["conv", "linear"]
     inflow: tuple[Inflow, ...]
@@ -144,9 +146,9 @@ class Projection:
     frozen: str | None = None
     site: Site | None = None
     leading: int = 1
+    output: bool = False
 
     @property
-    output: bool = False
     def weight(self) -> str:
         """The weight's name in the network's state_dict."""
         return f"{self.name}.weight" if self.name else "weight"
