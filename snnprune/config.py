@@ -25,6 +25,9 @@ class DataConfig:
             with the pixel as their probability.
         validation: share of the training samples kept for validation, where the data set has no split of its
             own.
+        samples: train on so many samples alone, as many of each class: the first of it. Validation and test
+            sets stay as they are.
+        classes: labels of the classes to tell apart, joined by commas ("0,1,2,3,4"); all without them.
         download: fetch the data set into `root` when it is not there.
         skip_corrupt: leave unreadable recordings out, with a count, and go on.
     """
@@ -36,6 +39,8 @@ class DataConfig:
     binning: Literal["time", "count", "tonic"] = "time"
     encoding: Literal["direct", "poisson"] = "direct"
     validation: float = 0.1
+    samples: int | None = None
+    classes: str | None = None
     download: bool = False
     skip_corrupt: bool = False
 
@@ -48,11 +53,18 @@ class ModelConfig:
         name: a model (`snnprune list` names them).
         hidden: units of the hidden layer; without a number, the model's own.
         detach_reset: keep the reset of the membrane out of the gradient. The paper's equations keep it in.
+        activation: of a network without time; the BSP and BDNN papers have sigmoid units.
+        dropout: share of the hidden fully connected units that each training step leaves out.
+        accelerate: train with fused neurons: SpikingJelly's spikes in a fraction of its time
+            (docs/benchmarks.md). Without, SpikingJelly's own run. What is saved is SpikingJelly's either way.
     """
 
     name: str = "conv-snn"
     hidden: int | None = None
     detach_reset: bool = False
+    activation: Literal["relu", "gelu", "sigmoid"] = "relu"
+    dropout: float = 0.0
+    accelerate: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,8 @@ class TrainConfig:
         step_epochs: epochs between two steps of the step schedule.
         step_gamma: factor of the step schedule.
         warmup_epochs: epochs of linear rise before the cosine.
-        loss: mean squared error on output rates, cross-entropy, or the one that the model names.
+        loss: mean squared error on output rates (or logits), cross-entropy on the softmax of logits, mean
+            squared error on that, or the one that the model names.
         seed: of weights, data order and noise; with the same seed, machine and thread count a run repeats
             bit for bit.
         init: weights to start from: the folder of a run, a checkpoint, or a safetensors file of this network.
@@ -108,7 +121,7 @@ class TrainConfig:
     step_epochs: int = 40
     step_gamma: float = 0.1
     warmup_epochs: int = 0
-    loss: Literal["auto", "mse", "cross-entropy"] = "auto"
+    loss: Literal["auto", "mse", "cross-entropy", "softmax-mse"] = "auto"
     seed: int = 0
     init: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

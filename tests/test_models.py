@@ -16,6 +16,7 @@ from snnprune.models import build, firing
 from snnprune.models.kit import analogue, spiking
 from snnprune.models.lif import lif
 from snnprune.models.notation import network
+from snnprune.network import discover
 from snnprune.registry import MODELS
 
 SNNS = [name for name in MODELS if name.endswith("snn")]
@@ -235,3 +236,29 @@ def test_anns_need_no_spikingjelly() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid"])
+def test_a_network_without_time_has_the_activation_asked_for(activation: str) -> None:
+    model = build(ModelConfig(name="mlp-ann", hidden=5, activation=activation), (1, 4, 4), 3)  # type: ignore[arg-type]
+    assert [name for name, _ in model.named_children()] == ["flatten", "fc1", f"fc1_{activation}", "out"]
+
+
+def test_a_spiking_network_has_no_activation() -> None:
+    with pytest.raises(UserError, match=r"'mlp-snn' spikes, and model\.activation sigmoid"):
+        build(ModelConfig(name="mlp-snn", activation="sigmoid"), (1, 4, 4), 3)
+
+
+@pytest.mark.parametrize("name", ["mlp-ann", "conv-snn"])
+def test_dropout_leaves_hidden_units_out_while_training_and_hides_none_from_pruning(name: str) -> None:
+    model = build(ModelConfig(name=name, hidden=400, dropout=0.5), (1, 8, 8), 3)
+    x = torch.rand(2, 3, 1, 8, 8) if model.spiking else torch.rand(3, 1, 8, 8)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    model.fc1_dropout.register_forward_hook(lambda _, args, output: seen.append((args[0], output)))
+    for training in (True, False):
+        model.train(training)(x)
+        functional.reset_net(model)
+    (before, after), (same_before, same_after) = seen
+    assert 0.35 < (after[before != 0] == 0).float().mean() < 0.65
+    assert torch.equal(same_before, same_after)
+    assert "fc1" in {population.name for population in discover(model.train(), x).free()}

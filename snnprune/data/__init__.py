@@ -41,7 +41,7 @@ def load(config: DataConfig) -> Splits:
         UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
     """
     check(config)
-    return _source(config.name).load(config)
+    return _narrowed(_source(config.name).load(config), config)
 
 
 def prepare(config: DataConfig) -> str:
@@ -68,6 +68,16 @@ def where(name: str, root: str | Path | None = None) -> Path | None:
         UserError: there is no data set of this name.
     """
     return _source(name).found(root_given(root))
+
+
+def _narrowed(splits: Splits, config: DataConfig) -> Splits:
+    from snnprune.data import subset  # noqa: PLC0415 - imports torch, which asking `where` does without
+
+    if config.classes is not None:
+        splits = subset.of_classes(splits, subset.labels(config.classes, splits.classes))
+    if config.samples is not None:
+        splits = subset.of_samples(splits, config.samples)
+    return splits
 
 
 def _source(name: str) -> Source:

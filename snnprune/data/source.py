@@ -31,10 +31,12 @@ def check(config: DataConfig) -> None:
     """Refuse settings that no data set can be read with.
 
     Raises:
-        UserError: fewer than one time step, or a validation share outside [0, 1).
+        UserError: fewer than one time step or sample, or a validation share outside [0, 1).
     """
     if config.time_steps < 1:
         raise UserError(f"data.time_steps must be at least 1, not {config.time_steps}: set it to 10, say")
+    if config.samples is not None and config.samples < 1:
+        raise UserError(f"data.samples must be at least 1, not {config.samples}")
     if not 0 <= config.validation < 1:
         raise UserError(
             "data.validation is a share of the training set, from 0 up to but not 1, and "

@@ -47,6 +47,12 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
         self._index = np.arange(len(labels)) if index is None else np.asarray(index, dtype=np.int64)
         self.labels: npt.NDArray[np.int64] = np.asarray(labels, dtype=np.int64)[self._index]
 
+    def pick(self, chosen: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None = None) -> FrameSet:
+        """Return the samples at ``chosen``, in that order; ``labels`` [N] stand in for their own."""
+        picked = FrameSet(self._frames, np.zeros(len(self._frames), dtype=np.int64), self._index[chosen])
+        picked.labels = (self.labels if labels is None else labels)[chosen]
+        return picked
+
     def __len__(self) -> int:
         return len(self._index)
 

@@ -13,9 +13,15 @@ from snnprune.models.initial import initialise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
 GAIN = math.sqrt(2)
 """Of the initial weights, for ReLUs (He et al. 2015) and spikes alike: see `snnprune.models.initial`."""
+
+ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
+    "relu": (nn.ReLU, GAIN),
+    "gelu": (nn.GELU, GAIN),
+    "sigmoid": (nn.Sigmoid, 1.0),
+}
+"""Neurons of networks without time, and the gain of their initial weights (1: Glorot and Bengio 2010)."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Kit:
         output: gain and bias that the output layer begins with.
         spiking: whether the network has a time axis, and neurons at its output.
         loss: the loss that the network is trained with.
+        dropout: share of the hidden fully connected units that each training step leaves out.
     """
 
     layers: Any
@@ -40,6 +47,7 @@ class Kit:
     output: tuple[float, float]
     spiking: bool
     loss: str
+    dropout: float = 0.0
     extra: dict[str, Any] = field(default_factory=dict)
 
     def weighted(self, kind: str, *args: Any, output: bool = False, **options: Any) -> nn.Module:
@@ -54,7 +62,7 @@ class Kit:
         return layer
 
 
-def spiking(detach_reset: bool = False) -> Kit:
+def spiking(detach_reset: bool = False, dropout: float = 0.0) -> Kit:
     """SpikingJelly's multi-step layers with the paper's LIF neuron behind each, the output included."""
     from spikingjelly.activation_based import layer  # noqa: PLC0415  an ANN must not need SpikingJelly
 
@@ -68,18 +76,21 @@ def spiking(detach_reset: bool = False) -> Kit:
         output=(0.1, 0.75 * THRESHOLD),
         spiking=True,
         loss="mse",
+        dropout=dropout,
         extra={"step_mode": "m"},
     )
 
 
-def analogue() -> Kit:
-    """Torch's own layers with a ReLU behind each but the output, which gives logits."""
+def analogue(activation: str = "relu", dropout: float = 0.0) -> Kit:
+    """Torch's own layers with an activation behind each but the output, which gives logits."""
+    neuron, gain = ACTIVATIONS[activation]
     return Kit(
         layers=nn,
-        neuron=nn.ReLU,
-        suffix="relu",
-        gain=GAIN,
+        neuron=neuron,
+        suffix=activation,
+        gain=gain,
         output=(1.0, 0.0),
         spiking=False,
         loss="cross-entropy",
+        dropout=dropout,
     )

@@ -75,6 +75,8 @@ class Walk:
         self.layers[self.latest] = self.kit.weighted("Linear", self.shape[0], units)
         self.shape = (units,)
         self.neurons()
+        if self.kit.dropout:
+            self.layers[f"{self.latest}_dropout"] = self.kit.make("Dropout", self.kit.dropout)
 
     def output(self, classes: int) -> None:
         """Add the output layer, which spikes where the network does and else gives logits."""

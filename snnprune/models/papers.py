@@ -1,10 +1,11 @@
-"""The networks of the DPAP paper, one function each (METHODS section 1.6 lists them by task)."""
+"""The networks of the papers, one function each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnprune.models.kit import analogue, spiking
+from snnprune.errors import UserError
+from snnprune.models.kit import Kit, analogue, spiking
 from snnprune.models.notation import Network, network
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def conv_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
     layer holds 98.6 % of the weights at 28 x 28 and 98.9 % at 2 x 34 x 34, which are the shares that follow
     from the paper; without padding it would hold 97.2 % and 98.0 %.
     """
-    return network(CONV.format(hidden=config.hidden or 300), spiking(config.detach_reset), shape, classes)
+    return network(CONV.format(hidden=config.hidden or 300), _spiking(config), shape, classes)
 
 
 def vgg_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
@@ -36,7 +37,7 @@ def vgg_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
     **[reading]** Padding of one pixel, as in `conv_snn`: the first fully connected layer then holds 78.6 % of
     the weights, as follows from the paper.
     """
-    return network(CIFAR.format(hidden=config.hidden or 512), spiking(config.detach_reset), shape, classes)
+    return network(CIFAR.format(hidden=config.hidden or 512), _spiking(config), shape, classes)
 
 
 def mlp_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
@@ -45,17 +46,17 @@ def mlp_snn(config: ModelConfig, shape: Shape, classes: int) -> Network:
     **[reading]** The paper does not print H; 800 is the customary width of a two-layer network that reaches
     the paper's 98.8 %.
     """
-    return network(f"Flatten-{config.hidden or 800}FC", spiking(config.detach_reset), shape, classes)
+    return network(f"Flatten-{config.hidden or 800}FC", _spiking(config), shape, classes)
 
 
 def conv_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     """`conv_snn` with ReLU in place of spikes, and without time."""
-    return network(CONV.format(hidden=config.hidden or 300), analogue(), shape, classes)
+    return network(CONV.format(hidden=config.hidden or 300), _analogue(config), shape, classes)
 
 
 def vgg_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     """`vgg_snn` with ReLU in place of spikes, and without time."""
-    return network(CIFAR.format(hidden=config.hidden or 512), analogue(), shape, classes)
+    return network(CIFAR.format(hidden=config.hidden or 512), _analogue(config), shape, classes)
 
 
 def lenet_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
@@ -64,7 +65,7 @@ def lenet_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     **[reading]** No padding, as in the LeNet whose numbers these are.
     """
     text = f"20C5-MaxPool2-50C5-MaxPool2-Flatten-{config.hidden or 500}FC"
-    return network(text, analogue(), shape, classes, padding="valid")
+    return network(text, _analogue(config), shape, classes, padding="valid")
 
 
 def vgg16_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
@@ -73,9 +74,22 @@ def vgg16_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     **[reading]** Thirteen convolutions and three fully connected layers, the two hidden ones of 512 units:
     at 32 x 32 they see 512 channels in one place, for which ImageNet's 4096 would be out of scale.
     """
-    return network(VGG16.format(hidden=config.hidden or 512), analogue(), shape, classes)
+    return network(VGG16.format(hidden=config.hidden or 512), _analogue(config), shape, classes)
 
 
 def mlp_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
-    """784-H-K with ReLU, the twin of `mlp_snn`."""
-    return network(f"Flatten-{config.hidden or 800}FC", analogue(), shape, classes)
+    """784-H-K, the twin of `mlp_snn`; with sigmoid units the network of the BSP and BDNN papers."""
+    return network(f"Flatten-{config.hidden or 800}FC", _analogue(config), shape, classes)
+
+
+def _spiking(config: ModelConfig) -> Kit:
+    if config.activation != "relu":
+        raise UserError(
+            f"model '{config.name}' spikes, and model.activation {config.activation} is of networks without "
+            "time: choose one of those, such as mlp-ann"
+        )
+    return spiking(config.detach_reset, config.dropout)
+
+
+def _analogue(config: ModelConfig) -> Kit:
+    return analogue(config.activation, config.dropout)

@@ -35,9 +35,15 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
     return (wanted - scores).square().sum(1).mean()
 
 
+def softmax_squared_error(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the squared error of the softmax of logits [B, K], as `squared_error` takes it of rates."""
+    return squared_error(scores.softmax(1), labels)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": squared_error,
     "cross-entropy": F.cross_entropy,
+    "softmax-mse": softmax_squared_error,
 }
 
 
