@@ -39,6 +39,7 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.last = path / "checkpoints" / "last.ckpt"
         self.network = path / "model.safetensors"
+        self.predictions = path / "predictions.csv"
         self.curves = path / "curves.png"
         self.twin = path / "dense"
         self._lock: IO[str] | None = None
