@@ -1,34 +1,25 @@
-"""Live compaction: training with cuts decides and learns as masking alone does, and can be resumed."""
+"""Live compaction: what a cut takes along, how it is resumed, and what is refused."""
 
 from __future__ import annotations
 
-import io
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_ann, conv_snn
-from spikingjelly.activation_based import functional
-from torch import Tensor, nn
+from families import FAMILIES
+from loops import Loop, equal
+from torch import nn
 
 from snnprune.errors import CompactionError
-from snnprune.models import firing
 from snnprune.pruning import Decision, Method, Pruner, View
-from snnprune.pruning.compaction.cut import Cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BATCHES = 5
-NETWORKS: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "conv": (lambda: conv_snn(norm=True), (3, 6, 2, 12, 12)),
-    "residual": (ResidualSNN, (3, 6, 2, 8, 8)),
-    "ann": (conv_ann, (6, 2, 12, 12)),
-}
-OPTIMISERS: dict[str, Any] = {
-    "adamw": lambda p: torch.optim.AdamW(p, 1e-3, weight_decay=0.1, amsgrad=True),
-    "sgd": lambda p: torch.optim.SGD(p, 2e-3, momentum=0.9, nesterov=True, weight_decay=1e-3),
+NETWORKS = {
+    "conv": (FAMILIES["four layers"], "m"),
+    "residual": (FAMILIES["residual"], "m"),
+    "ann": (FAMILIES["plain ANN"], ""),
 }
 
 
@@ -40,93 +31,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-class Run:
-    """A plain loop in float64."""
-
-    def __init__(self, network: str, optimiser: str = "adamw", epochs: int = 20, **options: Any) -> None:
-        torch.manual_seed(3)
-        build, shape = NETWORKS[network]
-        self.model: nn.Module = build().double()
-        with torch.no_grad():
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.weight.fill_(1.5)
-                    module.bias.fill_(0.2)
-        self.x = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        self.spiking = self.x.ndim == 5
-        self.optimizer = OPTIMISERS[optimiser](self.model.parameters())
-        self.pruner = Pruner(self.model, self.x, "dpap", epochs=epochs, seed=3, target=0.7, **options)
-        self.masks: list[dict[str, Tensor]] = []
-        self.sizes: list[int] = []
-
-    def epochs(self, first: int, last: int) -> Run:
-        y = torch.eye(4, dtype=torch.float64)[torch.arange(6) % 4]
-        for epoch in range(first, last):
-            for batch in range(BATCHES):
-                generator = torch.Generator().manual_seed(100 * epoch + batch)
-                out = self.model(torch.poisson(self.x * 2, generator))
-                loss = ((out.mean(0) if out.ndim == 3 else out) - y).square().sum(1).mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
-                self.pruner.step(self.optimizer)
-                if self.spiking:
-                    functional.reset_net(self.model)
-            self.pruner.end_epoch()
-            whole = self.pruner.dense_masks()
-            self.masks.append({f"{kind} {k}": t for kind in whole for k, t in whole[kind].items()})
-            self.sizes.append(sum(p.numel() for p in self.model.parameters()))
-        return self
-
-    def state(self) -> dict[str, Any]:
-        buffer = io.BytesIO()
-        parts = {"model": self.model, "optimizer": self.optimizer, "pruner": self.pruner}
-        torch.save({name: part.state_dict() for name, part in parts.items()}, buffer)  # type: ignore[attr-defined]
-        buffer.seek(0)
-        loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
-        return loaded
-
-    def load(self, state: dict[str, Any]) -> Run:
-        self.pruner.load_state_dict(state["pruner"])  # first: it makes the model as small as it was
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        return self
-
-
-def equal_masks(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def differences(masked: Run, live: Run) -> dict[str, float]:
-    """Largest difference of every tensor of the cut network from the same entries of the dense one."""
-    kept, dense = live.pruner.kept, live.pruner.dense
-    stays = {p.name: torch.isin(torch.arange(p.size), kept[p.name]) for p in dense.populations.values()}
-    cut, small = Cut(dense, stays), live.model.state_dict()
-    return {
-        key: float((cut.take(key, tensor) - small[key]).abs().max())
-        for key, tensor in masked.model.state_dict().items()
-    }
-
-
-@pytest.mark.parametrize("network", sorted(NETWORKS))
-@pytest.mark.parametrize("optimiser", sorted(OPTIMISERS))
-def test_over_200_steps_and_two_cuts_it_is_masking_only(network: str, optimiser: str) -> None:
-    masked = Run(network, optimiser, epochs=40).epochs(0, 40)
-    live = Run(network, optimiser, epochs=40, compact_every=4).epochs(0, 40)
-    assert masked.pruner.clock.batches == live.pruner.clock.batches == 200
-    assert not [layer for layer in firing.check(masked.model, masked.x) if layer.state == "silent"]
-    cuts = sum(after < before for before, after in itertools.pairwise(live.sizes))
-    assert cuts >= 2
-    assert live.sizes[-1] < 0.75 * masked.sizes[-1]
-    for epoch, (a, b) in enumerate(zip(masked.masks, live.masks, strict=True)):
-        assert equal_masks(a, b), f"epoch {epoch}"
-    assert max(differences(masked, live).values()) < 1e-9
-    assert live.pruner.rates() == masked.pruner.rates()
-    assert live.pruner.rates().synapses > 0.3
+def loop(network: str, epochs: int = 20, **options: Any) -> Loop:
+    return Loop(*NETWORKS[network], "dpap", epochs=epochs, target=0.7, **options)
 
 
 def test_moments_follow_their_units() -> None:
-    run = Run("conv").epochs(0, 8)
+    run = loop("conv").epochs(0, 8)
     before = {k: run.optimizer.state[p]["max_exp_avg_sq"].clone() for k, p in run.model.named_parameters()}
     groups = [id(p) for p in run.optimizer.param_groups[0]["params"]]
     assert run.pruner.compact(run.optimizer) is run.model
@@ -141,7 +51,7 @@ def test_moments_follow_their_units() -> None:
 
 
 def test_rates_go_on_meaning_the_dense_network() -> None:
-    run = Run("conv").epochs(0, 10)
+    run = loop("conv").epochs(0, 10)
     before = run.pruner.rates()
     run.pruner.compact(run.optimizer, unread=False)
     assert run.pruner.rates() == before
@@ -149,7 +59,7 @@ def test_rates_go_on_meaning_the_dense_network() -> None:
 
 
 def test_an_unread_unit_stays_while_methods_count_it_and_goes_at_the_end() -> None:
-    run = Run("ann", epochs=3).epochs(0, 1)
+    run = loop("ann", epochs=3).epochs(0, 1)
     p = run.pruner.topology.projections["8"]
     keep = torch.ones(p.shape, dtype=torch.bool)
     keep[:, 9:18] = False  # all that channel 1 of layer "4" is read by
@@ -165,38 +75,38 @@ def test_an_unread_unit_stays_while_methods_count_it_and_goes_at_the_end() -> No
 @pytest.mark.parametrize("stop", [6, 9])  # before the first cut, and after it
 def test_a_run_resumed_before_or_after_a_cut_is_the_same_run(network: str, stop: int) -> None:
     options: dict[str, Any] = {"epochs": 12, "compact_every": 7}
-    whole = Run(network, **options).epochs(0, 12)
-    half = Run(network, **options).epochs(0, stop)
+    whole = loop(network, **options).epochs(0, 12)
+    half = loop(network, **options).epochs(0, stop)
     state = half.state()
     assert bool(state["pruner"]["kept"]) == (stop == 9)
-    rest = Run(network, **options).load(state).epochs(stop, 12)
+    rest = loop(network, **options).load(state).epochs(stop, 12)
     for key, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, rest.model.state_dict()[key]), key
-    assert equal_masks(whole.masks[-1], rest.masks[-1])
+    assert equal(whole.masks[-1], rest.masks[-1])
     assert whole.pruner.rates() == rest.pruner.rates()
 
 
 def test_a_pruner_built_on_the_small_network_takes_the_state_too() -> None:
-    whole = Run("residual", compact_every=7).epochs(0, 12)
-    half = Run("residual", compact_every=7).epochs(0, 9)
+    whole = loop("residual", compact_every=7).epochs(0, 12)
+    half = loop("residual", compact_every=7).epochs(0, 9)
     state = half.pruner.state_dict()
     half.pruner.close()
     again = Pruner(half.model, half.x, "dpap", epochs=20, seed=3, target=0.7, compact_every=7)
     again.load_state_dict(state)
     half.pruner = again
     half.epochs(9, 12)
-    assert equal_masks(whole.masks[-1], half.masks[-1])
+    assert equal(whole.masks[-1], half.masks[-1])
     assert again.rates() == whole.pruner.rates()
 
 
 def test_a_state_from_before_the_cut_does_not_fit_the_cut_network() -> None:
-    run = Run("conv").epochs(0, 4)
+    run = loop("conv").epochs(0, 4)
     early = run.pruner.state_dict()
     run.epochs(4, 9)
     run.pruner.compact(run.optimizer)
     with pytest.raises(ValueError, match="build the network anew"):
         run.pruner.load_state_dict(early)
-    other = Run("residual")
+    other = loop("residual")
     with pytest.raises(ValueError, match="another network"):
         other.pruner.load_state_dict(run.pruner.state_dict())
 
@@ -205,7 +115,7 @@ def test_a_state_from_before_the_cut_does_not_fit_the_cut_network() -> None:
 
 
 def test_a_wrong_optimiser_is_refused_before_and_after_a_cut() -> None:
-    run, other = Run("ann").epochs(0, 8), Run("ann")
+    run, other = loop("ann").epochs(0, 8), loop("ann")
     with pytest.raises(CompactionError, match="pass the optimiser that trains it"):
         run.pruner.compact(other.optimizer)
     run.pruner.compact(run.optimizer)
@@ -215,14 +125,14 @@ def test_a_wrong_optimiser_is_refused_before_and_after_a_cut() -> None:
 
 
 def test_an_open_batch_is_refused() -> None:
-    run = Run("conv").epochs(0, 8)
+    run = loop("conv").epochs(0, 8)
     run.model(run.x)
     with pytest.raises(CompactionError, match="a batch is open"):
         run.pruner.compact(run.optimizer)
 
 
 def test_a_cut_waits_where_a_forward_was_not_followed_by_a_step() -> None:
-    run = Run("conv", compact_every=8).epochs(0, 7)
+    run = loop("conv", compact_every=8).epochs(0, 7)
     run.pruner.step = lambda _: None  # type: ignore[method-assign]  as where a scaler skips the step
     run.epochs(7, 8)
     assert run.sizes[7] == run.sizes[0]
