@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnprune.export import load, save
     from snnprune.network import Topology, discover
+    from snnprune.neurons import accelerate
     from snnprune.pruning import Masks, Pruner, compact, verify
     from snnprune.training.callback import PruningCallback
 
@@ -22,6 +23,7 @@ __all__ = [
     "PruningCallback",
     "Topology",
     "__version__",
+    "accelerate",
     "compact",
     "discover",
     "load",
@@ -35,6 +37,7 @@ _PLACES = {
     "Pruner": "snnprune.pruning",
     "PruningCallback": "snnprune.training.callback",
     "Topology": "snnprune.network",
+    "accelerate": "snnprune.neurons",
     "compact": "snnprune.pruning",
     "discover": "snnprune.network",
     "load": "snnprune.export",
@@ -46,6 +49,6 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
-    if name in {"dpap", "pruning", "network", "baselines"}:
+    if name in {"dpap", "pruning", "network", "neurons", "baselines"}:
         return importlib.import_module(f"snnprune.{name}")
     raise AttributeError(f"module 'snnprune' has no attribute '{name}'")

@@ -1,0 +1,6 @@
+"""Neurons that are fast to train: SpikingJelly's LIFNode with fused kernels, and networks of it converted."""
+
+from snnprune.neurons.accelerate import accelerate, restore
+from snnprune.neurons.lif import LIFNode
+
+__all__ = ["LIFNode", "accelerate", "restore"]
