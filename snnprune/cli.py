@@ -87,6 +87,11 @@ def train(given: list[str]) -> None:
     parser.add_argument("--print_config", action="store_true", help="print the whole configuration and stop")
     settings.add_run_options(parser)
     parsed: Any = settings.parse(parser, given, ("--out", "--resume", "--print_config"))
+    for name in ("out", "resume"):
+        if getattr(parsed, name) == "":
+            raise UserError(
+                f"--{name} needs the name of a folder, and is empty: --{name} runs/mine, for instance"
+            )
     if parsed.resume is not None:
         if len([word for word in given if word.startswith("-")]) > 1:
             raise UserError("--resume goes on with the run's own configuration: leave the other options out")
@@ -99,8 +104,11 @@ def train(given: list[str]) -> None:
         sys.stdout.write(yaml.safe_dump(asdict(config), sort_keys=False))
         return
     from snnprune.training import run  # noqa: PLC0415
+    from snnprune.training.unused import unused  # noqa: PLC0415
 
-    run.train(config, Path(parsed.out) if parsed.out else default_folder(config))
+    for sentence in unused(config, settings.chosen(given)):
+        sys.stderr.write(f"snnprune: warning: {sentence}\n")
+    run.train(config, default_folder(config) if parsed.out is None else Path(parsed.out))
 
 
 def default_folder(config: RunConfig) -> Path:
@@ -115,10 +123,11 @@ def evaluate(given: list[str]) -> None:
     """Measure the saved network of a run."""
     parser = _parser("eval", "Measure the saved network of a run on its test set.")
     parser.add_argument("run", help="folder of the run")
+    parser.add_argument("--data.root", help="folder of the data, where it is no longer the run's own")
     parsed: Any = settings.parse(parser, given, ())
     from snnprune.training import run  # noqa: PLC0415
 
-    run.evaluate(Path(parsed.run))
+    run.evaluate(Path(parsed.run), parsed.data.root)
 
 
 def show(given: list[str]) -> None:

@@ -56,14 +56,23 @@ def pick(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
     return table[name]
 
 
+def options_of(table: Mapping[str, Entry], kind: str, name: str) -> dict[str, Any]:
+    """Return the options of what ``name`` stands for, with their defaults.
+
+    Raises:
+        UserError: no such name.
+    """
+    builder = pick(table, kind, name).load()
+    return {option.name: option.default for option in inspect.signature(builder).parameters.values()}
+
+
 def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any]) -> Any:
     """Build what ``name`` stands for with ``options``.
 
     Raises:
         UserError: no such name, no such option, or a value that the builder refuses.
     """
-    builder = pick(table, kind, name).load()
-    known = {p.name: p.default for p in inspect.signature(builder).parameters.values()}
+    known = options_of(table, kind, name)
     for option, value in options.items():
         if option not in known:
             hint = nearest(option, known) if known else "it takes none"
@@ -72,7 +81,7 @@ def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
         if number and value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise UserError(f"option '{option}' of {kind} '{name}' is a number, and came as {value!r}")
     try:
-        return builder(**options)
+        return pick(table, kind, name).load()(**options)
     except (TypeError, ValueError) as error:
         raise UserError(f"{kind} '{name}' refuses its options: {error}") from error
 
@@ -205,6 +214,11 @@ METHODS: dict[str, Entry] = {
         "synapses die that are among the weakest of the network for many epochs in a row",
         "Zhao, Zeng: BSP, Frontiers in Systems Neuroscience 15:620558, 2021",
         "snnprune.baselines.bsp:preset",
+    ),
+    "bdnn-sp": Entry(
+        "the least important neurons go little by little, until accuracy, stability and mean weight peak",
+        "Zhao, Zhang, Zeng, Xu: BDNN-sp, ICONIP 2017",
+        "snnprune.baselines.bdnn_sp:AdaptivePruning",
     ),
     "bdnn-dsd": Entry(
         "every weight stays within a bound that moves with its history; a regulariser, nothing is removed",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import types
-from dataclasses import fields
+from dataclasses import asdict, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -73,6 +73,23 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], own: Iterable[str]) 
     except argparse.ArgumentError as error:
         raise UserError(_sentence(error, _config_files(arguments))) from error
     return parsed
+
+
+def chosen(arguments: Sequence[str]) -> set[str]:
+    """Return the dotted keys that somebody chose: every option, and what differs from its default in a file.
+
+    Args:
+        arguments: of the command line, which `parse` has accepted.
+    """
+    options = {word.partition("=")[0].removeprefix("--") for word in arguments if word.startswith("--")}
+    defaults = asdict(RunConfig())
+    for file in _config_files(arguments):
+        for key, value in _read(file).items():
+            section, _, name = key.partition(".")
+            # As text: YAML takes 1e-3 for a word, and a number in quotes is one for jsonargparse.
+            if str(value) != str(defaults[section][name]):
+                options.add(key)
+    return options & KEYS.keys()
 
 
 def run_config(parsed: Any) -> RunConfig:

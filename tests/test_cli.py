@@ -81,7 +81,12 @@ def test_printed_configuration_is_a_configuration(
 def test_resume_and_eval_take_a_run(calls: list[tuple[Any, ...]]) -> None:
     assert cli.main(["train", "--resume", "runs/a"]) == 0
     assert cli.main(["eval", "runs/b"]) == 0
-    assert calls == [("resume", Path("runs/a")), ("evaluate", Path("runs/b"))]
+    assert cli.main(["eval", "runs/c", "--data.root", "there"]) == 0
+    assert calls == [
+        ("resume", Path("runs/a")),
+        ("evaluate", Path("runs/b"), None),
+        ("evaluate", Path("runs/c"), "there"),
+    ]
 
 
 def test_ctrl_c_says_how_to_go_on(
@@ -130,6 +135,16 @@ WRONG = [
     ("data prepare", "required: name"),
     ("data prepare nminst", "did you mean 'nmnist'"),
 ]
+
+
+@pytest.mark.parametrize("option", ["--out", "--resume"])
+def test_an_empty_name_starts_nothing(
+    option: str, calls: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in ([option, ""], [f"{option}="]):
+        assert cli.main(["train", *given]) == 2
+        check_sentence(capsys.readouterr().err, f"{option} needs the name of a folder, and is empty")
+    assert calls == []
 
 
 @pytest.mark.parametrize(("line", "said"), WRONG, ids=[line for line, _ in WRONG])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class DigitsEvents:
     camera: Camera = field(default_factory=Camera)
     side: int = 22
     contrast: float = 20.0
+    events: ClassVar[bool] = True
 
     def found(self, root: Path | None) -> Path | None:  # noqa: ARG002
         """Return scikit-learn's folder of digits, wherever ``root`` is."""

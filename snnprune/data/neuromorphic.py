@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -70,6 +70,7 @@ class Recordings:
     home: str
     event_bytes: int = 1
     preloaded: bool = False
+    events: ClassVar[bool] = True
 
     def found(self, root: Path | None) -> Path | None:
         """Return the folder with the training and test folders, or None."""

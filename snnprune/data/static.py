@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class GreyImages:
     torchvision: str
     classes: tuple[str, ...]
     home: str
+    events: ClassVar[bool] = False
 
     def found(self, root: Path | None) -> Path | None:
         """Return the folder with `raw/` in it, or None. It must bear its name: the files bear none."""

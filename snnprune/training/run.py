@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,11 +22,9 @@ from snnprune.training.check import check
 from snnprune.training.fit import Summary, fit
 from snnprune.training.folder import RunFolder
 from snnprune.training.progress import say
-from snnprune.training.table import comparison
+from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from snnprune.config import RunConfig
 
 DENSE = "dense"
@@ -42,9 +41,20 @@ def train(config: RunConfig, out: Path) -> Summary:
             not finite.
     """
     check(config)
+    config = located(config)
     with RunFolder(out) as folder:
         folder.claim(config)
         return _complete(config, folder)
+
+
+def located(config: RunConfig) -> RunConfig:
+    """Return ``config`` with absolute paths, so that a run can be resumed and evaluated from any folder."""
+
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str(Path(path).expanduser().absolute())
+
+    data = replace(config.data, root=absolute(config.data.root), cache=absolute(config.data.cache))
+    return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
 
 
 def resume(run: Path) -> Summary:
@@ -60,14 +70,20 @@ def resume(run: Path) -> Summary:
         return _complete(config, folder)
 
 
-def evaluate(run: Path) -> dict[str, Any]:
+def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
     """Measure the saved network of a run on its test set.
+
+    Args:
+        run: its folder.
+        data_root: folder of the data, where they are no longer where they were.
 
     Raises:
         UserError: ``run`` is not the folder of a run, or has no checkpoint yet.
     """
     folder = RunFolder(run)
     config = folder.read_config()
+    if data_root is not None:
+        config = replace(config, data=replace(config.data, root=data_root))
     check(config)
     if not folder.last.is_file():
         raise UserError(f"{run} has no checkpoint yet: finish an epoch with `snnprune train --resume {run}`")
@@ -124,6 +140,9 @@ def _complete(config: RunConfig, folder: RunFolder) -> Summary:
         raise SystemExit(INTERRUPTED) from stop
     _picture(folder, twin, summary)
     console.print(comparison(shown))
+    missed = shortfall(summary)
+    if missed is not None:
+        say(console, f"warning: {missed}", style="yellow")
     _say_where(folder, twin, console)
     return summary
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 
+MISSED = 0.005  # of the weights: what a target in whole per cent leaves open
+ENOUGH = 6  # epochs: decisions begin after the second, and ties among scores take a few of them to part
+
 
 def _short(number: int) -> str:
     for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
@@ -41,6 +44,19 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("MACs a sample", lambda s: _share(s["macs_left"], s["macs_dense"])),
     ("training time", lambda s: clock(s["seconds"])),
 )
+
+
+def shortfall(summary: Summary) -> str | None:
+    """Return a sentence on a target that was missed, None where there was none or it was reached."""
+    target, rate, epochs = summary["target"], summary["pruning_rate"], summary["epochs"]
+    if target is None or rate > target - MISSED:
+        return None
+    why = (
+        f"a target takes about {ENOUGH} epochs, and the run had {epochs}: give it more with --train.epochs"
+        if epochs < ENOUGH
+        else "the method found no more that may go: look at what is frozen or excluded, and at its options"
+    )
+    return f"{rate:.1%} of the weights are pruned, not {target:.1%}: {why}"
 
 
 def comparison(summaries: list[Summary]) -> Table:

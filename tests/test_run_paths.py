@@ -1,0 +1,90 @@
+"""Runs that are moved about, or looked at from another folder; and a twin that is not finished."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tiny_run
+
+from snnprune import data
+from snnprune.training import run
+from snnprune.training.folder import RunFolder
+from snnprune.training.task import Task
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snnprune.config import DataConfig
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[DataConfig]:
+    """Stand in for the data, and keep where they were looked for."""
+    made: list[DataConfig] = []
+
+    def load(config: DataConfig) -> data.Splits:
+        made.append(config)
+        return tiny_run.splits()
+
+    monkeypatch.setattr(data, "load", load)
+    return made
+
+
+def test_paths_of_a_run_hold_in_any_folder(
+    asked: list[DataConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = tiny_run.config(epochs=1)
+    config = replace(config, data=replace(config.data, root="sets", cache="~/frames"))
+    monkeypatch.setenv("HOME", "/home/somebody")
+    run.train(config, tmp_path / "run")
+    kept = RunFolder(tmp_path / "run").read_config().data
+    assert (kept.root, kept.cache) == (str(tmp_path / "sets"), "/home/somebody/frames")
+    asked.clear()
+    run.train(config, tmp_path / "run")  # the same run: a relative path is no other configuration
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run.evaluate(tmp_path / "run")
+    run.evaluate(tmp_path / "run", "/moved")
+    assert [config.root for config in asked] == [str(tmp_path / "sets"), "/moved"]
+
+
+def test_a_start_that_is_relative_is_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run.located(tiny_run.config(init="old")).train.init == str(tmp_path / "old")
+    assert run.located(tiny_run.config()) == tiny_run.config()
+
+
+@pytest.mark.usefixtures("asked")
+def test_resuming_a_finished_run_finishes_its_twin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    run.train(tiny_run.config(epochs=2, twin=True), out)
+    whole = (out / "dense" / "model.safetensors").read_bytes()
+    curves = (out / "curves.png").read_bytes()
+    shutil.rmtree(out / "dense")
+    (out / "curves.png").unlink()
+    step = Task.training_step
+
+    def interrupted(self: Task, *given: Any) -> Any:
+        if self.current_epoch == 1:
+            raise RuntimeError("the power went")
+        return step(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "training_step", interrupted)
+        with pytest.raises(RuntimeError, match="the power went"):
+            run.resume(out)
+    assert not (out / "curves.png").exists()
+    capsys.readouterr()
+    run.resume(out)
+    said = capsys.readouterr().out
+    assert said.splitlines()[0] == f"{out} is finished: nothing to train"
+    assert "dense  epoch 2/2" in said
+    assert "dense  epoch 1/2" not in said
+    assert (out / "dense" / "model.safetensors").read_bytes() == whole
+    assert (out / "curves.png").read_bytes() == curves
