@@ -58,31 +58,56 @@ def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
             ``v_threshold``) and ReLUs.
         batch: what the model is called with, [T, B, ...] for a multi-step spiking network, else [B, ...].
     """
-    outputs: dict[str, tuple[int, int]] = {}
-    spiking = set()
-
-    def count(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-            active, size = outputs.get(name, (0, 0))
-            outputs[name] = (active + int(output.count_nonzero()), size + output.numel())
-
-        return hook
-
     with contextlib.ExitStack() as stack:
         stack.enter_context(untouched(model))
         model.train()
-        for name, module in model.named_modules():
-            if hasattr(module, "v_threshold"):
-                spiking.add(name)
-            elif not isinstance(module, nn.ReLU):
-                continue
-            handle = module.register_forward_hook(count(name))
-            stack.callback(handle.remove)
+        watch = stack.enter_context(contextlib.closing(Watch(model)))
         with torch.no_grad():
             model(batch)
-    return [
-        judge(name, active / max(size, 1), spikes=name in spiking) for name, (active, size) in outputs.items()
-    ]
+    return [judge(name, rate, spikes=name in watch.spiking) for name, rate in watch.rates().items()]
+
+
+class Watch:
+    """Counts what the neurons of a network put out, from its making until `close`.
+
+    Args:
+        model: any module; its layers of neurons are SpikingJelly's spiking nodes (what has a
+            ``v_threshold``) and ReLUs.
+
+    Attributes:
+        spiking: names of the layers that spike.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.spiking: set[str] = set()
+        self._outputs: dict[str, tuple[int, int]] = {}
+        self._handles = []
+        for name, module in model.named_modules():
+            if hasattr(module, "v_threshold"):
+                self.spiking.add(name)
+            elif not isinstance(module, nn.ReLU):
+                continue
+            self._handles.append(module.register_forward_hook(self._count(name)))
+
+    def rates(self) -> dict[str, float]:
+        """Return the share of each layer's outputs, over time, samples and places, that were not zero.
+
+        By name, in forward order.
+        """
+        return {name: active / max(size, 1) for name, (active, size) in self._outputs.items()}
+
+    def _count(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            active, size = self._outputs.get(name, (0, 0))
+            self._outputs[name] = (active + int(output.count_nonzero()), size + output.numel())
+
+        return hook
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
 
 
 def judge(layer: str, rate: float, spikes: bool) -> Firing:

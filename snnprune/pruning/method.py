@@ -110,6 +110,15 @@ class Method:
     def can_shrink(self) -> bool:
         """Whether the method can follow a cut: it says how, or it has no state."""
         return type(self).shrink is not Method.shrink or not self.state_dict()
+    def importance(self, view: View) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return the scores of units as they stand before `end_epoch`; nothing where a method has none.
+
+        Returns:
+            [size] by "neurons/" and the population's name; shape of the weight by "synapses/" and the
+            projection's.
+        """
+        return {}
+
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state: tensors, numbers and strings, in dicts and lists."""
@@ -166,7 +175,7 @@ class CriterionMethod(Method):
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
         """Score, decide, and start the epoch's statistics anew."""
         decision = Decision()
-        candidates = [*self._synapses(view), *self._neurons(view)]
+        candidates = self._candidates(view)
         plan = self.plan(view)
         if plan is not None:
             due = self.rule.due(view.clock)
@@ -186,6 +195,13 @@ class CriterionMethod(Method):
             if is_prunable(p, convolutions=self.convolutions):
                 score = self.criterion.synapse_score(p, view)
                 if score is not None:
+    def importance(self, view: View) -> dict[str, Tensor]:
+        """Return what the criterion makes of this epoch so far."""
+        return {each.key: each.score for each in self._candidates(view)}
+
+    def _candidates(self, view: View) -> list[Candidates]:
+        return [*self._synapses(view), *self._neurons(view)]
+
                     weight = view.model.get_parameter(p.weight).detach().abs()
                     alive = view.masks.alive(p)
                     yield Candidates(f"synapses/{p.name}", "synapse", p.kind, score, alive, weight)

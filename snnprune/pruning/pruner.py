@@ -195,6 +195,11 @@ class Pruner:
             self.samples,
         )
 
+    @torch.no_grad()
+    def importance(self) -> dict[str, Tensor]:
+        """Return the method's scores of the network as it is, of the epoch so far; see `Method.importance`."""
+        return self.method.importance(self._view({}))
+
     def _before_step(self, optimizer: Optimizer) -> None:
         if holds_any_of(optimizer, self.model):
             self._optimizers.add(optimizer)

@@ -1,0 +1,80 @@
+"""One recording of the test set, what the neurons of the trained network did with it, and its answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import torch as safetensors
+
+from snnprune import atomic
+from snnprune.seeds import Stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from snnprune.data import Splits
+    from snnprune.training.task import Task
+
+FORMAT = "snnprune example, version 1"
+
+FRAMES = 10
+"""Kept of the recording, evenly spaced: what a picture shows side by side."""
+
+
+def write_example(path: Path, task: Task, splits: Splits) -> None:
+    """Let the network answer the first sample of the test set, which nobody picked, and write down how.
+
+    In safetensors: ``frames`` uint8 [<= FRAMES, P, H, W] and their ``steps`` (one image [1, C, H, W] where
+    there is no time), ``scores`` [K], and ``activity/LAYER`` float32 [T, channels or neurons] for each layer
+    of neurons, averaged over space: in [0, 1], the share of places that spiked.
+
+    Args:
+        path: of the file.
+        task: holds the network as it was trained.
+        splits: the data.
+    """
+    device = next(task.model.parameters()).device
+    frames, label = splits.test[0]
+    activity: dict[str, Tensor] = {}
+    handles = [
+        module.register_forward_hook(_keep(activity, name, task.spiking))
+        for name, module in task.model.named_modules()
+        if hasattr(module, "v_threshold") or isinstance(module, torch.nn.ReLU)
+    ]
+    try:
+        with torch.inference_mode():
+            scores = task.eval()(task.encode(frames[None].to(device), Stream.TEST, 0))[0].cpu()
+    finally:
+        for handle in handles:
+            handle.remove()
+        task.reset()
+    if not splits.events:
+        frames = frames[None]
+    steps = torch.arange(min(FRAMES, len(frames))) * len(frames) // min(FRAMES, len(frames))
+    about = {
+        "classes": [str(name) for name in splits.classes],
+        "label": int(label),
+        "answer": int(scores.argmax()),
+        "neurons": list(activity),
+        "spiking": task.spiking,
+        "events": splits.events,
+        "time_steps": len(frames) if splits.events else task.run_config.data.time_steps,
+    }
+    tensors = {"frames": frames[steps].contiguous(), "steps": steps, "scores": scores.float().contiguous()}
+    tensors |= {f"activity/{name}": values for name, values in activity.items()}
+    content = safetensors.save(tensors, {"format": FORMAT, "about": json.dumps(about)})
+    atomic.write(path, lambda file: file.write(content))
+
+
+def _keep(activity: dict[str, Tensor], name: str, spiking: bool) -> Any:
+    """Return a hook that keeps a layer's output, [T, 1, C, ...] or without time, as means over space."""
+
+    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        own = output[:, 0] if spiking else output
+        activity[name] = own.flatten(2).mean(2).float().cpu() if own.ndim > 2 else own.float().cpu()
+
+    return hook
