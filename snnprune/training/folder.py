@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,11 +11,11 @@ import yaml
 from snnprune import atomic
 from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
+from snnprune.training.lock import FolderLock
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-    from typing import IO
 
 Part = TypeVar("Part", DataConfig, ModelConfig, MethodConfig, TrainConfig)
 
@@ -38,46 +36,23 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.summary = path / "summary.json"
         self.last = path / "checkpoints" / "last.ckpt"
+        self.network = path / "model.safetensors"
+        self.predictions = path / "predictions.csv"
         self.dynamics = path / "dynamics.safetensors"
         self.example = path / "example.safetensors"
-        self.network = path / "model.safetensors"
-        self.report = path / "report.html"
-        self.predictions = path / "predictions.csv"
         self.curves = path / "curves.png"
+        self.report = path / "report.html"
         self.twin = path / "dense"
-        self._lock: IO[str] | None = None
+        self._lock = FolderLock(path, "run")
 
     def __enter__(self) -> RunFolder:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a+")
-        except OSError as error:
-            raise UserError(
-                f"cannot write in the run folder {self.path}: {error.strerror}; choose another with --out"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            lock.close()
-            raise UserError(
-                f"the run folder {self.path} is in use by another process ({holder}): wait for it, "
-                "or choose another with --out"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"pid {os.getpid()}")
-        lock.flush()
-        self._lock = lock
+        self._lock.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # The file stays: removing it would let two processes lock two files of the same name.
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.__exit__(kind, value, traceback)
 
     def claim(self, config: RunConfig) -> None:
         """Make the folder that of ``config``, or find that it is already.
@@ -87,7 +62,7 @@ class RunFolder:
         """
         begun = self.last.exists() or self.summary.exists() or self.twin.exists()
         if self.config.exists() and begun:  # a start that failed before anything was trained claims nothing
-            difference = _first_difference(asdict(self.read_config()), asdict(config))
+            difference = first_difference(asdict(self.read_config()), asdict(config))
             if difference is not None:
                 key, old, new = difference
                 raise UserError(
@@ -147,14 +122,14 @@ def _part(kind: type[Part], values: dict[str, Any]) -> Part:
     return kind(**values)
 
 
-def _first_difference(
+def first_difference(
     old: dict[str, Any], new: dict[str, Any], prefix: str = ""
 ) -> tuple[str, Any, Any] | None:
-    """Return (dotted key, old, new) of the first entry that differs."""
+    """Return (dotted key, old, new) of the first entry that differs, None where none does."""
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found = _first_difference(a, b, f"{prefix}{key}.")
+            found = first_difference(a, b, f"{prefix}{key}.")
             if found is not None:
                 return found
         elif a != b:
