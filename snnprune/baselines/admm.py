@@ -95,10 +95,9 @@ class ADMM(HiddenMethod):
         """Cut, once, when the time has come."""
         decision = Decision()
         if view.clock.decisions_left > 0 and view.clock.epoch >= self._last(view):
-            for p, weight in self.weights(view):
+            for p, _ in self.weights(view):
                 if p.name in self.state:
-                    support = self._top(view, p.name, weight + self.state.pop(p.name)["u"])
-                    decision.synapses[p.name] = support
+                    decision.synapses[p.name] = self._top(view, p.name, self.state.pop(p.name)["z"])
         return decision
 
     def _last(self, view: View) -> int:

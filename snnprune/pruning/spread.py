@@ -91,23 +91,27 @@ def _in_order(candidates: Candidates, *, normalised: bool) -> Tensor:
 def _units(
     solver: Solver, ranking: _Ranking, to_go: Mapping[str, int], alive: Mapping[str, int], due: float
 ) -> dict[str, int]:
-    """Return how many units of each population go: as many as bring the cost of units nearest to the goal."""
+    """Return how many units of each population go.
 
-    def cost(first: int) -> float:
+    As many as bring the cost of units nearest to their goal; more where synapses alone could not do the rest.
+    """
+    fewest = dict.fromkeys(solver.prunable, FEWEST)
+
+    def cost(first: int, synapses: Mapping[str, float]) -> float:
         gone = {**to_go, **ranking.counts(first)}
-        return solver.cost(
-            {name: count - gone.get(f"neurons/{name}", 0) for name, count in alive.items()}, {}
-        )
+        left = {name: count - gone.get(f"neurons/{name}", 0) for name, count in alive.items()}
+        return solver.cost(left, synapses)
 
-    now = solver.cost(alive, {})
-    goal = now - due * max(now - solver.wanted_of_units, 0.0)
-    low, high = 0, len(ranking.owner)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if cost(middle) > goal else (low, middle)
-    if low > 0 and goal - cost(low) > cost(low - 1) - goal:
-        low -= 1
-    return ranking.counts(low)
+    def nearest(wanted: float, synapses: Mapping[str, float]) -> int:
+        now = cost(0, synapses)
+        goal = now - due * max(now - wanted, 0.0)
+        low, high = 0, len(ranking.owner)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if cost(middle, synapses) > goal else (low, middle)
+        return low - 1 if low > 0 and goal - cost(low, synapses) > cost(low - 1, synapses) - goal else low
+
+    return ranking.counts(max(nearest(solver.wanted_of_units, {}), nearest(solver.wanted, fewest)))
 
 
 def _synapses(

@@ -1,0 +1,198 @@
+"""Methods against each other: conv-snn on MNIST's first 6,000 training images, all 10,000 test images.
+
+    python benchmarks/comparison.py --out FOLDER [--seeds 0 1 2] [--only dpap hebb] [--root FOLDER]
+    python benchmarks/comparison.py --out FOLDER --table
+
+Every method is asked for the same share of all weights and gets the same first weights, batches and budget,
+on one thread. A cell is one method with one seed, and a file of its own: cells that are there are not trained
+again, so the command may be stopped and repeated. Accuracy is that of the network after the last epoch; the
+test set is looked at once. `--table` prints what is there as Markdown.
+
+Data sets are found in the folder that SNNPRUNE_DATA names, or in --root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from spikingjelly.activation_based import functional
+
+import snnprune
+from snnprune import atomic, data, models
+from snnprune.config import DataConfig, ModelConfig
+from snnprune.measures.statistics import paired_difference
+from snnprune.training.sampler import EpochSampler
+from snnprune.training.task import squared_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+TARGET = 0.6
+TRAINING_IMAGES = 6000
+STEPS = 4  # T; with 8, as configs/mnist has it, everything takes twice the time
+EPOCHS = 16
+BATCH = 100
+LEARNING_RATE = 1e-3  # of Adam, constant
+
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dense": ("dense", {}),
+    "DPAP (BCM)": ("dpap", {"target": TARGET}),
+    "DPAP, Hebb": ("hebb", {"target": TARGET}),
+    "DPAP, STDP": ("stdp", {"target": TARGET}),
+    "magnitude": ("magnitude", {"target": TARGET}),
+    "random": ("random", {"target": TARGET}),
+    "Grad R": ("grad-r", {"target": TARGET}),
+    "Deep R": ("deep-r", {"target": TARGET}),
+    "magnitude, units of DPAP": ("magnitude", {"target": TARGET, "unit": "both"}),
+    "random, units of DPAP": ("random", {"target": TARGET, "unit": "both"}),
+}
+"""By the name in the table: the method, and its options."""
+
+Cell = dict[str, Any]
+
+
+def train(name: str, seed: int, splits: data.Splits, config: DataConfig, epochs: int) -> Cell:
+    """Train one cell and return its numbers."""
+    begun = time.perf_counter()
+    torch.manual_seed(seed)
+    model = snnprune.accelerate(models.build(ModelConfig("conv-snn"), splits.shape, len(splits.classes)))
+    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
+    order = EpochSampler(TRAINING_IMAGES, seed)
+    example = next(batches(splits.train, config, range(BATCH)))[0]
+    method, options = METHODS[name]
+    pruned = []
+    with snnprune.Pruner(model, example, method, epochs=epochs, seed=seed, **options) as pruner:
+        for epoch in range(epochs):
+            order.set_epoch(epoch)
+            model.train()
+            for x, labels in batches(splits.train, config, order):
+                optimizer.zero_grad()
+                squared_error(model(x).mean(0), labels).backward()
+                optimizer.step()
+                pruner.step(optimizer)
+                functional.reset_net(model)
+            pruner.end_epoch()
+            pruned.append(pruner.rates().synapses)
+        rates = pruner.rates()
+    return {
+        "method": name,
+        "seed": seed,
+        "accuracy": accuracy(model, splits.test, config),
+        "pruned_synapses": rates.synapses,
+        "pruned_neurons": rates.neurons,
+        "macs": rates.macs_left,
+        "macs_dense": rates.macs_dense,
+        "layers": {layer: cost.pruned for layer, cost in rates.layers.items()},
+        "pruned_by_epoch": pruned,
+        "settings": {"T": STEPS, "epochs": epochs, "batch": BATCH, "lr": LEARNING_RATE, **options},
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def batches(frames: data.FrameSet, config: DataConfig, order: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield encoded batches [T, B, C, H, W] with their labels."""
+    indices = list(order)
+    for first in range(0, len(indices), BATCH):
+        images, labels = frames.__getitems__(indices[first : first + BATCH])
+        yield data.encode(images, config, torch.Generator(), time=True), labels
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, frames: data.FrameSet, config: DataConfig) -> float:
+    """Return the share of ``frames`` that the network tells right."""
+    model.eval()
+    hits = 0
+    for x, labels in batches(frames, config, range(len(frames))):
+        hits += int((model(x).mean(0).argmax(1) == labels).sum())
+        functional.reset_net(model)
+    return hits / len(frames)
+
+
+def path_of(folder: Path, name: str, seed: int) -> Path:
+    """Return the file of a cell."""
+    word = "".join(c if c.isalnum() else "-" for c in name.lower())
+    return folder / f"{word}-seed{seed}.json"
+
+
+def cells(folder: Path) -> dict[str, dict[int, Cell]]:
+    """Return the cells that are there, by method and seed, in the order of `METHODS`."""
+    found: dict[str, dict[int, Cell]] = {name: {} for name in METHODS}
+    for file in sorted(folder.glob("*.json")):
+        cell = json.loads(file.read_text(encoding="utf-8"))
+        found[cell["method"]][cell["seed"]] = cell
+    return {name: by_seed for name, by_seed in found.items() if by_seed}
+
+
+def table(found: dict[str, dict[int, Cell]]) -> list[str]:
+    """Return the numbers of every method, and their differences to the first pruned one, paired by seed."""
+    reference = "DPAP (BCM)"
+    lines = [
+        "| method | seeds | accuracy, % | pruned, % | neurons pruned, % | MACs left, % | to DPAP, points |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    points = {name: {s: 100 * c["accuracy"] for s, c in own.items()} for name, own in found.items()}
+    for name, own in found.items():
+        numbers = [
+            _spread(list(points[name].values())),
+            _spread([100 * c["pruned_synapses"] for c in own.values()]),
+            _spread([100 * c["pruned_neurons"] for c in own.values()]),
+            _spread([100 * c["macs"] / c["macs_dense"] for c in own.values()]),
+        ]
+        cells_of_row = [name, str(len(own)), *numbers, _difference(points, name, reference)]
+        lines.append(f"| {' | '.join(cells_of_row)} |")
+    return lines
+
+
+def _spread(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+
+def _difference(points: dict[str, dict[int, float]], name: str, reference: str) -> str:
+    between = paired_difference(points[name], points.get(reference, {})) if name != reference else None
+    if between is None:
+        return "-"
+    if between.half is None:
+        return f"{between.mean:+.2f} (one seed)"
+    verdict = "beyond the spread" if between.excludes_zero else "within the spread"
+    return f"{between.mean:+.2f} ± {between.half:.2f}: {verdict}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--root", default=None, help="folder of the data sets")
+    parser.add_argument("--table", action="store_true", help="print what is there, train nothing")
+    given = parser.parse_args()
+    if not given.table:
+        torch.set_num_threads(1)
+        config = DataConfig("mnist", root=given.root, time_steps=STEPS, validation=0.0)
+        splits = data.load(config)
+        for seed, name in itertools.product(given.seeds, given.only):
+            file = path_of(given.out, name, seed)
+            if not file.exists():
+                cell = train(name, seed, splits, config, given.epochs)
+                atomic.write_text(file, json.dumps(cell, indent=1))
+                print(f"{name}, seed {seed}: {cell['accuracy']:.2%}, {cell['seconds']:.0f} s", flush=True)
+    found = cells(given.out)
+    print("\n".join(table(found)))
+    print("\nintervals: 95 %, Student, of differences paired by seed; ± in the other columns: one deviation")
+
+
+if __name__ == "__main__":
+    main()
