@@ -1,10 +1,13 @@
 """What removing is worth beside masking: a training step and an inference of the paper's conv-snn.
 
     python benchmarks/compaction.py [--steps 8] [--batch 100] [--rounds 15] [--threads N] [--device cpu]
+    python benchmarks/compaction.py --live [--root FOLDER] [--epochs 6] [--every 2] [--seed 0] [--only NAME]
 
 The same units are dead in both networks of a row, a share of every population's; one network only holds them
 at zero, the other has lost them. All variants take turns, a measurement each per round, so that whatever else
 the machine does meets all of them alike; medians are over the rounds, ratios are to the dense network.
+
+With --live networks are trained on recordings of N-MNIST instead, and cut meanwhile: see live.py.
 """
 
 from __future__ import annotations
@@ -13,15 +16,18 @@ import argparse
 import copy
 import platform
 import statistics
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import live
 import torch
 from contest import INFER, TRAIN, Contender, compete, ratio
 from removed import kill
 
 from snnprune import compact, models, verify
 from snnprune.config import ModelConfig
+from snnprune.errors import UserError
 from snnprune.network import discover
 from snnprune.pruning import Masks
 
@@ -84,7 +90,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="at least 5; two more warm up")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", default="cpu")
+    training = parser.add_argument_group("with --live")
+    training.add_argument("--live", action="store_true", help="train, with cuts and with masks alone")
+    training.add_argument("--root", help="folder of N-MNIST (default: $SNNPRUNE_DATA)")
+    training.add_argument("--epochs", type=int, default=6)
+    training.add_argument("--every", type=int, default=2, help="epochs between two cuts")
+    training.add_argument("--seed", type=int, default=0)
+    training.add_argument("--quick", action="store_true", help="a handful of recordings: does it run?")
+    training.add_argument("--only", choices=live.NETWORKS, help="one of the networks")
     given = parser.parse_args()
+    if given.live:
+        plans = live.plans(given.epochs, given.every, given.seed, quick=given.quick)
+        plans = [plan for plan in plans if given.only in (None, plan.network)]
+        try:
+            print(f"\n{live.report([live.compare(plan, given.root) for plan in plans])}")
+        except UserError as error:
+            sys.exit(f"compaction.py: {error}")
+        return
     if given.threads is not None:
         torch.set_num_threads(given.threads)
     generator = torch.Generator().manual_seed(0)
