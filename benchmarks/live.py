@@ -312,7 +312,8 @@ def report(outcomes: list[Outcome]) -> str:
     recordings = len(outcomes[0].masked.recordings.train[1])
     about = (
         f"N-MNIST, {recordings} recordings, {first.epochs} epochs of Adam at {first.lr:g}, batch {BATCH}, "
-        f"DPAP with target {TARGET:.0%}, cut every {first.every} epochs, seed {first.seed}; T = {', '.join(f'{out.plan.steps} ({out.plan.network})' for out in outcomes)}; "
+        f"DPAP with target {TARGET:.0%}, cut every {first.every} epochs, seed {first.seed}; "
+        f"T = {', '.join(f'{out.plan.steps} ({out.plan.network})' for out in outcomes)}; "
         f"{THREADS} threads, Python {platform.python_version()}, PyTorch {torch.__version__}, "
         f"SpikingJelly {metadata.version('spikingjelly')}"
     )

@@ -53,10 +53,16 @@ def task(config: RunConfig, splits: data.Splits) -> Task:
 
 
 def loader(frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False) -> DataLoader[Any]:
-    """Return batches of ``frames``, the last one as short as it comes out."""
+    """Return batches of ``frames``, the last one as short as it comes out.
+
+    A sample that would train alone is left out, another one in each epoch: over one sample and one place a
+    batch norm has no variance.
+    """
+    size = config.train.batch_size
     return DataLoader(
         frames,
-        batch_size=config.train.batch_size,
+        batch_size=size,
+        drop_last=shuffled and len(frames) > size and len(frames) % size == 1,
         sampler=EpochSampler(len(frames), config.train.seed) if shuffled else None,
         collate_fn=data.as_is,
         pin_memory=device(config) == "cuda",
