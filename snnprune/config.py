@@ -78,12 +78,16 @@ class MethodConfig:
         structured: how much of the target comes from whole channels and neurons, as a share of the
             log-survival of weights; the rest comes from single synapses.
         options: constants of the method by name, in place of its preset's.
+        compact_every: take the dead out of the network at the start of every so many epochs, or null to keep
+            them at zero until the end. Decisions are the same. A cut takes about as long as two steps, so
+            every epoch that something died in pays. Networks and methods that cannot be cut are masked.
     """
 
     name: str = "dpap"
     target: float | None = 0.6
     structured: float = 0.5
     options: dict[str, Any] = field(default_factory=dict)
+    compact_every: int | None = 1
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from snnprune import data
 from snnprune.training import run
 from snnprune.training.task import Task
 
+FC1 = "model.fc1.weight"  # 24 x 160 until it is cut
+
 
 @pytest.fixture(autouse=True)
 def _stripes(monkeypatch):
@@ -71,11 +73,15 @@ def same(a, b, path=""):
         assert a == b, path
 
 
-@pytest.mark.parametrize(("epoch", "batch"), [(0, 2), (3, 3)])
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 2), (2, 3), (3, 3)])
 def test_killed_in_an_epoch(whole, tmp_path, epoch, batch):
+    """The network is cut at the start of epoch 2: the checkpoints are from before, before, and after that."""
     out = killed(tmp_path / "run", epoch, batch)
     assert not (out / "summary.json").exists()
     assert (out / "checkpoints" / "last.ckpt").exists() == (epoch > 0)
+    if epoch:
+        saved = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+        assert (saved["state_dict"][FC1].numel() < 24 * 160) == (epoch > 2)
     run.resume(out)
     assert numbers(out) == numbers(whole)
     assert numbers(out)[0]["pruning_rate"] > 0.3

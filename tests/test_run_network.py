@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tiny_run
+import torch
 
 import snnprune
 from snnprune import data, models
 from snnprune.errors import CompactionError
+from snnprune.neurons import LIFNode
+from snnprune.pruning import Method, Pruner
 from snnprune.seeds import Stream
 from snnprune.training import assembly, checkpoint, fit, run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import torch
 
     from snnprune.config import RunConfig
 
@@ -39,6 +40,7 @@ def read(out: Path, config: RunConfig) -> torch.nn.Module:
 @pytest.mark.parametrize("model", ["conv-snn", "mlp-ann"])
 def test_the_network_is_small_and_answers_as_the_trained_one(tmp_path: Path, model: str) -> None:
     config = tiny_run.config(model=model)
+    config = replace(config, method=replace(config.method, compact_every=None))
     summary = run.train(config, tmp_path)
     small = read(tmp_path, config)
     task = assembly.task(config, tiny_run.splits())
@@ -54,13 +56,65 @@ def test_the_network_is_small_and_answers_as_the_trained_one(tmp_path: Path, mod
 
 def test_a_run_that_is_cut_while_it_trains_ends_with_the_same_numbers(tmp_path: Path) -> None:
     config = tiny_run.config()
-    cut = replace(config, method=replace(config.method, options={"compact_every": 2}))
-    masked, live = run.train(config, tmp_path / "masked"), run.train(cut, tmp_path / "live")
+    whole = replace(config, method=replace(config.method, compact_every=None))
+    masked, live = run.train(whole, tmp_path / "masked"), run.train(config, tmp_path / "live")
     keys = ("weights_dense", "weights_left", "macs_left", "neurons_left", "pruning_rate")
     assert [masked[key] for key in keys] == [live[key] for key in keys]
     assert live["accuracy"] == masked["accuracy"] == run.evaluate(tmp_path / "live")["accuracy"]
     trained = checkpoint.load(tmp_path / "live" / "checkpoints" / "last.ckpt")["state_dict"]
     assert trained["model.fc1.weight"].shape != built(config).fc1.weight.shape  # type: ignore[union-attr]
+
+
+def test_a_run_that_cannot_be_cut_goes_on_with_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_run.config()
+    masked = run.train(
+        replace(config, method=replace(config.method, compact_every=None)), tmp_path / "masked"
+    )
+
+    def refuse(*_: object, **__: object) -> None:
+        raise CompactionError("population 0 cannot be proved silent")
+
+    monkeypatch.setattr(Pruner, "compact", refuse)
+    with pytest.warns(UserWarning, match="proved silent; training goes on with masks") as said:
+        live = run.train(config, tmp_path / "live")
+    assert sum("goes on with masks" in str(warning.message) for warning in said) == 1
+    own = {"seconds": 0, "machine": {}}
+    assert live | own == masked | own
+
+
+def test_a_method_that_wakes_the_dead_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_run.config().method
+    example = torch.zeros(1)
+    assert assembly.pruning(config, example, 0).compact_every == 1
+    monkeypatch.setattr(Method, "permanent", False)
+    assert assembly.pruning(config, example, 0).compact_every is None
+
+
+@pytest.mark.parametrize("accelerate", [True, False])
+def test_neurons_are_fused_where_asked_and_saved_as_what_they_were(tmp_path: Path, accelerate: bool) -> None:
+    config = tiny_run.config(epochs=2)
+    config = replace(config, model=replace(config.model, accelerate=accelerate))
+    task = assembly.task(config, tiny_run.splits())
+    assert isinstance(task.model.conv1_lif, LIFNode) == accelerate  # type: ignore[union-attr]
+    assert task.model.state_dict().keys() == built(config).state_dict().keys()
+    run.train(config, tmp_path)
+    assert all(
+        type(one) is type(other)
+        for one, other in zip(read(tmp_path, config).modules(), built(config).modules(), strict=True)
+    )
+
+
+def test_fused_neurons_train_as_those_of_spikingjelly(tmp_path: Path) -> None:
+    config = tiny_run.config(epochs=1)
+    plain = replace(config, model=replace(config.model, accelerate=False))
+    fused, slow = run.train(config, tmp_path / "fused"), run.train(plain, tmp_path / "slow")
+    one, other = (
+        checkpoint.load(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
+        for name in ("fused", "slow")
+    )
+    for name, weights in one.items():
+        assert torch.allclose(weights, other[name], atol=1e-5), name
+    assert fused["accuracy"] == slow["accuracy"]
 
 
 def test_a_run_killed_before_its_summary_writes_the_same_network(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from torch.utils.data import DataLoader
 
 from snnprune import data, models
 from snnprune.errors import UserError
-from snnprune.registry import METHODS, pick
+from snnprune.registry import METHODS, build, pick
 from snnprune.training.callback import PruningCallback
 from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from snnprune.config import MethodConfig, RunConfig
 
@@ -49,7 +49,21 @@ def splits(config: RunConfig) -> data.Splits:
 def task(config: RunConfig, splits: data.Splits) -> Task:
     """Return the network with weights that the seed decides, ready to be trained."""
     torch.manual_seed(config.train.seed)
-    return Task(config, models.build(config.model, splits.shape, len(splits.classes)))
+    model = models.build(config.model, splits.shape, len(splits.classes))
+    if config.model.accelerate and model.spiking:
+        from snnprune.neurons import accelerate  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
+
+        accelerate(model)
+    return Task(config, model)
+
+
+def plain(model: nn.Module, config: RunConfig) -> nn.Module:
+    """Return ``model`` with SpikingJelly's own neurons, in place."""
+    if config.model.accelerate and getattr(model, "spiking", False):
+        from snnprune.neurons import restore  # noqa: PLC0415
+
+        restore(model)
+    return model
 
 
 def loader(frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False) -> DataLoader[Any]:
@@ -70,11 +84,16 @@ def loader(frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False) 
 
 
 def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:
-    """Return the callback of ``method``; target and structured go to the methods that know them."""
+    """Return the callback of ``method``; target and structured go to the methods that know them.
+
+    The network is not cut for a method that wakes the dead, or has a state that cannot be cut.
+    """
     known = inspect.signature(pick(METHODS, "method", method.name).load()).parameters
-    for name in ("target", "structured"):
+    for name in ("target", "structured", "compact_every"):
         if name in method.options:
             raise UserError(f"write method.{name}, not method.options: '{name}' has a place of its own")
     general = {"target": method.target, "structured": method.structured}
     options = {name: value for name, value in general.items() if name in known} | method.options
-    return PruningCallback(method.name, example_input=example, seed=seed, **options)
+    asked = build(METHODS, "method", method.name, options)
+    every = method.compact_every if asked.permanent and asked.can_shrink else None
+    return PruningCallback(method.name, example_input=example, seed=seed, compact_every=every, **options)

@@ -3,13 +3,14 @@
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
 from torch import Tensor, nn
 
-from snnprune.errors import UserError
+from snnprune.errors import CompactionError, UserError
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.shapes import conform
 
@@ -34,7 +35,8 @@ class PruningCallback(lightning.Callback):
         example_input: what the network takes; without it, the first batch, or its first item.
         seed: of the method's own randomness.
         compact_every: take the dead out of the network at the start of every so many epochs, with the
-            optimiser's moments; not where several processes train it.
+            optimiser's moments; not where several processes train it. If a cut cannot be proved to change
+            nothing, a warning says so, and masks alone go on.
         options: constants of the method given by name, such as ``target=0.6``.
 
     Attributes:
@@ -224,7 +226,12 @@ class PruningCallback(lightning.Callback):
     def _catch_up(self, trainer: lightning.Trainer) -> None:
         if self.pruner is not None and self._epoch < trainer.current_epoch:
             self._epoch = trainer.current_epoch
-            self.pruner.end_epoch(self._metrics)
+            try:
+                self.pruner.end_epoch(self._metrics)
+            except CompactionError as error:
+                # The decision has been taken, and masks hold it: training need not end for want of a cut.
+                warnings.warn(f"{error}; training goes on with masks", stacklevel=2)
+                self.pruner.compact_every = None
 
 
 def _example(batch: Any) -> Tensor:

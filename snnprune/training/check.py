@@ -27,6 +27,7 @@ def check(config: RunConfig) -> None:
         ("train.weight_decay", train.weight_decay, 0),
         ("train.momentum", train.momentum, 0),
         ("train.seed", train.seed, 0),
+        ("method.compact_every", 1 if method.compact_every is None else method.compact_every, 1),
         ("train.threads", 1 if train.threads is None else train.threads, 1),
     ):
         if value < least:

@@ -68,7 +68,8 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
             ckpt_path=folder.last if begun else None,
             weights_only=True,
         )
-    _save_network(task.model, pruning.restored(task.model, example, config.train.epochs), folder, console)
+    pruner = pruning.restored(task.model, example, config.train.epochs)
+    save(assembly.plain(_smallest(task.model, pruner, folder, console), config), folder.network)
     return _finish(config, folder, record.history, assembly.device(config))
 
 
@@ -78,15 +79,15 @@ def _warn_of_firing(task: Task, example: Tensor, console: Console) -> None:
             say(console, f"warning: {layer}", style="yellow")
 
 
-def _save_network(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Console) -> None:
-    """Write the network without what is dead in it; whole where that cannot be proved to change nothing."""
+def _smallest(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Console) -> nn.Module:
+    """Return the network without what is dead in it; whole where that cannot be proved to change nothing."""
     try:
-        model = compact(model, pruner.masks)
+        return compact(model, pruner.masks)
     except CompactionError as error:
         say(
             console, f"warning: {error}; {folder.network.name} holds the masked network whole", style="yellow"
         )
-    save(model, folder.network)
+        return model
 
 
 def _finish(config: RunConfig, folder: RunFolder, history: History, device: str) -> Summary:
