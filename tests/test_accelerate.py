@@ -216,6 +216,25 @@ def test_who_looks_at_the_spikes_sees_them_in_full() -> None:
         handle.remove()
 
 
+def test_a_hook_that_needs_counts_alone_leaves_the_two_as_one() -> None:
+    """It is given numbers of spikes by step, sample and channel, and the sums of the averages."""
+    net, plain = snnprune.accelerate(conv_snn()), conv_snn()
+    plain.load_state_dict(net.state_dict())
+    got: list[tuple[Tensor, Tensor]] = []
+
+    def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
+        pytest.fail("the spikes were written in full")
+
+    hook.counts = lambda module, post, pre: got.append((post, pre))  # type: ignore[attr-defined]
+    handle = net[2].register_forward_hook(hook)
+    x = frames((2, 12, 12))
+    net(x)
+    spikes = plain[:3](x)
+    assert torch.equal(got[0][0], spikes.sum((-1, -2)))
+    assert torch.equal(got[0][1], plain[3](spikes).sum((-1, -2)))
+    handle.remove()
+
+
 def test_a_part_of_a_network_is_that_part() -> None:
     """A slice that ends with the neuron gives spikes, not averages."""
     plain = conv_snn()

@@ -38,12 +38,12 @@ class Planes:
     inner: int
 
     @classmethod
-    def of(cls, x: Tensor, square: int, spatial: bool) -> Planes:
+    def of(cls, x: Tensor, steps: int, square: int, spatial: bool) -> Planes:
         """Divide ``x`` [T, ...] into planes of places where these matter, otherwise into tiles."""
         layout = Layout.of(x[0])
         if not spatial:
-            tiles = -(-layout.size // cpu.TILE)
-            return cls(layout, layout, tiles, cpu.TILE, 1, 1)
+            tile = max(1, cpu.TILE // max(steps, 1))
+            return cls(layout, layout, -(-layout.size // tile), tile, 1, 1)
         batch, channels, height, width = layout.shape
         shape = (batch, channels, height // square, width // square)
         if layout.is_channels_last and not layout.is_usual:
@@ -63,7 +63,7 @@ def run(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return spikes (or averages) [T, ...], potentials [...] and None: the backward needs the input only."""
     steps, square = constants.steps, constants.square
-    planes = Planes.of(x, square, note.spatial)
+    planes = Planes.of(x, steps, square, note.spatial)
     flat = planes.layout.array(x)
     precise = torch.float32 if x.element_size() == 2 else x.dtype
     spikes = planes.pooled.empty(steps, precise)
@@ -96,7 +96,7 @@ def run_back(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of the input, summed over time where it stands for every step, and of v0."""
     steps, square, slope = constants.steps, constants.square, constants.slope
-    planes = Planes.of(x, square, square > 1)
+    planes = Planes.of(x, steps, square, square > 1)
     flat = planes.layout.array(x)
     number = flat.dtype.type
     precise = torch.float32 if x.element_size() == 2 else x.dtype

@@ -98,7 +98,10 @@ class LIFNode(neuron.LIFNode):
         """
         if x_seq.device.type != "cpu" or self._leaves(x_seq, None):
             spikes = self.multi_step_forward(x_seq)
-            self._recorded = None
+            if self._is_counting():
+                with torch.no_grad():
+                    precise = torch.promote_types(spikes.dtype, torch.float32)
+                    self._recorded = spikes.sum((-1, -2), dtype=precise), None
             return torch.nn.functional.avg_pool2d(spikes.flatten(0, 1), square).unflatten(0, x_seq.shape[:2])
         return self._run(x_seq, square)
 
@@ -119,6 +122,17 @@ class LIFNode(neuron.LIFNode):
         post, pre = (self._decayed(counts, tau) for counts in self._recorded)
         assert post is not None
         return post, pre
+
+    def counters(self) -> list[Any]:
+        """Return the forward hooks that need no spikes, but how many there were: those that have ``counts``.
+
+        Where this layer runs as one with its pool, ``hook.counts(layer, post, pre)`` is called in the place
+        of the hook, with what `traces` weighs: numbers of spikes [T, B, C], and the sums of their averages.
+        """
+        return [hook for hook in self._forward_hooks.values() if hasattr(hook, "counts")]
+
+    def _is_counting(self) -> bool:
+        return self.recording or bool(self.counters())
 
     @staticmethod
     def _decayed(counts: Tensor | None, tau: float) -> Tensor | None:
@@ -178,8 +192,8 @@ class LIFNode(neuron.LIFNode):
         )  # fmt: skip
         once = shown(x)
         spatial = x.ndim == 5
-        looks = spatial and (square > 1 or self.recording)
-        note = Note(looks, self.recording and spatial, once is not None, x.dtype)
+        counting = spatial and (self.recording or (square > 1 and bool(self.counters())))
+        note = Note(counting or square > 1, counting, once is not None, x.dtype)
         spikes, v = _Steps.apply(x if once is None else once, self._state(x), constants, note)
         self._memories["v"] = v
         self._recorded = note.counts

@@ -34,6 +34,8 @@ class Pooling:
             if square > 1 and x.ndim == 5 and min(x.shape[3:]) >= square:
                 assert isinstance(here, LIFNode)
                 x = here.pooled_forward(x, square)
+                for hook in here.counters():
+                    hook.counts(here, *(here._recorded or ()))
                 number += 2
             else:
                 x = here(x)
@@ -60,7 +62,9 @@ def square_behind(neurons: nn.Module, pool: Any) -> int:
 
     The pool is SpikingJelly's, or torch's alone in a ``SeqToANNContainer``, with squares side by side.
     """
-    if type(neurons) is not LIFNode or neurons.step_mode != "m" or _is_watched(neurons) or _is_watched(pool):
+    if type(neurons) is not LIFNode or neurons.step_mode != "m":
+        return 1
+    if _is_watched(neurons, len(neurons.counters())) or _is_watched(pool):
         return 1
     if type(pool) is layer.SeqToANNContainer and len(pool) == 1 and type(pool[0]) is nn.AvgPool2d:
         return 1 if _is_watched(pool[0]) else _side(pool[0])
@@ -79,9 +83,9 @@ def _pair(size: Any) -> tuple[int, int]:
     return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
 
 
-def _is_watched(module: nn.Module) -> bool:
-    """Tell whether a hook sees what goes into or comes out of ``module``."""
+def _is_watched(module: nn.Module, content: int = 0) -> bool:
+    """Tell whether more hooks than those ``content`` with counts see what goes into or out of ``module``."""
     everywhere = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
-    return any(getattr(module, hooks) for hooks in _HOOKS) or any(
+    return sum(len(getattr(module, hooks)) for hooks in _HOOKS) > content or any(
         getattr(torch_module, hooks) for hooks in everywhere
     )
