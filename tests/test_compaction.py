@@ -275,21 +275,55 @@ def test_an_optimiser_goes_on() -> None:
     optimizer.step()
 
 
-# --- what is refused
+# --- what rests away from zero
 
 
-def test_an_output_that_rests_above_zero_is_refused_by_name() -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2))
-    with pytest.raises(ValueError, match=r"population 0 cannot be compacted.* 1 \(Sigmoid\) answers 0\.5"):
-        snnprune.compact(model, masked(model, torch.rand(1, 4), {"0": [1]}))
+@pytest.mark.parametrize("activation", [nn.Sigmoid(), nn.Softplus(), nn.GELU()])
+def test_units_that_rest_above_zero_go_where_nothing_reads_them(activation: nn.Module) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), activation, nn.Linear(3, 2)).double()
+    x = torch.rand(5, 4, dtype=torch.float64)
+    masks = masked(model, x, {"0": [1]})
+    small = snnprune.compact(model, masks)
+    masks.apply()
+    assert small[0].out_features == 2
+    torch.testing.assert_close(small(x), model(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("threshold", "rest"), [(0.0, 0.0), (-0.5, None), (0.5, 0.7)])
-def test_a_neuron_that_fires_without_input_is_refused(threshold: float, rest: float | None) -> None:
+def test_so_do_neurons_that_fire_without_input(threshold: float, rest: float | None) -> None:
     node = neuron.IFNode(v_threshold=threshold, v_reset=rest, step_mode="m")
     model = nn.Sequential(layer.Linear(4, 3, step_mode="m"), node, layer.Linear(3, 2, step_mode="m"))
-    with pytest.raises(ValueError, match=r"1 \(IFNode\) rests at .* fires without input"):
-        snnprune.compact(model, masked(model, torch.rand(2, 1, 4), {"0": [1]}))
+    x = torch.rand(6, 5, 4)
+    masks = masked(model, x, {"0": [1]})
+    small = snnprune.compact(model, masks)
+    masks.apply()
+    report = snnprune.verify(model, small, x)
+    assert report.flipped == 0
+    assert report.difference < 1e-6
+
+
+def test_a_norm_and_a_residual_add_on_the_way_change_nothing() -> None:
+    class Joined(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(16, 3)
+            self.one, self.two, self.norm = nn.Sigmoid(), nn.Sigmoid(), nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.one(self.a(x))
+            return self.c(torch.flatten(self.norm(y + self.two(self.b(y))), 1))
+
+    model, x = Joined().double(), torch.rand(7, 2, 2, 2, dtype=torch.float64)
+    for _ in range(3):
+        model(x)
+    masks = masked(model.eval(), x, {"a": [0, 2]})
+    small = snnprune.compact(model, masks)
+    masks.apply()
+    assert small.b.weight.shape == (2, 2, 3, 3)
+    torch.testing.assert_close(small(x), model(x), rtol=0, atol=1e-12)
+
+
+# --- what is refused
 
 
 def test_a_slow_neuron_that_fires_in_the_end_is_refused() -> None:

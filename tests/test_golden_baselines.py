@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from snnprune.baselines.bdnn_dsd import SpineDynamics
+from snnprune.baselines.bdnn_sp import AdaptivePruning, importance
 from snnprune.baselines.bsp import BSP
 from snnprune.pruning import Pruner
 
@@ -71,3 +72,27 @@ def test_bdnn_dsd_moves_its_bounds_as_written() -> None:
             assert np.array_equal(state["plus"].numpy(), g["num_plus"][step])
             assert np.array_equal(state["minus"].numpy(), g["num_minus"][step])
     assert len(set(state["bound"].flatten().tolist())) > 3
+
+
+def test_bdnn_sp_removes_and_judges_as_written() -> None:
+    p, g = golden("bdnn_sp")
+    model = network(p["in"], p["hidden"], p["out"])
+    method = AdaptivePruning(p["share"], train_epochs=1)
+    x = torch.zeros(1, p["in"], dtype=torch.float64)
+    with Pruner(model, x, method, epochs=9) as pruner:
+        set_weight(model[0], g["w_in"])
+        set_weight(model[2], g["w_out"])
+        score = importance(pruner._view({}), pruner.topology.populations["0"])
+        assert np.abs(score.numpy() - g["importance"]).max() < 1e-9
+        pruner.end_epoch({"val_accuracy": p["accuracy"]})
+        dead = (~pruner.masks.units["0"]).nonzero().squeeze(1)
+        assert sorted(dead.tolist()) == sorted(g["removed"].tolist())
+        set_weight(model[0], g["w_in_retrained"])
+        set_weight(model[2], g["w_out_retrained"])
+        pruner.step()
+        pruner.end_epoch({"val_accuracy": p["accuracy"]})
+    (fitness,) = method.curve
+    assert abs(fitness.stability - g["stability"]) < 1e-9
+    assert abs(fitness.mean_weight - g["mean_weight"]) < 1e-9
+    assert abs(fitness.total - g["fitness"]) < 1e-9
+    assert fitness.neurons == p["hidden"] - len(g["removed"])

@@ -44,6 +44,15 @@ def _is_of_spikingjellys_neurons(module: nn.Module) -> bool:
     return any(c.__module__.startswith(f"{_SPIKINGJELLY}.neuron") for c in type(module).__mro__)
 
 
+def goes_unit_by_unit(module: nn.Module) -> bool:
+    """Tell whether ``module`` is a neuron that is known to let no unit see another.
+
+    So it is with torch's activations and SpikingJelly's neurons; what a subclass does is not known.
+    """
+    plain = type(module).__module__.partition(".")[0] in {"torch", "spikingjelly", "snnprune"}
+    return plain and (isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module))
+
+
 def is_multi_step(module: nn.Module) -> bool:
     """Tell whether ``module`` takes the time axis itself (SpikingJelly's step mode "m")."""
     return getattr(module, "step_mode", "s") == "m"

@@ -66,10 +66,17 @@ class Decision:
     Attributes:
         units: bool [size] by population.
         synapses: bool, shape of the weight, by projection.
+        snapshot: keep the network as it is, before anything named here dies, in place of an older snapshot.
+        restore: go back to the snapshot, with its shapes where the network was cut since. What the method has
+            of its own by slots is of another network then: it lets go of that before it answers.
+        finished: nothing more is to be decided, and training may end; the method is not asked again.
     """
 
     units: dict[str, Tensor] = field(default_factory=dict)
     synapses: dict[str, Tensor] = field(default_factory=dict)
+    snapshot: bool = False
+    restore: bool = False
+    finished: bool = False
 
 
 class Method:
@@ -103,13 +110,6 @@ class Method:
         """
         return Decision()
 
-    def shrink(self, cut: Cut) -> None:
-        """Follow the network, which has been cut; a method with a state of its own says how."""
-
-    @property
-    def can_shrink(self) -> bool:
-        """Whether the method can follow a cut: it says how, or it has no state."""
-        return type(self).shrink is not Method.shrink or not self.state_dict()
     def importance(self, view: View) -> dict[str, Tensor]:  # noqa: ARG002
         """Return the scores of units as they stand before `end_epoch`; nothing where a method has none.
 
@@ -119,6 +119,13 @@ class Method:
         """
         return {}
 
+    def shrink(self, cut: Cut) -> None:
+        """Follow the network, which has been cut; a method with a state of its own says how."""
+
+    @property
+    def can_shrink(self) -> bool:
+        """Whether the method can follow a cut: it says how, or it has no state."""
+        return type(self).shrink is not Method.shrink or not self.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state: tensors, numbers and strings, in dicts and lists."""
@@ -188,13 +195,6 @@ class CriterionMethod(Method):
         self.criterion.end_epoch()
         return decision
 
-    def _synapses(self, view: View) -> Iterator[Candidates]:
-        if not self.synapses:
-            return
-        for p in view.topology.projections.values():
-            if is_prunable(p, convolutions=self.convolutions):
-                score = self.criterion.synapse_score(p, view)
-                if score is not None:
     def importance(self, view: View) -> dict[str, Tensor]:
         """Return what the criterion makes of this epoch so far."""
         return {each.key: each.score for each in self._candidates(view)}
@@ -202,6 +202,13 @@ class CriterionMethod(Method):
     def _candidates(self, view: View) -> list[Candidates]:
         return [*self._synapses(view), *self._neurons(view)]
 
+    def _synapses(self, view: View) -> Iterator[Candidates]:
+        if not self.synapses:
+            return
+        for p in view.topology.projections.values():
+            if is_prunable(p, convolutions=self.convolutions):
+                score = self.criterion.synapse_score(p, view)
+                if score is not None:
                     weight = view.model.get_parameter(p.weight).detach().abs()
                     alive = view.masks.alive(p)
                     yield Candidates(f"synapses/{p.name}", "synapse", p.kind, score, alive, weight)

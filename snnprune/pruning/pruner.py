@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, WeakSet
@@ -20,6 +21,7 @@ from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Decision, Method, View
+from snnprune.pruning.snapshot import Snapshot
 from snnprune.pruning.traces import TraceRecorder
 from snnprune.registry import METHODS, build
 from snnprune.seeds import Stream, generator
@@ -57,6 +59,11 @@ class Pruner:
             (the next time where the last forward of an epoch was not followed by a step).
         samples: of the training set, for methods whose schedule asks for their number.
         options: constants of a method given by name, such as ``target=0.6``.
+
+    Attributes:
+        finished: the method has nothing more to decide: training may end.
+        returned_to: after which epoch (from 0) the network was what it is again, where a method has gone back
+            to it; else None.
 
     Raises:
         UserError: no such method, no such option, no such layer, or no epochs.
@@ -101,13 +108,13 @@ class Pruner:
         self.recorder: TraceRecorder | None = None
         if method.reads is not None:
             self.recorder = TraceRecorder(model, self.topology, method.tau, method.reads)
+        self.finished = False
+        self.returned_to: int | None = None
+        self._snapshot: Snapshot | None = None
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._handle: RemovableHandle | None = None
         if type(method).after_backward is not Method.after_backward:
-            # Of every optimiser, since none is known yet; a loop needs no further line for it. The hook
-            # outlives whoever forgets close(), and must not keep the network alive.
-            own = WeakMethod(self._before_step)
-            self._handle = register_optimizer_step_pre_hook(lambda o, *_: (own() or _nothing)(o))
+            self._listen()
         method.begin(self._view({}))
 
     @property
@@ -137,7 +144,8 @@ class Pruner:
             self.follow(optimizer)
         traces = self.recorder.batch() if self.recorder is not None else {}
         self.clock.batches += 1
-        self._carry_out(self.method.after_step(self._view(traces)))
+        if not self.finished:
+            self._carry_out(self.method.after_step(self._view(traces)))
         self.masks.apply(optimizer)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
@@ -146,7 +154,8 @@ class Pruner:
         Args:
             metrics: what was measured after the epoch, for methods that ask for accuracy.
         """
-        self._carry_out(self.method.end_epoch(self._view({}), metrics))
+        if not self.finished:
+            self._carry_out(self.method.end_epoch(self._view({}), metrics))
         self.masks.apply()
         self.clock.epoch += 1
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
@@ -154,7 +163,14 @@ class Pruner:
             self.compact(unread=False)
 
     def _carry_out(self, decision: Decision | None) -> None:
-        if decision is None or not (decision.units or decision.synapses):
+        if decision is None:
+            return
+        if decision.snapshot:
+            self._snapshot = Snapshot.take(self.model, self.masks, self._kept, self.clock.epoch)
+        if decision.restore:
+            self._go_back()
+        self.finished = decision.finished
+        if not (decision.units or decision.synapses):
             return
         wake = not self.method.permanent
         for name, alive in decision.units.items():
@@ -163,10 +179,24 @@ class Pruner:
             self.masks.keep_synapses(self.topology.projections[name], alive, wake=wake)
         self.masks.refresh()
 
+    def _go_back(self) -> None:
+        if self._snapshot is None:
+            raise ValueError(f"{type(self.method).__name__} goes back to a snapshot that it never took")
+        self.masks, self._kept = self._snapshot.put_back(self.model, self._kept, self._optimizers)
+        self.returned_to = self._snapshot.epoch
+        if self.recorder is not None:
+            self.recorder.batch()  # of the network that is gone
+            self.recorder.follow(self.topology)
+
     def rates(self) -> Rates:
         """Count what is pruned and what is left, of the dense network."""
         alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
         return rates(self.dense, alive, self.masks.units)
+
+    @torch.no_grad()
+    def importance(self) -> dict[str, Tensor]:
+        """Return the method's scores of the network as it is, of the epoch so far; see `Method.importance`."""
+        return self.method.importance(self._view({}))
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:
         """Return who is alive of the dense network, whatever was cut since.
@@ -194,11 +224,6 @@ class Pruner:
             tuple(self._optimizers),
             self.samples,
         )
-
-    @torch.no_grad()
-    def importance(self) -> dict[str, Tensor]:
-        """Return the method's scores of the network as it is, of the epoch so far; see `Method.importance`."""
-        return self.method.importance(self._view({}))
 
     def _before_step(self, optimizer: Optimizer) -> None:
         if holds_any_of(optimizer, self.model):
@@ -249,7 +274,7 @@ class Pruner:
             self.follow(optimizer)
         self._may_compact()
         if unread is None:
-            unread = self.clock.decisions_left == 0
+            unread = self._decided
         cut = plan_cut(self.model, self.masks, round_to=round_to, min_alive=min_alive, unread=unread)
         if cut:
             carry_out(self.model, self.masks, cut, self._optimizers)
@@ -259,8 +284,12 @@ class Pruner:
                 self.recorder.follow(self.topology)
         return self.model
 
+    @property
+    def _decided(self) -> bool:
+        return self.finished or self.clock.decisions_left == 0
+
     def _may_compact(self) -> None:
-        training = self.clock.decisions_left > 0
+        training = not self._decided
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         several = distributed and torch.distributed.get_world_size() > 1
         if isinstance(self.model, torch.nn.parallel.DistributedDataParallel) or (several and training):
@@ -293,6 +322,9 @@ class Pruner:
             "kept": self._kept.state_dict(),
             "masks": self.masks.state_dict(),
             "method": self.method.state_dict(),
+            "snapshot": None if self._snapshot is None else self._snapshot.state_dict(),
+            "finished": self.finished,
+            "returned_to": self.returned_to,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -315,8 +347,30 @@ class Pruner:
         self.clock.epoch, self.clock.batches = state["clock"]["epoch"], state["clock"]["batches"]
         device = next(self.model.parameters()).device
         self.method.load_state_dict(state["method"], device)
+        snapshot = state.get("snapshot")
+        self._snapshot = None if snapshot is None else Snapshot.of(snapshot)
+        self.finished = bool(state.get("finished", False))
+        self.returned_to = state.get("returned_to")
 
     # --- hooks
+
+    def _listen(self) -> None:
+        # To every optimiser, since none is known yet; a loop needs no further line for it. The hook
+        # outlives whoever forgets close(), and must not keep the network alive.
+        own = WeakMethod(self._before_step)
+        self._handle = register_optimizer_step_pre_hook(lambda o, *_: (own() or _nothing)(o))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
+        """Return a pruner of a copy of the network; it follows the optimisers that its `step` will see."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        apart: dict[str, Any] = {"_optimizers": WeakSet(), "_handle": None}
+        vars(twin).update(
+            copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
+        )
+        if self._handle is not None:
+            twin._listen()
+        return twin
 
     def close(self) -> None:
         """Remove every hook from the model."""
@@ -324,6 +378,7 @@ class Pruner:
             self.recorder.close()
         if self._handle is not None:
             self._handle.remove()
+            self._handle = None
 
     def __enter__(self) -> Pruner:
         return self
