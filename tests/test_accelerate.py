@@ -265,6 +265,9 @@ def test_channels_last() -> None:
     snnprune.accelerate(net, undo=True)
     assert net.conv2.weight.is_contiguous()
     assert torch.equal(answers(net, x)[0], theirs[0])
+    own = nn.Sequential(layer.Conv2d(3, 4, 3, step_mode="m")).to(memory_format=torch.channels_last)
+    own = snnprune.accelerate(snnprune.accelerate(own, channels_last=True), undo=True)
+    assert own[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 # --- the rest of the house

@@ -49,7 +49,7 @@ def accelerate(model: Model, *, channels_last: bool = False, undo: bool = False)
         elif isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:
             module.__class__ = pooling(kind)
     if channels_last:
-        _lay_out(model, torch.channels_last)
+        _channels_last(model)
     functional.invalidate_reset_cache(model)
     return model
 
@@ -63,14 +63,23 @@ def restore(model: Model) -> Model:
                 module.__dict__.pop(name, None)
         elif isinstance(module, (Once, Pooling)):
             module.__class__ = module.plain  # type: ignore[assignment]
-    _lay_out(model, torch.contiguous_format)
+    _contiguous_again(model)
     functional.invalidate_reset_cache(model)
     return model
 
 
-def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
-    """Lay out the weights of two-dimensional convolutions."""
+def _channels_last(model: nn.Module) -> None:
+    """Lay out the weights of two-dimensional convolutions with channels innermost, and note whose was not."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            weight = module.weight
-            weight.data = weight.data.contiguous(memory_format=memory_format)
+        if isinstance(module, nn.Conv2d) and not module.weight.is_contiguous(
+            memory_format=torch.channels_last
+        ):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+            module._was_contiguous = True
+
+
+def _contiguous_again(model: nn.Module) -> None:
+    for module in model.modules():
+        if module.__dict__.pop("_was_contiguous", False):
+            assert isinstance(module, nn.Conv2d)
+            module.weight.data = module.weight.data.contiguous()
