@@ -172,8 +172,8 @@ def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> N
         f"  {path.relative_to(folder.path)}  {what}"
         for path, what in (
             (folder.summary, "the numbers"),
-            (folder.metrics, "a row an epoch"),
-            (folder.curves, "the picture"),
+            (folder.metrics, "one row per epoch"),
+            (folder.curves, "accuracy and share pruned, as a picture"),
             (folder.network, "the pruned network made small, with model.json; snnprune.load reads both"),
             (folder.last, "the network as it was trained, and all that resuming needs"),
             (folder.config, "the configuration, resolved"),
