@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from snnprune.errors import UserError
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """A data set that a name stands for."""
+    """A data set that a name stands for.
+
+    Attributes:
+        events: it holds recordings, rather than still images.
+    """
+
+    events: ClassVar[bool]
 
     def found(self, root: Path | None) -> Path | None:
         """Return the folder that holds the data set when looked for in ``root``, or None. Cheap."""
