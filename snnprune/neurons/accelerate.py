@@ -75,7 +75,7 @@ def _channels_last(model: nn.Module) -> None:
             memory_format=torch.channels_last
         ):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
-            module._was_contiguous = True
+            module.__dict__["_was_contiguous"] = True
 
 
 def _contiguous_again(model: nn.Module) -> None:
