@@ -27,7 +27,8 @@ class PruningCallback(lightning.Callback):
     are found with the first training batch. The pruner acts after each step of the optimiser, however many
     micro-batches that took. What an epoch's activity means is decided when the next one starts, so that the
     numbers of an epoch belong to the network that was trained in it, and nothing is cut that would not be
-    trained again. Masks and the method's state travel in the Trainer's checkpoints, without pickle.
+    trained again. Masks and the method's state travel in the Trainer's checkpoints, without pickle. A method
+    that has finished before the last epoch stops the Trainer.
 
     Args:
         method: name of a method, or a Method.
@@ -109,6 +110,8 @@ class PruningCallback(lightning.Callback):
             self._open(trainer, pl_module, batch)
         # Lightning skips `on_train_epoch_start` when it resumes from a checkpoint of an epoch's last batch.
         self._catch_up(trainer)
+        if trainer.should_stop and self.pruner is not None and self.pruner.finished:
+            raise StopIteration  # how Lightning leaves an epoch; a finished run was resumed
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the numbers of the last validation, for methods that decide by accuracy."""
@@ -189,7 +192,7 @@ class PruningCallback(lightning.Callback):
                 epochs=self._length(trainer),
                 seed=self.seed,
                 compact_every=self.compact_every,
-                **self.options,
+                **({"samples": _samples(trainer)} | self.options),
             )
         self._epoch = trainer.current_epoch
         if self._restored is not None:
@@ -232,6 +235,16 @@ class PruningCallback(lightning.Callback):
                 # The decision has been taken, and masks hold it: training need not end for want of a cut.
                 warnings.warn(f"{error}; training goes on with masks", stacklevel=2)
                 self.pruner.compact_every = None
+        if self.pruner is not None and self.pruner.finished:
+            trainer.should_stop = True
+
+
+def _samples(trainer: lightning.Trainer) -> int | None:
+    """Return the size of the training set, where it has one."""
+    try:
+        return len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
+    except (AttributeError, TypeError):
+        return None
 
 
 def _example(batch: Any) -> Tensor:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from snnprune.network.cost import Rates
+    from snnprune.pruning import Pruner
     from snnprune.training.callback import PruningCallback
     from snnprune.training.folder import RunFolder
     from snnprune.training.task import Task
@@ -43,13 +44,16 @@ class History:
 
     Attributes:
         rows: one per epoch, with `COLUMNS` as keys; epochs count from 1, shares are in [0, 1], seconds are
-            those of training, validation and test together.
-        network: size of the network after the last of them, as it stands in the summary.
+            those of training, validation and test together; synops are operations of one test sample, on
+            average.
+        network: size of the network that the run ends with, as it stands in the summary.
+        returned_to: epoch, from 1, whose network that is, where a method has gone back to it; else None.
     """
 
     rows: list[Row] = field(default_factory=list)
     network: dict[str, Any] = field(default_factory=dict)
 
+    returned_to: int | None = None
     def csv(self) -> str:
         """Return the rows as a CSV table; the numbers read back as the same floats."""
         text = io.StringIO()
@@ -59,6 +63,10 @@ class History:
         return text.getvalue()
 
     def best(self) -> Row:
+    def final(self) -> Row:
+        """Return the row of the network that the run ends with."""
+        return self.rows[-1 if self.returned_to is None else self.returned_to - 1]
+
         """Return the first row with the highest validation accuracy."""
         return max(self.rows, key=lambda row: row["val_accuracy"])
 
@@ -109,6 +117,9 @@ class Record(lightning.Callback):
         assert self.pruning.pruner is not None
         rates, measured = self.pruning.pruner.rates(), pl_module.measured
         row: Row = {
+        if self.pruning.pruner.finished:
+            self._finish(trainer, self.pruning.pruner)
+            return
             "epoch": trainer.current_epoch + 1,
             **{name: measured[name] for name in COLUMNS[1:5]},
             "pruned_synapses": rates.synapses,
@@ -127,8 +138,16 @@ class Record(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the history, for the checkpoint."""
-        return {"rows": [dict(row) for row in self.history.rows], "network": self.history.network}
+    def _finish(self, trainer: lightning.Trainer, pruner: Pruner) -> None:
+        """Save the network that the method has ended with; no batch was trained since the last row."""
+        self.history.network = network_size(pruner.rates())
+        self.history.returned_to = None if pruner.returned_to is None else pruner.returned_to + 1
+        trainer.save_checkpoint(self.folder.last)
+
+        rows = [dict(row) for row in self.history.rows]
+        return {"rows": rows, "network": self.history.network, "returned_to": self.history.returned_to}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the history back."""
-        self.history = History([dict(row) for row in state_dict["rows"]], state_dict["network"])
+        rows = [dict(row) for row in state_dict["rows"]]
+        self.history = History(rows, state_dict["network"], state_dict.get("returned_to"))

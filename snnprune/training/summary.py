@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from snnprune.training.record import History
 
 MEASURED_ON = {
-    "accuracy": "test set, network of the last epoch, which is the one saved",
-    "validation_accuracy": "validation set, network of the last epoch",
+    "accuracy": "test set, network of the last epoch, or of returned_to_epoch where a method has gone back to "
+    "it, which is the one saved",
+    "validation_accuracy": "validation set, the same network",
     "best_epoch": "first epoch with the highest accuracy on the validation set, counted from 1",
     "accuracy_at_best": "test set, network of best_epoch",
 }
 
 
 def summarise(config: RunConfig, history: History, device: str) -> dict[str, Any]:
-    """Return the summary of a finished run; run again on the same machine, only `seconds` differs."""
-    last, best, network = history.rows[-1], history.best(), history.network
+    """Return what the summary of a finished run says of its training.
+
+    Run again on the same machine, only ``seconds`` differs.
+    """
+    last, best, network = history.final(), history.best(), history.network
     return {
         "dataset": config.data.name,
         "model": config.model.name,
@@ -41,6 +45,7 @@ def summarise(config: RunConfig, history: History, device: str) -> dict[str, Any
         "pruning_rate": last["pruned_synapses"],
         "pruned_neurons": last["pruned_neurons"],
         **network,
+        "returned_to_epoch": history.returned_to,
         "seconds": round(history.seconds(), 3),
         "device": device,
         "versions": versions(),
