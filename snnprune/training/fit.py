@@ -20,6 +20,9 @@ from snnprune.pruning import compact
 from snnprune.seeds import Stream
 from snnprune.training import assembly, initial
 from snnprune.training.checkpoint import AtomicCheckpoints
+from snnprune.training.dynamics import Dynamics
+from snnprune.training.example import write_example
+from snnprune.training.measure import CountOperations, Measured, PeakMemory, measure
 from snnprune.training.progress import EpochBar, say
 from snnprune.training.record import History, Record
 from snnprune.training.summary import summarise
@@ -57,10 +60,12 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
             initial.load(task.model, Path(config.train.init))
         _warn_of_firing(task, example, console)
     pruning = assembly.pruning(config.method, example, config.train.seed)
+    memory = PeakMemory(assembly.device(config))
     bar = EpochBar(console, config.method.name, config.train.epochs)
+    dynamics = Dynamics(pruning, folder.dynamics)
     record = Record(folder, pruning, bar.show)
     with _quiet():
-        trainer = _trainer(config, folder, [pruning, bar, record])
+        trainer = _trainer(config, folder, [pruning, CountOperations(pruning), dynamics, bar, record])
         trainer.fit(
             task,
             assembly.loader(splits.train, config, shuffled=True),
@@ -69,8 +74,15 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
             weights_only=True,
         )
     pruner = pruning.restored(task.model, example, config.train.epochs)
-    save(assembly.plain(_smallest(task.model, pruner, folder, console), config), folder.network)
-    return _finish(config, folder, record.history, assembly.device(config))
+    peak = memory.megabytes()
+    small = _smallest(task.model, pruner, folder, console)
+    measured = measure(task, small, pruner, splits, config)
+    measured.summary["machine"]["peak_memory_mb"] = peak
+    atomic.write_text(folder.predictions, measured.csv())
+    dynamics.write()
+    write_example(folder.example, task, splits)
+    save(assembly.plain(small, config), folder.network)
+    return _finish(config, folder, record.history, measured)
 
 
 def _warn_of_firing(task: Task, example: Tensor, console: Console) -> None:
@@ -90,10 +102,10 @@ def _smallest(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Cons
         return model
 
 
-def _finish(config: RunConfig, folder: RunFolder, history: History, device: str) -> Summary:
+def _finish(config: RunConfig, folder: RunFolder, history: History, measured: Measured) -> Summary:
     # A run killed between its last checkpoint and its table has all it needs in the checkpoint.
     atomic.write_text(folder.metrics, history.csv())
-    summary = summarise(config, history, device)
+    summary = summarise(config, history, assembly.device(config)) | measured.summary
     folder.write_summary(summary)
     return summary
 

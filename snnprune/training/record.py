@@ -32,6 +32,7 @@ COLUMNS = (
     "pruned_neurons",
     "weights",
     "macs",
+    "synops",
     "seconds",
 )
 
@@ -52,8 +53,8 @@ class History:
 
     rows: list[Row] = field(default_factory=list)
     network: dict[str, Any] = field(default_factory=dict)
-
     returned_to: int | None = None
+
     def csv(self) -> str:
         """Return the rows as a CSV table; the numbers read back as the same floats."""
         text = io.StringIO()
@@ -62,11 +63,11 @@ class History:
         table.writerows(self.rows)
         return text.getvalue()
 
-    def best(self) -> Row:
     def final(self) -> Row:
         """Return the row of the network that the run ends with."""
         return self.rows[-1 if self.returned_to is None else self.returned_to - 1]
 
+    def best(self) -> Row:
         """Return the first row with the highest validation accuracy."""
         return max(self.rows, key=lambda row: row["val_accuracy"])
 
@@ -116,16 +117,17 @@ class Record(lightning.Callback):
         """Add the row of the epoch, save the checkpoint with it, and write the table anew."""
         assert self.pruning.pruner is not None
         rates, measured = self.pruning.pruner.rates(), pl_module.measured
-        row: Row = {
         if self.pruning.pruner.finished:
             self._finish(trainer, self.pruning.pruner)
             return
+        row: Row = {
             "epoch": trainer.current_epoch + 1,
             **{name: measured[name] for name in COLUMNS[1:5]},
             "pruned_synapses": rates.synapses,
             "pruned_neurons": rates.neurons,
             "weights": rates.weights_left,
             "macs": rates.macs_left,
+            "synops": measured["synops"],
             "seconds": round(time.perf_counter() - self._started, 3),
         }
         self.history.rows.append(row)
@@ -136,14 +138,14 @@ class Record(lightning.Callback):
             logger.log_metrics({name: row[name] for name in COLUMNS[1:]}, step=trainer.current_epoch + 1)
         self.report(row)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the history, for the checkpoint."""
     def _finish(self, trainer: lightning.Trainer, pruner: Pruner) -> None:
         """Save the network that the method has ended with; no batch was trained since the last row."""
         self.history.network = network_size(pruner.rates())
         self.history.returned_to = None if pruner.returned_to is None else pruner.returned_to + 1
         trainer.save_checkpoint(self.folder.last)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history, for the checkpoint."""
         rows = [dict(row) for row in self.history.rows]
         return {"rows": rows, "network": self.history.network, "returned_to": self.history.returned_to}
 

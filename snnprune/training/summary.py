@@ -10,17 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import snnprune
+from snnprune.registry import METHODS, options_of
 
 if TYPE_CHECKING:
     from snnprune.config import RunConfig
     from snnprune.training.record import History
 
 MEASURED_ON = {
-    "accuracy": "test set, network of the last epoch, or of returned_to_epoch where a method has gone back to "
+    "accuracy": "test set, network of the last epoch, or of returned_to_epoch where a method went back to "
     "it, which is the one saved",
     "validation_accuracy": "validation set, the same network",
     "best_epoch": "first epoch with the highest accuracy on the validation set, counted from 1",
     "accuracy_at_best": "test set, network of best_epoch",
+    "compact_answers_differ": "test samples that the compact network answers otherwise than the trained one",
+    "synops": "test set, average of a sample over all its time steps: spikes of the last epoch's network "
+    "at all synapses of the dense network, at those alive, at those of the compact network; macs are of "
+    "layers with analogue input; energy_pj is of the arithmetic alone",
+    "seconds": "training, validation and test of all epochs",
+    "inference_seconds": "median forward of one test batch; dense (freshly built) and compact take turns",
+    "peak_memory_mb": "on a CPU resident memory of the process with its libraries, on a GPU what torch had "
+    "allocated: the most while it trained, in 10^6 bytes, in the last session of a resumed run",
 }
 
 
@@ -36,16 +45,18 @@ def summarise(config: RunConfig, history: History, device: str) -> dict[str, Any
         "method": config.method.name,
         "seed": config.train.seed,
         "epochs": len(history.rows),
+        "returned_to_epoch": history.returned_to,
         "accuracy": last["test_accuracy"],
         "validation_accuracy": last["val_accuracy"],
         "best_epoch": int(best["epoch"]),
         "accuracy_at_best": best["test_accuracy"],
         "measured_on": MEASURED_ON,
-        "target": None if config.method.name == "dense" else config.method.target,
+        "target": config.method.target
+        if "target" in options_of(METHODS, "method", config.method.name)
+        else None,
         "pruning_rate": last["pruned_synapses"],
         "pruned_neurons": last["pruned_neurons"],
         **network,
-        "returned_to_epoch": history.returned_to,
         "seconds": round(history.seconds(), 3),
         "device": device,
         "versions": versions(),
