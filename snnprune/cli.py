@@ -33,6 +33,7 @@ Train spiking networks that prune themselves while they learn.
 commands:
   train                train and prune; without options the demo, on data that comes with the package
   eval RUN             measure the saved network of a run on its test set
+  report RUN           one page with the numbers and pictures of a run, to look at and to show
   list [KIND]          data sets (and whether they are on disk), models and methods
   data prepare NAME    fetch a data set, or build its cache of frames
 
@@ -130,6 +131,16 @@ def evaluate(given: list[str]) -> None:
     run.evaluate(Path(parsed.run), parsed.data.root)
 
 
+def report(given: list[str]) -> None:
+    """Write the page of a run."""
+    parser = _parser("report", "Write one HTML page with the numbers and pictures of a run, and the pictures.")
+    parser.add_argument("run", help="folder of a finished run")
+    parsed: Any = settings.parse(parser, given, ())
+    from snnprune.report.report import report as write  # noqa: PLC0415
+
+    sys.stdout.write(f"{write(Path(parsed.run))}\n")
+
+
 def show(given: list[str]) -> None:
     """List what there is to choose from."""
     from snnprune import listing  # noqa: PLC0415
@@ -162,4 +173,4 @@ def _parser(name: str, description: str) -> ArgumentParser:
     )
 
 
-COMMANDS = {"train": train, "eval": evaluate, "list": show, "data": data}
+COMMANDS = {"train": train, "eval": evaluate, "report": report, "list": show, "data": data}

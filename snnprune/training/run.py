@@ -139,6 +139,7 @@ def _complete(config: RunConfig, folder: RunFolder) -> Summary:
         say(console, f"stopped; `snnprune train --resume {folder.path}` goes on")
         raise SystemExit(INTERRUPTED) from stop
     _picture(folder, twin, summary)
+    _page(folder, console)
     console.print(comparison(shown))
     missed = shortfall(summary)
     if missed is not None:
@@ -161,6 +162,17 @@ def _picture(folder: RunFolder, twin: RunFolder | None, summary: Summary) -> Non
     )
 
 
+def _page(folder: RunFolder, console: Console) -> None:
+    if folder.report.exists():
+        return
+    from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
+
+    try:
+        report(folder.path)
+    except UserError as error:  # what was trained is there, with or without a page
+        say(console, f"warning: no report was written: {error}", style="yellow")
+
+
 def _read_rows(folder: RunFolder) -> list[dict[str, float]]:
     with folder.metrics.open(encoding="utf-8", newline="") as file:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
@@ -173,6 +185,7 @@ def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> N
         for path, what in (
             (folder.summary, "the numbers"),
             (folder.metrics, "one row per epoch"),
+            (folder.report, "the page for a browser: numbers and pictures; figures/ has them for a paper"),
             (folder.curves, "accuracy and share pruned, as a picture"),
             (folder.network, "the pruned network made small, with model.json; snnprune.load reads both"),
             (folder.last, "the network as it was trained, and all that resuming needs"),

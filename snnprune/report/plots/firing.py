@@ -1,0 +1,66 @@
+"""How much each layer fires, over epochs, beside the unpruned twin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snnprune.report.picture import Missing, Picture, canvas
+from snnprune.report.style import DASHES, LINES, clipped, evenly, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from snnprune.report.run_files import Run
+
+
+def firing(run: Run) -> Picture | Missing:
+    """Return the picture."""
+    if run.dynamics is None:
+        return Missing("Firing rate per layer", "dynamics.safetensors")
+    names, rates = run.dynamics.about["neurons"], run.dynamics.tensors["firing"]
+    twin = run.twin.dynamics if run.twin is not None else None
+    said = []
+    for i, name in enumerate(names):
+        beside = ""
+        if twin is not None and name in twin.about["neurons"]:
+            value = twin.tensors["firing"][-1, twin.about["neurons"].index(name)]
+            beside = f" (twin {value:.1%})"
+        said.append(f"{clipped(name)} {rates[-1, i]:.1%}{beside}")
+    return Picture(
+        "firing",
+        "Firing rate per layer",
+        "Share of a layer's outputs, over neurons, time steps and the samples of one test batch, that are "
+        "not zero. Dead neurons that were taken out of the network are not counted."
+        + (" Thin: the unpruned twin." if twin is not None else ""),
+        f"Line plot over epochs. At the end: {', '.join(said)}.",
+        lambda: _draw(run),
+    )
+
+
+def _draw(run: Run) -> Figure:
+    assert run.dynamics is not None
+    names = run.dynamics.about["neurons"]
+    figure = canvas(2.6 + 0.13 * max(0, (len(names) - 5) // 2))
+    axes = figure.subplots()
+    for each, width in ((run.twin, 0.6), (run, 1.5)):
+        if each is None or each.dynamics is None:
+            continue
+        for i, name in enumerate(names):
+            if name not in each.dynamics.about["neurons"]:
+                continue
+            column = each.dynamics.tensors["firing"][:, each.dynamics.about["neurons"].index(name)]
+            axes.plot(
+                each.dynamics.epochs,
+                100 * column,
+                color=LINES[i % len(LINES)],
+                linestyle=DASHES[i % len(DASHES)],
+                linewidth=width,
+                label=clipped(name) if each is run else None,
+                marker="o" if len(column) == 1 else "",
+                markersize=3,
+            )
+    axes.set_ylabel("active outputs (%)")
+    axes.set_ylim(bottom=0)
+    tidy(axes, epochs=True)
+    figure.legend(loc="outside lower center", ncols=evenly(len(names)), columnspacing=1.2, handlelength=2.4)
+    return figure

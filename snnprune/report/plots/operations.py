@@ -1,0 +1,82 @@
+"""Synaptic operations layer by layer: dense, masked, compact."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from snnprune.report.picture import Missing, Picture, canvas
+from snnprune.report.style import DENSE, GRID, PRUNED, THIRD, clipped, short, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from snnprune.report.run_files import Run
+
+COLUMNS = {"dense": (DENSE, "o"), "masked": (THIRD, "s"), "compact": (PRUNED, "D")}
+
+MEANING = (
+    "Operations of one test sample over all its time steps, on average, by the spikes of the trained "
+    "network. Dense: at all synapses of the unpruned network; masked: at the living ones, what hardware that "
+    "skips zeros would do; compact: in the network without its dead neurons, where a dead synapse between "
+    "two living ones is still there."
+)
+
+
+def operations(run: Run) -> Picture | Missing:
+    """Return the picture."""
+    counted = run.summary.get("synops")
+    if not isinstance(counted, dict) or "layers" not in counted:
+        return Missing("Synaptic operations per layer", "summary.json (its key 'synops')")
+    rows = by_layer(counted)
+    said = "; ".join(
+        f"{clipped(name)} {short(row['dense'])}, {short(row['masked'])} and {short(row['compact'])}"
+        for name, row in rows.items()
+    )
+    return Picture(
+        "synops",
+        "Synaptic operations per layer",
+        MEANING + " The axis is logarithmic.",
+        f"Dot plot of operations for each layer, dense, masked and compact: {said}.",
+        lambda: _draw(rows),
+    )
+
+
+def by_layer(counted: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return operations by layer and column; an analogue layer's multiply-accumulates count as operations."""
+    return {
+        name: {column: layer[column] + layer["macs"][column] for column in COLUMNS}
+        for name, layer in counted["layers"].items()
+    }
+
+
+def _draw(rows: dict[str, dict[str, float]]) -> Figure:
+    figure = canvas(0.9 + 0.3 * len(rows))
+    axes = figure.subplots()
+    for place, row in enumerate(rows.values()):
+        span = [value for value in row.values() if value > 0]
+        if span:
+            axes.plot([min(span), max(span)], [place, place], color=GRID, linewidth=2.5, zorder=1)
+    for shift, (column, (colour, marker)) in zip((-0.16, 0, 0.16), COLUMNS.items(), strict=True):
+        seen = [(row[column], place + shift) for place, row in enumerate(rows.values()) if row[column] > 0]
+        axes.scatter(
+            [value for value, _ in seen],
+            [place for _, place in seen],
+            color=colour,
+            marker=marker,
+            s=22,
+            label=column,
+            zorder=3,
+        )
+    if any(value > 0 for row in rows.values() for value in row.values()):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_yticks(range(len(rows)), [clipped(name) for name in rows])
+    axes.set(xlabel="operations a sample", ylim=(len(rows) - 0.5, -0.5))
+    axes.tick_params(axis="y", length=0)
+    tidy(axes)
+    figure.legend(loc="outside lower center", ncols=3, handletextpad=0.3)
+    return figure

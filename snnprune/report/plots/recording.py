@@ -1,0 +1,156 @@
+"""One recording as frames, the spikes that it causes, and the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+
+from snnprune.report.picture import Missing, Picture, canvas
+from snnprune.report.style import FAINT, INK, clipped, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from numpy.typing import NDArray
+
+    from snnprune.report.run_files import Example, Run
+
+ON, OFF = "#2f8fd0", "#e0702a"
+"""Brighter and darker: to be read on a light and on a dark page, since pixels are not recoloured."""
+
+ACROSS = 5
+"""Frames in a row."""
+
+MOST = 4
+"""Layers shown besides the output; of more, the first ones."""
+
+SPIKES = LinearSegmentedColormap.from_list("spikes", [to_rgba(ON, 0), to_rgba(ON, 1)])
+
+
+def recording(run: Run) -> Picture | Missing:
+    """Return the picture."""
+    if run.example is None:
+        return Missing("A recording, its spikes and the answer", "example.safetensors")
+    example, about = run.example, run.example.about
+    label, answer = (clipped(about["classes"][about[key]]) for key in ("label", "answer"))
+    rate = float(example.tensors["scores"][about["answer"]])
+    how = f"output rate {rate:.2f} spikes a step" if about["spiking"] else f"logit {rate:.2f}"
+    right = "right" if about["label"] == about["answer"] else f"wrong: it is {label}"
+    on = (
+        f"{len(example.tensors['frames'])} of its {about['time_steps']} frames"
+        if about["events"]
+        else "the image"
+    )
+    return Picture(
+        "recording",
+        "A recording, its spikes and the answer"
+        if about["events"]
+        else "A sample, its spikes and the answer",
+        "The first sample of the test set, picked by nobody. "
+        + ("Blue: brighter, orange: darker. " if about["events"] else "")
+        + (
+            "Below, spikes of each layer over time, a row for each channel (averaged over its places) or "
+            "neuron. "
+            if about["spiking"]
+            else "Below, the activity of each layer. "
+        )
+        + f"Answer: {answer} ({right}).",
+        f"The first test sample, of class {label}: {on}, and the activity of "
+        f"{len(about['neurons'])} layers. The network answers {answer} ({how}), which is {right}.",
+        lambda: _draw(example),
+    )
+
+
+def _draw(example: Example) -> Figure:
+    about, frames = example.about, example.tensors["frames"]
+    names = about["neurons"]
+    output = names[-1] if about["spiking"] else None
+    layers = [name for name in names if name != output][:MOST]
+    rows = -(-len(frames) // ACROSS)
+    tall = 0.14 * len(about["classes"]) + 0.5
+    heights = [0.82 * rows if len(frames) > 1 else 1.3, *([0.75] * len(layers)), tall]
+    figure = canvas(sum(heights) + 0.45)
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    for part in parts:
+        part.set_facecolor("none")
+    _frames(parts[0].subplots(rows, min(ACROSS, len(frames)), squeeze=False).flat, example)
+    for part, name in zip(parts[1:-1], layers, strict=True):
+        _activity(part.subplots(), name, example.tensors[f"activity/{name}"], bool(about["spiking"]))
+    _output(parts[-1], example, output)
+    return figure
+
+
+def _frames(panels: Iterable[Any], example: Example) -> None:
+    frames, steps = example.tensors["frames"], example.tensors["steps"]
+    most = max(float(np.quantile(frames[frames > 0], 0.98)) if (frames > 0).any() else 1.0, 1.0)
+    for i, axes in enumerate(panels):
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_color(FAINT)
+        if i >= len(frames):
+            axes.set_visible(False)
+            continue
+        axes.imshow(picture_of(frames[i], most, events=example.about["events"]), interpolation="nearest")
+        if example.about["events"]:
+            axes.set_title(f"t = {steps[i] + 1}", fontsize=6.5, pad=2)
+
+
+def picture_of(frame: NDArray[np.uint8], most: float, *, events: bool) -> NDArray[np.floating]:
+    """Return a frame [P, H, W] as RGBA [H, W, 4]; events are as opaque as they are many."""
+    if not events:
+        colours = frame if frame.shape[0] == 3 else np.repeat(frame[:1], 3, 0)
+        return np.concatenate([colours, np.full_like(colours[:1], 255)]).transpose(1, 2, 0) / 255.0
+    amount = np.minimum(frame[:2] / most, 1.0)
+    if len(amount) == 1:
+        amount = np.concatenate([amount, np.zeros_like(amount)])
+    # The second polarity is the brighter one, as in the recordings' own format.
+    shades = np.array([to_rgba(OFF)[:3], to_rgba(ON)[:3]])
+    total = np.maximum(amount.sum(0), 1e-9)
+    mixed = np.einsum("phw,pc->hwc", amount, shades) / total[..., None]
+    return np.concatenate([mixed, np.minimum(total, 1.0)[..., None]], axis=2)
+
+
+def _activity(axes: Axes, name: str, activity: NDArray[np.floating], spiking: bool) -> None:
+    steps, units = activity.shape
+    extent = (0.5, steps + 0.5, units + 0.5, 0.5)
+    shown = activity.T / max(float(activity.max()), 1e-9)
+    axes.imshow(shown, cmap=SPIKES, vmin=0, vmax=1, aspect="auto", interpolation="nearest", extent=extent)
+    axes.set_title(
+        f"{clipped(name)}: {units} units, {(activity > 0).mean():.0%} active", loc="left", fontsize=6.5, pad=2
+    )
+    axes.set(yticks=[1, units] if units > 1 else [1], xticks=[])
+    axes.spines[:].set_color(FAINT)
+    if not spiking:
+        axes.set_xlabel("one step")
+
+
+def _output(part: SubFigure, example: Example, name: str | None) -> None:
+    about, scores = example.about, example.tensors["scores"]
+    classes = [clipped(each, 14) for each in about["classes"]]
+    ticks = range(len(classes))
+    if name is None:
+        axes = part.subplots()
+    else:
+        raster, axes = part.subplots(1, 2, sharey=True, width_ratios=[2.2, 1])
+        spikes = example.tensors[f"activity/{name}"]
+        steps, units = spikes.shape
+        extent = (0.5, steps + 0.5, units - 0.5, -0.5)
+        raster.imshow(
+            spikes.T, cmap=SPIKES, vmin=0, vmax=1, aspect="auto", interpolation="nearest", extent=extent
+        )
+        raster.set(xlabel="time step")
+        raster.set_title(f"{clipped(name)}: spikes of the output", loc="left", fontsize=6.5, pad=2)
+        raster.spines[:].set_color(FAINT)
+        raster.set_yticks(ticks, classes, fontsize=6.5)
+        axes.tick_params(axis="y", labelleft=False)
+    colours = [ON if i == about["answer"] else FAINT for i in ticks]
+    axes.barh(ticks, scores, color=colours, height=0.7)
+    axes.axvline(0, color=INK, linewidth=0.6)
+    axes.set_xlabel("spikes a step" if about["spiking"] else "logit")
+    axes.set_ylim(len(classes) - 0.5, -0.5)
+    if name is None:
+        axes.set_yticks(ticks, classes, fontsize=6.5)
+    tidy(axes, grid=False)

@@ -1,0 +1,255 @@
+"""The page of one run."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnprune.measures.statistics import Interval, bootstrap_difference
+from snnprune.report.page import Block, Number, Page, Section, Table, write
+from snnprune.report.picture import Missing, Picture, draw
+from snnprune.report.plots import (
+    confusion,
+    fan_in,
+    firing,
+    learning,
+    maps,
+    operations,
+    populations,
+    recording,
+    survival,
+)
+from snnprune.report.run_files import read_run
+from snnprune.report.style import short
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from snnprune.report.run_files import Run
+
+    Maker = Callable[[Run], Picture | Missing | None]
+
+SECTIONS: dict[str, tuple[str, Sequence[Maker]]] = {
+    "Learning and pruning": ("", (learning.accuracy, learning.by_rate, learning.weights_left)),
+    "Who died, and why": ("", (survival.survival, fan_in.fan_in, maps.neurons, maps.synapses)),
+    "What the network does": (
+        "",
+        (
+            populations.populations,
+            firing.firing,
+            operations.operations,
+            confusion.confusion,
+            recording.recording,
+        ),
+    ),
+}
+"""Pictures of each part of the page, in order."""
+
+
+def write_report(path: Path) -> Path:
+    """Write ``report.html`` and ``figures/`` into the folder of a finished run, and return the page's path.
+
+    Raises:
+        UserError: as `read_run`, or the folder cannot be written.
+    """
+    run = read_run(path)
+    page = path / "report.html"
+    write(run_page(run), page)
+    return page
+
+
+def run_page(run: Run) -> Page:
+    """Return the page of ``run``; its pictures are written on the way."""
+    summary, interval = run.summary, sampled_difference(run)
+    return Page(
+        kind="Report of a run",
+        title=f"{summary['model']} on {summary['dataset']}, {run.method}",
+        lead=_lead(run),
+        numbers=_numbers(run, interval),
+        remarks=_remarks(run, interval),
+        sections=[*_pictures(run), _layers(run), _how(run)],
+    )
+
+
+def _lead(run: Run) -> str:
+    summary = run.summary
+    begin = (
+        f"The network {summary['model']} was trained on {summary['dataset']} for {summary['epochs']} epochs "
+        f"with seed {summary['seed']}"
+    )
+    if not run.prunes:
+        return f"{begin}. Nothing was pruned."
+    target = summary.get("target")
+    asked = "by its own stopping" if target is None else f"towards a target of {target:.0%} of all weights"
+    twin = "" if run.twin is None else ", and so was its unpruned twin, for comparison"
+    return f"{begin}, and pruned meanwhile with {run.method}, {asked}{twin}."
+
+
+def _numbers(run: Run, interval: Interval | None) -> list[Number]:
+    summary = run.summary
+    units = [sum(column) for column in zip(*summary["neurons_left"].values(), strict=True)]
+    left, dense = summary["weights_left"], summary["weights_dense"]
+    return [
+        Number(
+            "accuracy",
+            f"{summary['accuracy']:.2%}",
+            "test accuracy",
+            f"{len(run.answers[0]):,} samples, last epoch" if run.answers is not None else "last epoch",
+        ),
+        _difference(run, interval),
+        Number("weights", f"{left / dense:.1%}", "of the weights are left", f"{left:,} of {dense:,}"),
+        Number(
+            "units",
+            f"{units[0] / units[1]:.1%}",
+            "of the neurons and channels are left",
+            f"{units[0]:,} of {units[1]:,}",
+        ),
+        _operations(run),
+    ]
+
+
+def _difference(run: Run, interval: Interval | None) -> Number:
+    if run.twin is None:
+        text = f"{run.summary['accuracy_at_best']:.2%}" if "accuracy_at_best" in run.summary else "-"
+        return Number(
+            "at-best",
+            text,
+            "test accuracy at the epoch that validation likes best",
+            f"epoch {run.summary.get('best_epoch', '-')}",
+        )
+    points = 100 * (run.summary["accuracy"] - run.twin.summary["accuracy"])
+    note = f"twin {run.twin.summary['accuracy']:.2%}"
+    if interval is not None and interval.low is not None and interval.high is not None:
+        note += f"; {100 * interval.low:+.1f} to {100 * interval.high:+.1f} with other test samples"
+    return Number("difference", f"{points:+.2f}", "points against the unpruned twin", note)
+
+
+def sampled_difference(run: Run) -> Interval | None:
+    """Return the difference in accuracy to the twin, its interval from redrawing the test samples.
+
+    None where the answers of one of the two are not there, or are of other samples.
+    """
+    if run.answers is None or run.twin is None or run.twin.answers is None:
+        return None
+    (labels, answers), (others, reference) = run.answers, run.twin.answers
+    if not np.array_equal(labels, others):
+        return None
+    return bootstrap_difference((answers == labels)[None], (reference == labels)[None])
+
+
+def _operations(run: Run) -> Number:
+    counted = run.summary.get("synops")
+    if not isinstance(counted, dict) or "layers" not in counted:
+        macs, dense = run.summary.get("macs_left"), run.summary.get("macs_dense")
+        if not macs or not dense:
+            return Number("operations", "-", "operations were not counted")
+        return Number(
+            "operations", f"{macs / dense:.1%}", "of the MACs are left", f"{short(macs)} of {short(dense)}"
+        )
+    rows = operations.by_layer(counted).values()
+    masked, dense = (sum(row[column] for row in rows) for column in ("masked", "dense"))
+    return Number(
+        "operations",
+        f"{masked / dense:.1%}" if dense else "-",
+        "of the synaptic operations are left",
+        f"{short(masked)} of {short(dense)} a sample",
+    )
+
+
+def _remarks(run: Run, interval: Interval | None) -> list[str]:
+    said = []
+    if interval is not None and run.prunes:
+        said.append(
+            "The interval says how far the difference would move with other test samples; it "
+            + ("excludes" if interval.excludes_zero else "includes")
+            + " zero. It knows nothing of other seeds, and this is one run of each: snnprune bench compares "
+            "over seeds."
+        )
+    elif run.prunes:
+        said.append("This is one run with one seed; snnprune bench compares over seeds.")
+    return said
+
+
+def _pictures(run: Run) -> list[Section]:
+    folder, sections = run.path / "figures", []
+    for title, (text, makers) in SECTIONS.items():
+        made = [maker(run) for maker in makers]
+        drawn = [draw(each, folder) for each in made if isinstance(each, Picture)]
+        missing = [each for each in made if isinstance(each, Missing)]
+        if drawn or missing:
+            sections.append(Section(title, [text] if text else [], drawn, missing=missing))
+    return sections
+
+
+def _layers(run: Run) -> Section:
+    summary = run.summary
+    rows = []
+    for name, layer in summary["layers"].items():
+        units = summary["neurons_left"].get(name)
+        rows.append(
+            [
+                name,
+                f"{layer['dense']:,}",
+                f"{layer['left']:,}",
+                f"{1 - layer['left'] / layer['dense']:.1%}",
+                "-" if units is None else f"{units[0]:,} of {units[1]:,}",
+            ]
+        )
+    left, dense = summary["weights_left"], summary["weights_dense"]
+    rows.append(["all", f"{dense:,}", f"{left:,}", f"{1 - left / dense:.1%}", ""])
+    tables = [Table("Weights and neurons", ["layer", "weights", "left", "pruned", "neurons left"], rows)]
+    counted = summary.get("synops")
+    if isinstance(counted, dict) and "layers" in counted:
+        tables.append(_operations_table(counted))
+    return Section("Layer by layer", tables=tables)
+
+
+def _operations_table(counted: dict[str, object]) -> Table:
+    by_layer = operations.by_layer(counted)
+    rows = [
+        [name, *(f"{row[column]:,.0f}" for column in operations.COLUMNS)] for name, row in by_layer.items()
+    ]
+    rows.append(
+        ["all", *(f"{sum(row[column] for row in by_layer.values()):,.0f}" for column in operations.COLUMNS)]
+    )
+    energy = counted.get("energy_pj")
+    note = operations.MEANING
+    if isinstance(energy, dict):
+        rows.append(
+            ["energy of the arithmetic, nJ", *(f"{energy[c] / 1e3:,.1f}" for c in operations.COLUMNS)]
+        )
+        constants = counted.get("constants_pj")
+        if isinstance(constants, dict):
+            note += (
+                f" Energy: {constants['accumulate']} pJ an accumulate and {constants['mac']} pJ a "
+                "multiply-accumulate (45 nm); memory and leakage are not in it."
+            )
+    return Table("Synaptic operations a sample", ["layer", *operations.COLUMNS], rows, note)
+
+
+def _how(run: Run) -> Section:
+    summary = run.summary
+    config = run.path / "config.yaml"
+    command = f"snnprune train --config {shlex.quote(str(config))} --out runs/again"
+    facts = [
+        ["seed", str(summary["seed"])],
+        ["device", str(summary.get("device", "-"))],
+        ["time, all epochs", f"{summary['seconds']:,.0f} s" if "seconds" in summary else "-"],
+        ["commit", str(summary.get("git_commit") or "an installed package")],
+        *([name, str(version)] for name, version in summary["versions"].items()),
+    ]
+    machine = summary.get("machine")
+    if isinstance(machine, dict):
+        facts += [
+            ["peak memory", f"{machine['peak_memory_mb']:,.0f} MB"] if "peak_memory_mb" in machine else [],
+            ["threads", str(machine["threads"])] if "threads" in machine else [],
+        ]
+    return Section(
+        "How it was made, and how to repeat it",
+        ["The same machine, versions and number of threads give the same numbers, bit for bit."],
+        facts=[row for row in facts if row],
+        blocks=[Block("Command", command), Block("Configuration", run.config_text.rstrip("\n"))],
+    )

@@ -1,0 +1,109 @@
+"""How pictures look: one column of a paper wide, told apart with every common kind of colour blindness."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+WIDTH = 3.5
+"""Inches: one column of the journals that the field writes for (IEEE: 3.5)."""
+
+PRUNED, DENSE, THIRD, FOURTH, FIFTH = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00"
+"""Okabe and Ito's palette (2008), its orange darkened to be read as a line on white."""
+
+LINES = (PRUNED, DENSE, THIRD, FOURTH, FIFTH, "#4d6b8a")
+DASHES = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))
+"""Lines differ by their dashes as well as by their colours."""
+
+INK, FAINT, GRID, PAPER, GONE = "#1b1e22", "#5a6169", "#d5d9de", "#fdfdfd", "#e4e7eb"
+
+NIGHT = {
+    INK: "#e7e9ec",
+    FAINT: "#a9b0b8",
+    GRID: "#3a4047",
+    PAPER: "#1c2025",
+    GONE: "#0b0d10",
+    PRUNED: "#56b4e9",
+    DENSE: "#f0843c",
+    THIRD: "#2fc79b",
+    FOURTH: "#e3a3c6",
+    FIFTH: "#e6b422",
+    LINES[5]: "#a6c1dd",
+}
+"""The same colours on a dark page, by the light page's."""
+
+HEAT = "cividis"
+"""Colour map of everything that has an amount: even in brightness, for every kind of colour vision."""
+
+SETTINGS: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: pictures are alike everywhere
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "axes.facecolor": "none",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "text.parse_math": False,  # a name with dollar signs in it is a name
+    "svg.fonttype": "path",
+    "svg.hashsalt": "snnprune",
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+}
+
+
+def tidy(axes: Axes, *, epochs: bool = False, grid: bool = True) -> None:
+    """Take away the frame's upper and right side; let epochs be whole numbers."""
+    axes.spines[["top", "right"]].set_visible(False)
+    if grid:
+        axes.grid(visible=True)
+        axes.set_axisbelow(True)
+    if epochs:
+        whole_numbers(axes.xaxis)
+        axes.set_xlabel("epoch")
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Put the ticks of ``axis`` at whole numbers."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow to import
+
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def short(number: float) -> str:
+    """Write a number in at most four digits with its unit: 776.7 k, 26.4 M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= size:
+            return f"{number / (1e3 if unit == 'k' else size):.1f}".removesuffix(".0") + f" {unit}"
+    return f"{number:,.0f}" if number >= 100 or number == round(number) else f"{number:.3g}"
+
+
+def clipped(name: object, length: int = 18) -> str:
+    """Return a name in at most ``length`` characters."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def evenly(names: int, most: int = 4) -> int:
+    """Return the columns of a legend whose rows are as equal as can be."""
+    return math.ceil(names / math.ceil(names / most))
