@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from snnprune import data, models
 from snnprune.errors import UserError
-from snnprune.registry import METHODS, build, pick
+from snnprune.registry import METHODS, build, options_of
 from snnprune.training.callback import PruningCallback
 from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import Task
@@ -88,7 +87,7 @@ def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback
 
     The network is not cut for a method that wakes the dead, or has a state that cannot be cut.
     """
-    known = inspect.signature(pick(METHODS, "method", method.name).load()).parameters
+    known = options_of(METHODS, "method", method.name)
     for name in ("target", "structured", "compact_every"):
         if name in method.options:
             raise UserError(f"write method.{name}, not method.options: '{name}' has a place of its own")
