@@ -388,6 +388,20 @@ def test_masks_of_another_network_are_refused() -> None:
         snnprune.compact(other, masks)
 
 
+def test_what_holds_the_network_is_not_the_network() -> None:
+    class Task(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+    task = Task()
+    masks = masked(task.model, torch.rand(1, 4), {"0": [1]})
+    with pytest.raises(
+        CompactionError, match=r"none in this Task: pass the network itself, which is its 'model'"
+    ):
+        snnprune.compact(task, masks)
+
+
 def test_a_frozen_population_is_refused() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     with pytest.raises(ValueError, match="may not be cut: it is the output"):

@@ -390,3 +390,33 @@ def test_the_model_is_left_as_it_was() -> None:
     assert model[0].training
     assert not model[5].training
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+class Unnamed(nn.Module):
+    """A neuron whose class nobody named."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("threshold", torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.threshold > 0).to(x.dtype)
+
+
+@pytest.mark.parametrize("neurons", [(), (Unnamed,)])
+def test_a_class_in_a_neurons_place_is_named_in_the_reason(neurons: tuple[type[nn.Module], ...]) -> None:
+    net = nn.Sequential(nn.Linear(4, 6), Unnamed(), nn.Linear(6, 2))
+    topology = discover(net, torch.rand(2, 4), neurons=neurons)
+    hint = "; if 1 (Unnamed) is a neuron, pass neurons=(Unnamed,)"
+    assert [p.frozen is None for p in topology.populations.values()] == [bool(neurons), False]
+    assert (hint in str(topology)) == (not neurons)
+
+
+def test_a_readout_of_ones_own_is_not_taken_for_a_neuron() -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean(0)
+
+    topology = discover(nn.Sequential(conv_snn(), Mean()), FRAMES)
+    assert topology.free()
+    assert "neurons=" not in str(topology)

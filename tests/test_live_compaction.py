@@ -8,7 +8,7 @@ import pytest
 import torch
 from families import FAMILIES
 from loops import Loop, equal
-from torch import nn
+from torch import Tensor, nn
 
 from snnprune.errors import CompactionError
 from snnprune.pruning import Decision, Method, Pruner, View
@@ -169,11 +169,18 @@ def test_a_method_whose_state_cannot_follow_is_refused() -> None:
         pruner.compact()
 
 
-def test_nothing_changes_where_a_cut_is_refused() -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2))
-    pruner = Pruner(model, torch.rand(1, 4), "dpap", epochs=2)
+def test_a_neuron_that_is_never_silent_is_told_at_the_start_and_its_cut_changes_nothing() -> None:
+    class Restless(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.sigmoid(x)
+
+    model = nn.Sequential(nn.Linear(4, 3), Restless(), nn.Linear(3, 2))
+    with pytest.warns(
+        UserWarning, match=r"population 0 may be masked but not taken out.* \(Restless\) answers"
+    ):
+        pruner = Pruner(model, torch.rand(1, 4), "dpap", epochs=2, neurons=(Restless,))
     pruner.masks.keep_units(pruner.topology.populations["0"], torch.tensor([True, False, True]))
-    with pytest.raises(ValueError, match="Sigmoid"):
+    with pytest.raises(ValueError, match="Restless"):
         pruner.compact()
     assert pruner.topology.populations["0"].size == 3
     assert model[0].weight.shape == (3, 4)

@@ -115,8 +115,9 @@ def test_cutting_what_may_not_be_cut_is_refused() -> None:
     output = masks.topology.populations["10"]
     with pytest.raises(ValueError, match="output of the network"):
         masks.keep_units(output, torch.zeros(4, dtype=torch.bool))
-    with pytest.raises(ValueError, match="output of the network"):
-        masks.keep_synapses(masks.topology.projections["10"], torch.zeros(4, 20, dtype=torch.bool))
+    masks.topology.protect(["8"])
+    with pytest.raises(ValueError, match="excluded by '8'"):
+        masks.keep_synapses(masks.topology.projections["8"], torch.zeros(20, 54, dtype=torch.bool))
     with pytest.raises(ValueError, match="emptied"):
         masks.keep_units(masks.topology.populations["0"], torch.zeros(5, dtype=torch.bool))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import textwrap
@@ -215,3 +216,27 @@ def test_what_is_excluded_is_left_alone() -> None:
     assert pruner.topology.free() == []
     with pytest.raises(UserError, match="no layer is called 'fc'"):
         Pruner(model, x, "dpap", epochs=8, exclude=["fc"])
+
+
+def test_a_copy_of_a_pruner_prunes_the_copy_of_its_network() -> None:
+    model, x = mlp(), torch.rand(32, 64)
+    pruner = Pruner(model, x[:1], "dpap", epochs=4, target=0.6)
+
+    def train(pruner: Pruner) -> None:
+        optimizer = torch.optim.SGD(pruner.model.parameters(), 0.1)
+        for _ in range(3):
+            pruner.model(x).square().sum().backward()
+            optimizer.step()
+            pruner.step(optimizer)
+            pruner.end_epoch()
+
+    twin = copy.deepcopy(pruner)
+    train(twin)
+    assert twin.rates().synapses > 0.3
+    assert pruner.rates().synapses == 0
+    assert pruner.clock.batches == 0
+    train(pruner)
+    assert pruner.rates() == twin.rates()
+    twin.close()
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in twin.model.modules())
+    assert pruner.model._forward_hooks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import warnings
 
@@ -52,6 +53,13 @@ class TraceRecorderOf:
 
     def __exit__(self, *_: object) -> None:
         self.recorder.close()
+
+
+class Foreign(nn.Module):
+    """A neuron of no library that is known."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x)
 
 
 @pytest.fixture
@@ -223,3 +231,32 @@ def test_hooks_are_gone_after_close(frames: torch.Tensor) -> None:
     assert any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     recorder.close()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_time_steps_of_foreign_neurons_that_are_called_from_outside_are_said_once() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), Foreign(), nn.Linear(4, 2))
+    x = torch.rand(2, 3)
+    recorder = TraceRecorder(model, discover(model, x, neurons=(Foreign,)))
+    for _ in range(2):  # micro-batches: a forward, a backward
+        model(x).sum().backward()
+    recorder.batch()
+
+    def loop() -> None:
+        sum(model(x) for _ in range(3)).sum().backward()
+        recorder.batch()
+
+    with pytest.warns(UserWarning, match=r"neurons of class Foreign .* loop over time inside") as told:
+        loop()
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loop()
+
+
+def test_a_copy_of_a_hooked_network_leaves_no_trace() -> None:
+    model, x = conv_ann(), torch.rand(3, 2, 12, 12)
+    recorder = TraceRecorder(model, discover(model, x))
+    copy.deepcopy(model)(x).sum().backward()
+    assert not recorder.holds_activity
+    model(x)
+    assert recorder.holds_activity

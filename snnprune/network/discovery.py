@@ -57,6 +57,7 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     _freeze_shared(survey)
     _freeze_tied(survey)
     _freeze_open_ends(survey)
+    _suspect_neurons(model, survey)
     return _topology(survey, survey.batch or tensors_in(list(arguments))[0].shape[0])
 
 
@@ -107,6 +108,17 @@ def _freeze_open_ends(survey: Survey) -> None:
     for number in survey.units.roots():
         if not any(slot.role == "in" for slot in survey.units[number].slots):
             survey.units.freeze([number], "no layer reads it")
+
+
+_NEURON_LIKE = ("a silent unit does not stay", "no neuron module reads", "it goes through")
+
+
+def _suspect_neurons(model: nn.Module, survey: Survey) -> None:
+    """Where a class that nobody named stands in a neuron's place, say how to name it."""
+    for number, name in survey.suspects.items():
+        unit, kind = survey.units[number], type(model.get_submodule(name)).__name__
+        if unit.frozen is not None and unit.frozen.startswith(_NEURON_LIKE) and "neurons=" not in unit.frozen:
+            unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"
 
 
 def _topology(survey: Survey, batch: int) -> Topology:

@@ -43,6 +43,9 @@ class Survey(TorchFunctionMode):
         self._owned = {
             id(t): f"{n}.{k}" for n, (m, _) in self.leaves.items() for k, t in m.named_parameters()
         }
+        self.suspects: dict[int, str] = {}
+        self._unnamed = {n: m for n, m in model.named_modules() if n not in self.leaves and _may_be_neuron(m)}
+        self._within: list[str] = []
         self._axes: dict[int, tuple[torch.Tensor, Axis]] = {}
         self._inside = 0
         self.feedback: list[str] = []
@@ -57,6 +60,9 @@ class Survey(TorchFunctionMode):
             for name, module in self._recurrent.items():
                 stack.callback(module.register_forward_pre_hook(self._feed(name), with_kwargs=True).remove)
                 stack.callback(module.register_forward_hook(self._fed).remove)
+            for name, module in self._unnamed.items():
+                stack.callback(module.register_forward_pre_hook(self._into(name), with_kwargs=True).remove)
+                stack.callback(module.register_forward_hook(self._out_of).remove)
             stack.enter_context(self)
             stack.enter_context(self.provenance)
             yield
@@ -105,6 +111,9 @@ class Survey(TorchFunctionMode):
         return result
 
     def _follow(self, op: Operation, given: list[torch.Tensor]) -> None:
+        if self._within:
+            spans = [s for t in given if (a := self.axis_of(t)) for s in a.spans]
+            self.suspects.update({s.population: self._within[-1] for s in spans})
         try:
             axis = carry(op)
         except Unknown as why:
@@ -147,6 +156,17 @@ class Survey(TorchFunctionMode):
             self.freeze([x], f"a silent unit does not stay at zero through {axis.resting}()")
         return axis
 
+    # --- what may be a neuron that nobody named
+
+    def _into(self, name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, _kwargs: Any) -> None:
+            self._within.append(name)
+
+        return hook
+
+    def _out_of(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+        self._within.pop()
+
     # --- wrappers that feed back
 
     def _feed(self, name: str) -> Callable[..., None]:
@@ -159,6 +179,14 @@ class Survey(TorchFunctionMode):
     def _fed(self, _module: nn.Module, _args: Any, output: Any) -> None:
         name = self.feedback.pop()
         self.freeze(tensors_in(output), f"it is wired to itself by the recurrent wrapper {name}")
+
+
+def _may_be_neuron(module: nn.Module) -> bool:
+    """Tell whether ``module`` is of somebody's own class, with no layer inside."""
+    known = type(module).__module__.partition(".")[0] in {"torch", "torchvision", "spikingjelly"}
+    return not known and not any(
+        leaf_kind(inner, ()) in {"conv", "linear", "norm"} for inner in module.modules()
+    )
 
 
 def _name(func: Any) -> str:

@@ -143,6 +143,23 @@ class Masks:
                     factors.append(factor if factor.dtype == tensor.dtype else factor.to(tensor.dtype))
         torch._foreach_mul_(tensors, factors)
 
+    @torch.no_grad()
+    def zero(self, model: nn.Module) -> None:
+        """Zero everything dead in a copy of the network, such as a moving average of its weights.
+
+        Raises:
+            CompactionError: it is no copy: a tensor has another shape there, or is missing.
+        """
+        state = model.state_dict(keep_vars=True)
+        for key, factor in self._factors.items():
+            shape = tuple(state[key].shape) if key in state else ()
+            if shape != tuple(factor.shape):
+                raise CompactionError(
+                    f"this is no copy of the pruned network: {key} has shape {shape or 'none'} in it, "
+                    f"and {tuple(factor.shape)} in the network"
+                )
+            state[key].data.mul_(factor.to(state[key].dtype))
+
     # --- another network, or a smaller one
 
     def bound_to(self, model: nn.Module) -> Masks:
@@ -157,9 +174,11 @@ class Masks:
             except AttributeError:
                 shape = ()
             if sorted(shape) != sorted(p.shape):  # a transposed convolution has its axes the other way round
+                inner = [name for name, module in model.named_modules() if _holds(module, p)]
+                hint = f": pass the network itself, which is its '{inner[0]}'" if inner else ""
                 raise CompactionError(
                     f"these masks are of another network: layer {p.name} has a weight of shape {p.shape} in "
-                    f"theirs and {shape or 'none'} in this one"
+                    f"theirs and {shape or 'none'} in this {type(model).__name__}{hint}"
                 )
         masks = Masks(model, self.topology)
         masks.load_state_dict(self.state_dict())
@@ -204,3 +223,9 @@ class Masks:
             for k, t in state["synapses"].items()
         }
         self.refresh()
+
+
+def _holds(model: nn.Module, projection: Projection) -> bool:
+    """Tell whether ``model`` has the weight of ``projection`` under its name."""
+    tensors = dict(model.named_parameters())
+    return projection.weight in tensors and tuple(tensors[projection.weight].shape) == projection.shape

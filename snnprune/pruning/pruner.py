@@ -19,6 +19,7 @@ from snnprune.pruning.compaction.kept import Kept
 from snnprune.pruning.compaction.origin import set_origin
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
+from snnprune.pruning.compaction.silence import restless
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Decision, Method, View
 from snnprune.pruning.snapshot import Snapshot
@@ -101,6 +102,12 @@ class Pruner:
             warnings.warn(
                 "no population of this network may be cut: print(snnprune.discover(model, example_input)) "
                 "says why (neurons of other libraries have to be named with neurons=...)",
+                stacklevel=2,
+            )
+        for population, reason in restless(model, topology).items():
+            warnings.warn(
+                f"population {population} may be masked but not taken out, since its dead units cannot be "
+                f"proved silent: {reason}",
                 stacklevel=2,
             )
         self.masks, self._kept = Masks(model, topology), Kept(topology)
@@ -195,7 +202,7 @@ class Pruner:
 
     @torch.no_grad()
     def importance(self) -> dict[str, Tensor]:
-        """Return the method's scores of the network as it is, of the epoch so far; see `Method.importance`."""
+        """Return the method's scores of the network as it is, of the epoch so far: `Method.importance`."""
         return self.method.importance(self._view({}))
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:

@@ -6,6 +6,7 @@ H x W and then weighted over time with one product, so nothing of the size of th
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from snnprune.network.axes import tensors_in
-from snnprune.network.leaves import is_multi_step, spiking_base
+from snnprune.network.leaves import is_multi_step, leaf_kind, spiking_base
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Projection, Site, Topology
 
 Keep = Literal["trace", "series"]
+
+CARRIED = (
+    "a batch begins with the neuron states of the last one: if samples are independent, call "
+    "functional.reset_net(model) after every batch, or write PruningCallback(..., reset_states=True)"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,12 @@ class TraceRecorder:
         topology: its populations and projections.
         tau: decay of the trace.
         keep: "trace" for the value after the last step, "series" for all steps (methods that pair spikes).
+
+    Attributes:
+        carries_over: states are meant to go on from batch to batch; otherwise that is said, once.
     """
+
+    carries_over: bool = False
 
     def __init__(self, model: nn.Module, topology: Topology, tau: float = 0.5, keep: Keep = "trace") -> None:
         self.model, self.tau, self.keep = model, tau, keep
@@ -113,22 +124,33 @@ class TraceRecorder:
         self._post: dict[tuple[str, int], _Site] = {}
         self._batches: list[dict[tuple[str, object], Tensor]] = []
         self._time: tuple[int, int] | None = None
-        self._counts, self._warned = False, False
-        modules = dict(model.named_modules())
-        self._neurons = [m for m in modules.values() if isinstance(m, spiking_base())]
-        self._handles = [
-            model.register_forward_pre_hook(self._begin),
-            model.register_forward_hook(self._finish),
-        ]
+        self._counts = False
+        self._learned, self._said = True, set[str]()
         for p in self.projections:
             axis = -1 if p.kind == "linear" else -(len(p.shape) - 1)
             self._pre[p.name] = _Site(axis, p.leading)
-            self._handles.append(modules[p.name].register_forward_pre_hook(self._record_pre(p.name)))
             neuron, site = _reader(p)
-            if (neuron, site.call) not in self._post:
-                self._post[neuron, site.call] = _Site(site.axis, site.leading)
-                hook = self._record_post(neuron, site)
-                self._handles.append(modules[neuron].register_forward_hook(hook))
+            self._post.setdefault((neuron, site.call), _Site(site.axis, site.leading))
+        self._hook()
+
+    def _hook(self) -> None:
+        modules = dict(self.model.named_modules())
+        self._neurons = [m for m in modules.values() if isinstance(m, spiking_base())]
+        readers = [modules[_reader(p)[0]] for p in self.projections]
+        self._foreign = next((m for m in readers if leaf_kind(m, ()) is None), None)
+        self._handles = [
+            # No bound methods: whoever copies the model should copy no recorder.
+            self.model.register_forward_pre_hook(lambda m, _: self._begin(m)),
+            self.model.register_forward_hook(lambda m, _, y: self._finish(m, y)),
+        ]
+        sites = {(neuron, site.call): site for neuron, site in map(_reader, self.projections)}
+        self._handles += [
+            modules[p.name].register_forward_pre_hook(self._record_pre(p.name)) for p in self.projections
+        ]
+        self._handles += [
+            modules[neuron].register_forward_hook(self._record_post(neuron, site))
+            for (neuron, _), site in sites.items()
+        ]
 
     def follow(self, topology: Topology) -> None:
         """Take the projections of ``topology``: the network was cut; modules and axes are where they were."""
@@ -143,7 +165,9 @@ class TraceRecorder:
 
     # --- hooks
 
-    def _begin(self, model: nn.Module, _args: Any) -> None:
+    def _begin(self, model: nn.Module) -> None:
+        if model is not self.model:
+            return  # a copy, with which the hooks went along
         backward = torch._C._current_graph_task_id() != -1
         self._counts = model.training and torch.is_grad_enabled() and not backward
         if not self._counts:
@@ -151,21 +175,38 @@ class TraceRecorder:
         carried = any(
             isinstance(n.v, torch.Tensor) for n in self._neurons[:1]
         )  # a reset neuron holds a number
-        if carried and all(not is_multi_step(n) for n in self._neurons):
+        multi = any(is_multi_step(n) for n in self._neurons)
+        if carried and (multi or not self.holds_activity) and not self.carries_over:
+            self._say(CARRIED)
+        if carried and not multi:
             return  # one more time step of the same samples
-        if carried and not self._warned:
-            self._warned = True
-            warnings.warn(
-                "a batch begins with the neuron states of the last one: call functional.reset_net(model) "
-                "after every batch if samples are independent",
-                stacklevel=2,
+        if self._foreign is not None and self.holds_activity and not self._learned:
+            self._say(
+                "the network was called again before any backward, and neurons of class "
+                f"{type(self._foreign).__name__} do not say whether that was one more time step: every call "
+                "is taken for samples of its own. Have the loop over time inside the network's forward()"
             )
+        self._learned = False
         self._close_forward()
         for site in self._post.values():
             site.turn = 0
 
-    def _finish(self, _model: nn.Module, _args: Any, _output: Any) -> None:
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            warnings.warn(sentence, stacklevel=2)
+
+    def _finish(self, model: nn.Module, output: Any) -> None:
+        if model is not self.model:
+            return
+        if self._counts and self._foreign is not None:
+            for tensor in tensors_in(output):
+                if tensor.requires_grad:
+                    tensor.register_hook(self._learn)
         self._counts = False
+
+    def _learn(self, _gradient: Tensor) -> None:
+        self._learned = True
 
     def _record_pre(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -249,6 +290,20 @@ class TraceRecorder:
                 pre, post = (side[0] if len(side) == 1 else torch.cat(side, dim) for side in parts)
                 activity[p.name] = Activity(pre, post.narrow(-1, site.offset, site.size))
         return activity
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TraceRecorder:
+        """Return a recorder of a copy of the model, hooked as this one is."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        vars(twin).update(copy.deepcopy({k: v for k, v in vars(self).items() if k != "_handles"}, memo))
+        for module in twin.model.modules():
+            for handle in self._handles:  # those that went along with the copy speak to this recorder
+                module._forward_hooks.pop(handle.id, None)
+                module._forward_pre_hooks.pop(handle.id, None)
+        twin._handles = []
+        if self._handles:
+            twin._hook()
+        return twin
 
     def close(self) -> None:
         """Remove every hook."""

@@ -3,6 +3,7 @@
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,11 @@ from torch import Tensor, nn
 
 from snnprune.errors import CompactionError, UserError
 from snnprune.pruning import Pruner
+from snnprune.pruning.compaction.duplicate import reset_states
 from snnprune.pruning.compaction.shapes import conform
+from snnprune.pruning.traces import CARRIED
+from snnprune.training.averages import averages_of
+from snnprune.training.states import carries_graph, detach_states, is_carried
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +43,14 @@ class PruningCallback(lightning.Callback):
         compact_every: take the dead out of the network at the start of every so many epochs, with the
             optimiser's moments; not where several processes train it. If a cut cannot be proved to change
             nothing, a warning says so, and masks alone go on.
-        options: constants of the method given by name, such as ``target=0.6``.
+        reset_states: put neurons at rest after every batch, of training and of evaluation. Without an answer,
+            a training batch that begins with the states of the last one is said, once; False is for states
+            that are meant to go on. States are never carried over with the graph of their batch.
+        options: of the `Pruner` (``neurons``, ``exclude``, ``protect_first``), and constants of the method
+            given by name, such as ``target=0.6``.
+
+    Averages of the weights (`torch.optim.swa_utils.AveragedModel`, Lightning's ``WeightAveraging`` and
+    ``EMAWeightAveraging``) lose what dies along with the network; with ``compact_every`` they are refused.
 
     Attributes:
         pruner: the `Pruner`, from the first batch on; without hooks once training has ended.
@@ -52,9 +64,11 @@ class PruningCallback(lightning.Callback):
         example_input: Tensor | None = None,
         seed: int = 0,
         compact_every: int | None = None,
+        reset_states: bool | None = None,
         **options: Any,
     ) -> None:
         self.method = method
+        self.reset_states = reset_states
         self.compact_every = compact_every
         self.epochs = epochs
         self.example_input = example_input
@@ -69,6 +83,8 @@ class PruningCallback(lightning.Callback):
         self._handles: list[RemovableHandle] = []
         self._restoring: RemovableHandle | None = None
         self._conformed: str | None = None
+        self._averages: list[nn.Module] = []
+        self._fresh = False
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Make ready for a checkpoint of a network that had been cut: the Trainer restores the network first.
@@ -84,12 +100,19 @@ class PruningCallback(lightning.Callback):
         self._restoring = pl_module.register_load_state_dict_pre_hook(self._conform)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Refuse the checkpoint of a smaller network that says nothing of its pruning.
+        """Refuse a smaller network's checkpoint without its pruner, and averages of weights that are cut.
 
         Raises:
-            UserError: it was one.
+            UserError: it was one, or there are averages that no cut would reach.
         """
         self._stop_restoring()
+        self._averages = averages_of(_network(pl_module), pl_module, trainer.callbacks)  # type: ignore[attr-defined]
+        if self._averages and self.compact_every is not None:
+            raise UserError(
+                "compact_every changes the shapes of the weights, and an average of them (AveragedModel, "
+                "WeightAveraging) keeps its own: leave it out, and call callback.pruner.compact() after "
+                "training"
+            )
         if self._conformed is not None and not (self._restored or {}).get("pruner", {}).get("kept"):
             raise UserError(
                 f"the checkpoint is of a smaller network ('{self._conformed}' has another shape there), and "
@@ -110,8 +133,31 @@ class PruningCallback(lightning.Callback):
             self._open(trainer, pl_module, batch)
         # Lightning skips `on_train_epoch_start` when it resumes from a checkpoint of an epoch's last batch.
         self._catch_up(trainer)
+        self._fresh = True
         if trainer.should_stop and self.pruner is not None and self.pruner.finished:
             raise StopIteration  # how Lightning leaves an epoch; a finished run was resumed
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Put neurons at rest where that is asked for, and let go of the graph behind their states."""
+        if self.reset_states:
+            reset_states(pl_module)
+        else:
+            detach_states(pl_module, self.options.get("neurons", ()))
+
+    def _after_evaluation(self, _trainer: Any, pl_module: lightning.LightningModule, *_: Any) -> None:
+        if self.reset_states:
+            reset_states(pl_module)
+
+    on_validation_batch_end = _after_evaluation  # type: ignore[assignment]
+    on_test_batch_end = _after_evaluation  # type: ignore[assignment]
+    on_predict_batch_end = _after_evaluation  # type: ignore[assignment]
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the numbers of the last validation, for methods that decide by accuracy."""
@@ -121,6 +167,8 @@ class PruningCallback(lightning.Callback):
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Remove all hooks; the pruner itself stays, to be asked and to compact."""
         self._stop_restoring()
+        if self._active and self.pruner is not None:
+            self.pruner.masks.apply()  # an average of the weights may have come in their place
         self.close()
 
     def on_exception(
@@ -167,6 +215,30 @@ class PruningCallback(lightning.Callback):
                 self.pruner.load_state_dict(self._restored["pruner"])
         return self.pruner
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> PruningCallback:
+        """Return a copy that is not in training: with the pruner and its network, without hooks.
+
+        Raises:
+            UserError: a module of the network keeps a tensor with its graph.
+        """
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        apart: dict[str, Any] = {"_handles": [], "_restoring": None, "_active": False, "_averages": []}
+        try:
+            vars(twin).update(copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo))
+        except RuntimeError as error:
+            place = carries_graph(self._model) if self._model is not None else None
+            if place is None:
+                raise
+            raise UserError(
+                f"the network cannot be copied: {place} keeps a tensor with the graph that it was computed "
+                "by. Keep tensor.detach(), or put it at rest before the copy"
+            ) from error
+        vars(twin).update(apart)
+        if twin.pruner is not None:
+            twin.pruner.close()
+        return twin
+
     def _conform(self, module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
         self._conformed = conform(module, state_dict)
 
@@ -176,8 +248,7 @@ class PruningCallback(lightning.Callback):
         self._restoring = None
 
     def _open(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any) -> None:
-        model = getattr(pl_module, "model", None)
-        model = model if isinstance(model, nn.Module) else pl_module
+        model = _network(pl_module)
         if self.pruner is not None and model is self._model:
             # A second fit of the same network goes on from the first: it decides on its last epoch first.
             self._restored = self.state_dict() | {"epoch": trainer.current_epoch - 1}
@@ -200,6 +271,10 @@ class PruningCallback(lightning.Callback):
             self._epoch, self._metrics = int(self._restored["epoch"]), dict(self._restored["metrics"])
             self._restored = None
         self._active = True
+        if self.pruner.recorder is not None:
+            self.pruner.recorder.carries_over = self.reset_states is False
+        elif self.reset_states is None:
+            self._handles.append(model.register_forward_pre_hook(self._say_carried()))
         self._watch(trainer, model)
 
     def _length(self, trainer: lightning.Trainer) -> int:
@@ -225,6 +300,21 @@ class PruningCallback(lightning.Callback):
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if self.pruner is not None:
             self.pruner.step(optimizer)
+            for average in self._averages:
+                self.pruner.masks.zero(average)
+
+    def _say_carried(self) -> Any:
+        """Return a hook that says what the recorder of a method that reads activity says."""
+        said = False
+
+        def hook(model: nn.Module, _args: Any) -> None:
+            nonlocal said
+            first, self._fresh = self._fresh, False
+            if first and not said and is_carried(model):
+                said = True
+                warnings.warn(CARRIED, stacklevel=2)
+
+        return hook
 
     def _catch_up(self, trainer: lightning.Trainer) -> None:
         if self.pruner is not None and self._epoch < trainer.current_epoch:
@@ -245,6 +335,12 @@ def _samples(trainer: lightning.Trainer) -> int | None:
         return len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
     except (AttributeError, TypeError):
         return None
+
+
+def _network(task: nn.Module) -> nn.Module:
+    """Return what is pruned of a LightningModule: its ``model``, or itself."""
+    model = getattr(task, "model", None)
+    return model if isinstance(model, nn.Module) else task
 
 
 def _example(batch: Any) -> Tensor:

@@ -49,25 +49,58 @@ def prove_silent(model: nn.Module, topology: Topology, population: Population, g
             entries = _entries(tensor_of(model, slot.key), slot, population)[gone]
             if not bool((entries == 0).all()):
                 raise _refused(population, f"{slot.key} of its dead units is not zero")
-    asked: dict[str, Slot | None] = {s.module: s for s in population.slots if s.role in {"norm", "neuron"}}
-    for projection in topology.incoming(population.name):
-        asked.setdefault(str(projection.neuron), None)
-    like = tensor_of(model, topology.projections[population.producers[0]].weight)
     unread = all(
         bool((_entries(tensor_of(model, slot.key), slot, population)[gone] == 0).all())
         for slot in population.slots
         if slot.role == "in"
     )
-    for name, place in asked.items():
+    for name, place in _asked(topology, population).items():
         module = model.get_submodule(name)
-        answer = _answer(module, place, model, like)
-        if answer is None:
-            raise _refused(population, f"{name} ({type(module).__name__}) cannot be asked by itself")
-        if place is not None:
-            answer = answer[place.offset : place.offset + population.size * place.spread]
-            answer = answer.unflatten(0, (population.size, place.spread))[gone]
-        if not bool((answer == 0).all()) and not (unread and goes_unit_by_unit(module)):
-            raise _refused(population, f"{name} ({type(module).__name__}) {_why(module, answer)}")
+        reason = _speaks(model, population, name, place, gone)
+        if reason is not None and not (unread and goes_unit_by_unit(module)):
+            raise _refused(population, f"{name} ({type(module).__name__}) {reason}")
+
+
+def restless(model: nn.Module, topology: Topology) -> dict[str, str]:
+    """Return by population why its dead will not be provably silent, whatever a method decides.
+
+    That is so where a neuron of another make answers something to no input. Such a population may be masked,
+    and is not taken out.
+    """
+    found = {}
+    for population in topology.free():
+        everybody = torch.ones(population.size, dtype=torch.bool)
+        for name, place in _asked(topology, population).items():
+            module = model.get_submodule(name)
+            if place is not None and place.role == "norm":
+                continue  # what it answers depends on weights that a mask zeroes
+            reason = _speaks(model, population, name, place, everybody)
+            if reason is not None and not goes_unit_by_unit(module):
+                found[population.name] = f"{name} ({type(module).__name__}) {reason}"
+    return found
+
+
+def _asked(topology: Topology, population: Population) -> dict[str, Slot | None]:
+    """Return the norms and neurons of a population, with where it stands in those that own values for it."""
+    asked: dict[str, Slot | None] = {s.module: s for s in population.slots if s.role in {"norm", "neuron"}}
+    for projection in topology.incoming(population.name):
+        asked.setdefault(str(projection.neuron), None)
+    return asked
+
+
+def _speaks(
+    model: nn.Module, population: Population, name: str, place: Slot | None, units: Tensor
+) -> str | None:
+    """Return what ``units`` say behind module ``name`` without any input, None where that is nothing."""
+    module = model.get_submodule(name)
+    like = tensor_of(model, next(slot.key for slot in population.slots if slot.role == "out"))
+    answer = _answer(module, place, model, like)
+    if answer is None:
+        return "cannot be asked by itself"
+    if place is not None:
+        answer = answer[place.offset : place.offset + population.size * place.spread]
+        answer = answer.unflatten(0, (population.size, place.spread))[units]
+    return None if bool((answer == 0).all()) else _why(module, answer)
 
 
 def _refused(population: Population, reason: str) -> CompactionError:

@@ -1,0 +1,53 @@
+"""States of neurons between two batches: carried over or not, and never with a graph behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.network.axes import tensors_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+
+
+def is_carried(model: nn.Module) -> bool:
+    """Tell whether SpikingJelly's neurons in ``model`` hold a state; at rest they hold numbers."""
+    return any(
+        isinstance(state, torch.Tensor) for module in model.modules() for state in _memories(module).values()
+    )
+
+
+def detach_states(model: nn.Module, neurons: Iterable[type[nn.Module]] = ()) -> None:
+    """Let go of the graph of a batch whose backward is done, which would stop ``copy.deepcopy``.
+
+    Args:
+        model: its neurons of SpikingJelly, and those of the classes ``neurons``, keep the values.
+        neurons: classes of other libraries or the user's own.
+    """
+    for module in model.modules():
+        places = [_memories(module)]
+        if isinstance(module, tuple(neurons)):
+            places += [vars(module), module._buffers]
+        for place in places:
+            for name, state in place.items():
+                if isinstance(state, torch.Tensor) and state.grad_fn is not None:
+                    place[name] = state.detach()
+
+
+def carries_graph(model: nn.Module) -> str | None:
+    """Return the name of a module that keeps a tensor with its graph, or None."""
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            kept = {} if attribute in {"_parameters", "_modules"} else {attribute: value}
+            if any(tensor.grad_fn is not None for tensor in tensors_in(kept)):
+                return f"{name or type(module).__name__}.{attribute}"
+    return None
+
+
+def _memories(module: nn.Module) -> dict[str, Any]:
+    memories = getattr(module, "_memories", None)
+    return memories if isinstance(memories, dict) else {}
