@@ -18,7 +18,7 @@ from snnprune.errors import UserError
 from snnprune.registry import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jsonargparse import ArgumentParser
 
@@ -32,6 +32,7 @@ Train spiking networks that prune themselves while they learn.
 
 commands:
   train                train and prune; without options the demo, on data that comes with the package
+  bench                many runs: methods, targets and seeds, compared with the unpruned network
   eval RUN             measure the saved network of a run on its test set
   report RUN           one page with the numbers and pictures of a run, to look at and to show
   list [KIND]          data sets (and whether they are on disk), models and methods
@@ -48,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; without them, the process's own.
 
     Returns:
-        The exit code: 0, 2 for input that cannot be used (one sentence on stderr says why), 130 after Ctrl-C.
+        The exit code: 0, 1 if a run of a bench failed, 2 for input that cannot be used (one sentence on
+        stderr says why), 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -76,8 +78,7 @@ def command(given: list[str]) -> int:
     name, *rest = given
     if name not in COMMANDS:
         raise UserError(f"there is no command '{name}': {nearest(name, COMMANDS)}")
-    COMMANDS[name](rest)
-    return 0
+    return COMMANDS[name](rest) or 0
 
 
 def train(given: list[str]) -> None:
@@ -117,6 +118,52 @@ def default_folder(config: RunConfig) -> Path:
     parts = [config.data.name, config.method.name, f"seed{config.train.seed}"]
     if config.model.name != RunConfig().model.name:
         parts.insert(1, config.model.name)
+    return Path("runs") / "-".join(parts)
+
+
+def bench(given: list[str]) -> int:
+    """Train and compare many runs."""
+    parser = _parser("bench", "Train methods, targets and seeds, and compare with the unpruned network.")
+    for option, what in BENCH_LISTS.items():
+        parser.add_argument(f"--{option}", type=Any, help=what)
+    parser.add_argument("--out", help="folder of the bench (default: runs/bench-DATA); a killed one goes on")
+    parser.add_argument("--jobs", type=int, help="runs at a time, which share the processors (default: 1)")
+    parser.add_argument("--executor", choices=["local", "ray"], default="local", help="where runs train")
+    parser.add_argument("--compare", metavar="BENCH", help="only write the tables of this folder anew")
+    settings.add_run_options(parser)
+    own = [f"--{name}" for name in (*BENCH_LISTS, "out", "jobs", "executor", "compare")]
+    parsed: Any = settings.parse(parser, given, own, in_files=BENCH_LISTS)
+    if parsed.compare is not None:
+        if len([word for word in given if word.startswith("-")]) > 1:
+            raise UserError("--compare trains nothing: leave the other options out")
+        from snnprune.bench import run  # noqa: PLC0415
+
+        run.compare(Path(parsed.compare))
+        return 0
+    base = settings.run_config(parsed)
+    if parsed.jobs is not None and parsed.jobs < 1:
+        raise UserError(f"--jobs must be at least 1, and is {parsed.jobs}")
+    from snnprune.bench import executor, run  # noqa: PLC0415
+    from snnprune.bench.grid import grid  # noqa: PLC0415
+
+    asked = grid(base, parsed.methods, parsed.targets, parsed.seeds)
+    out = default_bench(base) if parsed.out is None else Path(parsed.out)
+    return run.bench(base, asked, out, executor.build(parsed.executor, parsed.jobs, base, out / "logs"))
+
+
+BENCH_LISTS = {
+    "methods": "a list such as dense,dpap,magnitude (default: dense and method.name)",
+    "targets": "a list of shares to prune such as 0.4,0.6,0.8 (default: method.target)",
+    "seeds": "how many, or a list such as 0,1,2 (default: 5, from train.seed on)",
+}
+"""Options of a bench that a file may hold too, with what they are."""
+
+
+def default_bench(config: RunConfig) -> Path:
+    """Name the folder of a bench after what is compared on: runs/bench-nmnist."""
+    parts = ["bench", config.data.name]
+    if config.model.name != RunConfig().model.name:
+        parts.append(config.model.name)
     return Path("runs") / "-".join(parts)
 
 
@@ -173,4 +220,5 @@ def _parser(name: str, description: str) -> ArgumentParser:
     )
 
 
-COMMANDS = {"train": train, "eval": evaluate, "report": report, "list": show, "data": data}
+COMMANDS: dict[str, Callable[[list[str]], int | None]]
+COMMANDS = {"train": train, "bench": bench, "eval": evaluate, "report": report, "list": show, "data": data}

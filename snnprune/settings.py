@@ -21,7 +21,7 @@ from snnprune.errors import UserError
 from snnprune.registry import DATASETS, MODELS, nearest, pick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from jsonargparse import ArgumentParser
 
@@ -54,20 +54,23 @@ def add_run_options(parser: ArgumentParser) -> None:
         parser.add_class_arguments(section, name)
 
 
-def parse(parser: ArgumentParser, arguments: Sequence[str], own: Iterable[str]) -> argparse.Namespace:
+def parse(
+    parser: ArgumentParser, arguments: Sequence[str], own: Iterable[str], in_files: Collection[str] = ()
+) -> argparse.Namespace:
     """Parse ``arguments`` with ``parser``.
 
     Args:
         parser: one that raises its errors.
         arguments: of the command line, without the command's name.
         own: options of the command besides the keys of a run, such as "--out".
+        in_files: which of these a file may hold as well, without the dashes.
 
     Raises:
         UserError: an unknown option, a file that cannot be read, a key or a type that does not fit.
     """
     _check_options(arguments, {*own, "--help", "-h"})
     for file in _config_files(arguments):
-        _check_file(file)
+        _check_file(file, in_files)
     try:
         parsed: argparse.Namespace = parser.parse_args(list(arguments))
     except argparse.ArgumentError as error:
@@ -162,8 +165,8 @@ def _config_files(arguments: Sequence[str]) -> list[Path]:
     return [Path(file) for file in apart + joined]
 
 
-def _check_file(path: Path) -> None:
-    """Refuse a file that is no YAML, or that has keys which no run knows."""
+def _check_file(path: Path, own: Collection[str] = ()) -> None:
+    """Refuse a file that is no YAML, or that has keys which no run knows and the command does not own."""
     try:
         read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -178,6 +181,8 @@ def _check_file(path: Path) -> None:
     if not isinstance(read, dict):
         raise UserError(f"the configuration {path} needs sections ({', '.join(SECTIONS)}), and has none")
     for name, values in read.items():
+        if name in own:
+            continue
         if name not in SECTIONS:
             raise UserError(
                 f"the configuration {path} has an unknown key '{name}': {_nearest_key(str(name))}"

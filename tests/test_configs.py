@@ -13,7 +13,8 @@ from snnprune.config import RunConfig
 from snnprune.registry import DATASETS
 
 FOLDER = Path(__file__).parents[1] / "configs"
-FILES = sorted(FOLDER.rglob("*.yaml"))
+BENCHES = sorted((FOLDER / "bench").glob("*.yaml"))
+FILES = sorted(file for file in FOLDER.rglob("*.yaml") if file not in BENCHES)
 
 
 def resolved(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ ROOMS = (
     ("baselines",),
     ("report", "export"),
     ("training",),
+    ("bench",),
     ("settings", "listing", "cli", "__main__"),
 )
 """A room may import itself, its row and the rows above it."""
@@ -69,9 +70,10 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
     used = third_party(PACKAGE)
     used.pop("snnprune")
     names = {DISTRIBUTION.get(name, name): file for name, file in used.items()}
-    known = declared(PROJECT["dependencies"])
-    assert {name: file for name, file in names.items() if name not in known} == {}
+    known, extras = declared(PROJECT["dependencies"]), declared(PROJECT["optional-dependencies"]["ray"])
+    assert {name: file for name, file in names.items() if name not in known | extras} == {}
     assert known - set(names) == BEHIND_OTHERS
+    assert extras <= set(names)
 
 
 def test_tests_and_benchmarks_need_nothing_else() -> None:

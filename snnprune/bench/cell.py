@@ -1,0 +1,51 @@
+"""One run of a bench, as a process of its own: `python -m snnprune.bench.cell FOLDER [PID]`.
+
+A crash, a kill or a leak then costs one cell. The process ends with the one that started it, so that a bench
+killed for good leaves nobody who trains on and holds folders.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+from snnprune.errors import UserError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+WRONG_INPUT = 2
+ORPHANED = 3
+
+
+def main(arguments: list[str]) -> int:
+    """Bring the run in folder ``arguments[0]`` to its end.
+
+    Returns:
+        The exit code: 0, 2 with one sentence on stderr for input that cannot be used, 3 where the process
+        ``arguments[1]``, which started this one, is gone.
+    """
+    if len(arguments) > 1 and not _end_with(int(arguments[1])):
+        return ORPHANED
+    # A shell that starts jobs in the background has them ignore this signal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from snnprune.training import run  # noqa: PLC0415 - the parent may be gone by the time this is read
+
+    try:
+        run.resume(Path(arguments[0]))
+    except UserError as error:
+        sys.stderr.write(f"snnprune: {error}\n")
+        return WRONG_INPUT
+    return 0
+
+
+def _end_with(parent: int) -> bool:
+    """Let the kernel kill this process when ``parent`` ends (Linux); return whether it is still there."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    return os.getppid() == parent
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,105 @@
+"""Cells on the nodes of a Ray cluster; `pip install snnprune[ray]`.
+
+The folder of the bench has to be one that all nodes see, and snnprune and the data have to be on each.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+from snnprune.bench.executor import GRACE, PROGRAM, Outcome, end, launch, log_of, sentence
+from snnprune.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from snnprune.config import TrainConfig
+
+
+class OnRay:
+    """Cells as tasks of a Ray cluster that runs: the one that RAY_ADDRESS names, else this machine's.
+
+    Args:
+        jobs: how many at a time; without a number, as many as the cluster has processors (or GPUs) for.
+        train: ``threads`` processors are asked for each cell (1 without a number), and a GPU on "cuda".
+        logs: folder for what cells print.
+        program: the command that a cell's folder is appended to.
+
+    Raises:
+        UserError: Ray is not installed, there is no cluster, or none with a GPU where one is asked for.
+    """
+
+    def __init__(
+        self, jobs: int | None, train: TrainConfig, logs: Path, program: Sequence[str] = PROGRAM
+    ) -> None:
+        try:
+            import ray  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise UserError("--executor ray needs Ray: pip install 'snnprune[ray]'") from error
+        self.ray, self.logs, self.program = ray, logs.absolute(), tuple(program)
+        self.threads, gpus = train.threads or 1, int(train.device == "cuda")
+        if not ray.is_initialized():
+            try:
+                ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+            except ConnectionError as error:
+                raise UserError(
+                    "--executor ray found no cluster: start one with `ray start --head`, or name one in "
+                    "RAY_ADDRESS"
+                ) from error
+        room = self._room(gpus)
+        if room < 1:
+            raise UserError(
+                f"no cell fits on the cluster: each asks for {self.threads} processors and {gpus} GPUs, and "
+                f"it has {ray.cluster_resources()}"
+            )
+        self.slots = min(jobs or room, room)
+        self._task = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(run)
+        self._running: dict[str, Any] = {}
+
+    def _room(self, gpus: int) -> int:
+        there = self.ray.cluster_resources()
+        room = int(there.get("CPU", 0)) // self.threads
+        return min(room, int(there.get("GPU", 0))) if gpus else room
+
+    def start(self, name: str, folder: Path) -> None:
+        """Hand the cell in ``folder`` to the cluster."""
+        log = log_of(self.logs, name)
+        self._running[name] = self._task.remote(self.program, folder.absolute(), log, self.threads)
+
+    def ended(self) -> list[Outcome]:
+        """Return the cells that have ended since the last call."""
+        if not self._running:
+            return []
+        ready, _ = self.ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=0)
+        names = [name for name, task in self._running.items() if task in ready]
+        return [Outcome(name, self._said(self._running.pop(name))) for name in names]
+
+    def _said(self, task: Any) -> str | None:
+        try:
+            said: str | None = self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            return f"Ray: {str(error).strip().splitlines()[-1]}"
+        return said
+
+    def stop(self) -> None:
+        """Cancel all that are running, and wait for that."""
+        for task in self._running.values():
+            self.ray.cancel(task)
+        if self._running:
+            self.ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=GRACE + 5)
+        self._running.clear()
+
+
+def run(program: Sequence[str], folder: Path, log: Path, threads: int) -> str | None:
+    """Run a cell on this node, in a process of its own, and return why it failed, None where it did not."""
+    process = launch(program, folder, log, threads)
+    try:
+        process.wait()
+    finally:
+        if process.poll() is None:  # cancelled: Ray interrupts the task
+            process.send_signal(signal.SIGINT)
+            end(process, GRACE)
+    return sentence(process.returncode, log)

@@ -1,0 +1,297 @@
+"""What may be said of the runs of a bench: means with intervals, and differences to the unpruned network.
+
+Differences are paired by seed. "better" and "worse" are said only where the interval of the differences
+excludes zero; of accuracy, where the bootstrap over seeds and test samples does, too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from snnprune.bench.grid import DENSE
+from snnprune.measures.convergence import SHARES, Race, convergence, learning_speed
+from snnprune.measures.statistics import (
+    Interval,
+    bootstrap_difference,
+    mean_interval,
+    paired_difference,
+    pareto_front,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from snnprune.bench.results import Found, Result
+
+BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
+MORE, LESS = "more", "less"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that every run has.
+
+    Attributes:
+        key: its name in files.
+        title: its name in tables.
+        unit: of what is shown.
+        read: takes it from a run, in that unit.
+        digits: behind the point.
+        good: 1 where more is better, -1 where less is, 0 where that depends on what one wants.
+    """
+
+    key: str
+    title: str
+    unit: str
+    read: Callable[[Result], float]
+    digits: int
+    good: int
+
+
+def _synops(kind: str) -> Callable[[Result], float]:
+    return lambda r: float(r.summary["synops"][kind]) / 1e6
+
+
+def _macs(kind: str) -> Callable[[Result], float]:
+    return lambda r: float(r.summary["synops"]["macs"][kind]) / 1e6
+
+
+def _energy(kind: str) -> Callable[[Result], float]:
+    return lambda r: float(r.summary["synops"]["energy_pj"][kind]) / 1e6
+
+
+def _inference(kind: str) -> Callable[[Result], float]:
+    return lambda r: 1e3 * float(r.summary["machine"]["inference_seconds"][kind])
+
+
+MEASURES = (
+    Measure("accuracy", "test accuracy", "%", lambda r: 100 * r.summary["accuracy"], 2, 1),
+    Measure(
+        "accuracy_at_best",
+        "test accuracy, best epoch on validation",
+        "%",
+        lambda r: 100 * r.summary["accuracy_at_best"],
+        2,
+        1,
+    ),
+    Measure("pruned", "weights pruned", "%", lambda r: 100 * r.summary["pruning_rate"], 2, 0),
+    Measure("weights", "weights left", "k", lambda r: r.summary["weights_left"] / 1e3, 1, -1),
+    Measure("macs", "multiply-accumulates left", "M", lambda r: r.summary["macs_left"] / 1e6, 2, -1),
+    Measure("synops_dense", "SynOps, all synapses", "M", _synops("dense"), 3, -1),
+    Measure("synops_masked", "SynOps, alive synapses", "M", _synops("masked"), 3, -1),
+    Measure("synops_compact", "SynOps, compact network", "M", _synops("compact"), 3, -1),
+    Measure("analogue_dense", "MACs of analogue layers, all synapses", "M", _macs("dense"), 3, -1),
+    Measure("analogue_masked", "MACs of analogue layers, alive", "M", _macs("masked"), 3, -1),
+    Measure("analogue_compact", "MACs of analogue layers, compact", "M", _macs("compact"), 3, -1),
+    Measure("energy_dense", "energy, all synapses", "uJ", _energy("dense"), 3, -1),
+    Measure("energy_masked", "energy, alive synapses", "uJ", _energy("masked"), 3, -1),
+    Measure("energy_compact", "energy, compact network", "uJ", _energy("compact"), 3, -1),
+    Measure("training", "training time", "s", lambda r: r.summary["seconds"], 1, -1),
+    Measure("inference_dense", "inference of a batch, dense", "ms", _inference("dense"), 2, 0),
+    Measure("inference_compact", "inference of a batch, compact", "ms", _inference("compact"), 2, -1),
+    Measure("memory", "peak memory", "MB", lambda r: r.summary["machine"]["peak_memory_mb"], 0, -1),
+)
+"""What is compared, in the order of the tables. Numbers of operations are of one test sample."""
+
+BY_KEY = {measure.key: measure for measure in MEASURES}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measure of one group of runs.
+
+    Attributes:
+        values: by seed.
+        interval: mean over the seeds.
+        difference: to the unpruned runs of the same seeds, None where there are none.
+        verdict: `BETTER`, `WORSE` or `OPEN`; `MORE`, `LESS` or `OPEN` where neither is good; "" without a
+            difference.
+    """
+
+    values: dict[int, float]
+    interval: Interval
+    difference: Interval | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How much sooner a group gets somewhere than the unpruned runs of the same seeds.
+
+    Attributes:
+        races: by seed; None where a curve holds nothing to compare.
+        ratio: median over the seeds, one that did not arrive counted as slower than any; None where that is
+            what the median is.
+        low: lower end of the interval of the geometric mean, None where a seed did not arrive or is alone.
+        high: upper end.
+        verdict: "faster", "slower", or what else can be said.
+    """
+
+    races: dict[int, Race | None]
+    ratio: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in the seed alone.
+
+    Attributes:
+        name: such as "dpap-0.6".
+        method: its name.
+        target: share of the weights that was asked for.
+        seeds: of its finished runs.
+        measures: by `Measure.key`.
+        bootstrap: difference in accuracy to the unpruned runs, in points, over seeds and test samples.
+        speedups: convergence, by share of the unpruned network's best accuracy.
+        learning_speed: L.
+        layers: share pruned of each layer, in per cent.
+    """
+
+    name: str
+    method: str
+    target: float | None
+    seeds: tuple[int, ...]
+    measures: dict[str, Entry]
+    bootstrap: Interval | None
+    speedups: dict[float, Speed]
+    learning_speed: Speed | None
+    layers: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All groups of a bench.
+
+    Attributes:
+        dataset: its name.
+        model: its name.
+        epochs: of the longest run; a method may end before.
+        test_samples: how many the accuracy is measured on.
+        groups: the unpruned network first.
+        pareto: names of the groups that no other beats, by what they are held against: "weights" or "synops".
+        unfinished: runs that are left out.
+    """
+
+    dataset: str
+    model: str
+    epochs: int
+    test_samples: int
+    groups: tuple[Group, ...]
+    pareto: dict[str, list[str]]
+    unfinished: tuple[str, ...]
+
+
+def compare(found: Found) -> Comparison:
+    """Compare the runs of a bench with its unpruned runs."""
+    first = found.results[0]
+    together = [list(runs) for _, runs in groupby(found.results, key=lambda r: r.group)]
+    dense = {run.seed: run for run in found.results if run.method == DENSE}
+    groups = tuple(_group(runs, dense) for runs in together)
+    return Comparison(
+        dataset=first.summary["dataset"],
+        model=first.summary["model"],
+        epochs=max(len(run.rows) for run in found.results),
+        test_samples=len(first.labels),
+        groups=groups,
+        pareto={
+            "weights": _front(groups, "weights"),
+            "synops": _front(groups, "synops_masked"),
+        },
+        unfinished=tuple(found.unfinished),
+    )
+
+
+def _group(runs: list[Result], dense: dict[int, Result]) -> Group:
+    first = runs[0]
+    pruned = first.method != DENSE
+    pairs = [(run, dense[run.seed]) for run in runs if run.seed in dense] if pruned else []
+    bootstrap = _bootstrap(pairs)
+    return Group(
+        name=first.group,
+        method=first.method,
+        target=first.target,
+        seeds=tuple(run.seed for run in runs),
+        measures={m.key: _entry(m, runs, pairs, bootstrap) for m in MEASURES},
+        bootstrap=bootstrap,
+        speedups={
+            share: _speed({a.seed: convergence(d.curve(), a.curve(), share) for a, d in pairs})
+            for share in (SHARES if pairs else ())
+        },
+        learning_speed=(
+            _speed({a.seed: learning_speed(d.curve(), a.curve()) for a, d in pairs}) if pairs else None
+        ),
+        layers={
+            name: mean_interval([100 * run.summary["layers"][name]["pruned"] for run in runs])
+            for name in first.summary["layers"]
+        },
+    )
+
+
+def _bootstrap(pairs: Sequence[tuple[Result, Result]]) -> Interval | None:
+    if not pairs:
+        return None
+    found = bootstrap_difference(np.stack([a.hits for a, _ in pairs]), np.stack([d.hits for _, d in pairs]))
+    assert found.low is not None
+    assert found.high is not None
+    return Interval(100 * found.mean, 100 * found.low, 100 * found.high, found.count)
+
+
+def _entry(
+    measure: Measure,
+    runs: Iterable[Result],
+    pairs: Sequence[tuple[Result, Result]],
+    bootstrap: Interval | None,
+) -> Entry:
+    values = {run.seed: float(measure.read(run)) for run in runs}
+    reference = {d.seed: float(measure.read(d)) for _, d in pairs}
+    difference = paired_difference(values, reference)
+    # Predictions are those of the last epoch: of the best one on validation there is no second interval.
+    second = bootstrap if measure.key == "accuracy" else None
+    return Entry(
+        values,
+        mean_interval(list(values.values())),
+        difference,
+        "" if difference is None else _verdict(difference, second, measure.good),
+    )
+
+
+def _verdict(difference: Interval, second: Interval | None, good: int) -> str:
+    """Say what both intervals support, and nothing else."""
+    if not difference.excludes_zero or (second is not None and not second.excludes_zero):
+        return OPEN
+    if second is not None and (second.mean > 0) != (difference.mean > 0):
+        return OPEN
+    if good == 0:
+        return MORE if difference.mean > 0 else LESS
+    return BETTER if difference.mean * good > 0 else WORSE
+
+
+def _speed(races: dict[int, Race | None]) -> Speed:
+    run = [race for race in races.values() if race is not None]
+    ratios = [race.ratio for race in run if race.ratio is not None]
+    missing = len(races) - len(ratios)
+    ranked = sorted([*ratios, *[-math.inf] * missing])
+    median = float(np.median(ranked)) if ranked else -math.inf
+    if missing:
+        verdict = f"not reached in {missing} of {len(races)} runs"
+        return Speed(races, median if math.isfinite(median) else None, None, None, verdict)
+    logs = mean_interval([math.log(ratio) for ratio in ratios])
+    if logs.low is None or logs.high is None:
+        return Speed(races, median, None, None, OPEN)
+    verdict = ("faster" if logs.mean > 0 else "slower") if logs.excludes_zero else OPEN
+    return Speed(races, median, math.exp(logs.low), math.exp(logs.high), verdict)
+
+
+def _front(groups: Sequence[Group], cost: str) -> list[str]:
+    points = [
+        (group.measures[cost].interval.mean, group.measures["accuracy"].interval.mean) for group in groups
+    ]
+    return [groups[i].name for i in pareto_front(points)]

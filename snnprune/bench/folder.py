@@ -1,0 +1,110 @@
+"""The folder of a bench: which runs belong in it, and where its tables are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from snnprune import atomic
+from snnprune.errors import UserError
+from snnprune.training.folder import RunFolder, first_difference
+from snnprune.training.lock import FolderLock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from snnprune.bench.grid import Cell, Grid
+    from snnprune.config import RunConfig
+
+
+class BenchFolder:
+    """Paths of a bench; as a context, the lock that keeps a second bench out.
+
+    A bench belongs to one configuration: methods, targets and seeds may be added, nothing else may change.
+
+    Args:
+        path: the folder; made on entry, unless it is there.
+
+    Raises:
+        UserError: on entry, when the folder cannot be written or another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "bench.yaml"
+        self.logs = path / "logs"
+        self.cells_table = path / "cells.csv"
+        self._lock = FolderLock(path, "bench")
+
+    def cell(self, cell: Cell) -> RunFolder:
+        """Return the folder of one run."""
+        return RunFolder(self.path / cell.name)
+
+    def table(self, kind: str) -> Path:
+        """Return where the comparison is written: ``kind`` is "csv", "md", "tex" or "json"."""
+        return self.path / f"comparison.{kind}"
+
+    def claim(self, base: RunConfig, grid: Grid) -> None:
+        """Make the folder that of benches with ``base``, or find that it is already.
+
+        Raises:
+            UserError: it belongs to another configuration, or is no bench.
+        """
+        mine = settled(base)
+        if self.config.exists():
+            difference = first_difference(self._read()["run"], mine)
+            if difference is not None:
+                key, old, new = difference
+                raise UserError(
+                    f"{self.path} holds a bench of another configuration: {key} is {old!r} there and {new!r} "
+                    "here, and only methods, targets and seeds may be added; choose another folder with --out"
+                )
+        else:
+            strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+            if strangers:
+                raise UserError(
+                    f"{self.path} is not a bench of snnprune: it holds '{min(strangers)}' and no bench.yaml; "
+                    "choose an empty or a new folder with --out"
+                )
+        asked = {name: list(values) for name, values in asdict(grid).items()}
+        atomic.write_text(self.config, yaml.safe_dump({"run": mine, "asked": asked}, sort_keys=False))
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            read = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            read = None
+        if not isinstance(read, dict) or not isinstance(read.get("run"), dict):
+            raise UserError(
+                f"cannot read {self.config}: it was changed, or written by another version; choose another "
+                "folder with --out"
+            )
+        return read
+
+    def __enter__(self) -> BenchFolder:
+        self._lock.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lock.__exit__(kind, value, traceback)
+
+
+def settled(config: RunConfig) -> dict[str, Any]:
+    """Return what all runs of a bench have in common: the configuration without seed, target and method.
+
+    Where the data lie is left out as well.
+    """
+    common = asdict(config)
+    for section, keys in (
+        ("data", ("root", "cache", "download")),
+        ("train", ("seed", "twin")),
+        ("method", ("name", "target", "options")),
+    ):
+        for key in keys:
+            del common[section][key]
+    return common

@@ -1,0 +1,162 @@
+"""A comparison on the screen, in Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import rich.table
+
+from snnprune.bench.comparison import MEASURES
+from snnprune.bench.tables import NONE, tables
+from snnprune.measures.statistics import LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from snnprune.bench.comparison import Comparison, Group, Speed
+    from snnprune.bench.tables import Table
+    from snnprune.measures.statistics import Interval
+
+
+def screen(table: Table) -> rich.table.Table:
+    """Return a table for the terminal, without its notes."""
+    drawn = rich.table.Table(title=table.title, title_justify="left")
+    for i, name in enumerate(table.header):
+        drawn.add_column(name, justify="right" if i else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return all tables in Markdown."""
+    parts = []
+    for table in tables(comparison):
+        lines = [
+            f"## {table.title}",
+            "",
+            _piped(table.header),
+            _piped(["---", *["---:"] * (len(table.header) - 1)]),
+            *(_piped(row) for row in table.rows),
+        ]
+        parts.append("\n".join([*lines, *(line for note in table.notes for line in ("", _starred(note)))]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_starred(cell) for cell in cells)} |"
+
+
+def _starred(text: str) -> str:
+    """Return text whose stars are stars."""
+    return text.replace("*", r"\*")
+
+
+def latex(comparison: Comparison) -> str:
+    """Return all tables in LaTeX, for a document that uses booktabs."""
+    parts = ["% \\usepackage{booktabs}"]
+    for table in tables(comparison):
+        lines = (
+            r"\begin{table}",
+            rf"\caption{{{_escaped(' '.join((f'{table.title}.', *table.notes)))}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            r"\toprule",
+            _row(table.header),
+            r"\midrule",
+            *(_row(row) for row in table.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(_escaped(cell) for cell in cells) + r" \\"
+
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "*": r"$^*$",
+}  # fmt: skip
+
+
+def _escaped(text: str) -> str:
+    """Return text in which no sign means anything to LaTeX, and the minus of a number is one."""
+    if text == NONE:
+        return "--"
+    words = []
+    for last, sign, following in zip(f" {text}", text, f"{text[1:]} ", strict=False):
+        negative = sign == "-" and last in " [" and following.isdigit()
+        words.append("$-$" if negative else _SPECIAL.get(sign, sign))
+    return "".join(words)
+
+
+def tidy(comparison: Comparison) -> str:
+    """Return the comparison in CSV, a row for each group and measure."""
+    header = (
+        "group", "method", "target", "measure", "unit", "seeds", "mean", "low", "high",
+        "difference", "difference_low", "difference_high", "verdict",
+    )  # fmt: skip
+    rows: list[tuple[object, ...]] = []
+    for group in comparison.groups:
+        named = (group.name, group.method, group.target)
+        rows += [(*named, *row) for row in _measured(group)]
+    return _csv(header, rows)
+
+
+def _measured(group: Group) -> Iterator[tuple[object, ...]]:
+    """Yield what there is to say of a group: measure, unit, seeds, ends, ends of the difference, verdict."""
+    for measure in MEASURES:
+        entry = group.measures[measure.key]
+        ends = (*_ends(entry.interval), *_ends(entry.difference))
+        yield (measure.key, measure.unit, len(group.seeds), *ends, entry.verdict)
+    if group.bootstrap is not None:
+        yield ("accuracy_bootstrap", "%", group.bootstrap.count, *_NOTHING, *_ends(group.bootstrap), "")
+    for key, speed in _speeds(group):
+        yield (key, "x", len(speed.races), speed.ratio, speed.low, speed.high, *_NOTHING, speed.verdict)
+    for name, layer in group.layers.items():
+        yield (f"pruned_{name}", "%", layer.count, *_ends(layer), *_NOTHING, "")
+
+
+def _speeds(group: Group) -> Iterator[tuple[str, Speed]]:
+    yield from ((f"speedup_{share:g}", speed) for share, speed in group.speedups.items())
+    if group.learning_speed is not None:
+        yield "learning_speed", group.learning_speed
+
+
+_NOTHING = (None, None, None)
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, ...]:
+    return _NOTHING if interval is None else (interval.mean, interval.low, interval.high)
+
+
+def cells(comparison: Comparison) -> str:
+    """Return every number of every run in CSV, a row for each run."""
+    header = ("group", "method", "target", "seed", *(measure.key for measure in MEASURES))
+    rows: list[tuple[object, ...]] = []
+    for group in comparison.groups:
+        for seed in group.seeds:
+            numbers = (group.measures[measure.key].values[seed] for measure in MEASURES)
+            rows.append((group.name, group.method, group.target, seed, *numbers))
+    return _csv(header, rows)
+
+
+def as_json(comparison: Comparison) -> str:
+    """Return the comparison in JSON."""
+    units = {measure.key: measure.unit for measure in MEASURES}
+    return json.dumps(asdict(comparison) | {"level": LEVEL, "units": units}, indent=1) + "\n"
+
+
+def _csv(header: Sequence[str], rows: list[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,145 @@
+"""A bench from its grid to its tables: run what is not done, compare what is."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from snnprune import atomic
+from snnprune.bench import formats
+from snnprune.bench.comparison import compare as compare_runs
+from snnprune.bench.folder import BenchFolder
+from snnprune.bench.progress import DONE, FAILED, RUNNING, Line, Progress
+from snnprune.bench.results import read
+from snnprune.bench.tables import tables
+from snnprune.training.progress import say
+from snnprune.training.run import located
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from snnprune.bench.comparison import Comparison
+    from snnprune.bench.executor import Executor
+    from snnprune.bench.grid import Grid
+    from snnprune.config import RunConfig
+
+A_CELL_FAILED = 1
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+TERMINATED = 143  # and of one that was asked to end
+
+LOOK = 1.0
+"""Seconds between two looks at the cells, which take a minute at least."""
+
+FORMATS = {"md": formats.markdown, "tex": formats.latex, "csv": formats.tidy, "json": formats.as_json}
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked this process to end."""
+
+
+def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: float = LOOK) -> int:
+    """Train the cells of ``grid`` that are not done in ``out``, and compare all that are.
+
+    Args:
+        base: what all cells have in common.
+        grid: methods, targets and seeds.
+        out: the folder of the bench.
+        executor: runs the cells.
+        look: seconds between two looks at the cells.
+
+    Returns:
+        The exit code: 0, 1 if a cell failed (the others were run), 130 after Ctrl-C, 143 after SIGTERM.
+
+    Raises:
+        UserError: a folder that belongs to something else, or runs that cannot be compared.
+    """
+    console = Console()
+    cells, base = list(grid.cells()), located(base)
+    with BenchFolder(out) as folder:
+        folder.claim(base, grid)
+        lines = []
+        for cell in cells:
+            run = folder.cell(cell)
+            with run:
+                run.claim(cell.config(base))
+            lines.append(Line(cell.name, run, DONE if run.summary.exists() else "waiting"))
+            lines[-1].look()
+        try:
+            with _ended_by_sigterm(), Progress(console, lines, base.train.epochs) as progress:
+                _run(lines, executor, progress, look)
+        except KeyboardInterrupt as stop:
+            done = sum(line.state == DONE for line in lines)
+            say(console, f"stopped with {done} of {len(lines)} cells done; the same command goes on")
+            return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+        failed = [line.name for line in lines if line.state == FAILED]
+        if any(line.state == DONE for line in lines):
+            write(folder, console)
+        if failed:
+            say(console, f"failed: {', '.join(failed)}; the same command tries again", style="red")
+        return A_CELL_FAILED if failed else 0
+
+
+def compare(path: Path) -> Comparison:
+    """Compare the runs in folder ``path`` and write the tables, without training.
+
+    Raises:
+        UserError: nothing to compare, a run that is damaged, or runs that do not belong together.
+    """
+    return write(BenchFolder(path), Console())
+
+
+def write(folder: BenchFolder, console: Console) -> Comparison:
+    """Write the comparison of what is done, in every format, and print it."""
+    comparison = compare_runs(read(folder.path))
+    atomic.write_text(folder.cells_table, formats.cells(comparison))
+    for kind, form in FORMATS.items():
+        atomic.write_text(folder.table(kind), form(comparison))
+    for table in tables(comparison):
+        console.print(formats.screen(table))
+        for note in table.notes:
+            say(console, note, style="dim")
+    kinds = ", ".join(folder.table(kind).name for kind in FORMATS)
+    say(console, f"files in {folder.path}: {kinds}; {folder.cells_table.name}, a row a run; a folder a run")
+    return comparison
+
+
+def _run(lines: list[Line], executor: Executor, progress: Progress, look: float) -> None:
+    """Keep the executor's slots filled until every cell has ended; on any interruption end them all."""
+    by_name = {line.name: line for line in lines}
+    waiting = [line for line in lines if line.state != DONE]
+    running = 0
+    try:
+        while waiting or running:
+            while waiting and running < executor.slots:
+                line = waiting.pop(0)
+                executor.start(line.name, line.folder.path)
+                running += 1
+                progress.change(line, RUNNING)
+            time.sleep(look)
+            for outcome in executor.ended():
+                running -= 1
+                state = DONE if outcome.said is None else FAILED
+                progress.change(by_name[outcome.name], state, outcome.said or "")
+            progress.refresh()
+    finally:
+        executor.stop()
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM be what Ctrl-C is: the cells are to be stopped before this process ends."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

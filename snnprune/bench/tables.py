@@ -1,0 +1,183 @@
+"""What is shown of a comparison: text in rows and columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from snnprune.bench.comparison import BY_KEY, OPEN
+from snnprune.measures.statistics import LEVEL
+
+if TYPE_CHECKING:
+    from snnprune.bench.comparison import Comparison, Group, Speed
+    from snnprune.measures.statistics import Interval
+
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns, and what a reader has to know.
+
+    Attributes:
+        title: a line.
+        header: of each column; the first names the rows.
+        rows: one string a column.
+        notes: sentences.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def tables(comparison: Comparison) -> list[Table]:
+    """Return everything that is shown of a comparison."""
+    return [
+        _accuracy(comparison),
+        _operations(comparison),
+        _speeds(comparison),
+        _machine(comparison),
+        _layers(comparison),
+    ]
+
+
+# --- what is shown
+
+
+def _accuracy(comparison: Comparison) -> Table:
+    header = (
+        "", "seeds", "accuracy (%)", "difference (points)", "over seeds and samples", "against dense",
+        "pruned (%)", "weights left (k)",
+    )  # fmt: skip
+    rows = []
+    for group in comparison.groups:
+        entry = group.measures["accuracy"]
+        rows.append(
+            (
+                group.name,
+                str(len(group.seeds)),
+                spread(entry.interval, 2),
+                between(entry.difference, 2, signed=True),
+                between(group.bootstrap, 2, signed=True),
+                entry.verdict or NONE,
+                *(_cell(group, key) for key in ("pruned", "weights")),
+            )
+        )
+    notes = [
+        f"Mean and {LEVEL:.0%} interval (Student, over seeds); accuracy of the last epoch's network on "
+        f"{comparison.test_samples} test samples. The difference to the dense network is paired by seed; its "
+        "second interval draws seeds and test samples anew (paired bootstrap). Only what both intervals "
+        "support is called better or worse.",
+        f"Pareto front over accuracy and weights left: {', '.join(comparison.pareto['weights'])}. Over "
+        f"accuracy and SynOps: {', '.join(comparison.pareto['synops'])}. Fronts are of means.",
+    ]
+    if comparison.unfinished:
+        notes.append(f"Left out, because unfinished: {', '.join(comparison.unfinished)}.")
+    title = f"{comparison.model} on {comparison.dataset}, {comparison.epochs} epochs"
+    return Table(title, header, tuple(rows), tuple(notes))
+
+
+def _operations(comparison: Comparison) -> Table:
+    """Three columns each: the same spikes at all synapses, at alive ones, in the compact network."""
+    kinds = ("dense", "masked", "compact")
+    header, keys = ["", "MACs left (M)"], ["macs"]
+    counted = (("SynOps (M)", "synops"), ("analogue MACs (M)", "analogue"), ("energy (uJ)", "energy"))
+    for name, prefix in counted:
+        header += [f"{name} {kind}" for kind in kinds]
+        keys += [f"{prefix}_{kind}" for kind in kinds]
+    silent = {key for key in keys if all(not any(g.measures[key].values.values()) for g in comparison.groups)}
+    shown = [i for i, key in enumerate(keys) if key not in silent]
+    return Table(
+        "Operations of one test sample",
+        ("", *(header[i + 1] for i in shown)),
+        tuple((g.name, *(_cell(g, keys[i]) for i in shown)) for g in comparison.groups),
+        (
+            "dense, masked, compact: the spikes of the trained network at all synapses that the dense "
+            "network has, at those alive, and at those of the compact network. Energy is of the arithmetic "
+            "alone, with constants of 45 nm; it compares networks and predicts no chip.",
+        ),
+    )
+
+
+def _speeds(comparison: Comparison) -> Table:
+    compared = [group for group in comparison.groups if group.speedups]
+    shares = list(compared[0].speedups) if compared else []
+    return Table(
+        "Epochs, against the dense network of the same seed",
+        ("", *(f"to {_star(share)}" for share in shares), "learning speed L"),
+        tuple(
+            (
+                group.name,
+                *(_speed(group.speedups[share]) for share in shares),
+                _speed(group.learning_speed) if group.learning_speed else NONE,
+            )
+            for group in compared
+        ),
+        (
+            "How many times fewer epochs, on test accuracy: median over seeds, with the interval of the "
+            "geometric mean where every seed arrived. A* is the best accuracy of the dense network.",
+        ),
+    )
+
+
+def _machine(comparison: Comparison) -> Table:
+    keys = ("training", "inference_dense", "inference_compact", "memory")
+    return Table(
+        "Time and memory, as measured",
+        ("", *(f"{BY_KEY[key].title} ({BY_KEY[key].unit})" for key in keys)),
+        tuple((group.name, *(_cell(group, key) for key in keys)) for group in comparison.groups),
+        (
+            "Of the machine that the cells ran on, beside whatever else ran there; how each is measured "
+            "stands in summary.json under measured_on.",
+        ),
+    )
+
+
+def _layers(comparison: Comparison) -> Table:
+    names = list(comparison.groups[0].layers)
+    return Table(
+        "Weights pruned in each layer (%)",
+        ("", *names),
+        tuple(
+            (group.name, *(spread(group.layers[n], 1) if n in group.layers else NONE for n in names))
+            for group in comparison.groups
+        ),
+    )
+
+
+# --- numbers as words
+
+
+def spread(interval: Interval, digits: int) -> str:
+    """Return "95.00 ± 1.20", or the mean alone where one value says nothing of the spread."""
+    mean = f"{interval.mean:.{digits}f}"
+    return mean if interval.half is None else f"{mean} ± {interval.half:.{digits}f}"
+
+
+def between(interval: Interval | None, digits: int, *, signed: bool = False) -> str:
+    """Return "-1.20 [-2.00, -0.40]"."""
+    if interval is None:
+        return NONE
+    sign = "+" if signed else ""
+    mean = f"{interval.mean:{sign}.{digits}f}"
+    if interval.low is None or interval.high is None:
+        return mean
+    return f"{mean} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+
+
+def _cell(group: Group, key: str) -> str:
+    return spread(group.measures[key].interval, BY_KEY[key].digits)
+
+
+def _star(share: float) -> str:
+    return "A*" if share == 1 else f"{share:g} A*"
+
+
+def _speed(speed: Speed) -> str:
+    median = NONE if speed.ratio is None else f"{speed.ratio:.2f}"
+    if speed.low is None or speed.high is None:
+        return f"{median} ({speed.verdict})"
+    verdict = "" if speed.verdict == OPEN else f", {speed.verdict}"
+    return f"{median} [{speed.low:.2f}, {speed.high:.2f}]{verdict}"

@@ -1,0 +1,173 @@
+"""What `snnprune bench` is asked for: the grid, its files, and what it says of input that cannot be used."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from snnprune import bench, cli
+from snnprune.bench.executor import Local, cores
+from snnprune.bench.folder import BenchFolder, settled
+from snnprune.bench.grid import Cell, Grid, grid
+from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
+from snnprune.errors import UserError
+
+BENCHES = sorted((Path(__file__).parents[1] / "configs" / "bench").glob("*.yaml"))
+
+
+def test_a_grid_is_methods_by_targets_by_seeds_and_dense_has_no_target() -> None:
+    cells = [cell.name for cell in Grid(("dense", "dpap", "hebb"), (0.4, 0.65), (0, 3)).cells()]
+    of_one_seed = ["dense", "dpap-0.4", "dpap-0.65", "hebb-0.4", "hebb-0.65"]
+    assert cells == [f"{name}-seed{seed}" for seed in (0, 3) for name in of_one_seed]
+
+
+def test_what_is_not_asked_for_is_taken_from_the_configuration() -> None:
+    base = RunConfig(method=MethodConfig(name="hebb", target=0.7), train=TrainConfig(seed=10))
+    assert grid(base) == Grid(("dense", "hebb"), (0.7,), (10, 11, 12, 13, 14))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "meant"), [(2, (0, 1)), ("2", (0, 1)), ("0,4", (0, 4)), ([4], (4,)), ("4,", (4,))]
+)
+def test_seeds_are_a_number_or_a_list(seeds: Any, meant: tuple[int, ...]) -> None:
+    assert grid(RunConfig(), seeds=seeds).seeds == meant
+
+
+@pytest.mark.parametrize("targets", ["0.4, 0.6,0.4,none", [0.4, 0.6, "own"], "[0.4,0.6,null]"])
+def test_targets_are_a_list_and_none_is_the_methods_own_stopping(targets: Any) -> None:
+    assert grid(RunConfig(), targets=targets).targets == (0.4, 0.6, None)
+    assert Cell("dpap", None, 1).name == "dpap-seed1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"methods": "dense,dpaq"}, "did you mean 'dpap'"),
+        ({"methods": ","}, "--methods is a list"),
+        ({"targets": "0.4,1"}, "one is '1'"),
+        ({"targets": "half"}, "one is 'half'"),
+        ({"targets": [True]}, "one is True"),
+        ({"seeds": 0}, "--seeds is how many"),
+        ({"seeds": "0,-1"}, "--seeds is how many"),
+        ({"seeds": 2.5}, "--seeds is how many"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_a_sentence(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        grid(RunConfig(), **asked)
+
+
+def test_a_cell_is_an_ordinary_run_and_constants_stay_with_their_method() -> None:
+    base = RunConfig(method=MethodConfig(name="dpap", structured=0.3, options={"eta": 9.0}))
+    dpap, hebb, dense = (
+        Cell(*at).config(base) for at in (("dpap", 0.4, 2), ("hebb", 0.4, 2), ("dense", None, 2))
+    )
+    assert dpap.method == replace(base.method, target=0.4)
+    assert hebb.method == MethodConfig(name="hebb", target=0.4, structured=0.3)
+    assert dense.method == MethodConfig(name="dense", target=None, structured=0.3)
+    assert {c.train for c in (dpap, hebb, dense)} == {replace(base.train, seed=2, twin=False)}
+
+
+def test_a_folder_belongs_to_one_configuration(tmp_path: Path) -> None:
+    folder, base = BenchFolder(tmp_path), RunConfig()
+    folder.claim(base, grid(base))
+    folder.claim(base, grid(base, "dense,hebb", "0.1", "7,8"))
+    moved = replace(base, data=replace(base.data, root="/elsewhere"))
+    folder.claim(moved, grid(moved))
+    for other, key in (
+        (replace(base, data=DataConfig(name="nmnist")), "data.name is 'digits-events' there and 'nmnist'"),
+        (replace(base, train=TrainConfig(epochs=3)), "train.epochs is 12 there and 3 here"),
+    ):
+        with pytest.raises(UserError, match=key):
+            folder.claim(other, grid(other))
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UserError, match=r"holds 'thesis.tex' and no bench.yaml"):
+        BenchFolder(tmp_path).claim(RunConfig(), grid(RunConfig()))
+    (tmp_path / "bench.yaml").write_text("run: [")
+    with pytest.raises(UserError, match="cannot read"):
+        BenchFolder(tmp_path).claim(RunConfig(), grid(RunConfig()))
+
+
+def test_settled_is_what_method_target_and_seed_do_not_change() -> None:
+    base = RunConfig()
+    assert all(settled(cell.config(base)) == settled(base) for cell in grid(base, seeds=2).cells())
+
+
+# --- the command
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    made: list[tuple[Any, ...]] = []
+    stand_in = SimpleNamespace(
+        bench=lambda *given: made.append(given) or 1, compare=lambda *given: made.append(given)
+    )
+    monkeypatch.setattr(bench, "run", stand_in, raising=False)
+    monkeypatch.setitem(sys.modules, "snnprune.bench.run", stand_in)
+    return made
+
+
+def test_the_command_passes_on_what_was_asked(called: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    file = tmp_path / "bench.yaml"
+    file.write_text("data: {name: nmnist}\nmethods: [dense, hebb]\ntargets: [0.2]\nseeds: 2\n")
+    options = ["--targets", "0.3,0.5", "--train.epochs", "7", "--jobs", "2"]
+    assert cli.main(["bench", "--config", str(file), *options]) == 1  # what the bench answered
+    ((base, asked, out, local),) = called
+    assert base == RunConfig(data=DataConfig(name="nmnist"), train=TrainConfig(epochs=7))
+    assert asked == Grid(("dense", "hebb"), (0.3, 0.5), (0, 1))
+    assert out == Path("runs/bench-nmnist")
+    assert isinstance(local, Local)
+    assert (local.slots, local.threads) == (2, max(1, cores() // 2))
+
+
+def test_compare_trains_nothing(called: list[tuple[Any, ...]]) -> None:
+    assert cli.main(["bench", "--compare", "runs/b"]) == 0
+    assert called == [(Path("runs/b"),)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("bench --methods dense,dpaq", "did you mean 'dpap'"),
+        ("bench --jobs 0", "--jobs must be at least 1"),
+        ("bench --method dense", "write --method.name"),
+        ("bench --executor slurm", "slurm"),
+        ("bench --compare runs/b --jobs 2", "leave the other options out"),
+        ("bench --train.epochs 0", "train.epochs must be at least 1"),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    called: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], line: str, said: str
+) -> None:
+    assert cli.main(line.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("snnprune: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert called == []
+
+
+@pytest.mark.parametrize("file", BENCHES, ids=lambda file: file.stem)
+def test_a_file_of_a_bench_loads(called: list[tuple[Any, ...]], file: Path) -> None:
+    assert cli.main(["bench", "--config", str(file)]) == 1
+    ((base, asked, _, _),) = called
+    written = yaml.safe_load(file.read_text())
+    assert base.data.name == written["data"]["name"]
+    assert asked.methods == ("dense", "dpap", "magnitude")
+    assert asked.targets == (0.4, 0.6, 0.8)
+    assert asked.seeds == tuple(range(written["seeds"]))
+    assert len(list(asked.cells())) == 7 * written["seeds"]
+
+
+def test_a_run_refuses_the_file_of_a_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--config", str(BENCHES[0])]) == 2
+    assert "unknown key 'methods'" in capsys.readouterr().err
