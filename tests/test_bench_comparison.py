@@ -1,0 +1,233 @@
+"""What is said of the runs of a bench: numbers worked out by hand, and words that their intervals support."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from snnprune.bench import formats
+from snnprune.bench.comparison import BETTER, LESS, OPEN, WORSE, compare
+from snnprune.bench.results import Found, Result
+from snnprune.bench.tables import between, spread, tables
+from snnprune.measures.statistics import Interval
+
+T2 = 12.706204736432095  # Student's t for 95 % and one degree of freedom
+T3 = 4.302652729911275  # and two
+
+
+def result(
+    method: str, target: float | None, seed: int, right: int, curve: list[float], **changed: Any
+) -> Result:
+    """A run of 10 test samples, of which the first ``right`` are answered rightly."""
+    left = 1000 if target is None else round(1000 * (1 - target))
+    kinds = {"dense": 2e6, "masked": 2e3 * left, "compact": 1e3 * (1000 + left)}
+    summary = {
+        "dataset": "stripes", "model": "net", "target": target, "epochs": len(curve), "accuracy": right / 10,
+        "accuracy_at_best": right / 10, "pruning_rate": target or 0.0, "weights_dense": 1000,
+        "weights_left": left, "macs_left": 50 * left, "seconds": 10.0 + seed,
+        "layers": {"conv": {"pruned": 0.0}, "fc": {"pruned": target or 0.0}},
+        "synops": {
+            **kinds, "macs": dict.fromkeys(kinds, 0.0), "energy_pj": {k: 0.9 * n for k, n in kinds.items()},
+        },
+        "machine": {"inference_seconds": {"dense": 0.02, "compact": 0.01}, "peak_memory_mb": 300.0},
+    } | changed  # fmt: skip
+    rows = [{"test_accuracy": value} for value in curve]
+    answers = np.array([0] * right + [1] * (10 - right))
+    name = f"{method}-{target}-seed{seed}"
+    return Result(name, method, target, seed, summary, rows, np.zeros(10, dtype=np.int64), answers)
+
+
+RISE = [0.2, 0.4, 0.8, 0.8]  # of the dense runs: A* in epoch 3
+
+
+@pytest.fixture
+def compared() -> Any:
+    dense = [result("dense", None, seed, right, RISE) for seed, right in ((0, 8), (1, 6))]
+    pruned = [
+        result("dpap", 0.4, 0, 9, [0.2, 0.8, 0.9, 0.9]),
+        result("dpap", 0.4, 1, 6, [0.8, 0.6, 0.6, 0.6]),
+        result("dpap", 0.4, 2, 1, RISE),  # no unpruned run has its seed
+    ]
+    late = [result("dpap", 0.8, seed, 1, [0.1, 0.1, 0.1, 0.77]) for seed in (0, 1)]
+    return compare(Found([*dense, *pruned, *late], ["hebb-seed0"]))
+
+
+def test_means_have_students_intervals(compared: Any) -> None:
+    dense, dpap, _ = compared.groups
+    # 80 and 60: mean 70, deviation 14.142, half = t s / sqrt(2) = 10 t
+    entry = dense.measures["accuracy"]
+    assert entry.values == {0: 80.0, 1: 60.0}
+    assert entry.interval.mean == 70.0
+    assert entry.interval.half == pytest.approx(10 * T2)
+    # 90, 60, 10: mean 53.3, deviation 40.41
+    three = dpap.measures["accuracy"].interval
+    assert three.mean == pytest.approx(160 / 3)
+    assert three.half == pytest.approx(T3 * np.std([90, 60, 10], ddof=1) / np.sqrt(3))
+
+
+def test_differences_are_paired_by_seed(compared: Any) -> None:
+    dense, dpap, late = compared.groups
+    assert dense.measures["accuracy"].difference is None
+    assert dense.bootstrap is None
+    difference = dpap.measures["accuracy"].difference
+    # 90 - 80 and 60 - 60; the third seed has no twin
+    assert (difference.mean, difference.count) == (5.0, 2)
+    assert difference.half == pytest.approx(5 * T2)
+    # 10 - 80 and 10 - 60
+    assert late.measures["accuracy"].difference.mean == -60.0
+    assert dpap.bootstrap.mean == pytest.approx(5.0)
+    assert dpap.bootstrap.count == 2
+
+
+def test_nothing_is_called_better_that_the_interval_does_not_support(compared: Any) -> None:
+    _, dpap, late = compared.groups
+    assert dpap.measures["accuracy"].verdict == OPEN
+    assert late.measures["accuracy"].difference.low < 0 < late.measures["accuracy"].difference.high
+    assert late.measures["accuracy"].verdict == OPEN  # sixty points, and two seeds do not support a word
+    assert dpap.measures["weights"].verdict == BETTER  # 400 fewer with each seed
+    assert dpap.measures["training"].verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"),
+    [
+        # Each run loses one sample of ten: alike for every seed, and yet it may be the samples' chance.
+        ((7, 7, 7), OPEN),
+        # Six of ten, with every seed: both intervals exclude zero.
+        ((2, 2, 2), WORSE),
+    ],
+)
+def test_of_accuracy_both_intervals_have_to_exclude_zero(right: tuple[int, ...], verdict: str) -> None:
+    dense = [result("dense", None, seed, 8, RISE) for seed in range(3)]
+    pruned = [result("dpap", 0.4, seed, n, RISE) for seed, n in enumerate(right)]
+    entry = compare(Found([*dense, *pruned], [])).groups[1].measures["accuracy"]
+    assert entry.difference is not None
+    assert entry.difference.excludes_zero
+    assert entry.verdict == verdict
+
+
+def test_more_and_less_where_neither_is_good() -> None:
+    runs = [result("dense", None, 0, 8, RISE), result("dense", None, 1, 8, RISE)]
+    quick = {"inference_seconds": {"dense": 0.01, "compact": 0.01}, "peak_memory_mb": 300.0}
+    runs += [result("dpap", 0.4, seed, 8, RISE, machine=quick) for seed in (0, 1)]
+    assert compare(Found(runs, [])).groups[1].measures["inference_dense"].verdict == LESS
+
+
+def test_one_seed_supports_nothing() -> None:
+    runs = [result("dense", None, 0, 2, RISE), result("dpap", 0.4, 0, 10, [0.8, 0.8, 0.8, 0.8])]
+    group = compare(Found(runs, [])).groups[1]
+    assert group.measures["accuracy"].interval.low is None
+    assert group.measures["accuracy"].verdict == OPEN
+    assert group.speedups[1.0].ratio == 3.0
+    assert group.speedups[1.0].verdict == OPEN
+
+
+def test_speed_is_a_ratio_of_epochs_and_not_reached_is_a_result(compared: Any) -> None:
+    _, dpap, late = compared.groups
+    speed = dpap.speedups[1.0]
+    # Epoch 3 against 2, and 3 against 1: median of 1.5 and 3
+    assert speed.ratio == 2.25
+    middle, half = np.log(4.5) / 2, T2 * np.log(2) / 2
+    assert (speed.low, speed.high) == pytest.approx((np.exp(middle - half), np.exp(middle + half)))
+    assert speed.verdict == OPEN
+    assert late.speedups[1.0].ratio is None
+    assert late.speedups[1.0].verdict == "not reached in 2 of 2 runs"
+    assert late.speedups[0.95].ratio == 0.75  # 0.76 is reached in epoch 4 instead of 3
+    assert late.speedups[0.95].verdict == "slower"  # with both seeds alike
+    # L: both pass 0.8; 3 - 2 = 1 epoch with seed 0, 3 - 1 = 2 with seed 1
+    assert dpap.learning_speed.ratio == 2.25
+
+
+def test_one_run_that_never_arrives_counts_as_the_slowest() -> None:
+    runs = [result("dense", None, seed, 8, RISE) for seed in range(3)]
+    curves = ([0.8] * 4, [0.2, 0.8, 0.8, 0.8], [0.1] * 4)
+    runs += [result("dpap", 0.4, seed, 8, curve) for seed, curve in enumerate(curves)]
+    speed = compare(Found(runs, [])).groups[1].speedups[1.0]
+    assert (speed.ratio, speed.low) == (1.5, None)
+    assert speed.verdict == "not reached in 1 of 3 runs"
+
+
+def test_fronts_are_of_accuracy_over_weights_and_operations(compared: Any) -> None:
+    # Accuracies 70, 53 and 10 at 1000, 600 and 200 weights: each buys something.
+    assert compared.pareto["weights"] == ["dpap-0.8", "dpap-0.4", "dense"]
+    runs = [
+        result("dense", None, 0, 8, RISE),
+        result("dpap", 0.4, 0, 8, RISE),
+        result("hebb", 0.4, 0, 7, RISE),
+    ]
+    assert compare(Found(runs, [])).pareto == {"weights": ["dpap-0.4"], "synops": ["dpap-0.4"]}
+
+
+def test_without_unpruned_runs_there_is_nothing_to_differ_from() -> None:
+    compared = compare(Found([result("dpap", 0.4, 0, 8, RISE)], []))
+    assert compared.groups[0].measures["accuracy"].difference is None
+    assert compared.groups[0].speedups == {}
+    assert formats.markdown(compared).startswith("## net on stripes")
+
+
+# --- tables
+
+
+def test_numbers_as_words() -> None:
+    assert spread(Interval(95.0, 93.8, 96.2, 3), 2) == "95.00 ± 1.20"
+    assert spread(Interval(95.0, None, None, 1), 1) == "95.0"
+    assert between(Interval(-1.2, -2.0, -0.4, 3), 2, signed=True) == "-1.20 [-2.00, -0.40]"
+    assert between(Interval(1.2, None, None, 1), 1, signed=True) == "+1.2"
+    assert between(None, 2) == "-"
+
+
+def test_markdown(compared: Any) -> None:
+    text = formats.markdown(compared)
+    assert "| dense | 2 | 70.00 ± 127.06 | - | - | - | 0.00 ± 0.00 | 1.0 ± 0.0 |" in text
+    assert "| dpap-0.4 | 3 |" in text
+    assert "+5.00 [-58.53, +68.53]" in text
+    assert r"to 0.99 A\*" in text
+    assert "Left out, because unfinished: hebb-seed0." in text
+    for table in text.split("\n\n"):
+        lines = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1
+
+
+def test_latex_means_what_it_shows(compared: Any) -> None:
+    text = formats.latex(compared)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(tables(compared))
+    assert r"dpap-0.4 & 3 & 53.33 $\pm$ 100.39 & +5.00 [$-$58.53, +68.53]" in text
+    assert r"accuracy (\%)" in text
+    for line in text.splitlines():
+        assert "%" not in line.replace(r"\%", "") or line.startswith("%")
+    columns = text.split(r"\begin{tabular}{l")[1].split("}")[0]
+    assert text.split(r"\midrule")[1].split(r"\\")[0].count("&") == len(columns)
+
+
+def test_analogue_columns_are_shown_where_there_is_something_in_them(compared: Any) -> None:
+    assert not any("analogue" in name for name in tables(compared)[1].header)
+    kinds = {"dense": 0.0, "masked": 0.0, "compact": 0.0}
+    ann = {**kinds, "macs": dict.fromkeys(kinds, 5e6), "energy_pj": dict.fromkeys(kinds, 23e6)}
+    header = tables(compare(Found([result("dense", None, 0, 8, RISE, synops=ann)], [])))[1].header
+    assert any("analogue" in name for name in header)
+    assert not any("SynOps" in name for name in header)
+
+
+def test_csv_has_a_row_for_each_group_and_measure(compared: Any) -> None:
+    rows = list(csv.DictReader(io.StringIO(formats.tidy(compared))))
+    assert len({(row["group"], row["measure"]) for row in rows}) == len(rows)
+    (row,) = (r for r in rows if (r["group"], r["measure"]) == ("dpap-0.4", "synops_masked"))
+    assert (row["unit"], float(row["mean"]), float(row["difference"])) == ("M", 1.2, pytest.approx(-0.8))
+    (row,) = (r for r in rows if (r["group"], r["measure"]) == ("dpap-0.8", "speedup_1"))
+    assert (row["mean"], row["verdict"]) == ("", "not reached in 2 of 2 runs")
+    cells = list(csv.DictReader(io.StringIO(formats.cells(compared))))
+    assert [(c["group"], c["seed"]) for c in cells][:3] == [("dense", "0"), ("dense", "1"), ("dpap-0.4", "0")]
+    assert float(cells[2]["energy_masked"]) == pytest.approx(0.9 * 1.2)
+
+
+def test_json_reads_back(compared: Any) -> None:
+    read = json.loads(formats.as_json(compared))
+    assert read["level"] == 0.95
+    assert read["groups"][1]["measures"]["accuracy"]["difference"]["mean"] == 5.0
+    assert read["groups"][2]["speedups"]["1.0"]["ratio"] is None
+    assert read["units"]["energy_masked"] == "uJ"
