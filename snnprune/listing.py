@@ -33,8 +33,8 @@ def show(kinds: Iterable[str], root: str | None) -> None:
 def _table(kind: str, root: str | None) -> Table:
     table = Table(title=kind, title_justify="left", title_style="bold")
     table.add_column("name", no_wrap=True)
-    table.add_column("what it is", ratio=3)
-    table.add_column("source", ratio=2)
+    table.add_column("what it is")
+    table.add_column("source")
     if kind == "datasets":
         table.add_column("on disk", no_wrap=True)
     for name, entry in TABLES[kind].items():

@@ -159,70 +159,70 @@ MODELS: dict[str, Entry] = {
     ),
 }
 
-_DPAP = "Han, Zhao, Zeng, Shen: DPAP, IEEE TPAMI 47(1), 2025"
-
 METHODS: dict[str, Entry] = {
     "dense": Entry(
-        "prunes nothing: the network that others are compared with", "-", "snnprune.pruning.method:Method"
+        "prunes nothing: the network that all others are compared with",
+        "-",
+        "snnprune.pruning.method:Method",
     ),
     "dpap": Entry(
-        "dendritic spines and trace-based BCM let units die whose survival falls below zero",
-        _DPAP,
+        "units that learn little lose strength every epoch, and die when it is gone",
+        "Han et al., DPAP, IEEE TPAMI 2025",
         "snnprune.dpap:preset",
     ),
     "hebb": Entry(
-        "DPAP's survival function over Hebbian products of traces, in BCM's place",
-        f"{_DPAP}, Fig. 4H",
+        "dpap, but synapses are scored by how often both sides fire together",
+        "Han et al., DPAP, Fig. 4H",
         "snnprune.baselines.hebb:preset",
     ),
     "stdp": Entry(
-        "DPAP's survival function over spike-timing pairs, in BCM's place",
-        f"{_DPAP}, Fig. 4H",
+        "dpap, but synapses are scored by which side fires first",
+        "Han et al., DPAP, Fig. 4H",
         "snnprune.baselines.stdp:preset",
     ),
     "magnitude": Entry(
-        "the weakest weights die: single synapses, or whole neurons by their sum; one shot or gradually",
-        "Han et al., NIPS 2015; Zhu, Gupta, arXiv:1710.01878, 2017",
+        "the smallest weights die, or the neurons with the smallest sums of them",
+        "Han et al., NIPS 2015; Zhu and Gupta 2017",
         "snnprune.baselines.magnitude:preset",
     ),
     "random": Entry(
-        "synapses or neurons die by lot: the least that any method has to beat",
+        "synapses or neurons die by lot: what every other method has to beat",
         "-",
         "snnprune.baselines.random:preset",
     ),
     "deep-r": Entry(
-        "sparse from the first step on: synapses whose weight changes sign die, as many wake by lot",
+        "sparse from the start: a weight that changes sign dies, another wakes by lot",
         "Bellec et al., Deep Rewiring, ICLR 2018",
         "snnprune.baselines.deep_r:DeepR",
     ),
     "grad-r": Entry(
-        "the gradient of hidden strengths kills and wakes synapses; a prior sets how many live",
+        "gradients move hidden strengths: a synapse dies below zero, wakes above it",
         "Chen et al., Gradient Rewiring, IJCAI 2021",
         "snnprune.baselines.grad_r:GradR",
     ),
     "stds": Entry(
-        "a rising threshold filters hidden spine sizes; what is below it is dormant and may come back",
+        "a rising threshold silences small weights, which may grow back above it",
         "Chen et al., STDS, ICML 2022",
         "snnprune.baselines.stds:STDS",
     ),
     "admm": Entry(
-        "a penalty draws weights towards a sparse copy of themselves, then they are cut to it",
-        "Deng et al., IEEE TNNLS, 2021",
+        "weights are drawn to a sparse copy of themselves, then cut down to it",
+        "Deng et al., IEEE TNNLS 2021",
         "snnprune.baselines.admm:ADMM",
     ),
     "bsp": Entry(
-        "synapses die that are among the weakest of the network for many epochs in a row",
-        "Zhao, Zeng: BSP, Frontiers in Systems Neuroscience 15:620558, 2021",
+        "synapses die that stay among the weakest of the network for many epochs",
+        "Zhao and Zeng, BSP, Front. Syst. Neurosci. 2021",
         "snnprune.baselines.bsp:preset",
     ),
     "bdnn-sp": Entry(
-        "the least important neurons go little by little, until accuracy, stability and mean weight peak",
-        "Zhao, Zhang, Zeng, Xu: BDNN-sp, ICONIP 2017",
+        "the least important neurons go until accuracy, stability and weights peak",
+        "Zhao et al., BDNN-sp, ICONIP 2017",
         "snnprune.baselines.bdnn_sp:AdaptivePruning",
     ),
     "bdnn-dsd": Entry(
-        "every weight stays within a bound that moves with its history; a regulariser, nothing is removed",
-        "Zhao, Zeng, Bai: BDNN-dsd, Neural Computation 34, 2022",
+        "each weight stays within a bound that moves with it; nothing is removed",
+        "Zhao et al., BDNN-dsd, Neural Computation 2022",
         "snnprune.baselines.bdnn_dsd:SpineDynamics",
     ),
 }
