@@ -191,7 +191,7 @@ METHODS: dict[str, Entry] = {
         "snnprune.baselines.random:preset",
     ),
     "deep-r": Entry(
-        "sparse from the start: a weight that changes sign dies, another wakes by lot",
+        "sparse from the start: a weight that changes sign dies, one wakes by lot",
         "Bellec et al., Deep Rewiring, ICLR 2018",
         "snnprune.baselines.deep_r:DeepR",
     ),
