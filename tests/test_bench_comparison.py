@@ -196,7 +196,7 @@ def test_markdown(compared: Any) -> None:
 def test_latex_means_what_it_shows(compared: Any) -> None:
     text = formats.latex(compared)
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(tables(compared))
-    assert r"dpap-0.4 & 3 & 53.33 $\pm$ 100.39 & +5.00 [$-$58.53, +68.53]" in text
+    assert r"dpap-0.4 & 3 & 53.33 $\pm$ 100.40 & +5.00 [$-$58.53, +68.53]" in text
     assert r"accuracy (\%)" in text
     for line in text.splitlines():
         assert "%" not in line.replace(r"\%", "") or line.startswith("%")
