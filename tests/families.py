@@ -62,6 +62,10 @@ class Family:
         """Return a network in step mode ``mode``, whose layers all fire."""
         return copy.deepcopy(_network(self, mode, seed))
 
+    def newborn(self, mode: str = "", seed: int = 0) -> nn.Module:
+        """Return a network in step mode ``mode`` as its builder makes it."""
+        return copy.deepcopy(_newborn(self, mode, seed))
+
     def example(self, mode: str = "", steps: int = 3, batch: int = 2) -> Tensor:
         """Return an input: [T, B, ...] in multi-step mode, [B, ...] otherwise."""
         generator = torch.Generator().manual_seed(steps + batch)
@@ -74,11 +78,17 @@ class Family:
 
 
 @functools.cache
-def _network(family: Family, mode: str, seed: int) -> nn.Module:
+def _newborn(family: Family, mode: str, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     net = family.build()
     if "s" in family.modes:  # those of one mode bring it along
         functional.set_step_mode(net, mode)
+    return net
+
+
+@functools.cache
+def _network(family: Family, mode: str, seed: int) -> nn.Module:
+    net = family.newborn(mode, seed)
     family.enliven(net, mode)
     return net
 

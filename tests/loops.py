@@ -69,6 +69,8 @@ class Loop:
         )
         self.masks: list[Masks] = []
         self.sizes: list[int] = []
+        self.units: list[int] = []
+        self.returned: list[int | None] = []
 
     def step(self, epoch: int, batch: int) -> None:
         """Train on one batch."""
@@ -85,12 +87,14 @@ class Loop:
         functional.reset_net(self.model)
 
     def epochs(self, first: int, last: int, batches: int = 5) -> Loop:
-        """Train, and note after each epoch who of the dense network is alive, and how large it is."""
+        """Train, and note after each epoch who is alive, what is left, and which epoch it went back to."""
         for epoch in range(first, last):
             for batch in range(batches):
                 self.step(epoch, batch)
             self.pruner.end_epoch({"val_accuracy": 0.9 - 0.02 * abs(epoch - 5), "val_loss": 0.5})
             self.masks.append(self.alive())
+            self.units.append(sum(map(len, self.pruner.kept.values())))
+            self.returned.append(self.pruner.returned_to)
             self.sizes.append(sum(p.numel() for p in self.model.parameters()))
         return self
 
