@@ -15,7 +15,7 @@ from torch import nn
 
 from snnprune import dpap
 from snnprune.baselines.hebb import Hebb
-from snnprune.baselines.stdp import STDP, earlier
+from snnprune.baselines.stdp import STDP, pairing
 from snnprune.errors import UserError
 from snnprune.network import Projection, discover
 from snnprune.network.cost import rates
@@ -90,7 +90,7 @@ def test_hebb_and_stdp_on_paper() -> None:
     projection = Projection("layer", "linear", (), "layer", (1, 2), 1, "neuron")
     pre = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]])  # [T, B, 2]: at t = 0 and at t = 2
     post = torch.tensor([[[0.0]], [[1.0]], [[0.0]]])  # at t = 1
-    assert earlier(pre, 0.5)[:, 0, 0].tolist() == [0.0, 0.5, 0.25]
+    assert pairing(3, 0.5, pre).tolist() == [[0, -0.5, -0.25], [0.5, 0, -0.5], [0.25, 0.5, 0]]
     stdp = STDP()
     stdp.observe(projection, Activity(pre, post), 1)
     assert stdp.synapse_score(projection, None).tolist() == [[0.5, -0.5]]  # type: ignore[arg-type,union-attr]

@@ -10,26 +10,19 @@ from snnprune.dpap.bcm import SpineCriterion
 from snnprune.pruning.traces import spiking_trace
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from snnprune.pruning.traces import Activity, Keep
 
 
-def earlier(spikes: Tensor, tau: float) -> Tensor:
-    """Return each step's trace of the steps before it: x[t] = sum over s < t of tau^(t - s) o[s].
+def pairing(steps: int, tau: float, like: Tensor) -> Tensor:
+    """Return what a spike of post at step t and one of pre at step s are worth together, [t, s].
 
-    Args:
-        spikes: [T, B, C].
-        tau: decay per step.
-
-    Returns:
-        [T, B, C].
+    tau^(t - s) where pre was first, -tau^(s - t) where post was, 0 for the same step. On the device and in
+    the dtype of ``like``.
     """
-    steps = spikes.shape[0]
-    age: torch.Tensor = spikes.new_tensor(range(steps)).view(-1, 1) - spikes.new_tensor(range(steps))
-    weight = (tau**age).where(age > 0, spikes.new_zeros(()))
-    return (weight @ spikes.reshape(steps, -1)).reshape(spikes.shape)
+    lag = like.new_tensor(range(steps)).view(-1, 1) - like.new_tensor(range(steps))
+    return lag.sign() * tau ** lag.abs()
 
 
 class STDP(SpineCriterion):
@@ -39,6 +32,8 @@ class STDP(SpineCriterion):
 
         STDP[post, pre] += sum over samples and t of o_post[t] x_pre[t] - x_post[t] o_pre[t]
 
+    As x is linear in o, that is one product, sum over t and s of `pairing`[t, s] o_post[t] o_pre[s].
+
     [reading] Spikes of the same step do not count as a pair; both windows have the trace's tau.
     """
 
@@ -47,8 +42,9 @@ class STDP(SpineCriterion):
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:  # noqa: ARG002
         """Add a batch of series [T, B, C]."""
         pre, post = activity.pre, activity.post
-        statistics["sum"].addmm_(post.flatten(0, 1).T, earlier(pre, self.tau).flatten(0, 1))
-        statistics["sum"].addmm_(earlier(post, self.tau).flatten(0, 1).T, pre.flatten(0, 1), alpha=-1.0)
+        steps = post.shape[0]
+        paired = pairing(steps, self.tau, post).T @ post.reshape(steps, -1)
+        statistics["sum"].addmm_(paired.view_as(post).flatten(0, 1).T, pre.flatten(0, 1))
         statistics["activity"].add_(spiking_trace(post, self.tau).sum(0))
 
 
