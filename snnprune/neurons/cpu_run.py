@@ -93,14 +93,19 @@ def run_back(
     gv: Tensor | None,
     constants: Constants,
     note: Note,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the input, summed over time where it stands for every step, and of v0."""
+    """Return the gradients of the input, summed over time where it stands for every step, and of v0.
+
+    The first is written into ``into`` where that is given: dense, laid out as ``x``, or ``x`` itself.
+    """
     steps, square, slope = constants.steps, constants.square, constants.slope
     planes = Planes.of(x, steps, square, square > 1)
     flat = planes.layout.array(x)
     number = flat.dtype.type
     precise = torch.float32 if x.element_size() == 2 else x.dtype
-    gx = planes.layout.empty(1 if note.once else steps, precise)
+    shape = (1 if note.once else steps, *planes.layout.shape)
+    gx = planes.layout.empty(shape[0], precise) if into is None else into.view(shape)
     gv0 = planes.layout.step(precise)
     empty = np.zeros((0, 0), flat.dtype)
     if gx.numel():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from spikingjelly.activation_based import neuron
 
-from snnprune.errors import UserError
+from snnprune.neurons.convolution import Current, Fed
+from snnprune.neurons.kernels import kernels, refuse_second_derivative
 from snnprune.neurons.layout import shown
 from snnprune.neurons.surrogates import Slope, slope_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 """Of inputs; potentials of 16-bit inputs are kept in float32."""
@@ -105,6 +105,29 @@ class LIFNode(neuron.LIFNode):
             return torch.nn.functional.avg_pool2d(spikes.flatten(0, 1), square).unflatten(0, x_seq.shape[:2])
         return self._run(x_seq, square)
 
+    def fed_forward(self, conv: nn.Conv2d, x_seq: Tensor, square: int) -> Tensor:
+        """Take T steps of what ``conv`` makes of ``x_seq``, and average the spikes over squares.
+
+        Args:
+            conv: a convolution that `snnprune.neurons.convolution.feeds` allows.
+            x_seq: [T, B, C, H, W], its input.
+            square: side of a square; 1 for the spikes themselves.
+
+        Returns:
+            [T, B, C', H' // square, W' // square], as the three layers one after the other would.
+        """
+        once = shown(x_seq)
+        images = x_seq.flatten(0, 1) if once is None else once
+        current = Current.of(conv, images)
+        assert current.value is not None
+        like = current.value if once is not None else current.value[: x_seq.shape[1]]
+        constants, note = self._asked(
+            len(x_seq), square, once is not None, x_seq.dtype, counting=self._is_counting()
+        )
+        state = self._state(like)
+        spikes, v = Fed.apply(images, conv.weight, conv.bias, state, constants, note, current)
+        return self._take(spikes, v, note)
+
     def traces(self, tau: float) -> tuple[Tensor, Tensor | None] | None:
         """Return the traces of the last multi-step forward on [T, B, C, H, W], if it was ``recording``.
 
@@ -148,6 +171,10 @@ class LIFNode(neuron.LIFNode):
 
     # --- which forward
 
+    def knows(self, x: Tensor) -> bool:
+        """Tell whether the kernels know what to do with an input like ``x``."""
+        return self._unknown(x, None) is None
+
     def _leaves(self, x: Tensor, more: Any) -> bool:
         """Tell whether the forward is left to SpikingJelly, and why, once for each reason."""
         if x.numel() == 0 and (self.step_mode == "m" and (x.ndim == 0 or x.shape[0] == 0)):
@@ -184,17 +211,26 @@ class LIFNode(neuron.LIFNode):
     # --- the fused one
 
     def _run(self, x: Tensor, square: int) -> Tensor:
+        once = shown(x)
+        counting = x.ndim == 5 and (self._is_counting() if square > 1 else self.recording)
+        constants, note = self._asked(len(x), square, once is not None, x.dtype, counting=counting)
+        spikes, v = _Steps.apply(x if once is None else once, self._state(x[0]), constants, note)
+        return self._take(spikes, v, note)
+
+    def _asked(
+        self, steps: int, square: int, once: bool, dtype: torch.dtype, *, counting: bool
+    ) -> tuple[Constants, Note]:
+        """Return what a forward is to do."""
         slope = slope_of(self.surrogate_function)
         assert slope is not None
         constants = Constants(
             float(self.tau), self.v_threshold, self.v_reset, self.decay_input, self.detach_reset, slope,
-            x.shape[0], square,
+            steps, square,
         )  # fmt: skip
-        once = shown(x)
-        spatial = x.ndim == 5
-        counting = spatial and (self.recording or (square > 1 and bool(self.counters())))
-        note = Note(counting or square > 1, counting, once is not None, x.dtype)
-        spikes, v = _Steps.apply(x if once is None else once, self._state(x), constants, note)
+        return constants, Note(counting or square > 1, counting, once, dtype)
+
+    def _take(self, spikes: Tensor, v: Tensor, note: Note) -> Tensor:
+        """Keep what a forward leaves behind and hand on its spikes."""
         self._memories["v"] = v
         self._recorded = note.counts
         if note.nan and not self._warned:
@@ -203,19 +239,19 @@ class LIFNode(neuron.LIFNode):
                 "NaN reached a layer of LIF neurons, where it stays and silences them: look for an exploding "
                 "weight or a division by zero in front of it",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return spikes
 
     def _state(self, x: Tensor) -> Tensor | float:
-        """Return the potential [B, ...] to begin with, or one number for all.
+        """Return the potential to begin with, of the shape of one step ``x`` [B, ...], or one number for all.
 
         A state of another shape is from another batch, and replaced, as SpikingJelly does.
         """
         v = self._memories["v"]
         if not isinstance(v, torch.Tensor):
             return float(v)
-        if v.shape != x.shape[1:]:
+        if v.shape != x.shape:
             return 0.0 if self.v_reset is None else self.v_reset
         return v.to(dtype=torch.float32 if x.element_size() == 2 else x.dtype, device=x.device)
 
@@ -254,7 +290,7 @@ class _Steps(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.constants, ctx.note, ctx.number = constants, note, None
         note.keep = any(ctx.needs_input_grad)
-        ctx.device_kernels = _kernels(series.device.type)
+        ctx.device_kernels = kernels(series.device.type)
         spikes, last, kept = ctx.device_kernels.run(series, carried, constants, note)
         if note.keep:
             ctx.number = None if isinstance(v, torch.Tensor) else v
@@ -269,11 +305,7 @@ class _Steps(torch.autograd.Function):
         Raises:
             UserError: the gradient is to be differentiated again.
         """
-        if torch.is_grad_enabled():
-            raise UserError(
-                "the fused LIF neuron has a first derivative only, and create_graph=True asks for a second: "
-                "give the network back its own neurons with snnprune.accelerate(model, undo=True)"
-            )
+        refuse_second_derivative()
         kept, v = ctx.saved_tensors
         constants, note = ctx.constants, ctx.note
         series = kept.expand(constants.steps, *kept.shape) if note.once and not ctx.kept else kept
@@ -281,14 +313,9 @@ class _Steps(torch.autograd.Function):
         return gx, gv0 if ctx.needs_input_grad[1] else None, None, None
 
 
-def _kernels(device: str) -> Any:
-    """Return the module with the kernels of a kind of device; each imports what it compiles with."""
-    return importlib.import_module(f"snnprune.neurons.{'gpu' if device == 'cuda' else 'cpu_run'}")
-
-
 def _gpu_knows(slope: Slope) -> bool:
     """Tell whether Triton is there and its kernels know ``slope``."""
     try:
-        return slope.kind in _kernels("cuda").KNOWN
+        return slope.kind in kernels("cuda").KNOWN
     except ImportError:
         return False

@@ -1,16 +1,23 @@
-"""A Sequential in which LIF neurons and the average pool behind them are one pass over memory."""
+"""A Sequential in which a convolution, the LIF neurons and the average pool behind it are one pass."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from spikingjelly.activation_based import layer
 from torch import nn
 from torch.nn.modules import module as torch_module
 
+from snnprune.neurons.convolution import feeds
 from snnprune.neurons.lif import LIFNode
 from snnprune.neurons.once import once
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -18,8 +25,10 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 class Pooling:
     """Mixed into a class of Sequentials: what its forward computes, with fewer passes.
 
-    Layers are where they were and each is itself when called alone. A LIF layer and its pool run as one only
-    if nobody looks at either, by a hook that is there at the time of the forward.
+    Layers are where they were and each is itself when called alone. Neighbours run as one only if nobody
+    looks in between, by a hook that is there at the time of the forward. Two kinds of hooks are served all
+    the same: a forward hook of neurons that has ``counts`` (see `LIFNode.counters`), and a forward pre-hook
+    of a convolution with ``only_reads`` true, which promises to return nothing.
     """
 
     plain: type[nn.Sequential]
@@ -29,17 +38,8 @@ class Pooling:
         modules: list[nn.Module] = list(self)  # type: ignore[call-overload]
         number = 0
         while number < len(modules):
-            here = modules[number]
-            square = square_behind(here, modules[number + 1]) if number + 1 < len(modules) else 1
-            if square > 1 and x.ndim == 5 and min(x.shape[3:]) >= square:
-                assert isinstance(here, LIFNode)
-                x = here.pooled_forward(x, square)
-                for hook in here.counters():
-                    hook.counts(here, *(here._recorded or ()))
-                number += 2
-            else:
-                x = here(x)
-                number += 1
+            x, taken = run_on(modules[number:], x)
+            number += taken
         return x
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
@@ -57,14 +57,64 @@ def pooling(plain: Any) -> Any:
     return type(plain.__name__, (Pooling, plain), {"plain": plain, "__module__": plain.__module__})
 
 
+def run_on(modules: Sequence[nn.Module], x: Any) -> tuple[Any, int]:
+    """Run the first of ``modules`` on ``x``, with those behind it that can be computed in the same pass.
+
+    Returns:
+        What comes out, and how many were run.
+    """
+    first = modules[0]
+    conv: Any = first if len(modules) > 1 and _may_feed(first, modules[1], x) else None
+    neurons, *behind = modules if conv is None else modules[1:]
+    square = 1
+    if behind and isinstance(x, torch.Tensor) and x.ndim == 5:
+        square = square_behind(neurons, behind[0])
+        places = x.shape[3:] if conv is None else _places(conv, x)
+        square = square if min(places) >= square else 1
+    if conv is None and square == 1:
+        return first(x), 1
+    assert isinstance(neurons, LIFNode)
+    if conv is None:
+        x = neurons.pooled_forward(x, square)
+    else:
+        for hook in conv._forward_pre_hooks.values():
+            hook(conv, (x,))
+        x = neurons.fed_forward(conv, x, square)
+    for hook in neurons.counters():
+        hook.counts(neurons, *(neurons._recorded or ()))
+    return x, 1 + (conv is not None) + (square > 1)
+
+
+def _may_feed(conv: Any, neurons: Any, x: Any) -> bool:
+    """Tell whether a convolution and the neurons behind it may be one node, for all that anybody sees."""
+    if not isinstance(x, torch.Tensor) or not feeds(conv, x) or not _is_free(neurons):
+        return False
+    readers = [hook for hook in conv._forward_pre_hooks.values() if getattr(hook, "only_reads", False)]
+    return not _is_watched(conv, len(readers)) and neurons.knows(x)
+
+
+def _places(conv: Any, x: Tensor) -> list[int]:
+    """Return height and width of what ``conv`` gives."""
+    return [
+        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for size, padding, dilation, kernel, stride in zip(
+            x.shape[3:], conv.padding, conv.dilation, conv.kernel_size, conv.stride, strict=True
+        )
+    ]
+
+
+def _is_free(neurons: Any) -> bool:
+    """Tell whether these are fused neurons in multi-step mode whose hooks, if any, need counts only."""
+    fused = type(neurons) is LIFNode and neurons.step_mode == "m"
+    return fused and not _is_watched(neurons, len(neurons.counters()))
+
+
 def square_behind(neurons: nn.Module, pool: Any) -> int:
     """Return the side of the squares that ``pool`` averages behind ``neurons``, 1 if the two stay two.
 
     The pool is SpikingJelly's, or torch's alone in a ``SeqToANNContainer``, with squares side by side.
     """
-    if type(neurons) is not LIFNode or neurons.step_mode != "m":
-        return 1
-    if _is_watched(neurons, len(neurons.counters())) or _is_watched(pool):
+    if not _is_free(neurons) or _is_watched(pool):
         return 1
     if type(pool) is layer.SeqToANNContainer and len(pool) == 1 and type(pool[0]) is nn.AvgPool2d:
         return 1 if _is_watched(pool[0]) else _side(pool[0])

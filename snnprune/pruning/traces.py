@@ -213,19 +213,35 @@ class TraceRecorder:
             if self._counts:
                 self._keep_call(self._pre[name], args[0], module)
 
-        return hook
+        reader: Any = hook
+        reader.only_reads = True  # a layer fused with others may call it by itself
+        return reader
 
     def _record_post(self, name: str, site: Site) -> Any:
-        def hook(module: nn.Module, _args: Any, output: Any) -> None:
-            place = self._post[name, site.call]
+        place = self._post[name, site.call]
+
+        def is_counted() -> bool:
             place.turn += self._counts
-            if self._counts and (place.turn - 1) % site.calls == site.call:
+            return self._counts and (place.turn - 1) % site.calls == site.call
+
+        def hook(module: nn.Module, _args: Any, output: Any) -> None:
+            if is_counted():
                 spikes = tensors_in(output)[0]  # some neurons hand out their state as well
                 if is_multi_step(module) and self._time is None:
                     self._time = (spikes.shape[0], spikes.shape[1])
                 self._keep_call(place, spikes, module)
 
-        return hook
+        def counts(_module: nn.Module, post: Tensor, _pre: Tensor | None = None) -> None:
+            """Take spikes [T, B, C] that a fused layer has summed over space on the way."""
+            if is_counted():
+                if self._time is None:
+                    self._time = (post.shape[0], post.shape[1])
+                place.form = "series" if self.keep == "series" else "trace"
+                place.calls.append(post if self.keep == "series" else spiking_trace(post, self.tau))
+
+        reader: Any = hook
+        reader.counts = counts  # a layer fused with others need not show its spikes then
+        return reader
 
     def _keep_call(self, site: _Site, activity: Tensor, module: nn.Module) -> None:
         """Keep one call's activity, summed over space and, where time is known, weighted over time."""
