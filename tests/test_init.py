@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from snnprune import data, models
+from snnprune.config import MethodConfig
 from snnprune.errors import UserError
-from snnprune.training import initial, run
+from snnprune.training import checkpoint, initial, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +41,36 @@ def test_a_run_starts_where_another_ended(
     initial.load(model, tmp_path / "first")
     saved = torch.load(tmp_path / "first" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert same(model, {name.removeprefix("model."): value for name, value in saved.items()})
+
+
+PRUNED = {
+    "bdnn-sp": {"train_epochs": 1, "patience": 1, "share": 0.5},
+    "bsp": {"schedule": "constant", "p_r": 0.5, "p_c": 1},
+}
+
+
+@pytest.mark.parametrize("compact_every", [None, 1])
+@pytest.mark.parametrize("method", sorted(PRUNED))
+def test_a_pruned_network_goes_on_as_it_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, compact_every: int | None
+) -> None:
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    own = MethodConfig(method, options=PRUNED[method], compact_every=compact_every)
+    pruned = run.train(replace(tiny_run.config(method), method=own), tmp_path / "first")
+    assert pruned["pruning_rate"] > 0.3
+    started = tiny_run.config("dense", epochs=2, init=str(tmp_path / "first"))
+    dense = MethodConfig("dense", target=None, compact_every=None)
+    again = run.train(replace(started, method=dense), tmp_path / "second")
+    for key in ("weights_dense", "weights_left", "neurons_left", "pruning_rate"):
+        assert again[key] == pruned[key]
+    first, second = (
+        checkpoint.load(tmp_path / name / "checkpoints" / "last.ckpt")["state_dict"]
+        for name in ("first", "second")
+    )
+    assert not torch.equal(first["model.fc1.weight"], second["model.fc1.weight"])
+    assert torch.equal(first["model.fc1.weight"] == 0, second["model.fc1.weight"] == 0)
+    (tmp_path / "second" / "summary.json").unlink()
+    assert run.resume(tmp_path / "second")["accuracy"] == again["accuracy"]
 
 
 def test_plain_files_work_as_well(tmp_path: Path, model: torch.nn.Module) -> None:

@@ -343,14 +343,7 @@ class Pruner:
         Raises:
             ValueError: the state is of another network.
         """
-        self._kept, cut = self._kept.restored(state.get("kept", {}))
-        if cut:
-            shrink(self.model, cut, self._optimizers)
-            self.masks.shrink(cut)
-        set_origin(self.model, self._kept.origin(self.model))
-        if self.recorder is not None:
-            self.recorder.follow(self.topology)
-        self.masks.load_state_dict(state["masks"])
+        self.inherit(state)
         self.clock.epoch, self.clock.batches = state["clock"]["epoch"], state["clock"]["batches"]
         device = next(self.model.parameters()).device
         self.method.load_state_dict(state["method"], device)
@@ -358,6 +351,28 @@ class Pruner:
         self._snapshot = None if snapshot is None else Snapshot.of(snapshot)
         self.finished = bool(state.get("finished", False))
         self.returned_to = state.get("returned_to")
+
+    def inherit(self, state: Mapping[str, Any]) -> None:
+        """Begin with what is left of a network that another pruner pruned: its masks and its cuts.
+
+        Time and the method begin anew. As with `load_state_dict`, the weights are loaded afterwards, or the
+        network has them and is as small already.
+
+        Args:
+            state: that pruner's `state_dict`, of a network with as many units before its first cut.
+
+        Raises:
+            ValueError: the state is of another network.
+        """
+        self._kept, cut = self._kept.restored(state.get("kept", {}))
+        if cut:
+            shrink(self.model, cut, self._optimizers)
+            self.masks.shrink(cut)
+            self.method.shrink(cut)
+        set_origin(self.model, self._kept.origin(self.model))
+        if self.recorder is not None:
+            self.recorder.follow(self.topology)
+        self.masks.load_state_dict(state["masks"])
 
     # --- hooks
 

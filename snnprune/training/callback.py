@@ -53,6 +53,7 @@ class PruningCallback(lightning.Callback):
     ``EMAWeightAveraging``) lose what dies along with the network; with ``compact_every`` they are refused.
 
     Attributes:
+        inherited: state of another `Pruner`, with whose masks and cuts this one begins (`Pruner.inherit`).
         pruner: the `Pruner`, from the first batch on; without hooks once training has ended.
     """
 
@@ -79,6 +80,7 @@ class PruningCallback(lightning.Callback):
         self._active = False
         self._epoch = 0
         self._metrics: dict[str, float] = {}
+        self.inherited: Mapping[str, Any] | None = None
         self._restored: dict[str, Any] | None = None
         self._handles: list[RemovableHandle] = []
         self._restoring: RemovableHandle | None = None
@@ -270,6 +272,8 @@ class PruningCallback(lightning.Callback):
             self.pruner.load_state_dict(self._restored["pruner"])
             self._epoch, self._metrics = int(self._restored["epoch"]), dict(self._restored["metrics"])
             self._restored = None
+        elif self.inherited is not None:
+            self.pruner.inherit(self.inherited)
         self._active = True
         if self.pruner.recorder is not None:
             self.pruner.recorder.carries_over = self.reset_states is False

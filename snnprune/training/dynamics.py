@@ -108,6 +108,8 @@ class Dynamics(lightning.Callback):
         """Add an epoch, and write the file anew."""
         pruner = self.pruning.pruner
         assert pruner is not None
+        if pruner.finished:
+            return  # no batch was trained since the last epoch
         sample = Sample(pruner)
         rates = pruner.rates()
         self._describe(pruner, list(rates.layers))

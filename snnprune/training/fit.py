@@ -55,11 +55,11 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     begun = folder.last.is_file()
+    pruning = assembly.pruning(config.method, example, config.train.seed)
     if not begun:
         if config.train.init is not None:
-            initial.load(task.model, Path(config.train.init))
+            pruning.inherited = initial.load(task.model, Path(config.train.init))
         _warn_of_firing(task, example, console)
-    pruning = assembly.pruning(config.method, example, config.train.seed)
     memory = PeakMemory(assembly.device(config))
     bar = EpochBar(console, config.method.name, config.train.epochs)
     dynamics = Dynamics(pruning, folder.dynamics)

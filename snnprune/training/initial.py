@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from snnprune.errors import UserError
+from snnprune.pruning.compaction.shapes import conform
 from snnprune.training import checkpoint
 from snnprune.training.folder import RunFolder
 
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 PREFIX = "model."  # of the network's tensors in a trainer's checkpoint
 
 
-def load(model: nn.Module, source: Path) -> None:
-    """Give ``model`` the weights in ``source``, all of them or none.
+def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
+    """Give ``model`` the weights in ``source``, all of them or none; one that was cut makes it as small.
 
     Args:
-        model: the network, with as many units as the weights are of.
+        model: the network, with as many units as that of the weights began with.
         source: the folder of a run, a checkpoint (of a run, or a state_dict), or a safetensors file.
+
+    Returns:
+        What `Pruner.inherit` takes, so that the dead stay dead; None where no pruner was in it.
 
     Raises:
         UserError: nothing is there, it cannot be read without pickle, or it is of another network.
@@ -32,7 +36,10 @@ def load(model: nn.Module, source: Path) -> None:
     path = RunFolder(source).last if source.is_dir() else source
     if not path.is_file():
         raise UserError(f"train.init: expected a run, a checkpoint or a safetensors file, and {path} is none")
-    state, own = _read(path), model.state_dict()
+    state, pruned = _read(path)
+    if pruned is not None and pruned.get("kept"):
+        conform(model, state)
+    own = model.state_dict()
     for name, tensor in own.items():
         if name not in state or state[name].shape != tensor.shape:
             came = f"has {tuple(state[name].shape)}" if name in state else "has none"
@@ -41,15 +48,18 @@ def load(model: nn.Module, source: Path) -> None:
                 f"{came} (a network that was made smaller is no start for a dense one)"
             )
     model.load_state_dict({name: state[name] for name in own})
+    return pruned
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Return the tensors, and the state of the pruner where there was one."""
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return load_file(path), None
         except (OSError, SafetensorError) as error:
             raise UserError(f"train.init: cannot read {path}: {error}") from error
     read = checkpoint.load(path)
     state: dict[str, Tensor] = read.get("state_dict", read)
     inside = {name.removeprefix(PREFIX): t for name, t in state.items() if name.startswith(PREFIX)}
-    return inside or state
+    pruners = [own["pruner"] for own in read.get("callbacks", {}).values() if "pruner" in own]
+    return inside or state, pruners[0] if pruners else None

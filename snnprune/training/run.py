@@ -91,8 +91,10 @@ def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
     splits = assembly.splits(config)
     task = assembly.task(config, splits)
     device = torch.device(assembly.device(config))
-    if any(state.get("pruner", {}).get("kept") for state in saved.get("callbacks", {}).values()):
+    pruners = [state["pruner"] for state in saved.get("callbacks", {}).values() if "pruner" in state]
+    if any(pruner.get("kept") for pruner in pruners):
         conform(task, saved["state_dict"])  # the network was cut while it trained
+    returned_to = next((pruner["returned_to"] for pruner in pruners if "returned_to" in pruner), None)
     try:
         task.load_state_dict(saved["state_dict"])
     except (KeyError, RuntimeError) as error:
@@ -110,7 +112,7 @@ def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
         "dataset": config.data.name,
         "split": "test",
         "samples": len(splits.test),
-        "epoch": int(saved["epoch"]) + 1,
+        "epoch": int(saved["epoch"] if returned_to is None else returned_to) + 1,
         "accuracy": task.measured["test_accuracy"],
         "loss": task.measured["test_loss"],
     }
