@@ -17,12 +17,15 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import growth
 import rows
 import whole
 from workloads import DPAP, PLAIN, REMOVED, WORKLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ALLOCATORS = {
     "default": {},
@@ -56,20 +59,45 @@ def peak(given: argparse.Namespace, allocator: str, name: str, contender: str) -
     return None if None in found else statistics.median(found)
 
 
-def collect(given: argparse.Namespace, allocator: str) -> dict[str, Any]:
+class Figures:
+    """What has been measured, by allocator and name; with a file it is kept there, and not measured again."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        there = path is not None and path.exists()
+        self.found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if there else {}
+
+    def once(self, allocator: str, name: str, measure: Callable[[], Any]) -> Any:
+        """Return the figure of ``name``, measured now unless it is known."""
+        known = self.found.setdefault(allocator, {})
+        if name not in known:
+            known[name] = measure()
+            if self.path is not None:
+                self.path.write_text(json.dumps(self.found, indent=1) + "\n", encoding="utf-8")
+        return known[name]
+
+
+def collect(given: argparse.Namespace, allocator: str, figures: Figures) -> None:
     """Measure all that is asked for under one allocator's setting."""
-    found: dict[str, Any] = {}
     for name in given.only:
-        found[name] = child(given, allocator, "turns", name)
-        found[name]["peak"] = {one: peak(given, allocator, name, one) for one in PEAKED}
+        figures.once(allocator, name, lambda name=name: network(given, allocator, name))
     if given.whole is not None:
         print(f"whole training; {allocator} allocator ...", file=sys.stderr)
-        found["whole"] = whole.compete(given.whole, given.repeats, environment(allocator))
+        own = environment(allocator)
+        figures.once(allocator, "whole", lambda: whole.compete(given.whole, given.repeats, own))
     if given.grow is not None:
-        sweeps = found["growth"] = {axis: child(given, allocator, "growth", axis) for axis in growth.SWEEPS}
+        axes = growth.SWEEPS
+        sweeps = figures.once(
+            allocator, "growth", lambda: {axis: child(given, allocator, "growth", axis) for axis in axes}
+        )
         growth.draw(given.grow / f"growth-{given.device}-{allocator}.png", sweeps)
-    found["bandwidth"] = child(given, allocator, "bandwidth")
-    return found
+    figures.once(allocator, "bandwidth", lambda: child(given, allocator, "bandwidth"))
+
+
+def network(given: argparse.Namespace, allocator: str, name: str) -> dict[str, Any]:
+    """Return seconds and peak memory of the contenders on one network."""
+    measured: dict[str, Any] = child(given, allocator, "turns", name)
+    return measured | {"peak": {one: peak(given, allocator, name, one) for one in PEAKED}}
 
 
 def arguments() -> argparse.Namespace:
@@ -93,7 +121,9 @@ def arguments() -> argparse.Namespace:
         metavar="FOLDER",
         help="draw how the step grows with T, batch and width (default folder: docs/images)",
     )
-    parser.add_argument("--out", type=Path, help="write all that was measured there, as JSON")
+    parser.add_argument(
+        "--out", type=Path, help="keep all that is measured there, as JSON, and go on from it"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny shapes: does it run at all?")
     return parser.parse_args()
 
@@ -102,10 +132,10 @@ def main() -> None:
     given = arguments()
     # malloc is the CPU's: the tensors of a GPU never meet it.
     settings = given.allocators or (list(ALLOCATORS) if given.device == "cpu" else ["default"])
-    results = {allocator: collect(given, allocator) for allocator in settings}
-    if given.out is not None:
-        given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(rows.report(results))
+    figures = Figures(given.out)
+    for allocator in settings:
+        collect(given, allocator, figures)
+    print(rows.report(figures.found))
 
 
 if __name__ == "__main__":

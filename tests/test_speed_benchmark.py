@@ -17,6 +17,7 @@ sys.path.append(str(BENCHMARKS))
 import contest  # noqa: E402
 import growth  # noqa: E402
 import rows  # noqa: E402
+import speed  # noqa: E402
 from workloads import BARE, DPAP, PLAIN, REMOVED, WORKLOADS  # noqa: E402
 
 
@@ -103,6 +104,13 @@ def test_it_runs_on_tiny_shapes(tmp_path: Path) -> None:
     assert all(len(times["train"]) == 1 for times in found["nmnist"]["seconds"].values())
     assert f"| {rows.UNPRUNED} | conv-snn, N-MNIST |" in done.stdout
     assert "GB/s" in done.stdout
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    figures = speed.Figures(tmp_path / "figures.json")
+    assert figures.once("default", "mnist", lambda: 1) == 1
+    assert speed.Figures(tmp_path / "figures.json").once("default", "mnist", lambda: 2) == 1
+    assert figures.once("tuned", "mnist", lambda: 2) == 2
 
 
 def test_growth_is_drawn(tmp_path: Path) -> None:
