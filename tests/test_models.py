@@ -17,6 +17,7 @@ from snnprune.models.kit import analogue, spiking
 from snnprune.models.lif import lif
 from snnprune.models.notation import network
 from snnprune.network import discover
+from snnprune.pruning import Pruner
 from snnprune.registry import MODELS
 
 SNNS = [name for name in MODELS if name.endswith("snn")]
@@ -262,3 +263,22 @@ def test_dropout_leaves_hidden_units_out_while_training_and_hides_none_from_prun
     assert 0.35 < (after[before != 0] == 0).float().mean() < 0.65
     assert torch.equal(same_before, same_after)
     assert "fc1" in {population.name for population in discover(model.train(), x).free()}
+
+
+@pytest.mark.parametrize("activation", ["gelu", "sigmoid"])
+def test_dpap_takes_the_outputs_of_any_activation_for_traces(activation: str) -> None:
+    model = build(ModelConfig(name="mlp-ann", hidden=40, activation=activation), (1, 6, 6), 3)  # type: ignore[arg-type]
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    x, y = torch.rand(30, 1, 6, 6), torch.arange(30) % 3
+    with Pruner(model, x, "dpap", epochs=12, target=0.5) as pruner:
+        for _ in range(12):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            pruner.step(optimizer)
+            pruner.end_epoch()
+        masked = model.eval()(x).detach()
+        small = pruner.compact(optimizer)
+        assert pruner.rates().synapses == pytest.approx(0.5, abs=0.02)
+    assert small.fc1.out_features < 40
+    torch.testing.assert_close(small(x), masked, rtol=0, atol=1e-5)
