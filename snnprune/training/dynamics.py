@@ -71,7 +71,7 @@ class Dynamics(lightning.Callback):
         self.path = path
         self._series: dict[str, list[Tensor]] = {}
         self._maps: dict[str, Tensor] = {}
-        self._about: dict[str, Any] = {}
+        self._about: dict[str, Any] = {"format": FORMAT}
         self._watch: Watch | None = None
 
     def on_validation_batch_start(
@@ -103,7 +103,6 @@ class Dynamics(lightning.Callback):
         if self._watch is not None:
             self._watch.close()
 
-    @torch.no_grad()
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Add an epoch, and write the file anew."""
         pruner = self.pruning.pruner
@@ -129,7 +128,8 @@ class Dynamics(lightning.Callback):
         """Write what there is; nothing before the first epoch."""
         if self._series:
             state = self.state_dict()
-            content = safetensors.save(state["tensors"], {"format": FORMAT, "about": state["about"]})
+            # One entry: of several, safetensors writes now this one first, now that.
+            content = safetensors.save(state["tensors"], {"about": state["about"]})
             atomic.write(self.path, lambda file: file.write(content))
 
     def state_dict(self) -> dict[str, Any]:
@@ -204,6 +204,7 @@ class Sample:
             found[name] = _read(torch.where(masks.units[name], counts, -1), places, dead=-1)
         return found
 
+    @torch.no_grad()
     def importance(self) -> dict[str, Tensor]:
         """Return scores: [sample] of neurons, [rows, columns] of the synapses of fully connected layers."""
         scores, masks, found = self.pruner.importance(), self.pruner.masks, {}

@@ -56,6 +56,7 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
         frames = frames[None]
     steps = torch.arange(min(FRAMES, len(frames))) * len(frames) // min(FRAMES, len(frames))
     about = {
+        "format": FORMAT,
         "classes": [str(name) for name in splits.classes],
         "label": int(label),
         "answer": int(scores.argmax()),
@@ -66,7 +67,7 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
     }
     tensors = {"frames": frames[steps].contiguous(), "steps": steps, "scores": scores.float().contiguous()}
     tensors |= {f"activity/{name}": values for name, values in activity.items()}
-    content = safetensors.save(tensors, {"format": FORMAT, "about": json.dumps(about)})
+    content = safetensors.save(tensors, {"about": json.dumps(about)})
     atomic.write(path, lambda file: file.write(content))
 
 

@@ -108,8 +108,8 @@ def picture_of(frame: NDArray[np.uint8], most: float, *, events: bool) -> NDArra
         amount = np.concatenate([amount, np.zeros_like(amount)])
     # The second polarity is the brighter one, as in the recordings' own format.
     shades = np.array([to_rgba(OFF)[:3], to_rgba(ON)[:3]])
-    total = np.maximum(amount.sum(0), 1e-9)
-    mixed = np.einsum("phw,pc->hwc", amount, shades) / total[..., None]
+    total = amount.sum(0)
+    mixed = np.einsum("phw,pc->hwc", amount, shades) / np.where(total > 0, total, 1.0)[..., None]
     return np.concatenate([mixed, np.minimum(total, 1.0)[..., None]], axis=2)
 
 
