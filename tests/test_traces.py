@@ -8,12 +8,13 @@ import warnings
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn
+from networks import conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from snnprune.network import discover
+from snnprune.neurons import accelerate
 from snnprune.pruning import Activity, TraceRecorder, spiking_trace
 from snnprune.pruning.traces import sum_over_space
 
@@ -260,3 +261,25 @@ def test_a_copy_of_a_hooked_network_leaves_no_trace() -> None:
     assert not recorder.holds_activity
     model(x)
     assert recorder.holds_activity
+
+
+def test_fused_layers_count_on_the_way() -> None:
+    """With convolution, neurons and pool as one pass, 17 x 17 to 8 x 8, traces are those of the hooks."""
+    found = []
+    for fast in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            layer.Conv2d(2, 5, 3, padding=1), lif(), layer.AvgPool2d(2), layer.Conv2d(5, 4, 3), lif(),
+            layer.Flatten(), layer.Linear(4 * 36, 3), lif(),
+        )  # fmt: skip
+        functional.set_step_mode(model, "m")
+        if fast:
+            accelerate(model)
+        x = torch.poisson(torch.ones(4, 3, 2, 17, 17), torch.Generator().manual_seed(1))
+        recorder = TraceRecorder(model, discover(model, x))
+        model(x).sum().backward()
+        found.append(recorder.batch())
+    for name, activity in found[0].items():
+        torch.testing.assert_close(activity.pre, found[1][name].pre, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(activity.post, found[1][name].post, rtol=1e-6, atol=1e-6)
+    assert found[0]["0"].post.sum() > 4 * found[0]["3"].pre.sum() > 0  # the rim fires and is in no average

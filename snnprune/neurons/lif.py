@@ -149,8 +149,9 @@ class LIFNode(neuron.LIFNode):
     def counters(self) -> list[Any]:
         """Return the forward hooks that need no spikes, but how many there were: those that have ``counts``.
 
-        Where this layer runs as one with its pool, ``hook.counts(layer, post, pre)`` is called in the place
-        of the hook, with what `traces` weighs: numbers of spikes [T, B, C], and the sums of their averages.
+        Where this layer runs as one with others, ``hook.counts(output, post, pre)`` is called in the place of
+        the hook: what the next layer is given, and what `traces` weighs, numbers of spikes [T, B, C] and the
+        sums of their averages (None where there is no pool).
         """
         return [hook for hook in self._forward_hooks.values() if hasattr(hook, "counts")]
 

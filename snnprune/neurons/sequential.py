@@ -81,7 +81,7 @@ def run_on(modules: Sequence[nn.Module], x: Any) -> tuple[Any, int]:
             hook(conv, (x,))
         x = neurons.fed_forward(conv, x, square)
     for hook in neurons.counters():
-        hook.counts(neurons, *(neurons._recorded or ()))
+        hook.counts(x, *(neurons._recorded or (None, None)))
     return x, 1 + (conv is not None) + (square > 1)
 
 

@@ -125,6 +125,7 @@ class TraceRecorder:
         self._batches: list[dict[tuple[str, object], Tensor]] = []
         self._time: tuple[int, int] | None = None
         self._counts = False
+        self._summed: tuple[Tensor, Tensor] | None = None
         self._learned, self._said = True, set[str]()
         for p in self.projections:
             axis = -1 if p.kind == "linear" else -(len(p.shape) - 1)
@@ -203,7 +204,7 @@ class TraceRecorder:
             for tensor in tensors_in(output):
                 if tensor.requires_grad:
                     tensor.register_hook(self._learn)
-        self._counts = False
+        self._counts, self._summed = False, None
 
     def _learn(self, _gradient: Tensor) -> None:
         self._learned = True
@@ -211,7 +212,8 @@ class TraceRecorder:
     def _record_pre(self, name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
             if self._counts:
-                self._keep_call(self._pre[name], args[0], module)
+                output, sums = self._summed or (None, None)
+                self._keep_call(self._pre[name], args[0], module, sums if args[0] is output else None)
 
         reader: Any = hook
         reader.only_reads = True  # a layer fused with others may call it by itself
@@ -231,9 +233,10 @@ class TraceRecorder:
                     self._time = (spikes.shape[0], spikes.shape[1])
                 self._keep_call(place, spikes, module)
 
-        def counts(_module: nn.Module, post: Tensor, _pre: Tensor | None = None) -> None:
-            """Take spikes [T, B, C] that a fused layer has summed over space on the way."""
+        def counts(output: Tensor, post: Tensor, pre: Tensor | None) -> None:
+            """Take spikes [T, B, C] that fused layers have summed over space on the way."""
             if is_counted():
+                self._summed = (output, post if pre is None else pre)
                 if self._time is None:
                     self._time = (post.shape[0], post.shape[1])
                 place.form = "series" if self.keep == "series" else "trace"
@@ -243,13 +246,23 @@ class TraceRecorder:
         reader.counts = counts  # a layer fused with others need not show its spikes then
         return reader
 
-    def _keep_call(self, site: _Site, activity: Tensor, module: nn.Module) -> None:
-        """Keep one call's activity, summed over space and, where time is known, weighted over time."""
+    def _keep_call(
+        self, site: _Site, activity: Tensor, module: nn.Module, sums: Tensor | None = None
+    ) -> None:
+        """Keep one call's activity, summed over space and, where time is known, weighted over time.
+
+        Where a layer of channels is given what a fused layer put out, its ``sums`` [T, B, C] are known.
+        """
         with torch.no_grad(), torch.autocast(activity.device.type, enabled=False):
             kept = activity.detach()
             kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
             multi = is_multi_step(module) or (site.leading == 2 and not hasattr(module, "step_mode"))
-            kept = sum_over_space(kept, site.axis, 2 if multi else 1)
+            if sums is not None and multi and site.axis == 2 - activity.ndim:
+                kept = sums
+            elif multi and kept.shape[0] > 1 and kept.stride(0) == 0:  # the same at every step: sum one
+                kept = sum_over_space(kept[:1], site.axis, 2).expand(kept.shape[0], -1, -1)
+            else:
+                kept = sum_over_space(kept, site.axis, 2 if multi else 1)
             site.form = "series" if multi else "raw"
             if not multi and self._time is not None:
                 kept, site.form = self._unfold(kept), "series"
