@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Network = tuple[Family, str]
 EPOCHS, BATCHES, MORE = 6, 2, 10
 SMALL = (("four layers", "m"), ("residual", "m"), ("plain ANN", ""))
+LARGE, LARGEST = 32, 128
+"""Pixels of images and of recordings; single steps of the former, and all of the latter, take their time."""
 DEFAULT = inspect.signature(Pruner).parameters["method"].default
 NETWORKS = [(f, m) for f in FAMILIES.values() for m in f.modes or [""]]
 
@@ -65,8 +67,18 @@ LONG = [
 ] + [_param(n, DEFAULT, slow=True) for n in OTHERS]
 """The same, where it takes 200 steps: one of them is quick enough for every day."""
 
+
+def _large(network: Network) -> bool:
+    family, mode = network
+    return family.shape[-1] >= LARGEST or (mode == "s" and family.shape[-1] >= LARGE)
+
+
 on_every_network = pytest.mark.parametrize(
-    "network", [pytest.param(n, id=f"{n[0].name}-{n[1] or 'no time'}") for n in NETWORKS]
+    "network",
+    [
+        pytest.param(n, id=f"{n[0].name}-{n[1] or 'no time'}", marks=[pytest.mark.slow] if _large(n) else [])
+        for n in NETWORKS
+    ],
 )
 
 
@@ -244,7 +256,6 @@ def test_nothing_of_the_size_of_the_activity_survives_a_step(case: tuple[Network
             module.register_forward_hook(
                 lambda _m, _i, o: shapes.add((o if isinstance(o, Tensor) else o[0]).shape)
             )
-    gc.collect()
     gc.freeze()  # what is older is not asked for
     try:
         training.step(0, 0)
