@@ -28,8 +28,9 @@ def main(arguments: list[str]) -> int:
     """
     if len(arguments) > 1 and not _end_with(int(arguments[1])):
         return ORPHANED
-    # A shell that starts jobs in the background has them ignore this signal.
+    # A shell has what it starts in the background ignore this signal, and Ray holds it back in its workers.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from snnprune.training import run  # noqa: PLC0415 - the parent may be gone by the time this is read
 
     try:

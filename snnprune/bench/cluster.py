@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 from snnprune.bench.executor import GRACE, PROGRAM, Outcome, end, launch, log_of, sentence
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnprune.config import TrainConfig
+
+
+LOOK = 0.2
+"""Seconds between two looks of a task at the process of its cell."""
 
 
 class OnRay:
@@ -97,9 +102,10 @@ def run(program: Sequence[str], folder: Path, log: Path, threads: int) -> str | 
     """Run a cell on this node, in a process of its own, and return why it failed, None where it did not."""
     process = launch(program, folder, log, threads)
     try:
-        process.wait()
+        while process.poll() is None:  # Ray's way to cancel does not reach a process.wait()
+            time.sleep(LOOK)
     finally:
-        if process.poll() is None:  # cancelled: Ray interrupts the task
+        if process.poll() is None:
             process.send_signal(signal.SIGINT)
             end(process, GRACE)
     return sentence(process.returncode, log)

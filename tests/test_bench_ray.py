@@ -1,0 +1,86 @@
+"""A bench on a local Ray cluster of two workers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import tiny_cell
+import tiny_run
+
+from snnprune.bench import run
+from snnprune.bench.cluster import OnRay
+from snnprune.bench.grid import Grid
+from snnprune.errors import UserError
+
+ray = pytest.importorskip("ray")
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = (sys.executable, tiny_cell.__file__)
+BASE = tiny_run.config(epochs=2)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+def test_without_a_cluster_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(**_: Any) -> None:
+        raise ConnectionError("Could not find any running Ray instance")
+
+    monkeypatch.setattr(ray, "init", nowhere)
+    with pytest.raises(UserError, match="ray start --head"):
+        OnRay(None, BASE.train, tmp_path)
+
+
+def test_without_ray_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="pip install"):
+        OnRay(None, BASE.train, tmp_path)
+
+
+@pytest.mark.slow
+def test_cells_are_spread_and_a_failing_one_costs_itself_alone(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Ray's workers were started before: what a cell is to do stands on its command line.
+    program = ("env", "BENCH_FAIL=dense-seed1", *PROGRAM)
+    executor = OnRay(None, BASE.train, tmp_path / "logs", program)
+    assert executor.slots == 2
+    assert run.bench(BASE, Grid(("dense",), (None,), (0, 1)), tmp_path, executor, look=0.1) == 1
+    assert json.loads((tmp_path / "dense-seed0" / "summary.json").read_text())["seed"] == 0
+    assert "failed" in capsys.readouterr().out
+    assert "the recordings are gone" in (tmp_path / "logs" / "dense-seed1.txt").read_text()
+
+
+@pytest.mark.slow
+def test_stop_ends_what_is_running(cluster: None, tmp_path: Path) -> None:
+    # Ray holds the signal back in its workers and in whom they start; a cell asks for it, and so does this.
+    listen = "import signal, time; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})"
+    program = (sys.executable, "-c", f"{listen}; print('up', flush=True); time.sleep(600)")
+    executor = OnRay(1, BASE.train, tmp_path, program)
+    executor.start("sleeper", tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "sleeper.txt").exists() or not (tmp_path / "sleeper.txt").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    began = time.monotonic()
+    executor.stop()
+    assert executor.ended() == []
+    assert "KeyboardInterrupt" in (tmp_path / "sleeper.txt").read_text()
+    assert time.monotonic() - began < 15  # it was interrupted, and not waited for
+
+
+@pytest.mark.slow
+def test_a_cell_that_asks_for_more_than_there_is(cluster: None, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no cell fits on the cluster: each asks for 64 processors"):
+        OnRay(None, tiny_run.config(threads=64).train, tmp_path)
