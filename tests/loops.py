@@ -79,7 +79,12 @@ class Loop:
         out = torch.stack([self.model(frame) for frame in x]) if self.mode == "s" else self.model(x)
         out = tensors_in(out)[0]
         rates = out.mean(0) if out.ndim == 3 else out
-        loss = (rates - torch.eye(rates.shape[1], dtype=rates.dtype)[self.order % 4]).square().sum(1).mean()
+        loss = (
+            (rates - torch.eye(rates.shape[1], dtype=rates.dtype)[self.order % rates.shape[1]])
+            .square()
+            .sum(1)
+            .mean()
+        )
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

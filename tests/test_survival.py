@@ -150,3 +150,18 @@ def test_ties_die_by_weight() -> None:
 def test_an_unknown_normalisation_is_refused() -> None:
     with pytest.raises(ValueError, match="percentile"):
         SurvivalFunction(normalisation="median")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_scores_that_differ_by_rounding_tie(dtype: torch.dtype) -> None:
+    among, weight = torch.ones(4, dtype=torch.bool), torch.tensor([3.0, 1.0, 2.0, 9.0])
+    tenth = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=dtype)
+    noisy = torch.stack(
+        [tenth[0] + tenth[1] - tenth[2], tenth[0] * 0, -(tenth[3] - tenth[0] - tenth[2]), tenth[3]]
+    )
+    assert lowest(noisy, weight, among, 2).tolist() == [False, True, True, False]  # by weight, not by digits
+    apart = torch.tensor([0.2, 0.1 + 2e-5, 0.1, 0.3], dtype=dtype)
+    assert lowest(apart, weight, among, 1).tolist() == [False, False, True, False]
+    assert lowest(torch.zeros(4, dtype=dtype), weight, among, 1).tolist() == [False, True, False, False]
+    endless = torch.tensor([float("inf"), 1.0, 0.5, float("inf")], dtype=dtype)
+    assert lowest(endless, weight, among, 2).tolist() == [False, True, True, False]
