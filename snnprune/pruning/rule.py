@@ -108,8 +108,7 @@ def rounded(score: Tensor) -> Tensor:
 
     Sums over samples that are equal on paper differ in their last digits with the order of the samples
     (spikes are few and alike, so such ties are common), and a permuted batch, or two processes with half a
-    batch each,
-    must come to the same decision. The grid is 2e-12 in float64 and 6e-6 in float32.
+    batch each, must come to the same decision. The grid is 2e-12 in float64 and 6e-6 in float32.
     """
     known, precision = score[score.isfinite()], torch.finfo(score.dtype)
     largest = known.abs().max() if known.numel() else score.new_ones(())
