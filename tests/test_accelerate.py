@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from families import FAMILIES
-from networks import ResidualSNN, conv_snn
+from networks import ResidualSNN, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
@@ -254,20 +254,56 @@ def test_single_step_networks(mode: str) -> None:
         assert torch.equal(net(x), plain(x))
 
 
-def test_channels_last() -> None:
+@pytest.mark.parametrize("name", ["paper", "norms", "residual"])
+def test_channels_last(name: str) -> None:
     """A convolution adds up in another order, so outputs are equal where no spike was on the edge."""
-    plain = paper()
+    build, shape = NETWORKS[name]
+    plain = build()
     net = snnprune.accelerate(copy.deepcopy(plain), channels_last=True)
-    assert net.conv2.weight.is_contiguous(memory_format=torch.channels_last)
-    x = frames((2, 34, 34))
+    layouts = [p.stride() for p in net.parameters()]
+    x = frames(shape)
     theirs, ours = answers(plain, x), answers(net, x)
     assert (theirs[0] != ours[0]).float().mean() < 1e-2
+    twin = copy.deepcopy(net)
+    assert torch.equal(answers(twin, x)[0], ours[0])
+    assert [p.stride() for p in net.parameters()] == layouts
     snnprune.accelerate(net, undo=True)
-    assert net.conv2.weight.is_contiguous()
     assert torch.equal(answers(net, x)[0], theirs[0])
-    own = nn.Sequential(layer.Conv2d(3, 4, 3, step_mode="m")).to(memory_format=torch.channels_last)
-    own = snnprune.accelerate(snnprune.accelerate(own, channels_last=True), undo=True)
-    assert own[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("direct", [False, True])
+def test_channels_innermost_is_what_neurons_get(channels: int, direct: bool) -> None:
+    """In float64 the order of a sum flips no spike; a single channel is laid out like several."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(
+        layer.Conv2d(channels, 5, 3, padding=1), lif(), layer.AvgPool2d(2), layer.Conv2d(5, 4, 3)
+    )
+    functional.set_step_mode(plain.double(), "m")
+    net = snnprune.accelerate(copy.deepcopy(plain), channels_last=True)
+    x = torch.rand(3, channels, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x = x.expand(4, *x.shape) if direct else x.expand(4, *x.shape).contiguous()
+    out, ours = plain(x), net(x)
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ours, out, rtol=0, atol=1e-12)
+    for answer in (out, ours):
+        answer.square().sum().backward()
+    for a, b in zip(plain.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-11)
+        assert b.grad.is_contiguous()
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradients_again() -> None:
+    """The first backward wrote over what the convolution gave; the second computes it once more."""
+    torch.manual_seed(0)
+    net = nn.Sequential(layer.Conv2d(2, 3, 3), lif(), layer.AvgPool2d(2))
+    functional.set_step_mode(net, "m")
+    snnprune.accelerate(net)
+    out = net(torch.rand(3, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0))).sum()
+    first = torch.autograd.grad(out, list(net.parameters()), retain_graph=True)
+    again = torch.autograd.grad(out, list(net.parameters()))
+    assert first[0].abs().sum() > 0
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
 # --- the rest of the house

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from snnprune.neurons.lif import LIFNode
@@ -26,14 +25,16 @@ def accelerate(model: Model, *, channels_last: bool = False, undo: bool = False)
     """Let the LIF neurons of ``model`` run as fused kernels, in place.
 
     Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.neurons.LIFNode`; in a Sequential
-    it runs as one with the average pool behind it; layers in front of the first neuron are computed once
-    where the input is the same at every time step. Outputs are the same, gradients to 1e-6 of the largest,
-    and the keys of the state_dict too. It may be done before or after the network is copied or pruned.
+    it runs as one with the convolution before it and the average pool behind it; layers in front of the first
+    neuron are computed once where the input is the same at every time step. Outputs are the same, gradients
+    to 1e-6 of the largest, and the keys of the state_dict too. It may be done before or after the network is
+    copied or pruned.
 
     Args:
         model: any network; a module that is a LIF neuron itself will do.
-        channels_last: also lay convolutions' weights out with channels innermost.
-        undo: give everything its own class and layout back, which SpikingJelly's and NIR's exporters ask for.
+        channels_last: let SpikingJelly's ``Conv2d`` compute with channels innermost, which is faster and sums
+            in another order: a spike in many thousands then differs. Parameters lie as they lay.
+        undo: give everything its own class back, which SpikingJelly's and NIR's exporters ask for.
 
     Returns:
         ``model``
@@ -46,10 +47,10 @@ def accelerate(model: Model, *, channels_last: bool = False, undo: bool = False)
             module.__class__ = LIFNode
         elif kind in LAYERS:
             module.__class__ = once(kind)
+            if channels_last and kind is layer.Conv2d:
+                module.__dict__["channels_last"] = True
         elif isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:
             module.__class__ = pooling(kind)
-    if channels_last:
-        _channels_last(model)
     functional.invalidate_reset_cache(model)
     return model
 
@@ -63,23 +64,6 @@ def restore(model: Model) -> Model:
                 module.__dict__.pop(name, None)
         elif isinstance(module, (Once, Pooling)):
             module.__class__ = module.plain  # type: ignore[assignment]
-    _contiguous_again(model)
+            module.__dict__.pop("channels_last", None)
     functional.invalidate_reset_cache(model)
     return model
-
-
-def _channels_last(model: nn.Module) -> None:
-    """Lay out the weights of two-dimensional convolutions with channels innermost, and note whose was not."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and not module.weight.is_contiguous(
-            memory_format=torch.channels_last
-        ):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
-            module.__dict__["_was_contiguous"] = True
-
-
-def _contiguous_again(model: nn.Module) -> None:
-    for module in model.modules():
-        if module.__dict__.pop("_was_contiguous", False):
-            assert isinstance(module, nn.Conv2d)
-            module.weight.data = module.weight.data.contiguous()

@@ -14,7 +14,7 @@ from spikingjelly.activation_based import layer
 from torch import nn
 
 from snnprune.neurons.kernels import kernels, refuse_second_derivative
-from snnprune.neurons.once import once
+from snnprune.neurons.once import channels_innermost, once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,28 +54,37 @@ class Current:
     Attributes:
         value: [T x B, C, H, W], or [B, C, H, W] for all steps; None once its gradient was written over it.
         arguments: stride, padding, dilation and groups of the convolution.
+        channels_last: whether it computes with channels innermost.
     """
 
     value: Tensor | None
     arguments: tuple[Any, ...]
+    channels_last: bool
 
     @classmethod
     def of(cls, conv: nn.Conv2d, images: Tensor) -> Current:
         """Compute it for ``images`` [N, C, H, W]."""
-        current = cls(None, (conv.stride, conv.padding, conv.dilation, conv.groups))
+        arguments = (conv.stride, conv.padding, conv.dilation, conv.groups)
+        current = cls(None, arguments, getattr(conv, "channels_last", False))
         with torch.no_grad():
             current.value = current.again(images, conv.weight, conv.bias)
         return current
 
     def again(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute it."""
-        return nn.functional.conv2d(images, weight, bias, *self.arguments)
+        return nn.functional.conv2d(*self._laid_out(images, weight), bias, *self.arguments)
+
+    def _laid_out(self, images: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.channels_last:
+            return images, weight
+        return channels_innermost(images), channels_innermost(weight)
 
     def back(
         self, gradient: Tensor, images: Tensor, weight: Tensor, wanted: list[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients of images, weight and bias, as far as they are wanted."""
         stride, padding, dilation, groups = self.arguments
+        images, weight = self._laid_out(images, weight)
         found: tuple[Tensor | None, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
             gradient,
             images,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import torch
 from spikingjelly.activation_based import layer
 
 from snnprune.neurons.layout import shown
@@ -20,15 +21,33 @@ LAYERS = (
 them: its running variance knows over how many values it was taken."""
 
 
+def channels_innermost(x: Tensor) -> Tensor:
+    """Return ``x`` [..., C, H, W] with channels innermost, and strides that say so even of a single one."""
+    images = x.reshape(-1, *x.shape[-3:]) if x.ndim > 4 else x
+    if x.ndim < 4:
+        return x
+    _, channels, height, width = images.shape
+    if channels > 1:
+        images = images.contiguous(memory_format=torch.channels_last)
+    else:
+        images = images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
+    return images.view(*x.shape[:-3], *images.shape[1:]) if x.ndim > 4 else images
+
+
 class Once:
     """Mixed into a class of layers: an input that is expanded over time gives an output that is."""
 
     plain: Any
     step_mode: str
+    channels_last = False
+    """Of a two-dimensional convolution: whether it computes with channels innermost."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute one step and show it at all, or whatever the plain layer does."""
         step = shown(x) if self.step_mode == "m" else None
+        if self.channels_last:
+            laid = channels_innermost(x if step is None else step)
+            x, step = (laid, None) if step is None else (x, laid)
         if step is None:
             return super().forward(x)  # type: ignore[misc]
         y: Tensor = self.plain.__bases__[0].forward(self, step)
