@@ -64,7 +64,8 @@ def train(name: str, seed: int, splits: data.Splits, config: DataConfig, epochs:
     """Train one cell and return its numbers."""
     begun = time.perf_counter()
     torch.manual_seed(seed)
-    model = snnprune.accelerate(models.build(ModelConfig("conv-snn"), splits.shape, len(splits.classes)))
+    model = models.build(ModelConfig("conv-snn"), splits.shape, len(splits.classes))
+    snnprune.accelerate(model, channels_last=True)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
     order = EpochSampler(TRAINING_IMAGES, seed)
     example = next(batches(splits.train, config, range(BATCH)))[0]

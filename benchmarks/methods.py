@@ -46,7 +46,7 @@ class Pruned(Contender):
         torch.manual_seed(0)
         model = models.build(ModelConfig("conv-snn"), SHAPE, CLASSES).to(x.device)
         if fused:
-            snnprune.accelerate(model)
+            snnprune.accelerate(model, channels_last=True)
         after_step = None
         if method != UNPRUNED:
             self.pruner = snnprune.Pruner(model, x[:, :1], method, epochs=EPOCHS, samples=60_000)

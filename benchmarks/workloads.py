@@ -92,7 +92,7 @@ class Workload:
         if name == PLAIN or name in FUSED_SURROGATES:
             _set_surrogate(model, FUSED_SURROGATES.get(name))
             return Contender(name, model, x, y)
-        model = snnprune.accelerate(model)
+        model = snnprune.accelerate(model, channels_last=True)  # as `snnprune train` does
         if name == BARE:
             return Contender(name, model, x, y)
         pruner = snnprune.Pruner(model, x[:, :1], "dpap", epochs=EPOCHS, target=0.6)

@@ -55,8 +55,10 @@ class ModelConfig:
         detach_reset: keep the reset of the membrane out of the gradient. The paper's equations keep it in.
         activation: of a network without time; the BSP and BDNN papers have sigmoid units.
         dropout: share of the hidden fully connected units that each training step leaves out.
-        accelerate: train with fused neurons: SpikingJelly's spikes in a fraction of its time
-            (docs/benchmarks.md). Without, SpikingJelly's own run. What is saved is SpikingJelly's either way.
+        accelerate: train with fused neurons, and convolutions that have their channels innermost, in a
+            fraction of SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit
+            for bit; the convolutions add up in another order. Without, SpikingJelly's own layers run. What is
+            saved is SpikingJelly's either way.
     """
 
     name: str = "conv-snn"

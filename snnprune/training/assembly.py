@@ -52,7 +52,7 @@ def task(config: RunConfig, splits: data.Splits) -> Task:
     if config.model.accelerate and model.spiking:
         from snnprune.neurons import accelerate  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
 
-        accelerate(model)
+        accelerate(model, channels_last=True)
     return Task(config, model)
 
 
