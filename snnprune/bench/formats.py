@@ -151,7 +151,8 @@ def cells(comparison: Comparison) -> str:
 def as_json(comparison: Comparison) -> str:
     """Return the comparison in JSON."""
     units = {measure.key: measure.unit for measure in MEASURES}
-    return json.dumps(asdict(comparison) | {"level": LEVEL, "units": units}, indent=1) + "\n"
+    shown = [asdict(table) for table in tables(comparison)]
+    return json.dumps(asdict(comparison) | {"level": LEVEL, "units": units, "tables": shown}, indent=1) + "\n"
 
 
 def _csv(header: Sequence[str], rows: list[tuple[object, ...]]) -> str:

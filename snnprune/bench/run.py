@@ -95,17 +95,21 @@ def compare(path: Path) -> Comparison:
 
 
 def write(folder: BenchFolder, console: Console) -> Comparison:
-    """Write the comparison of what is done, in every format, and print it."""
+    """Write the comparison of what is done, in every format and as a page, and print it."""
+    from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, once all is trained
+
     comparison = compare_runs(read(folder.path))
     atomic.write_text(folder.cells_table, formats.cells(comparison))
     for kind, form in FORMATS.items():
         atomic.write_text(folder.table(kind), form(comparison))
+    page = report(folder.path)
     for table in tables(comparison):
         console.print(formats.screen(table))
         for note in table.notes:
             say(console, note, style="dim")
     kinds = ", ".join(folder.table(kind).name for kind in FORMATS)
-    say(console, f"files in {folder.path}: {kinds}; {folder.cells_table.name}, a row a run; a folder a run")
+    files = f"{page.name}, {kinds}; {folder.cells_table.name}, a row a run; a folder a run"
+    say(console, f"files in {folder.path}: {files}")
     return comparison
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snnprune.errors import UserError
-from snnprune.report import run_page
+from snnprune.report import bench_page, run_page
+from snnprune.report.bench_files import is_bench
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def report(path: Path) -> Path:
-    """Write ``report.html`` and ``figures/`` into the folder of a finished run, and return the page's path.
+    """Write ``report.html`` and ``figures/`` into the folder of a run or of a bench; return the page's path.
 
     Raises:
-        UserError: the folder is no run, is not finished, has a damaged file, or cannot be written.
+        UserError: the folder is neither, is not finished, has a damaged file, or cannot be written.
     """
     if not path.is_dir():
-        raise UserError(f"there is no folder {path}: give the folder of a run, as `snnprune train` makes it")
+        raise UserError(f"there is no folder {path}: give one that `snnprune train` or `snnprune bench` made")
+    if is_bench(path):
+        return bench_page.write_report(path)
     return run_page.write_report(path)

@@ -131,14 +131,14 @@ def read_run(path: Path) -> Run:
             f"{path} is not a run of snnprune: expected a folder with a config.yaml, as `snnprune train` "
             "makes it"
         )
-    text = _text(config)
+    text = read_text(config)
     try:
         parsed = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{config} is damaged: it is not valid YAML") from error
     if not isinstance(parsed, dict):
         raise UserError(f"{config} is damaged: it has no sections")
-    rows = _rows(path)
+    rows = read_rows(path)
     summary = _summary(path, rows, parsed)
     twin = path / "dense"
     return Run(
@@ -154,11 +154,16 @@ def read_run(path: Path) -> Run:
     )
 
 
-def _rows(path: Path) -> list[dict[str, float]]:
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Return the epochs of the run in folder ``path``.
+
+    Raises:
+        UserError: there is none yet, a column is missing, or what stands there are not finite numbers.
+    """
     file = path / "metrics.csv"
     if not file.is_file():
         raise UserError(f"{path} has no finished epoch yet: go on with `snnprune train --resume {path}`")
-    table = list(csv.reader(_text(file).splitlines()))
+    table = list(csv.reader(read_text(file).splitlines()))
     header = table[0] if table else []
     for name in COLUMNS:
         if name not in header:
@@ -192,7 +197,7 @@ def _summary(path: Path, rows: list[dict[str, float]], config: dict[str, Any]) -
             f"go on with `snnprune train --resume {path}`"
         )
     try:
-        summary = json.loads(_text(file))
+        summary = json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise UserError(f"{file} is damaged: it is not valid JSON (line {error.lineno})") from error
     wanted: dict[str, type | tuple[type, ...]] = dict.fromkeys(NUMBERS, (int, float))
@@ -211,7 +216,9 @@ def _answers(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     if not file.is_file():
         return None
     try:
-        table = [(int(row["label"]), int(row["answer"])) for row in csv.DictReader(_text(file).splitlines())]
+        table = [
+            (int(row["label"]), int(row["answer"])) for row in csv.DictReader(read_text(file).splitlines())
+        ]
         labels, answers = np.array(table, dtype=np.int64).reshape(-1, 2).T
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -250,7 +257,12 @@ def _safetensors(file: Path, names: set[str], keys: set[str]) -> tuple[dict[str,
     return about, tensors
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Return what a file says.
+
+    Raises:
+        UserError: it cannot be read, or is no text.
+    """
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,172 @@
+"""The page of a bench: the comparison's numbers, and no more said than it supports."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import chromium
+import pytest
+import tiny_run
+from test_report import HOSTILE, Parsed, svgs
+
+from snnprune import cli, data
+from snnprune.bench.run import compare
+from snnprune.report.report import report
+from snnprune.training import run
+
+
+def interval(mean, half):
+    ends = (None, None) if half is None else (mean - half, mean + half)
+    return {"mean": mean, "low": ends[0], "high": ends[1], "count": 3}
+
+
+def group(name, accuracy, left, verdict="", *intervals):
+    """A group of three seeds; intervals of its difference, over seeds and over samples, as (mean, half)."""
+    difference, sampled = intervals or (None, None)
+    method, _, target = name.rpartition("-")
+    entry = {"interval": interval(accuracy, 1.0), "difference": None, "verdict": verdict}
+    if difference is not None:
+        entry["difference"] = interval(*difference)
+    plain = {"difference": None, "verdict": ""}
+    return {
+        "name": name,
+        "method": method or name,
+        "target": float(target) if method else None,
+        "seeds": [0, 1, 2],
+        "measures": {
+            "accuracy": entry,
+            "pruned": plain | {"interval": interval(100 - left, 0.0)},
+            "weights": plain | {"interval": interval(10 * left, 0.0)},
+            "macs": plain | {"interval": interval(left, 0.0)},
+            "synops_masked": plain | {"interval": interval(left / 100, 0.0)},
+        },
+        "bootstrap": None if sampled is None else interval(*sampled),
+    }
+
+
+COMPARISON = {
+    "dataset": "stripes",
+    "model": "conv-snn",
+    "epochs": 5,
+    "test_samples": 21,
+    "level": 0.95,
+    "pareto": {"weights": ["dense", "dpap-0.4", "dpap-0.8"], "synops": ["dpap-0.8"]},
+    "unfinished": [],
+    "groups": [
+        group("dense", 95.0, 100.0),
+        group("dpap-0.4", 97.0, 60.0, "better", (2.0, 1.0), (2.0, 1.5)),
+        group("dpap-0.6", 95.1, 40.0, "no difference shown", (0.1, 0.9), (0.1, 1.0)),
+        group("dpap-0.8", 94.9, 20.0, "no difference shown", (-0.1, 0.5), (-0.1, 2.0)),
+        group("magnitude-0.8", 80.0, 20.0, "worse", (-15.0, 2.0), (-15.0, 3.0)),
+    ],
+    "tables": [{"title": "Title", "header": ["", "a*"], "rows": [["dense", "1 ± 2"]], "notes": ["A note."]}],
+}
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """The folder of a bench of which only the comparison is left."""
+    (tmp_path / "bench.yaml").write_text("run: {}\nasked: {seeds: [0, 1, 2]}\n")
+    (tmp_path / "comparison.json").write_text(json.dumps(COMPARISON))
+    return tmp_path
+
+
+def changed(bench, **changes):
+    (bench / "comparison.json").write_text(json.dumps(COMPARISON | changes))
+    return bench
+
+
+def test_numbers_say_what_the_intervals_support(bench):
+    page = Parsed(report(bench).read_text())
+    numbers = {key: page.texts[key] for key in ("runs", "unpruned", "better", "worse", "smallest")}
+    # dpap-0.8 is smaller than dpap-0.6, but over test samples it may lose up to 2.1 points
+    assert numbers == {"runs": "15", "unpruned": "95.00%", "better": "1", "worse": "1", "smallest": "40.0%"}
+
+
+def test_nothing_is_ruled_out_by_one_seed(bench):
+    alone = group("dpap-0.4", 97.0, 60.0, "no difference shown", (2.0, None), (2.0, 1.0))
+    page = Parsed(report(changed(bench, groups=[COMPARISON["groups"][0], alone])).read_text())
+    assert page.texts["smallest"] == "-"
+
+
+def test_pictures_tables_and_words(bench):
+    html = report(bench).read_text()
+    page = Parsed(html)
+    assert sorted(p.stem for p in (bench / "figures").glob("*.png")) == [
+        "accuracy-by-rate",
+        "differences",
+        "pareto",
+    ]
+    words = " ".join(image["alt"] or "" for image in page.images)
+    assert "dpap-0.4 97.00% with 40.0% pruned" in words
+    assert "dpap-0.4 +2.00 points, +1.00 to +3.00 (better)" in words
+    assert "over accuracy and weights: dense, dpap-0.4, dpap-0.8" in words
+    assert re.search(r"<caption>Title</caption>.*1 ± 2.*A note\.", html, re.DOTALL)
+    assert all(load.startswith("data:") for load in page.loads)
+
+
+def test_unfinished_runs_are_named(bench):
+    html = report(changed(bench, unfinished=["dpap-0.4-seed2"])).read_text()
+    assert "Left out, because unfinished: dpap-0.4-seed2." in html
+
+
+def test_names_never_become_markup(bench):
+    groups = [COMPARISON["groups"][0], COMPARISON["groups"][1] | {"name": HOSTILE, "method": HOSTILE}]
+    tables = [{"title": HOSTILE, "header": ["", HOSTILE], "rows": [[HOSTILE, HOSTILE]], "notes": [HOSTILE]}]
+    html = report(
+        changed(bench, groups=groups, tables=tables, dataset=HOSTILE, model=HOSTILE, unfinished=[HOSTILE])
+    ).read_text()
+    page = Parsed(html)
+    assert "script" not in page.tags
+    assert page.handlers == []
+    assert all("<script" not in svg for svg in svgs(html))
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda b: (b / "comparison.json").unlink(), "is a bench without comparison.json"),
+        (lambda b: (b / "comparison.json").write_text("{"), r"is not valid JSON \(line 1\)"),
+        (lambda b: changed(b, tables=None), "has no usable 'tables'"),
+        (lambda b: changed(b, groups=[]), "a group lacks its name, seeds or measures"),
+        (lambda b: changed(b, groups=[{"name": "dense"}]), "a group lacks its name, seeds or measures"),
+        (lambda b: (b / "bench.yaml").write_text("["), "bench.yaml is damaged"),
+    ],
+)
+def test_damaged_benches_are_one_sentence(bench, harm, sentence, capsys):
+    harm(bench)
+    assert cli.main(["report", str(bench)]) == cli.WRONG_INPUT
+    said = capsys.readouterr().err
+    assert re.search(sentence, said), said
+    assert said.count("\n") == 1
+    assert not (bench / "report.html").exists()
+
+
+def test_page_of_a_real_comparison(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    run.train(tiny_run.config(epochs=3, twin=True), tmp_path / "run")
+    bench = tmp_path / "bench"
+    shutil.copytree(tmp_path / "run", bench / "dpap-0.5-seed0", ignore=shutil.ignore_patterns("dense"))
+    shutil.copytree(tmp_path / "run" / "dense", bench / "dense-seed0")
+    compare(bench)
+    page = Parsed((bench / "report.html").read_text())
+    summary = json.loads((bench / "dense-seed0" / "summary.json").read_text())
+    assert page.texts["runs"] == "2"
+    assert page.texts["unpruned"] == f"{summary['accuracy']:.2%}"
+    assert {p.stem for p in (bench / "figures").glob("*.svg")} >= {"pareto", "curves", "accuracy-by-rate"}
+    assert "snnprune bench --config" in (bench / "report.html").read_text()
+
+
+@pytest.mark.skipif(chromium.program() is None, reason="needs Debian's chromium (apt install chromium)")
+@pytest.mark.parametrize("width", [chromium.PHONE, chromium.DESK])
+def test_page_fits_a_phone_and_a_desk(bench, width):
+    wide = COMPARISON["tables"] + [
+        {"title": "Wide", "header": ["column"] * 30, "rows": [["1 ± 2"] * 30], "notes": []}
+    ]
+    report(changed(bench, tables=wide))
+    with chromium.Browser() as browser:
+        browser.open(bench / "report.html", width)
+        assert browser.complaints == []
+        assert browser.ask("document.documentElement.scrollWidth") <= width
