@@ -55,6 +55,7 @@ def numbers(out: Path) -> tuple[dict, list[dict]]:
     del summary["machine"]
     for entry in (summary, *rows):
         del entry["seconds"]
+    del summary["git_commit"]  # that of the session that ended the run
     return summary, rows
 
 
