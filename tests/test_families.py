@@ -164,6 +164,21 @@ def test_a_depthwise_convolution_is_part_of_the_population_that_it_reads() -> No
     assert [p.neuron for p in topology.projections.values()] == ["2", "5", "8", "12"]
 
 
+def test_a_grouped_convolution_is_counted_whole() -> None:
+    net, topology = found(FAMILIES["grouped, transposed"], "m")
+    masks = half_dead(net, topology)
+    assert topology.projections["6"].shape == (8, 4, 3, 3)
+    assert topology.projections["6"].inflow == ()
+    assert masks.alive(topology.projections["6"]).all()
+    assert (
+        masks.rates().weights_dense
+        == sum(
+            module.weight.numel() for module in net.modules() if isinstance(module, (nn.Conv2d, nn.Linear))
+        )
+        + 6 * 5 * 2 * 2
+    )  # the transposed one
+
+
 def test_a_neuron_over_a_concatenation_is_read_in_parts() -> None:
     _, topology = found(FAMILIES["concatenation"], "m")
     left, right = topology.projections["left"], topology.projections["right"]

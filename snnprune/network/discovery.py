@@ -165,6 +165,8 @@ def _shape(synapses: Synapses) -> tuple[int, ...]:
 
 
 def _inflow(survey: Survey, name: str, names: dict[int, str]) -> tuple[Inflow, ...]:
+    if getattr(survey.synapses[name].module, "groups", 1) != 1:
+        return ()  # a column is read from another unit in every group
     inflow, offset = [], 0
     for span in survey.readings[name][0]:
         inflow.append(Inflow(names[survey.units.root(span.population)], offset, span.size, span.spread))
