@@ -34,7 +34,7 @@ commands:
   train                train and prune; without options the demo, on data that comes with the package
   bench                many runs: methods, targets and seeds, compared with the unpruned network
   eval RUN             measure the saved network of a run on its test set
-  report RUN           one page with the numbers and pictures of a run, to look at and to show
+  report RUN           one page with the numbers and pictures of a run or a bench, to show
   list [KIND]          data sets (and whether they are on disk), models and methods
   data prepare NAME    fetch a data set, or build its cache of frames
 
@@ -179,9 +179,9 @@ def evaluate(given: list[str]) -> None:
 
 
 def report(given: list[str]) -> None:
-    """Write the page of a run."""
-    parser = _parser("report", "Write one HTML page with the numbers and pictures of a run, and the pictures.")
-    parser.add_argument("run", help="folder of a finished run")
+    """Write the page of a run or a bench."""
+    parser = _parser("report", "Write one HTML page with numbers and pictures of a run or a bench.")
+    parser.add_argument("run", help="folder of a finished run, or of a bench")
     parsed: Any = settings.parse(parser, given, ())
     from snnprune.report.report import report as write  # noqa: PLC0415
 

@@ -73,3 +73,5 @@ def test_paper_is_light_whatever_the_screen_is(folder, browser):
     browser.open(folder / "report.html", dark=True, media="print")
     assert browser.ask("getComputedStyle(document.body).color") == "rgb(27, 30, 34)"
     assert browser.ask("[...document.images].every(i => i.currentSrc === i.src)")
+    boxes = "[...document.querySelectorAll('.numbers li, figure, .table')]"
+    assert browser.ask(f"{boxes}.every(e => getComputedStyle(e).columnCount === 'auto')")

@@ -102,13 +102,12 @@ def write(folder: BenchFolder, console: Console) -> Comparison:
     atomic.write_text(folder.cells_table, formats.cells(comparison))
     for kind, form in FORMATS.items():
         atomic.write_text(folder.table(kind), form(comparison))
-    page = report(folder.path)
     for table in tables(comparison):
         console.print(formats.screen(table))
         for note in table.notes:
             say(console, note, style="dim")
     kinds = ", ".join(folder.table(kind).name for kind in FORMATS)
-    files = f"{page.name}, {kinds}; {folder.cells_table.name}, a row a run; a folder a run"
+    files = f"{report(folder.path).name}, {kinds}; {folder.cells_table.name}, a row a run; a folder a run"
     say(console, f"files in {folder.path}: {files}")
     return comparison
 

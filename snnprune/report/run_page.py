@@ -84,8 +84,8 @@ def _lead(run: Run) -> str:
         return f"{begin}. Nothing was pruned."
     target = summary.get("target")
     asked = "by its own stopping" if target is None else f"towards a target of {target:.0%} of all weights"
-    twin = "" if run.twin is None else ", and so was its unpruned twin, for comparison"
-    return f"{begin}, and pruned meanwhile with {run.method}, {asked}{twin}."
+    twin = "" if run.twin is None else " Its unpruned twin was trained beside it, alike in all else."
+    return f"{begin}, and pruned meanwhile with {run.method}, {asked}.{twin}"
 
 
 def _numbers(run: Run, interval: Interval | None) -> list[Number]:
@@ -218,14 +218,12 @@ def _operations_table(counted: dict[str, object]) -> Table:
     energy = counted.get("energy_pj")
     note = operations.MEANING
     if isinstance(energy, dict):
-        rows.append(
-            ["energy of the arithmetic, nJ", *(f"{energy[c] / 1e3:,.1f}" for c in operations.COLUMNS)]
-        )
+        rows.append(["energy, nJ", *(f"{energy[c] / 1e3:,.1f}" for c in operations.COLUMNS)])
         constants = counted.get("constants_pj")
         if isinstance(constants, dict):
             note += (
-                f" Energy: {constants['accumulate']} pJ an accumulate and {constants['mac']} pJ a "
-                "multiply-accumulate (45 nm); memory and leakage are not in it."
+                f" Energy of the arithmetic: {constants['accumulate']} pJ an accumulate and "
+                f"{constants['mac']} pJ a multiply-accumulate (45 nm); memory and leakage are not in it."
             )
     return Table("Synaptic operations a sample", ["layer", *operations.COLUMNS], rows, note)
 

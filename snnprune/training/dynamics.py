@@ -2,7 +2,7 @@
 
 The sample is taken of the dense network once, so that a unit can be followed although the network is cut
 meanwhile. An epoch adds at most 6 bytes for each of `UNITS` units of a population and 2 for each of
-`SYNAPSES` synapses of a layer (for a network of three hidden layers under 11 kB), and the maps are replaced.
+`SYNAPSES` synapses of a layer (2.8 kB for the paper's small network), and the maps are replaced.
 """
 
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's

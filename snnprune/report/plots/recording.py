@@ -72,15 +72,17 @@ def _draw(example: Example) -> Figure:
     layers = [name for name in names if name != output][:MOST]
     rows = -(-len(frames) // ACROSS)
     tall = 0.14 * len(about["classes"]) + 0.5
-    heights = [0.82 * rows if len(frames) > 1 else 1.3, *([0.75] * len(layers)), tall]
+    heights = [0.82 * rows if len(frames) > 1 else 1.3, max(0.75 * len(layers), 0.01), tall]
     figure = canvas(sum(heights) + 0.45)
-    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights)
+    parts: Any = figure.subfigures(3, 1, height_ratios=heights)
+    upper, middle, lower = parts
     for part in parts:
         part.set_facecolor("none")
-    _frames(parts[0].subplots(rows, min(ACROSS, len(frames)), squeeze=False).flat, example)
-    for part, name in zip(parts[1:-1], layers, strict=True):
-        _activity(part.subplots(), name, example.tensors[f"activity/{name}"], bool(about["spiking"]))
-    _output(parts[-1], example, output)
+    _frames(upper.subplots(rows, min(ACROSS, len(frames)), squeeze=False).flat, example)
+    panels = middle.subplots(len(layers), 1, squeeze=False)[:, 0] if layers else []
+    for axes, name in zip(panels, layers, strict=True):
+        _activity(axes, name, example.tensors[f"activity/{name}"], bool(about["spiking"]))
+    _output(lower, example, output)
     return figure
 
 
