@@ -21,7 +21,8 @@ Masks = dict[str, Tensor]
 
 
 def adamw(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, 1e-3, weight_decay=0.1, amsgrad=True)
+    # The gradient of a bias in front of a norm is rounding alone, of which a smaller eps makes steps.
+    return torch.optim.AdamW(parameters, 1e-3, eps=1e-6, weight_decay=0.1, amsgrad=True)
 
 
 def sgd(parameters: Any) -> torch.optim.Optimizer:
