@@ -81,8 +81,8 @@ class MethodConfig:
             log-survival of weights; the rest comes from single synapses.
         options: constants of the method by name, in place of its preset's.
         compact_every: take the dead out of the network at the start of every so many epochs, or null to keep
-            them at zero until the end. Decisions are the same. A cut takes about as long as two steps, so
-            every epoch that something died in pays. Networks and methods that cannot be cut are masked.
+            them at zero until the end. Decisions are the same. A cut takes less time than a step, so it pays
+            in every epoch in which something died. Networks and methods that cannot be cut are masked.
     """
 
     name: str = "dpap"
