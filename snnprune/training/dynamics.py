@@ -21,6 +21,7 @@ from snnprune.models.firing import Watch
 from snnprune.pruning.compaction.cut import Cut
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from torch import Tensor
@@ -111,7 +112,7 @@ class Dynamics(lightning.Callback):
             return  # no batch was trained since the last epoch
         sample = Sample(pruner)
         rates = pruner.rates()
-        self._describe(pruner, list(rates.layers))
+        self._describe(pruner, list(rates.layers), sample.scores)
         self._add("epochs", torch.tensor(trainer.current_epoch + 1))
         self._add("weights", torch.tensor([layer.left for layer in rates.layers.values()]))
         self._add("units", torch.tensor([left for left, _ in rates.neurons_left.values()]))
@@ -147,7 +148,7 @@ class Dynamics(lightning.Callback):
     def _add(self, name: str, values: Tensor) -> None:
         self._series.setdefault(name, []).append(values.cpu())
 
-    def _describe(self, pruner: Pruner, layers: list[str]) -> None:
+    def _describe(self, pruner: Pruner, layers: list[str], scored: Iterable[str]) -> None:
         populations = pruner.dense.populations.values()
         self._about |= {
             "layers": layers,
@@ -155,7 +156,7 @@ class Dynamics(lightning.Callback):
                 p.name: {"size": p.size, "kind": p.kind, "frozen": p.frozen is not None} for p in populations
             },
             "shapes": {p.name: list(p.shape) for p in pruner.dense.projections.values()},
-            "scored": sorted(pruner.importance()),
+            "scored": sorted(scored),
         }
 
 
@@ -164,16 +165,21 @@ class Sample:
 
     Args:
         pruner: of the network.
+
+    Attributes:
+        scores: of the method, by kind and name; see `Pruner.importance`.
     """
 
     def __init__(self, pruner: Pruner) -> None:
         self.pruner = pruner
+        self.scores = pruner.importance()
         self.linear = [p for p in pruner.dense.projections.values() if p.kind == "linear"]
         sizes = {p.name: p.size for p in pruner.dense.populations.values()}
         left = {name: torch.zeros(sizes[name], dtype=torch.bool) for name in pruner.kept}
         for name, kept in pruner.kept.items():
             left[name][kept] = True
         self._cut = Cut(pruner.dense, left)
+        self._alive = {p.name: pruner.masks.alive(p) for p in pruner.topology.projections.values()}
         self._units = {name: _places(left[name], _spread(size, UNITS)) for name, size in sizes.items()}
 
     def survival(self) -> dict[str, Tensor]:
@@ -185,41 +191,35 @@ class Sample:
         for key, state in rule.state.items():
             unit, _, name = key.partition("/")
             if unit == "neurons":
-                values = torch.where(self.pruner.masks.units[name], state, torch.nan)
-                found[key] = _read(values, self._units[name])
+                found[key] = _read(state, self.pruner.masks.units[name], self._units[name])
             elif name in {p.name for p in self.linear}:
-                alive = self.pruner.masks.alive(self.pruner.topology.projections[name])
                 rows, columns = self._synapses(self.pruner.dense.projections[name])
-                values = torch.where(alive, state, torch.nan)
-                found[key] = _read(values.flatten(), _flat(rows, columns, values.shape[1]))
+                found[key] = _read(state, self._alive[name], _flat(rows, columns, state.shape[1]))
         return found
 
     def fan_in(self) -> dict[str, Tensor]:
         """Return the number of living synapses at each neuron, int64 [sample] by population; -1: dead."""
-        masks, found = self.pruner.masks, {}
+        found = {}
         for name, places in self._units.items():
-            counts = torch.stack(
-                [masks.alive(p).flatten(1).sum(1) for p in self.pruner.topology.incoming(name)]
-            ).sum(0)
-            found[name] = _read(torch.where(masks.units[name], counts, -1), places, dead=-1)
+            incoming = [self._alive[p.name] for p in self.pruner.topology.incoming(name)]
+            counts = torch.stack([alive.flatten(1).sum(1) for alive in incoming]).sum(0)
+            found[name] = _read(counts, self.pruner.masks.units[name], places, dead=-1)
         return found
 
-    @torch.no_grad()
     def importance(self) -> dict[str, Tensor]:
         """Return scores: [sample] of neurons, [rows, columns] of the synapses of fully connected layers."""
-        scores, masks, found = self.pruner.importance(), self.pruner.masks, {}
+        found = {}
         for name, places in self._units.items():
-            if f"neurons/{name}" in scores:
-                score = scores[f"neurons/{name}"]
-                found[f"neurons/{name}"] = _read(torch.where(masks.units[name], score, torch.nan), places)
+            key = f"neurons/{name}"
+            if key in self.scores:
+                found[key] = _read(self.scores[key], self.pruner.masks.units[name], places)
         for p in self.linear:
-            weight = self.pruner.model.get_parameter(p.weight).abs()
-            alive = masks.alive(self.pruner.topology.projections[p.name])
-            score = torch.where(alive, scores.get(f"synapses/{p.name}", weight), torch.nan)
+            key, weight = f"synapses/{p.name}", self.pruner.model.get_parameter(p.weight).detach()
             rows = _places(self._cut.post(p.name), _spread(p.shape[0], MAP))
             columns = _places(self._cut.pre(p.name), _spread(p.shape[1], MAP))
-            flat = _flat(rows[:, None], columns[None, :], score.shape[1])
-            found[f"synapses/{p.name}"] = _read(score.flatten(), flat)
+            flat = _flat(rows[:, None], columns[None, :], weight.shape[1])
+            values = _read(self.scores.get(key, weight), self._alive[p.name], flat)
+            found[key] = values if key in self.scores else values.abs()
         return found
 
     def _synapses(self, projection: Projection) -> tuple[Tensor, Tensor]:
@@ -249,7 +249,9 @@ def _flat(rows: Tensor, columns: Tensor, width: int) -> Tensor:
     return torch.where((rows >= 0) & (columns >= 0), rows * width + columns, -1)
 
 
-def _read(values: Tensor, places: Tensor, dead: float = torch.nan) -> Tensor:
-    """Return the entries of ``values`` [size] at ``places``, ``dead`` where that is -1."""
+def _read(values: Tensor, alive: Tensor, places: Tensor, dead: float = torch.nan) -> Tensor:
+    """Return entries of flattened ``values`` at ``places``; ``dead`` where that is -1 or not ``alive``."""
     places = places.to(values.device)
-    return torch.where(places >= 0, values[places.clamp(min=0)], dead)
+    there = places.clamp(min=0)
+    living = (places >= 0) & alive.flatten()[there]
+    return torch.where(living, values.flatten()[there], dead)
