@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import nn
 
 from snnprune import compact, verify
+from snnprune.config import ModelConfig
 from snnprune.network import Projection, Topology, discover
 from snnprune.pruning import Masks
 
@@ -64,8 +66,16 @@ def _plif(builder: str, shape: tuple[int, ...]) -> Network:
     return _spiking(builder, "parametric_lif_net", builder, shape, spiking_neuron=neuron.ParametricLIFNode)
 
 
+def _paper(name: str, shape: tuple[int, int, int]) -> Network:
+    chosen = {"config": ModelConfig(name), "shape": shape, "classes": 10}
+    return Network(name, "snnprune.models", "build", chosen, shape)
+
+
 IMAGE = (3, 224, 224)
 NETWORKS = (
+    _paper("conv-snn", (2, 34, 34)),
+    _paper("vgg-snn", (3, 32, 32)),
+    _paper("mlp-snn", (1, 28, 28)),
     _spiking("spiking_vgg11_bn", "spiking_vgg", "spiking_vgg11_bn", IMAGE),
     *(
         _spiking(f"sew_resnet18, {function}", "sew_resnet", "sew_resnet18", IMAGE, cnf=function)
@@ -124,11 +134,15 @@ def free(found: Found) -> str:
 
 def frozen(found: Found) -> str:
     """Return each reason once, with the populations that it holds for."""
-    named = {p.name: p.frozen for p in found.topology.populations.values() if p.frozen is not None}
+    named = {
+        p.name: re.sub(rf"\b{re.escape(p.name)}\b", "it", p.frozen)
+        for p in found.topology.populations.values()
+        if p.frozen is not None
+    }
     shown: dict[str, str] = {}
     for name, reason in named.items():
-        shown.setdefault(reason.replace(name, "it"), f"`{name}`")
-    times = Counter(reason.replace(name, "it") for name, reason in named.items())
+        shown.setdefault(reason, f"`{name}`")
+    times = Counter(named.values())
     return "; ".join(
         f"{first}{f' and {times[reason] - 1} more' if times[reason] > 1 else ''}: {reason}"
         for reason, first in shown.items()
