@@ -113,18 +113,22 @@ class Loop:
 
     def state(self) -> dict[str, Any]:
         """Return what a file would hold."""
-        buffer = io.BytesIO()
-        parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "pruner": self.pruner}
-        torch.save({name: part.state_dict() for name, part in parts.items()}, buffer)
-        buffer.seek(0)
-        loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
-        return loaded
+        return through_a_file(model=self.model, optimizer=self.optimizer, pruner=self.pruner)
 
     def load(self, state: dict[str, Any]) -> Loop:
         self.pruner.load_state_dict(state["pruner"])  # first: it makes the model as small as it was
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         return self
+
+
+def through_a_file(**parts: Any) -> dict[str, Any]:
+    """Return the states of ``parts`` as a checkpoint gives them back, nothing but weights in it."""
+    buffer = io.BytesIO()
+    torch.save({name: part.state_dict() for name, part in parts.items()}, buffer)
+    buffer.seek(0)
+    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return loaded
 
 
 def equal(a: Masks, b: Masks) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 import torch
+from loops import through_a_file
 from networks import conv_snn
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
@@ -48,12 +48,7 @@ class Training:
         return self
 
     def state(self) -> dict[str, Any]:
-        buffer = io.BytesIO()
-        parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "pruner": self.pruner}
-        torch.save({name: part.state_dict() for name, part in parts.items()}, buffer)
-        buffer.seek(0)
-        loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
-        return loaded
+        return through_a_file(model=self.model, optimizer=self.optimizer, pruner=self.pruner)
 
     def load(self, state: dict[str, Any]) -> Training:
         for name in ("pruner", "model", "optimizer"):

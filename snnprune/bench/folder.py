@@ -14,13 +14,12 @@ from snnprune.training.lock import FolderLock
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from snnprune.bench.grid import Cell, Grid
     from snnprune.config import RunConfig
 
 
-class BenchFolder:
+class BenchFolder(FolderLock):
     """Paths of a bench; as a context, the lock that keeps a second bench out.
 
     A bench belongs to one configuration: methods, targets and seeds may be added, nothing else may change.
@@ -33,11 +32,10 @@ class BenchFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path, "bench")
         self.config = path / "bench.yaml"
         self.logs = path / "logs"
         self.cells_table = path / "cells.csv"
-        self._lock = FolderLock(path, "bench")
 
     def cell(self, cell: Cell) -> RunFolder:
         """Return the folder of one run."""
@@ -83,15 +81,6 @@ class BenchFolder:
                 "folder with --out"
             )
         return read
-
-    def __enter__(self) -> BenchFolder:
-        self._lock.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._lock.__exit__(kind, value, traceback)
 
 
 def settled(config: RunConfig) -> dict[str, Any]:

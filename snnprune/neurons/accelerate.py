@@ -12,8 +12,9 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from snnprune.neurons.lif import LIFNode
-from snnprune.neurons.once import LAYERS, Once, once
-from snnprune.neurons.sequential import Pooling, pooling
+from snnprune.neurons.mixing import Mixed
+from snnprune.neurons.once import LAYERS, once
+from snnprune.neurons.sequential import pooling
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -62,8 +63,8 @@ def restore(model: Model) -> Model:
             module.__class__ = neuron.LIFNode
             for name in ("recording", "_recorded", "_warned"):
                 module.__dict__.pop(name, None)
-        elif isinstance(module, (Once, Pooling)):
-            module.__class__ = module.plain  # type: ignore[assignment]
+        elif isinstance(module, Mixed):
+            module.__class__ = module.plain
             module.__dict__.pop("channels_last", None)
     functional.invalidate_reset_cache(model)
     return model

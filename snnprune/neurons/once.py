@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from spikingjelly.activation_based import layer
 
 from snnprune.neurons.layout import shown
+from snnprune.neurons.mixing import Mixed, mixed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,21 +23,20 @@ them: its running variance knows over how many values it was taken."""
 
 def channels_innermost(x: Tensor) -> Tensor:
     """Return ``x`` [..., C, H, W] with channels innermost, and strides that say so even of a single one."""
-    images = x.reshape(-1, *x.shape[-3:]) if x.ndim > 4 else x
     if x.ndim < 4:
         return x
+    images = x.flatten(0, -4)
     _, channels, height, width = images.shape
     if channels > 1:
         images = images.contiguous(memory_format=torch.channels_last)
     else:
         images = images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
-    return images.view(*x.shape[:-3], *images.shape[1:]) if x.ndim > 4 else images
+    return images.view(*x.shape[:-3], *images.shape[1:])
 
 
-class Once:
+class Once(Mixed):
     """Mixed into a class of layers: an input that is expanded over time gives an output that is."""
 
-    plain: Any
     step_mode: str
     channels_last = False
     """Of a two-dimensional convolution: whether it computes with channels innermost."""
@@ -53,16 +52,7 @@ class Once:
         y: Tensor = self.plain.__bases__[0].forward(self, step)
         return y.expand(x.shape[0], *y.shape)
 
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        """Let copies and files name the plain class: this one is made while the program runs."""
-        return _again, (self.plain,), self.__dict__
 
-
-def _again(plain: type) -> Any:
-    return once(plain).__new__(once(plain))
-
-
-@functools.cache
 def once(plain: Any) -> Any:
     """Return the class of layers like ``plain`` that is mixed with `Once`."""
-    return type(plain.__name__, (Once, plain), {"plain": plain, "__module__": plain.__module__})
+    return mixed(Once, plain)

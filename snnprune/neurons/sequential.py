@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.modules import module as torch_module
 
 from snnprune.neurons.convolution import feeds
 from snnprune.neurons.lif import LIFNode
+from snnprune.neurons.mixing import Mixed, mixed
 from snnprune.neurons.once import once
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-class Pooling:
+class Pooling(Mixed):
     """Mixed into a class of Sequentials: what its forward computes, with fewer passes.
 
     Layers are where they were and each is itself when called alone. Neighbours run as one only if nobody
@@ -30,8 +30,6 @@ class Pooling:
     the same: a forward hook of neurons that has ``counts`` (see `LIFNode.counters`), and a forward pre-hook
     of a convolution with ``only_reads`` true, which promises to return nothing.
     """
-
-    plain: type[nn.Sequential]
 
     def forward(self, x: Any) -> Any:
         """Call the layers one after the other, or two at once."""
@@ -42,19 +40,10 @@ class Pooling:
             number += taken
         return x
 
-    def __reduce_ex__(self, _protocol: Any) -> Any:
-        """Let copies and files name the plain class: this one is made while the program runs."""
-        return _again, (self.plain,), self.__dict__
 
-
-def _again(plain: type) -> Any:
-    return pooling(plain).__new__(pooling(plain))
-
-
-@functools.cache
 def pooling(plain: Any) -> Any:
     """Return the class of Sequentials like ``plain`` that is mixed with `Pooling`."""
-    return type(plain.__name__, (Pooling, plain), {"plain": plain, "__module__": plain.__module__})
+    return mixed(Pooling, plain)
 
 
 def run_on(modules: Sequence[nn.Module], x: Any) -> tuple[Any, int]:

@@ -15,12 +15,11 @@ from snnprune.training.lock import FolderLock
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
 Part = TypeVar("Part", DataConfig, ModelConfig, MethodConfig, TrainConfig)
 
 
-class RunFolder:
+class RunFolder(FolderLock):
     """Paths of a run's files; as a context, the lock that keeps a second process out.
 
     Args:
@@ -31,7 +30,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path, "run")
         self.config = path / "config.yaml"
         self.metrics = path / "metrics.csv"
         self.summary = path / "summary.json"
@@ -43,16 +42,6 @@ class RunFolder:
         self.curves = path / "curves.png"
         self.report = path / "report.html"
         self.twin = path / "dense"
-        self._lock = FolderLock(path, "run")
-
-    def __enter__(self) -> RunFolder:
-        self._lock.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._lock.__exit__(kind, value, traceback)
 
     def claim(self, config: RunConfig) -> None:
         """Make the folder that of ``config``, or find that it is already.

@@ -11,7 +11,7 @@ from snnprune.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-    from typing import IO
+    from typing import IO, Self
 
 
 class FolderLock:
@@ -29,7 +29,7 @@ class FolderLock:
         self.path, self.what = path, what
         self._lock: IO[str] | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("a+")
@@ -52,6 +52,7 @@ class FolderLock:
         lock.write(f"pid {os.getpid()}")
         lock.flush()
         self._lock = lock
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
