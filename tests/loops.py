@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 Masks = dict[str, Tensor]
 
 
-def adamw(parameters: Any) -> torch.optim.Optimizer:
+def adamw(parameters: Any, rate: float) -> torch.optim.Optimizer:
     # The gradient of a bias in front of a norm is rounding alone, of which a smaller eps makes steps.
-    return torch.optim.AdamW(parameters, 1e-3, eps=1e-6, weight_decay=0.1, amsgrad=True)
+    return torch.optim.AdamW(parameters, rate, eps=1e-6, weight_decay=0.1, amsgrad=True)
 
 
-def sgd(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, 2e-3, momentum=0.9, nesterov=True, weight_decay=1e-3)
+def sgd(parameters: Any, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, 2 * rate, momentum=0.9, nesterov=True, weight_decay=1e-3)
 
 
 class Loop:
@@ -38,7 +38,7 @@ class Loop:
         method: a registered name.
         epochs: that the method plans for.
         samples: in a batch.
-        optimiser: makes it.
+        optimiser: makes it from parameters and a rate of learning.
         order: of the samples in every batch.
         options: of the `Pruner`.
     """
@@ -63,7 +63,7 @@ class Loop:
         self.order = torch.arange(samples) if order is None else order
         shape = (STEPS, samples, *family.shape) if mode else (samples, *family.shape)
         self.x = 2 * torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        self.optimizer: torch.optim.Optimizer = optimiser(self.model.parameters())
+        self.optimizer: torch.optim.Optimizer = optimiser(self.model.parameters(), family.rate)
         example = family.example(mode).double()
         self.pruner = Pruner(
             self.model, example, method, epochs=epochs, seed=3, neurons=family.neurons, **options
