@@ -1,7 +1,10 @@
-"""The tables of the BSP and BDNN papers: three-layer networks, from a few samples.
+"""The tables and pictures of the BSP and BDNN-dsd papers: three-layer networks, most from a few samples.
 
     python benchmarks/papers.py run FOLDER          # what is there already is not done again
+    python benchmarks/papers.py run FOLDER --plan sweeps
+    python benchmarks/papers.py run FOLDER --plan large --seeds 0
     python benchmarks/papers.py table FOLDER
+    python benchmarks/papers.py pictures FOLDER [PICTURES]
 
 Each cell of a table is a file in FOLDER, with the test accuracy after every epoch, so that a run that was
 stopped goes on. A plain loop, since a trainer would cost a third of the time of networks as small as these;
@@ -13,32 +16,32 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 import sys
 import time
-from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import papers_report
 import torch
 from torch.nn import functional as F
 
 from snnprune import atomic, data, models
+from snnprune.baselines.bdnn_dsd import SpineDynamics
 from snnprune.config import DataConfig, ModelConfig
-from snnprune.measures.convergence import learning_speed
 from snnprune.pruning import Pruner
 from snnprune.registry import METHODS, build
 from snnprune.seeds import Stream, generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from torch import Tensor, nn
 
-DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+DATASETS = ("mnist", "fashion-mnist")
 HIDDEN = (10, 100, 500)
 SAMPLES, EPOCHS = 1200, 500
+BINS, EDGE = 160, 2.0  # of the histograms of weights; what is larger is left out
 BSP_BATCH, DSD_BATCH = 20, 600
 
 
@@ -56,6 +59,7 @@ class Cell:
         options: of the method.
         dropout: of the hidden units.
         decay: of the weights (L2).
+        samples: trained on; None for all but those set aside.
     """
 
     dataset: str
@@ -67,11 +71,13 @@ class Cell:
     options: dict[str, Any] = field(default_factory=dict)
     dropout: float = 0.0
     decay: float = 0.0
+    samples: int | None = SAMPLES
 
     @property
     def file(self) -> str:
         """Name of the file that holds it."""
-        return f"{self.dataset}-h{self.hidden}-{self.name}-b{self.batch}-s{self.seed}.json"
+        size = "" if self.samples == SAMPLES else "all-"
+        return f"{self.dataset}-{size}h{self.hidden}-{self.name}-b{self.batch}-s{self.seed}.json"
 
 
 ROWS = (
@@ -86,32 +92,46 @@ ROWS = (
 """What is compared, each at the batch size of the paper that it stands in. The papers print neither the
 dropout rate nor the strength of L2: 0.5 and 1e-3 are ours."""
 
-PAPER = {
-    ("mnist", 10): {"plain": "81.38", "dropout": "78.97", "l2": "81.33", "bdnn-dsd": "83.76 (L 7.21)"},
-    ("mnist", 100): {"plain": "85.01", "dropout": "87.74", "l2": "88.65", "bdnn-dsd": "89.56 (L 9.01)"},
-    ("fashion-mnist", 10): {
-        "plain": "76.03",
-        "dropout": "73.63",
-        "l2": "75.93",
-        "bdnn-dsd": "78.54 (L 3.33)",
-    },
-    ("fashion-mnist", 100): {
-        "plain": "78.12",
-        "dropout": "79.89",
-        "l2": "80.49",
-        "bdnn-dsd": "80.77 (L 3.2)",
-    },
+LARGE = (
+    *(row for row in ROWS if row.batch == DSD_BATCH),
+    Cell("", 0, "bsp", DSD_BATCH, 0, method="bsp"),
+)
+"""With all samples both papers take batches of 600."""
+
+LARGE_DATASETS, LARGE_HIDDEN = (*DATASETS, "cifar10"), 100
+
+SWEEPS: dict[str, tuple[float, ...]] = {
+    "R_i": (0.15, 0.3, 0.45, 0.6, 0.9),
+    "R_d": (0.01, 0.03, 0.06, 0.12, 0.24),
+    "T_num": (2, 5, 10, 20, 50),
 }
-"""Accuracy in per cent that the BDNN-dsd paper prints, at batch 600; there is no row for 500 hidden units."""
+"""Values of the constants of BDNN-dsd around the paper's, one at a time (its Fig. 4)."""
 
-PAPER_BSP = {("mnist", 500): "90.31 % pruned", ("fashion-mnist", 10): "81.74 % pruned, 0.7 points lost"}
-"""What the BSP paper prints of 1,200 samples; of all settings, 59 to 90 % pruned and L above 1."""
+SWEPT, SWEPT_HIDDEN = "mnist", 100
 
 
-def cells(seeds: Sequence[int], datasets: Sequence[str], hidden: Sequence[int]) -> Iterator[Cell]:
-    """Yield every cell, all those of the first seed first."""
-    for seed, size, dataset, row in itertools.product(seeds, hidden, datasets, ROWS):
+def regularisers(given: argparse.Namespace) -> Iterator[Cell]:
+    """Yield the cells of the table, all those of the first seed first."""
+    for seed, size, dataset, row in itertools.product(given.seeds, given.hidden, given.datasets, ROWS):
         yield replace(row, dataset=dataset, hidden=size, seed=seed)
+
+
+def sweeps(given: argparse.Namespace) -> Iterator[Cell]:
+    """Yield a cell for every value of every constant of BDNN-dsd."""
+    for seed, (constant, values) in itertools.product(given.seeds, SWEEPS.items()):
+        for value in values:
+            name = f"{constant}={value:g}"
+            options = {constant: value}
+            yield Cell(SWEPT, SWEPT_HIDDEN, name, DSD_BATCH, seed, method="bdnn-dsd", options=options)
+
+
+def large(given: argparse.Namespace) -> Iterator[Cell]:
+    """Yield the cells that train on all samples."""
+    for seed, dataset, row in itertools.product(given.seeds, LARGE_DATASETS, LARGE):
+        yield replace(row, dataset=dataset, hidden=LARGE_HIDDEN, seed=seed, samples=None)
+
+
+PLANS = {"regularisers": regularisers, "sweeps": sweeps, "large": large}
 
 
 @dataclass(frozen=True)
@@ -168,38 +188,50 @@ def accuracy(model: nn.Module, images: Images) -> float:
 
 def train_cell(cell: Cell, epochs: int) -> dict[str, Any]:
     """Train one cell and return what it came to."""
-    splits, train, _, test = read(cell.dataset, samples=SAMPLES)
+    splits, train, _, test = read(cell.dataset, samples=cell.samples)
     model = network(cell, splits)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, weight_decay=cell.decay)
     method = build(METHODS, "method", cell.method, cell.options)
-    began, curve, pruned = time.perf_counter(), [], []
+    began = time.perf_counter()
+    curves: dict[str, list[float]] = {"accuracy": [], "pruned": [], "zeros": []}
+    if isinstance(method, SpineDynamics):
+        curves["bound"] = []
     with Pruner(
         model, train.pixels[:1], method, epochs=epochs, seed=cell.seed, samples=len(train.labels)
     ) as pruner:
         for _ in range(epochs):
             learn(model, train, optimizer, pruner, cell)
-            curve.append(accuracy(model, test))
-            pruned.append(pruner.rates().synapses)  # of the network that was just measured
+            curves["accuracy"].append(accuracy(model, test))
+            curves["pruned"].append(pruner.rates().synapses)  # of the network that was just measured
+            curves["zeros"].append(float((weights(model) == 0).float().mean()))
+            if isinstance(method, SpineDynamics):
+                bounds = torch.cat([state["bound"].flatten() for state in method.state.values()])
+                curves["bound"].append(float(bounds.mean()))
             if pruner.clock.decisions_left:
                 pruner.end_epoch()
         layers = {name: layer.pruned for name, layer in pruner.rates().layers.items()}
-    weights = torch.cat([p.detach().flatten() for p in model.parameters() if p.ndim > 1])
     return {
         "cell": asdict(cell),
         "epochs": epochs,
-        "accuracy": curve,
-        "pruned": pruned,
+        **curves,
         "layers": layers,
-        "histogram": torch.histc(weights, 60, -1.5, 1.5).int().tolist(),
+        "histogram": torch.histc(weights(model), BINS, -EDGE, EDGE).int().tolist(),
+        "edge": EDGE,
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+@torch.no_grad()
+def weights(model: nn.Module) -> Tensor:
+    """Return all weights but biases, [n]."""
+    return torch.cat([p.flatten() for p in model.parameters() if p.ndim > 1])
 
 
 def run(folder: Path, given: argparse.Namespace) -> None:
     """Train what is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for cell in cells(given.seeds, given.datasets, given.hidden):
+    for cell in PLANS[given.plan](given):
         file = folder / cell.file
         if not file.exists():
             done = train_cell(cell, given.epochs)
@@ -207,73 +239,15 @@ def run(folder: Path, given: argparse.Namespace) -> None:
             print(f"{file.stem}: {100 * done['accuracy'][-1]:.2f} %, {done['seconds']:.0f} s", flush=True)
 
 
-# --- tables
-
-
-def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
-    """Return the mean and, of several values, their standard deviation."""
-    mean = form.format(statistics.mean(values))
-    return mean if len(values) < 2 else f"{mean} ± {form.format(statistics.stdev(values))}"
-
-
-Runs = dict[tuple[str, int, str, int], dict[int, dict[str, Any]]]
-
-
-def load(folder: Path) -> Runs:
-    """Return all finished cells, by what they are and by seed."""
-    found: Runs = defaultdict(dict)
-    for file in sorted(folder.glob("*.json")):
-        done = json.loads(file.read_text(encoding="utf-8"))
-        cell = done["cell"]
-        if "name" in cell:
-            found[cell["dataset"], cell["hidden"], cell["name"], cell["batch"]][cell["seed"]] = done
-    return found
-
-
-def table(folder: Path) -> list[str]:
-    """Return the table of the regularisers, as Markdown."""
-    runs = load(folder)
-    lines = [
-        "| data, hidden units | row | batch | seeds | accuracy, last epoch (%) | best epoch (%) | L "
-        "| pruned (%) | the paper's |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for (dataset, title), hidden, row in itertools.product(DATASETS.items(), HIDDEN, ROWS):
-        own = runs.get((dataset, hidden, row.name, row.batch))
-        if not own:
-            continue
-        plain = runs.get((dataset, hidden, "plain", row.batch), {})
-        races = [
-            learning_speed(plain[seed]["accuracy"], done["accuracy"])
-            for seed, done in own.items()
-            if seed in plain and row.name != "plain"
-        ]
-        speeds = [race.ratio for race in races if race is not None and race.ratio is not None]
-        printed = PAPER.get((dataset, hidden), {}).get(row.name, "-") if row.batch == DSD_BATCH else "-"
-        if row.name == "bsp":
-            printed = PAPER_BSP.get((dataset, hidden), "-")
-        cells = (
-            f"{title}, {hidden}",
-            row.name,
-            str(row.batch),
-            str(len(own)),
-            spread([100 * done["accuracy"][-1] for done in own.values()]),
-            spread([100 * max(done["accuracy"]) for done in own.values()]),
-            spread(speeds) if speeds else "-",
-            spread([100 * done["pruned"][-1] for done in own.values()]) if row.method == "bsp" else "-",
-            printed,
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
 def main() -> int:
     """Run cells, or print the tables of those that are there."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("what", choices=["run", "table", "pictures"])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("pictures", type=Path, nargs="?", default=papers_report.PICTURES)
+    parser.add_argument("--plan", choices=PLANS, default="regularisers")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS))
     parser.add_argument("--hidden", nargs="+", type=int, default=list(HIDDEN))
@@ -281,8 +255,10 @@ def main() -> int:
     given = parser.parse_args()
     if given.what == "run":
         run(given.folder, given)
+    elif given.what == "table":
+        print("\n".join(papers_report.tables(given.folder)))
     else:
-        print("\n".join(table(given.folder)))
+        papers_report.draw(given.folder, given.pictures)
     return 0
 
 

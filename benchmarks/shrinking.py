@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import torch
-from papers import Cell, accuracy, learn, network, read, spread
+from papers import Cell, accuracy, learn, network, read
+from papers_report import spread
 
 from snnprune import atomic
 from snnprune.baselines.bdnn_sp import AdaptivePruning

@@ -65,7 +65,11 @@ def test_cells_are_spread_and_a_failing_one_costs_itself_alone(
 @pytest.mark.slow
 def test_stop_ends_what_is_running(cluster: None, tmp_path: Path) -> None:
     # Ray holds the signal back in its workers and in whom they start; a cell asks for it, and so does this.
-    listen = "import signal, time; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})"
+    # A shell lets what it runs in the background ignore it, and with the tests all that they start.
+    listen = (
+        "import signal, time; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT}); "
+        "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    )
     program = (sys.executable, "-c", f"{listen}; print('up', flush=True); time.sleep(600)")
     executor = OnRay(1, BASE.train, tmp_path, program)
     executor.start("sleeper", tmp_path)
