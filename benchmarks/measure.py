@@ -1,6 +1,7 @@
 """Measure one thing in this process, and print it as JSON; `speed.py` starts it with malloc set as it wants.
 
 python benchmarks/measure.py turns mnist
+python benchmarks/measure.py limit mnist
 python benchmarks/measure.py peak mnist "fused, DPAP"
 python benchmarks/measure.py growth steps
 python benchmarks/measure.py bandwidth
@@ -15,6 +16,7 @@ from typing import Any
 import bandwidth
 import contest
 import growth
+import limit
 import memory
 import torch
 from workloads import BARE, DPAP, FUSED_SURROGATES, PLAIN, REMOVED, WORKLOADS
@@ -32,6 +34,15 @@ def turns(given: argparse.Namespace) -> dict[str, Any]:
     return {"seconds": {c.name: c.seconds for c in contenders}, "machine": contest.machine(given.device)}
 
 
+def floor(given: argparse.Namespace) -> dict[str, Any]:
+    """Let SpikingJelly's network and its bare layers take turns, and return their seconds."""
+    workload = WORKLOADS[given.of[0]].tiny() if given.quick else WORKLOADS[given.of[0]]
+    x, y = workload.inputs(given.device)
+    contenders = [workload.contender(PLAIN, x, y), limit.Limit(workload.network().to(given.device), x, y)]
+    contest.compete(contenders, given.rounds * workload.rounds, (contest.TRAIN,))
+    return {c.name: c.seconds[contest.TRAIN] for c in contenders}
+
+
 def peak(given: argparse.Namespace) -> int | None:
     """Return the peak memory of one contender's training step above its model, in bytes."""
     workload = WORKLOADS[given.of[0]].tiny() if given.quick else WORKLOADS[given.of[0]]
@@ -40,6 +51,7 @@ def peak(given: argparse.Namespace) -> int | None:
 
 MEASUREMENTS = {
     "turns": turns,
+    "limit": floor,
     "peak": peak,
     "growth": lambda given: growth.sweep(given.of[0], given.rounds, given.device, quick=given.quick),
     "bandwidth": lambda given: bandwidth.measure(given.rounds, given.device, quick=given.quick),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contest import INFER, TRAIN, ratio
+from limit import NAME as LIMIT
 from whole import DENSE, PRUNED
 from workloads import BARE, DPAP, FUSED_SURROGATES, PLAIN, REMOVED, WORKLOADS
 
@@ -67,6 +68,11 @@ def _whole(measured: Measured) -> float | None:
     return statistics.median(own) / statistics.median(other)
 
 
+def _limit(measured: Measured) -> float | None:
+    return ratio(measured[LIMIT], measured[PLAIN])
+
+
+FLOOR = "convolutions and matrix products alone, without neurons"
 UNPRUNED, GONE = "training step, DPAP on, nothing pruned yet", "training step, half of all units removed"
 SHARE, LOOK = "the pruner's share of its own step", "inference, half of all units removed"
 FASTEST = "training step, beside SpikingJelly's fastest fused surrogate"
@@ -82,6 +88,7 @@ ROWS = (
     Row(UNPRUNED, "cifar10", step(DPAP), (0.80, 0.80)),
     Row(UNPRUNED, "sew", step(DPAP)),
     Row(UNPRUNED, "gesture", step(DPAP)),
+    *(Row(FLOOR, f"limit {name}", _limit) for name in WORKLOADS),
     *(Row(FASTEST, name, _fastest) for name in WORKLOADS),
     Row(GONE, "mnist", step(REMOVED), (0.15, 0.20)),
     Row(GONE, "nmnist", step(REMOVED), (0.15, 0.20)),
@@ -128,7 +135,8 @@ def table(results: dict[str, dict[str, Measured]], settings: list[str]) -> str:
     for row in ROWS:
         values = {name: row.value(results[name].get(row.workload)) for name in settings}
         if any(value is not None for value in values.values()):
-            title = WORKLOADS[row.workload].what if row.workload in WORKLOADS else "conv-snn, N-MNIST"
+            name = row.workload.removeprefix("limit ")
+            title = WORKLOADS[name].what if name in WORKLOADS else "conv-snn, N-MNIST"
             cells = [_cell(row, values[name], SETTINGS.index(name)) for name in settings]
             lines.append(f"| {row.figure} | {title} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -81,6 +81,7 @@ def collect(given: argparse.Namespace, allocator: str, figures: Figures) -> None
     """Measure all that is asked for under one allocator's setting."""
     for name in given.only:
         figures.once(allocator, name, lambda name=name: network(given, allocator, name))
+        figures.once(allocator, f"limit {name}", lambda name=name: child(given, allocator, "limit", name))
     if given.whole is not None:
         print(f"whole training; {allocator} allocator ...", file=sys.stderr)
         own = environment(allocator)

@@ -103,6 +103,7 @@ def test_it_runs_on_tiny_shapes(tmp_path: Path) -> None:
     assert found["nmnist"]["seconds"].keys() == {PLAIN, BARE, DPAP, REMOVED}
     assert all(len(times["train"]) == 1 for times in found["nmnist"]["seconds"].values())
     assert f"| {rows.UNPRUNED} | conv-snn, N-MNIST |" in done.stdout
+    assert f"| {rows.FLOOR} | conv-snn, N-MNIST |" in done.stdout
     assert "GB/s" in done.stdout
 
 
