@@ -68,6 +68,15 @@ def test_every_cell_is_an_ordinary_run(whole: Path) -> None:
         assert config["method"]["name"] == cell.method
         assert config["train"]["seed"] == cell.seed
         assert not (whole / name / "dense").exists()
+        assert (whole / name / "model.safetensors").exists()
+
+
+def test_the_page_of_a_cell_is_made_when_it_is_asked_for(copy: Path) -> None:
+    page = copy / NAMES[1] / "report.html"
+    assert (copy / "report.html").exists()
+    assert not page.exists()
+    assert cli.main(["report", str(page.parent)]) == 0
+    assert page.exists()
 
 
 def test_tables_are_written_and_agree_with_the_runs(whole: Path) -> None:

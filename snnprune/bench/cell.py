@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> int:
     from snnprune.training import run  # noqa: PLC0415 - the parent may be gone by the time this is read
 
     try:
-        run.resume(Path(arguments[0]))
+        # A page takes four seconds, and nobody opens dozens: `snnprune report CELL` draws the one that is.
+        run.resume(Path(arguments[0]), page=False)
     except UserError as error:
         sys.stderr.write(f"snnprune: {error}\n")
         return WRONG_INPUT

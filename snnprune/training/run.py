@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
     from snnprune.config import RunConfig
 
 DENSE = "dense"
+NO_PLACE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOENT,
+    errno.ESTALE,
+}
+"""What a system answers that has no room left, or has lost the disk that it is to write to."""
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -57,8 +70,12 @@ def located(config: RunConfig) -> RunConfig:
     return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
 
 
-def resume(run: Path) -> Summary:
+def resume(run: Path, *, page: bool = True) -> Summary:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
+
+    Args:
+        run: its folder.
+        page: draw its pictures and write its page at the end, too.
 
     Raises:
         UserError: as `train`, or ``run`` is not the folder of a run.
@@ -67,7 +84,7 @@ def resume(run: Path) -> Summary:
     config = folder.read_config()
     check(config)
     with folder:
-        return _complete(config, folder)
+        return _complete(config, folder, page=page)
 
 
 def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
@@ -85,9 +102,11 @@ def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
     if data_root is not None:
         config = replace(config, data=replace(config.data, root=data_root))
     check(config)
-    if not folder.last.is_file():
+    if not folder.has_checkpoint:
         raise UserError(f"{run} has no checkpoint yet: finish an epoch with `snnprune train --resume {run}`")
-    saved = checkpoint.load(folder.last)
+    path, saved, wrong = checkpoint.newest(folder.checkpoints)
+    for sentence in wrong:
+        say(Console(), f"warning: {sentence}; the one before it is measured", style="yellow")
     splits = assembly.splits(config)
     task = assembly.task(config, splits)
     device = torch.device(assembly.device(config))
@@ -99,7 +118,7 @@ def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
         task.load_state_dict(saved["state_dict"])
     except (KeyError, RuntimeError) as error:
         raise UserError(
-            f"the checkpoint {folder.last} is not one of the network in {folder.config}: it was changed since"
+            f"the checkpoint {path} is not one of the network in {folder.config}: it was changed since"
         ) from error
     task.to(device).eval()
     task.on_test_epoch_start()
@@ -124,12 +143,13 @@ def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
     return result
 
 
-def _complete(config: RunConfig, folder: RunFolder) -> Summary:
+def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Summary:
     """Bring the run and its dense twin to their end, whatever of them is there already."""
     console = Console()
+    twin: RunFolder | None = None
     try:
         summary = fit(config, folder, console)
-        shown, twin = [summary], None
+        shown = [summary]
         if config.train.twin and config.method.name != DENSE:
             alone = replace(config.train, twin=False)
             dense = replace(config, method=MethodConfig(name=DENSE, target=None), train=alone)
@@ -138,16 +158,38 @@ def _complete(config: RunConfig, folder: RunFolder) -> Summary:
                 shown.insert(0, fit(dense, twin, console))
     except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which the signal would stay ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        say(console, f"stopped; `snnprune train --resume {folder.path}` goes on")
+        say(console, _stopped(folder, twin))
         raise SystemExit(INTERRUPTED) from stop
-    _picture(folder, twin, summary)
-    _page(folder, console)
+    except OSError as error:
+        if error.errno not in NO_PLACE:
+            raise
+        raise UserError(
+            f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
+            f"give it its folder back, then go on with `snnprune train --resume {folder.path}`"
+        ) from error
+    if page:
+        _picture(folder, twin, summary)
+        _page(folder, console)
     console.print(comparison(shown))
     missed = shortfall(summary)
     if missed is not None:
         say(console, f"warning: {missed}", style="yellow")
     _say_where(folder, twin, console)
     return summary
+
+
+def _stopped(folder: RunFolder, twin: RunFolder | None) -> str:
+    return f"stopped: {_saved(folder, twin)}; `snnprune train --resume {folder.path}` goes on from there"
+
+
+def _saved(folder: RunFolder, twin: RunFolder | None) -> str:
+    """Say in words how much of a run is on the disk."""
+    inner = folder if twin is None else twin
+    name = "the run" if twin is None else "the pruned network is finished, and its dense twin"
+    if not inner.has_checkpoint:
+        return f"{name} has no finished epoch yet"
+    _, saved, _ = checkpoint.newest(inner.checkpoints)
+    return f"{name} is saved up to the end of epoch {saved['epoch'] + 1}"
 
 
 def _picture(folder: RunFolder, twin: RunFolder | None, summary: Summary) -> None:
@@ -193,6 +235,7 @@ def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> N
             (folder.last, "the network as it was trained, and all that resuming needs"),
             (folder.config, "the configuration, resolved"),
         )
+        if path.exists()
     ]
     if twin is not None:
         lines.append(f"  {twin.path.relative_to(folder.path)}/  the dense twin, a run of its own")
