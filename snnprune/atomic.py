@@ -12,11 +12,19 @@ from snnprune.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ASIDE = ".part"
+"""Ending of a file that is not whole yet; its name begins with a dot."""
 
-def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+
+def write(path: Path, fill: Callable[[IO[bytes]], object], before: Path | None = None) -> None:
     """Let ``fill`` write beside ``path``, bring it to the disk, then rename.
 
     A kill at any moment leaves the old file or the new one.
+
+    Args:
+        path: of the file.
+        fill: writes the content.
+        before: where the old file goes. A kill may leave it there and nothing at ``path``.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
@@ -24,12 +32,16 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
     aside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE, delete=False
+        ) as file:
             aside = Path(file.name)
             fill(file)
             file.flush()
             os.fsync(file.fileno())
         aside.chmod(0o666 & ~_umask())
+        if before is not None and path.exists():
+            path.replace(before)
         aside.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -44,6 +56,12 @@ def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     write(path, lambda file: file.write(text.encode()))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers have left in ``folder`` and below; nobody else may be writing there."""
+    for left in folder.rglob(f".*{ASIDE}"):
+        left.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 import yaml
 
+from snnprune import document
 from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
-from snnprune.registry import DATASETS, MODELS, nearest, pick
+from snnprune.registry import DATASETS, nearest, pick
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -138,11 +139,6 @@ def check(config: RunConfig) -> None:
     from snnprune.training.check import check as check_training  # noqa: PLC0415
 
     pick(DATASETS, "data set", config.data.name)
-    pick(MODELS, "model", config.model.name)
-    if config.model.hidden is not None and config.model.hidden < 1:
-        raise UserError(f"model.hidden must be at least 1 unit, and is {config.model.hidden}")
-    if not 0 <= config.model.dropout < 1:
-        raise UserError(f"model.dropout is a share, from 0 to below 1, and is {config.model.dropout}")
     source.check(config.data)
     check_training(config)
 
@@ -168,7 +164,7 @@ def _config_files(arguments: Sequence[str]) -> list[Path]:
 def _check_file(path: Path, own: Collection[str] = ()) -> None:
     """Refuse a file that is no YAML, or that has keys which no run knows and the command does not own."""
     try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
     except OSError as error:
         raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -219,7 +215,7 @@ def _sentence(error: argparse.ArgumentError, files: Sequence[Path]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the dotted keys of a file that `_check_file` has found to be one, with their values."""
-    sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sections = document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
     return {f"{name}.{key}": value for name, values in sections.items() for key, value in values.items()}
 
 

@@ -23,7 +23,7 @@ BEHIND_OTHERS = {"tensorboard"}
 """Declared and used, but imported by another package (docs/dependencies.md says by which)."""
 
 ROOMS = (
-    ("errors", "registry", "config", "atomic", "seeds", "untouched"),
+    ("errors", "registry", "config", "atomic", "document", "seeds", "untouched"),
     ("data",),
     ("models", "neurons", "measures"),
     ("network",),

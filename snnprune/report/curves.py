@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snnprune import atomic
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -24,8 +26,13 @@ def draw(
     dense: Sequence[Mapping[str, float]] | None = None,
     title: str = "",
 ) -> None:
-    """Write a picture of a run, a PNG file, to ``path``; the rest is as `picture` takes it."""
-    picture(rows, method=method, dense=dense, title=title).savefig(path, dpi=150, format="png")
+    """Write a picture of a run, a PNG file, to ``path``; the rest is as `picture` takes it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    figure = picture(rows, method=method, dense=dense, title=title)
+    atomic.write(path, lambda file: figure.savefig(file, dpi=150, format="png"))
 
 
 def picture(

@@ -1,24 +1,34 @@
-"""Settings of training that cannot work, found before anything is read or written."""
+"""Settings of network and training that cannot work, found before anything is read or written."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from snnprune.errors import UserError
-from snnprune.registry import METHODS, pick
+from snnprune.registry import METHODS, MODELS, pick
 
 if TYPE_CHECKING:
     from snnprune.config import RunConfig
 
+LARGEST_SEED = 2**63 - 1
+"""What torch's generators take."""
+
 
 def check(config: RunConfig) -> None:
-    """Look at the method and at the training settings of ``config``.
+    """Look at the model, the method and the training settings of ``config``.
 
     Raises:
         UserError: an unknown method, a number out of range, or a GPU asked for where there is none.
     """
-    train, method = config.train, config.method
+    train, method, model = config.train, config.method, config.model
+    pick(MODELS, "model", model.name)
     pick(METHODS, "method", method.name)
+    if model.hidden is not None and model.hidden < 1:
+        raise UserError(f"model.hidden must be at least 1 unit, and is {model.hidden}")
+    if not 0 <= model.dropout < 1:
+        raise UserError(f"model.dropout is a share, from 0 to below 1, and is {model.dropout}")
+    if train.seed > LARGEST_SEED:
+        raise UserError(f"train.seed must be at most {LARGEST_SEED}, and is {train.seed}")
     for name, value, least in (
         ("train.epochs", train.epochs, 1),
         ("train.batch_size", train.batch_size, 1),

@@ -18,8 +18,7 @@ from snnprune.export import save
 from snnprune.models import firing
 from snnprune.pruning import compact
 from snnprune.seeds import Stream
-from snnprune.training import assembly, initial
-from snnprune.training.checkpoint import AtomicCheckpoints
+from snnprune.training import assembly, checkpoint, initial
 from snnprune.training.dynamics import Dynamics
 from snnprune.training.example import write_example
 from snnprune.training.measure import CountOperations, Measured, PeakMemory, measure
@@ -51,10 +50,10 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
     if finished is not None:
         say(console, f"{folder.path} is finished: nothing to train")
         return finished
+    begun = _begun(folder, console)
     splits = assembly.splits(config)
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
-    begun = folder.last.is_file()
     pruning = assembly.pruning(config.method, example, config.train.seed)
     if not begun:
         if config.train.init is not None:
@@ -83,6 +82,31 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
     write_example(folder.example, task, splits)
     save(assembly.plain(small, config), folder.network)
     return _finish(config, folder, record.history, measured)
+
+
+def _begun(folder: RunFolder, console: Console) -> bool:
+    """Whether there is a checkpoint to go on from; a damaged one makes way for the one before it.
+
+    Raises:
+        UserError: there are checkpoints, and none of them is whole.
+    """
+    if not folder.has_checkpoint:
+        return False
+    whole, saved, wrong = checkpoint.newest(folder.checkpoints)
+    for sentence in wrong:
+        say(console, f"warning: {sentence}", style="yellow")
+    if wrong:
+        aside = folder.last.with_suffix(".damaged")
+        folder.last.replace(aside)
+        say(
+            console,
+            f"warning: it is now {aside.name}, and the run goes on from the one before, after epoch "
+            f"{saved['epoch'] + 1}",
+            style="yellow",
+        )
+    if whole != folder.last:
+        whole.replace(folder.last)
+    return True
 
 
 def _warn_of_firing(task: Task, example: Tensor, console: Console) -> None:
@@ -118,7 +142,7 @@ def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[lightning.Cal
         callbacks=callbacks,
         logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
         # One process on one device, whatever cluster this is started in.
-        plugins=[AtomicCheckpoints(), LightningEnvironment()],
+        plugins=[checkpoint.AtomicCheckpoints(folder.previous), LightningEnvironment()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

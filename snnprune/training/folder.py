@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from snnprune import atomic
+from snnprune import atomic, document
 from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
 from snnprune.training.lock import FolderLock
+from snnprune.training.summary import is_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
+
+OWN_FOLDERS = ("checkpoints", "tensorboard", "figures", "dense")
 
 Part = TypeVar("Part", DataConfig, ModelConfig, MethodConfig, TrainConfig)
 
@@ -35,6 +40,7 @@ class RunFolder(FolderLock):
         self.metrics = path / "metrics.csv"
         self.summary = path / "summary.json"
         self.last = path / "checkpoints" / "last.ckpt"
+        self.previous = path / "checkpoints" / "previous.ckpt"
         self.network = path / "model.safetensors"
         self.predictions = path / "predictions.csv"
         self.dynamics = path / "dynamics.safetensors"
@@ -43,13 +49,39 @@ class RunFolder(FolderLock):
         self.report = path / "report.html"
         self.twin = path / "dense"
 
+    def __enter__(self) -> Self:
+        """Take the lock, and clear away what a killed process has left unfinished.
+
+        Raises:
+            UserError: as the class says, or a folder of the run is a link, which may lead anywhere.
+        """
+        for name in OWN_FOLDERS:
+            if (self.path / name).is_symlink():
+                raise UserError(
+                    f"{self.path / name} is a link, and a run keeps its files in its own folder: put a "
+                    "folder in its place"
+                )
+        super().__enter__()
+        atomic.sweep(self.path)
+        return self
+
+    @property
+    def checkpoints(self) -> tuple[Path, Path]:
+        """Where checkpoints are, the newest first; the last may be missing and the one before it be there."""
+        return self.last, self.previous
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether an epoch was finished."""
+        return any(path.is_file() for path in self.checkpoints)
+
     def claim(self, config: RunConfig) -> None:
         """Make the folder that of ``config``, or find that it is already.
 
         Raises:
             UserError: the folder holds a run of another configuration, or something that is no run.
         """
-        begun = self.last.exists() or self.summary.exists() or self.twin.exists()
+        begun = self.has_checkpoint or self.summary.exists() or self.twin.exists()
         if self.config.exists() and begun:  # a start that failed before anything was trained claims nothing
             difference = first_difference(asdict(self.read_config()), asdict(config))
             if difference is not None:
@@ -79,24 +111,38 @@ class RunFolder(FolderLock):
                 "`snnprune train` makes it"
             )
         try:
-            read = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            read = document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML))
             return RunConfig(
                 data=_part(DataConfig, read["data"]),
                 model=_part(ModelConfig, read["model"]),
                 method=_part(MethodConfig, read["method"]),
                 train=_part(TrainConfig, read["train"]),
             )
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
-            reason = str(error).partition("\n")[0]
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"cannot read {self.config} ({reason}): it was changed, or written by another version"
             ) from error
 
     def read_summary(self) -> dict[str, Any] | None:
-        """Return the summary of a finished run, None while it is unfinished."""
+        """Return the summary of a finished run, None while it is unfinished.
+
+        Raises:
+            UserError: it is damaged.
+        """
         if not self.summary.exists():
             return None
-        summary: dict[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
+        try:
+            read: Any = document.parse_json(document.read_text(self.summary))
+            reason = None if is_summary(read) else "it lacks what a table is made of"
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        if reason is not None:
+            raise UserError(
+                f"{self.summary} is damaged ({reason}): delete it, and `snnprune train --resume {self.path}` "
+                "writes it anew"
+            )
+        summary: dict[str, Any] = read
         return summary
 
     def write_summary(self, summary: dict[str, Any]) -> None:
@@ -105,10 +151,24 @@ class RunFolder(FolderLock):
 
 
 def _part(kind: type[Part], values: dict[str, Any]) -> Part:
-    unknown = set(values) - {field.name for field in fields(kind)}
-    if unknown:
-        raise KeyError(f"unknown key {min(unknown)}")
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in hints:
+            raise KeyError(f"unknown key {name}")
+        if not _fits(value, hints[name]):
+            raise TypeError(f"{name} cannot be {value!r:.80}")
     return kind(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether ``value`` is of the type that a configuration's annotation says."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else get_origin(hint) or hint)
 
 
 def first_difference(

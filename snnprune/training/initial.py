@@ -33,10 +33,16 @@ def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
     Raises:
         UserError: nothing is there, it cannot be read without pickle, or it is of another network.
     """
-    path = RunFolder(source).last if source.is_dir() else source
-    if not path.is_file():
-        raise UserError(f"train.init: expected a run, a checkpoint or a safetensors file, and {path} is none")
-    state, pruned = _read(path)
+    if source.is_dir():
+        path, read, _ = checkpoint.newest(RunFolder(source).checkpoints)
+        state, pruned = _parts(read)
+    elif source.is_file():
+        path = source
+        state, pruned = _read(path)
+    else:
+        raise UserError(
+            f"train.init: expected a run, a checkpoint or a safetensors file, and {source} is none"
+        )
     if pruned is not None and pruned.get("kept"):
         conform(model, state)
     own = model.state_dict()
@@ -58,7 +64,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
             return load_file(path), None
         except (OSError, SafetensorError) as error:
             raise UserError(f"train.init: cannot read {path}: {error}") from error
-    read = checkpoint.load(path)
+    return _parts(checkpoint.load(path))
+
+
+def _parts(read: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Return the network's tensors in a checkpoint, and the state of its pruner where there was one."""
     state: dict[str, Tensor] = read.get("state_dict", read)
     inside = {name.removeprefix(PREFIX): t for name, t in state.items() if name.startswith(PREFIX)}
     pruners = [own["pruner"] for own in read.get("callbacks", {}).values() if "pruner" in own]

@@ -32,7 +32,9 @@ class FolderLock:
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("a+")
+            # Not through a link: what it points to would be emptied.
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            lock = os.fdopen(descriptor, "r+")
         except OSError as error:
             raise UserError(
                 f"cannot write in the {self.what} folder {self.path}: {error.strerror}; choose another with "

@@ -64,6 +64,48 @@ def summarise(config: RunConfig, history: History, device: str) -> dict[str, Any
     }
 
 
+NUMBERS = (
+    "epochs",
+    "accuracy",
+    "best_epoch",
+    "accuracy_at_best",
+    "pruning_rate",
+    "weights_dense",
+    "weights_left",
+    "macs_dense",
+    "macs_left",
+    "seconds",
+)
+"""Of a summary, without which no table can be made of it."""
+
+
+def is_summary(read: Any) -> bool:
+    """Whether what stands in a file is a summary that a table can be made of."""
+    if not isinstance(read, dict) or not all(_is_number(read.get(key)) for key in NUMBERS):
+        return False
+    if not all(isinstance(read.get(key), str) for key in ("dataset", "model", "method")):
+        return False
+    if not (read.get("target", "") is None or _is_number(read.get("target"))):
+        return False
+    layers, neurons = read.get("layers"), read.get("neurons_left")
+    if not isinstance(layers, dict) or not isinstance(neurons, dict):
+        return False
+    pairs = [(e.get("left"), e.get("dense")) if isinstance(e, dict) else () for e in layers.values()]
+    pairs += [(read["weights_left"], read["weights_dense"]), (read["macs_left"], read["macs_dense"])]
+    return all(_is_share(pair) for pair in pairs) and all(
+        isinstance(counts, list) and len(counts) == 2 for counts in neurons.values()
+    )
+
+
+def _is_share(pair: tuple[Any, ...]) -> bool:
+    """Whether a table can say how much of the second number the first one is."""
+    return len(pair) == 2 and all(map(_is_number, pair)) and (pair[0] == pair[1] or pair[1] > 0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < 1e18  # no NaN, and nothing that no float holds
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what decides a run's numbers."""
     packages = ("torch", "spikingjelly", "lightning", "tonic", "numpy")
