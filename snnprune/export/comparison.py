@@ -1,0 +1,153 @@
+"""Whether an export says what the network says: outputs, spikes layer by layer, answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.network.axes import tensors_in
+from snnprune.network.leaves import spiking_base
+from snnprune.pruning.compaction.duplicate import reset_states
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import Tensor, nn
+
+    Spikes = dict[str, Tensor]
+    """What each layer of neurons answered, [T, B, ...], by the layer's name."""
+
+    Run = Callable[[Tensor], tuple[Tensor, Spikes]]
+    """Takes encoded frames [T, B, C, H, W] to outputs [T, B, K] and spikes."""
+
+
+@dataclass
+class LayerFlips:
+    """Spikes of one layer that one network has and the other has not, of how many places and times."""
+
+    flipped: int = 0
+    spikes: int = 0
+    size: int = 0
+
+
+@dataclass
+class RoundTrip:
+    """How an export compares with the network that it was made of, over all recordings shown.
+
+    Attributes:
+        samples: recordings.
+        difference: largest absolute difference of the outputs, at any time step.
+        answers: recordings that are answered otherwise.
+        layers: by name of the neurons.
+    """
+
+    samples: int = 0
+    difference: float = 0.0
+    answers: int = 0
+    layers: dict[str, LayerFlips] = field(default_factory=dict)
+
+    @property
+    def flipped(self) -> int:
+        """Spikes that flipped, in all layers."""
+        return sum(layer.flipped for layer in self.layers.values())
+
+    @property
+    def size(self) -> int:
+        """Places and times that were compared, in all layers."""
+        return sum(layer.size for layer in self.layers.values())
+
+    @property
+    def spikes(self) -> int:
+        """Spikes of the network that was exported."""
+        return sum(layer.spikes for layer in self.layers.values())
+
+    def add(self, mine: tuple[Tensor, Spikes], other: tuple[Tensor, Spikes]) -> None:
+        """Compare one batch of the network's outputs [T, B, K] and spikes with those of the export."""
+        (y, fired), (z, again) = mine, other
+        self.samples += y.shape[1]
+        self.difference = max(self.difference, float((y - z).abs().max()))
+        self.answers += int((y.mean(0).argmax(1) != z.mean(0).argmax(1)).sum())
+        for name, spikes in fired.items():
+            layer = self.layers.setdefault(name, LayerFlips())
+            layer.flipped += int(((spikes != 0) != (again[name] != 0)).sum())
+            layer.spikes += int(spikes.count_nonzero())
+            layer.size += spikes.numel()
+
+    def report(self) -> dict[str, Any]:
+        """Return the numbers in plain types, as they go into a file."""
+        return {
+            "samples": self.samples,
+            "largest_difference": self.difference,
+            "spike_flips": self.flipped,
+            "spikes": self.spikes,
+            "places_compared": self.size,
+            "answers_differ": self.answers,
+            "layers": {n: {"flips": f.flipped, "spikes": f.spikes} for n, f in self.layers.items()},
+        }
+
+    def __str__(self) -> str:
+        return (
+            f"read back and compared on {self.samples} recordings: largest difference of the outputs "
+            f"{self.difference:.1e}, {self.flipped:,} of {self.spikes:,} spikes flipped "
+            f"(in {self.size:,} places and steps), {self.answers} answers differ"
+        )
+
+
+def compare(mine: Run, other: Run, batches: Iterable[Tensor]) -> RoundTrip:
+    """Run both on the same batches of encoded frames [T, B, C, H, W].
+
+    Args:
+        mine: the network that was exported, as `spiking_run` makes it.
+        other: what was read back: the same signature, the same names of layers.
+        batches: encoded frames.
+    """
+    found = RoundTrip()
+    with torch.inference_mode():
+        for frames in batches:
+            found.add(mine(frames), other(frames))
+    return found
+
+
+def spiking_run(model: nn.Module) -> Run:
+    """Return a function from encoded frames to the outputs and spikes of ``model``, a multi-step network."""
+    names = [name for name, module in model.named_modules() if isinstance(module, spiking_base())]
+
+    def run(frames: Tensor) -> tuple[Tensor, Spikes]:
+        reset_states(model)
+        with Watched(model, {name: name for name in names}) as watched:
+            outputs = model(frames)
+        return outputs, watched.spikes
+
+    return run
+
+
+class Watched:
+    """Keeps what modules of ``model`` answer while it is entered.
+
+    Args:
+        model: any network.
+        names: of modules, with the name that each one's spikes are to be kept under.
+    """
+
+    def __init__(self, model: nn.Module, names: dict[str, str]) -> None:
+        self.model, self.names = model, names
+        self.spikes: Spikes = {}
+
+    def __enter__(self) -> Watched:
+        def keep(name: str) -> Any:
+            def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+                self.spikes[name] = tensors_in(output)[0].detach()
+
+            return hook
+
+        self._handles = [
+            self.model.get_submodule(module).register_forward_hook(keep(name))
+            for module, name in self.names.items()
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()

@@ -1,0 +1,22 @@
+"""What an export needs beyond snnprune's own dependencies."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from snnprune.errors import UserError
+
+
+def need(what: str, *packages: str) -> None:
+    """Make sure that ``packages`` are installed.
+
+    Args:
+        what: needs them, for the message.
+        packages: the names that they are imported by.
+
+    Raises:
+        UserError: one is missing; the message says what to install.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{what} needs {', '.join(missing)}: pip install 'snnprune[export]'")

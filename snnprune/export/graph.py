@@ -1,0 +1,108 @@
+"""A network as a graph of its layers: who reads whom, and batch norms folded into the layers before them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import torch
+from torch import fx, nn
+
+from snnprune.errors import UserError
+from snnprune.network.leaves import CONVOLUTIONS, leaf_kind
+from snnprune.pruning.compaction.duplicate import duplicate, reset_states
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from torch import Tensor
+
+    Network = TypeVar("Network", bound=nn.Module)
+
+NORMS = {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"}
+"""Torch's and SpikingJelly's names of what scales a channel by constants once training is over."""
+
+
+class _LayerTracer(fx.Tracer):
+    """Follows a forward down to layers and neurons, whose inside is not looked at."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        spiking = type(m).__module__.startswith("spikingjelly.activation_based.layer")
+        return spiking or leaf_kind(m, ()) is not None or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(model: nn.Module) -> fx.Graph:
+    """Return the calls that one forward of ``model`` makes, layers and neurons in one piece each.
+
+    Raises:
+        UserError: the forward asks what its input holds, or does something else that cannot be followed.
+    """
+    try:
+        return _LayerTracer().trace(model)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"the forward of {type(model).__name__} cannot be followed layer by layer ({reason}); a forward "
+            "without conditions on the input can, such as an nn.Sequential's"
+        ) from error
+
+
+def layer_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
+    """Return the module that ``node`` calls, None where it is no call of a module."""
+    return model.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def plain(model: Network) -> Network:
+    """Return a copy of ``model`` to export: without hooks, `accelerate` undone, evaluating, at rest."""
+    copy = duplicate(model)
+    if any(type(m).__module__.startswith("snnprune.neurons") for m in copy.modules()):
+        from snnprune.neurons import restore  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
+
+        restore(copy)
+    reset_states(copy)
+    return copy.eval()
+
+
+def folded(model: Network) -> Network:
+    """Return a plain copy of ``model`` whose batch norms are part of the layers in front of them.
+
+    With weight W, bias b, and the norm's weight g, bias c, mean m, variance v and eps:
+    W' = W g / sqrt(v + eps), b' = (b - m) g / sqrt(v + eps) + c. An `nn.Identity` takes the norm's place. A
+    norm behind anything but a convolution or linear layer that nobody else reads stays as it is.
+
+    Raises:
+        UserError: the network cannot be followed.
+    """
+    copy = plain(model)
+    graph = trace(copy)
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    for node in list(graph.nodes):
+        norm = layer_of(node, copy)
+        if type(norm).__name__ not in NORMS or not isinstance(node.args[0], fx.Node):
+            continue
+        assert norm is not None
+        source, name = node.args[0], str(node.target)
+        before = layer_of(source, copy)
+        alone = len(source.users) == 1 and calls[str(source.target)] == calls[name] == 1
+        if alone and isinstance(before, (*CONVOLUTIONS, nn.Linear)) and norm.running_var is not None:
+            _fold(before, norm)
+            copy.set_submodule(name, nn.Identity())
+    return copy
+
+
+@torch.no_grad()
+def _fold(layer: nn.Module, norm: nn.Module) -> None:
+    """Give ``layer`` what ``norm`` makes of its outputs."""
+
+    def double(tensor: Tensor | None, otherwise: float) -> Tensor:
+        return torch.full_like(variance, otherwise) if tensor is None else tensor.double()
+
+    assert isinstance(norm.running_var, torch.Tensor)
+    weight = layer.get_parameter("weight")
+    variance = norm.running_var.double()
+    scale = double(norm._parameters.get("weight"), 1.0) / (variance + float(norm.eps)).sqrt()  # type: ignore[arg-type]
+    shift = double(layer._parameters.get("bias"), 0.0) - double(norm._buffers["running_mean"], 0.0)
+    bias = shift * scale + double(norm._parameters.get("bias"), 0.0)
+    wide = scale.reshape(-1, *(1 for _ in weight.shape[1:]))
+    layer.weight = nn.Parameter((weight.double() * wide).to(weight.dtype))
+    layer.bias = nn.Parameter(bias.to(weight.dtype))

@@ -1,0 +1,112 @@
+"""What NIR (Neuromorphic Intermediate Representation) cannot hold, before anything is trained."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from snnprune.errors import UserError
+from snnprune.export.graph import NORMS, folded, layer_of, trace
+from snnprune.network.leaves import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from torch import fx
+
+SILENT = {"Identity", "Dropout", "Dropout2d"}
+"""Layers that do nothing once training is over, and are left out of what is written."""
+
+HELD = {"Linear", "Conv1d", "Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten"}
+"""Torch's and SpikingJelly's names of layers that can be written (an adaptive pool as one of fixed size)."""
+
+NEURONS = {"IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode"}
+"""SpikingJelly's neurons that it can write; their subclasses may do something else and are refused."""
+
+ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
+"""Functions that add what two layers answer."""
+
+
+def check_nir(model: nn.Module) -> None:
+    """Find what keeps ``model`` from becoming a NIR file.
+
+    Args:
+        model: a spiking network, trained or not.
+
+    Raises:
+        UserError: the first layer that NIR cannot hold, and what to use instead.
+    """
+    copy = folded(model)
+    for node in trace(copy).nodes:
+        reason = _of_operation(node) or _of_layer(layer_of(node, copy))
+        if reason is not None:
+            name = str(node.target) if node.op == "call_module" else str(node.name)
+            raise UserError(f"NIR cannot hold layer '{name}': {reason}")
+
+
+def flattens(node: fx.Node) -> bool:
+    """Tell whether ``node`` calls torch's flatten, as a function or as a tensor's method."""
+    method = node.op == "call_method" and node.target == "flatten"
+    return method or (node.op == "call_function" and node.target is torch.flatten)
+
+
+def _of_operation(node: fx.Node) -> str | None:
+    """Say why a call that is no module's cannot be written, or None."""
+    if node.op not in ("call_function", "call_method", "get_attr") or flattens(node):
+        return None
+    known = node.target in ADDITIONS or (node.op == "call_method" and node.target == "add")
+    called = getattr(node.target, "__name__", str(node.target))
+    return None if known else f"it is the operation '{called}', and NIR adds what layers answer, no more"
+
+
+def _of_layer(layer: nn.Module | None) -> str | None:
+    """Say why a layer cannot be written, or None."""
+    if layer is None:
+        return None
+    kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
+    if place not in ("torch", "spikingjelly"):
+        return f"it is a {kind}, which only its own code knows: use one of {', '.join(sorted(NEURONS))}"
+    if kind in CONDITIONS:
+        return CONDITIONS[kind](layer)
+    return None if kind in HELD | SILENT else f"it is a {kind}, {_advice(kind, layer)}"
+
+
+def _of_neuron(layer: Any) -> str | None:
+    if layer.v_reset is None:
+        return "its neurons reset softly (v_reset None), and NIR knows a hard reset alone: set v_reset to 0.0"
+    return None
+
+
+def _of_convolution(layer: Any) -> str | None:
+    if layer.groups != 1:
+        return f"it is a convolution of {layer.groups} groups, and NIR's exporter writes ungrouped ones alone"
+    if layer.padding_mode != "zeros":
+        return f"it pads with '{layer.padding_mode}', and NIR's exporter writes zeros alone"
+    return None
+
+
+def _of_pool(layer: Any) -> str | None:
+    padded = any(layer.padding) if isinstance(layer.padding, tuple) else bool(layer.padding)
+    if layer.ceil_mode or layer.divisor_override is not None or (padded and not layer.count_include_pad):
+        return "it averages over less than its window at the border, which NIR has no word for"
+    return None
+
+
+def _advice(kind: str, layer: nn.Module) -> str:
+    if kind.startswith("MaxPool"):
+        return "and NIR has no maximum over places: use AvgPool2d, or a convolution with a stride"
+    if kind in NORMS:
+        return "which can only be folded into a convolution or linear layer right before it"
+    if isinstance(layer, ACTIVATIONS):
+        return "and NIR holds spiking neurons, no other activations"
+    return f"and NIR's exporter knows {', '.join(sorted(HELD | NEURONS))}"
+
+
+CONDITIONS = {
+    **dict.fromkeys(NEURONS, _of_neuron),
+    "Conv1d": _of_convolution,
+    "Conv2d": _of_convolution,
+    "AvgPool2d": _of_pool,
+}
+"""What layers that can be written have to fulfil."""

@@ -1,0 +1,169 @@
+"""A network as a file of NIR, the Neuromorphic Intermediate Representation, and back.
+
+SpikingJelly's exporter writes and its importer reads. Here the network is made into what the exporter knows:
+norms folded, adaptive pools of fixed size, flattening a layer, and layers that do nothing left out.
+"""
+
+from __future__ import annotations
+
+import io
+import operator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+
+from snnprune import atomic
+from snnprune.errors import UserError
+from snnprune.export.comparison import Watched
+from snnprune.export.extras import need
+from snnprune.export.graph import folded, layer_of, trace
+from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
+from snnprune.network.leaves import spiking_base
+from snnprune.pruning.compaction.duplicate import reset_states
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from snnprune.export.comparison import Run
+
+DT = 1e-4
+"""Seconds that a time step stands for: the default of NIR's frameworks, and without effect on spikes."""
+
+ABOUT = "snnprune"
+"""The entry of the graph's metadata that says where the network comes from."""
+
+
+def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> None:
+    """Write ``model`` to ``path`` (HDF5), whole or not at all.
+
+    Args:
+        model: a spiking network in multi-step mode; `accelerate` is undone and norms are folded in a copy.
+        example: encoded frames [T, B, C, H, W], for shapes.
+        path: of the file.
+        about: text to keep with it.
+
+    Raises:
+        UserError: NIR cannot hold a layer, nir is not installed, or the file cannot be written.
+    """
+    need("an export to NIR", "nir", "nirtorch")
+    check_nir(model)
+    import nir  # noqa: PLC0415 - an extra
+    from spikingjelly.activation_based.nir_exchange import export_to_nir  # noqa: PLC0415 - imports nir
+
+    ready = _ready(folded(model), example[:, :1])
+    graph = export_to_nir(ready, example[:, :1], dt=DT)
+    graph.metadata[ABOUT] = about
+    content = io.BytesIO()
+    nir.write(content, graph)
+    atomic.write(path, lambda file: file.write(content.getvalue()))
+
+
+def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str]:
+    """Return the network in a NIR file, in multi-step mode, and the text that was kept with it.
+
+    The network answers (outputs [T, B, K], states).
+
+    Args:
+        path: of the file.
+        dtype: that the network is to compute in.
+
+    Raises:
+        UserError: no such file, no NIR in it, or nothing that SpikingJelly's importer knows.
+    """
+    need("reading NIR", "nir", "nirtorch")
+    import nir  # noqa: PLC0415 - an extra
+    from spikingjelly.activation_based.nir_exchange import import_from_nir  # noqa: PLC0415 - imports nir
+
+    try:
+        graph = nir.read(str(path))
+        model: nn.Module = import_from_nir(graph, dt=DT, dtype=dtype, step_mode="m").eval()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"cannot read a network from {path}: {reason}; expected a file of NIR") from error
+    kept = graph.metadata.get(ABOUT, "")
+    return model, kept.decode() if isinstance(kept, bytes) else str(kept)
+
+
+def spiking_run(model: nn.Module, original: nn.Module) -> Run:
+    """Return a function from encoded frames to outputs and spikes of what `read` returned.
+
+    Args:
+        model: the network that was read.
+        original: the network that was written, whose names of layers the spikes are to have.
+    """
+    names = [name for name, module in original.named_modules() if isinstance(module, spiking_base())]
+
+    def run(frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        reset_states(model)
+        with Watched(model, {_in_graph(name): name for name in names}) as watched:
+            outputs = model(frames)[0]
+        return outputs, watched.spikes
+
+    return run
+
+
+def _in_graph(name: str) -> str:
+    """Return what torch.fx calls the node of the module ``name``, and NIR after it."""
+    node = name.replace(".", "_")
+    return f"_{node}" if node[0].isdigit() else node
+
+
+def _ready(model: nn.Module, example: Tensor) -> fx.GraphModule:
+    """Return ``model`` as a graph of layers that SpikingJelly's exporter knows."""
+    ready = fx.GraphModule(model, trace(model))
+    ShapeProp(ready).propagate(example)
+    reset_states(ready)
+    for node in list(ready.graph.nodes):
+        kind = type(layer_of(node, ready)).__name__
+        if kind in SILENT:
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            ready.graph.erase_node(node)
+        elif kind == "AdaptiveAvgPool2d":
+            ready.set_submodule(str(node.target), _fixed_pool(node))
+        elif flattens(node):
+            _flatten_by_layer(node, ready)
+        elif node.target in ADDITIONS:
+            node.target = operator.add
+    ready.recompile()
+    return ready
+
+
+def _fixed_pool(node: fx.Node) -> nn.Module:
+    """Return the average pool of fixed size that an adaptive one comes to.
+
+    Raises:
+        UserError: windows of different sizes.
+    """
+    from spikingjelly.activation_based import layer  # noqa: PLC0415 - slow to import
+
+    (before, after) = (n.meta["tensor_meta"].shape[-2:] for n in (node.all_input_nodes[0], node))
+    if any(a % b for a, b in zip(before, after, strict=True)):
+        raise UserError(
+            f"NIR cannot hold layer '{node.target}': it pools {tuple(before)} places to {tuple(after)}, with "
+            "windows of different sizes"
+        )
+    window = tuple(a // b for a, b in zip(before, after, strict=True))
+    return layer.AvgPool2d(window, step_mode="m")
+
+
+def _flatten_by_layer(node: fx.Node, ready: fx.GraphModule) -> None:
+    """Let a layer flatten in place of a function; time and batch stay apart.
+
+    Raises:
+        UserError: not everything behind time and batch is flattened.
+    """
+    from spikingjelly.activation_based import layer  # noqa: PLC0415 - slow to import
+
+    (source,) = node.all_input_nodes
+    if len(node.meta["tensor_meta"].shape) != 3:
+        raise UserError(f"NIR cannot hold layer '{node.name}': it flattens a part of a sample")
+    name = f"{node.name}_layer"
+    ready.add_module(name, layer.Flatten(step_mode="m"))
+    with node.graph.inserting_before(node):
+        call: Any = node.graph.call_module(name, (source,))
+    node.replace_all_uses_with(call)
+    node.graph.erase_node(node)

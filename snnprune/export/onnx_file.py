@@ -1,0 +1,206 @@
+"""One time step of a network as an ONNX file, (x, state) -> (y, state), and the file run by onnxruntime.
+
+Inputs are ``x`` [B, C, H, W] and, for each layer of neurons, its potential ``v.NAME``; outputs are ``y``
+[B, K] and ``next.NAME``. What a potential begins with and how many steps a recording has stand in the file's
+metadata. A network without time has no potentials.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from snnprune import atomic
+from snnprune.errors import UserError
+from snnprune.export.extras import need
+from snnprune.export.graph import plain
+from snnprune.export.step import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+ABOUT, REST = "snnprune", "snnprune.rest"
+"""Entries of the metadata: where the network comes from, and the potentials at the start, by name."""
+
+BEFORE, NEXT = "v.", "next."
+"""What the names of potentials begin with, as inputs and as outputs."""
+
+FIRES = "GreaterOrEqual"
+"""The operation that tells who fires; `snnprune.export.step` writes one for each layer of neurons."""
+
+
+def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> None:
+    """Write one time step of ``model`` to ``path``, whole or not at all.
+
+    Args:
+        model: a spiking network in multi-step mode, or one without time; `accelerate` is undone in a copy.
+        example: encoded frames [T, B, C, H, W], or [B, C, H, W] without time; sizes but B stay as they are.
+        path: of the file.
+        about: text to keep with it.
+
+    Raises:
+        UserError: a neuron or operation that cannot be written, onnx is not installed, or the file cannot be
+            written.
+    """
+    need("an export to ONNX", "onnx", "onnxscript", "onnxruntime")
+    spiking = bool(getattr(model, "spiking", True))
+    exported = _exported(model, example[0] if spiking else example, spiking=spiking)
+    for key, text in {ABOUT: about, REST: json.dumps(exported.rest)}.items():
+        entry = exported.proto.metadata_props.add()
+        entry.key, entry.value = key, text
+    content = exported.proto.SerializeToString()
+    atomic.write(path, lambda file: file.write(content))
+
+
+class _Exported:
+    """What torch's exporter made of a network, and where its potentials begin."""
+
+    def __init__(self, proto: Any, rest: dict[str, float]) -> None:
+        self.proto, self.rest = proto, rest
+
+
+def _exported(model: nn.Module, frames: Tensor, *, spiking: bool) -> _Exported:
+    """Let torch write ``model`` for a batch of any size."""
+    frames = frames[:1].repeat_interleave(2, 0)  # of size 1, a batch would be taken for a constant
+    batch = torch.export.Dim("batch")
+    if not spiking:
+        return _Exported(_by_torch(plain(model), (frames,), ({0: batch},), ["x"], ["y"]), {})
+    step = Step(model)
+    states = _states(step, frames)
+    names = list(step.neurons)
+    proto = _by_torch(
+        step,
+        (frames, states),
+        ({0: batch}, [{0: batch} for _ in states]),
+        ["x", *(f"{BEFORE}{name}" for name in names)],
+        ["y", *(f"{NEXT}{name}" for name in names)],
+    )
+    return _Exported(proto, dict(zip(names, step.rest(), strict=True)))
+
+
+@torch.no_grad()
+def _states(step: Step, frames: Tensor) -> list[Tensor]:
+    """Return potentials at rest, of the shapes that a step on ``frames`` leaves behind."""
+    rest = step.rest()
+    _, after = step(frames, [torch.tensor(value, dtype=frames.dtype) for value in rest])
+    return [torch.full_like(v, value) for v, value in zip(after, rest, strict=True)]
+
+
+def _by_torch(model: nn.Module, given: Any, shapes: Any, inputs: list[str], outputs: list[str]) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on names of axes, which nobody here chose
+            program = torch.onnx.export(
+                model.eval(),
+                given,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=inputs,
+                output_names=outputs,
+                verbose=False,
+            )
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"torch cannot write a time step of this network as ONNX: {reason}") from error
+    assert program is not None
+    return program.model_proto
+
+
+class Runner:
+    """Runs an ONNX file of `write` on whole recordings.
+
+    Attributes:
+        about: the text that was kept with the network.
+
+    Args:
+        content: of the file.
+        spikes: let `spikes` tell which neurons fired, too.
+
+    Raises:
+        UserError: not such a file.
+    """
+
+    def __init__(self, content: bytes, *, spikes: bool = False) -> None:
+        need("running ONNX", "onnx", "onnxruntime")
+        import onnx  # noqa: PLC0415 - an extra
+        import onnxruntime  # noqa: PLC0415 - an extra
+
+        try:
+            proto = onnx.load_model_from_string(content)
+            kept = {entry.key: entry.value for entry in proto.metadata_props}
+            self.about, rest = kept[ABOUT], json.loads(kept[REST])
+            self._rest = {str(name): float(value) for name, value in rest.items()}
+            if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
+                raise ValueError("it keeps tensors in other files")  # noqa: TRY301 - said as any other
+            self._fired = _add_spikes(proto, onnx) if spikes else []
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            options.log_severity_level = 3
+            self._session = onnxruntime.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"not an ONNX file that snnprune wrote ({type(error).__name__}: {reason}); expected what "
+                "`snnprune export --to onnx` writes"
+            ) from error
+        self._shapes = {i.name: tuple(i.shape[1:]) for i in self._session.get_inputs()}
+
+    @classmethod
+    def of(cls, path: Path, *, spikes: bool = False) -> Runner:
+        """Return a runner of the file at ``path``.
+
+        Raises:
+            UserError: it cannot be read, or is not such a file.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        return cls(content, spikes=spikes)
+
+    def __call__(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return outputs and spikes (none, unless asked for when this was made).
+
+        Args:
+            frames: encoded, [T, B, C, H, W] to [T, B, K]; or [B, C, H, W] to [B, K] without time.
+        """
+        x = np.ascontiguousarray(frames.cpu().numpy())
+        if not self._rest:
+            return torch.from_numpy(self._session.run(["y"], {"x": x})[0]), {}
+        names = list(self._rest)
+        states: Sequence[Any] = [
+            np.full((x.shape[1], *self._shapes[f"{BEFORE}{name}"]), value, dtype=x.dtype)
+            for name, value in self._rest.items()
+        ]
+        wanted = ["y", *(f"{NEXT}{name}" for name in names), *self._fired]
+        outputs, fired = [], []
+        for step in x:
+            given = {f"{BEFORE}{name}": v for name, v in zip(names, states, strict=True)}
+            y, *rest = self._session.run(wanted, {"x": step, **given})
+            states = rest[: len(names)]
+            outputs.append(torch.from_numpy(y))
+            fired.append([torch.from_numpy(spikes) for spikes in rest[len(names) :]])
+        layers = zip(names, zip(*fired, strict=True), strict=False)
+        return torch.stack(outputs), {name: torch.stack(spikes) for name, spikes in layers}
+
+
+def _add_spikes(proto: Any, onnx: Any) -> list[str]:
+    """Let the graph answer its neurons' comparisons too, and return their names in the potentials' order."""
+    compared = {node.input[0]: node.output[0] for node in proto.graph.node if node.op_type == FIRES}
+    makers = {output: node for node in proto.graph.node for output in node.output}
+    after = [output.name for output in proto.graph.output if output.name.startswith(NEXT)]
+    # What is compared with the threshold is what the reset then acts on.
+    fired = [next(compared[i] for i in makers[name].input if i in compared) for name in after]
+    proto.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None) for name in fired
+    )
+    return fired

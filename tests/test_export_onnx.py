@@ -1,0 +1,101 @@
+"""ONNX: a time step that onnxruntime runs, on whole recordings, spike for spike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import pytest
+import torch
+from networks import conv_snn
+from spikingjelly.activation_based import neuron
+from test_export_nir import FRAMES, Residual, lived
+from torch import nn
+
+import snnprune
+from snnprune.config import ModelConfig
+from snnprune.errors import UserError
+from snnprune.export import onnx_file
+from snnprune.export.comparison import compare, spiking_run
+from snnprune.export.step import Step
+from snnprune.models import build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("make", [lambda: conv_snn(norm=True), Residual])
+def test_recordings_are_answered_spike_for_spike(make: Any, tmp_path: Path) -> None:
+    model = snnprune.accelerate(lived(make()))
+    onnx_file.write(model, FRAMES, tmp_path / "net.onnx", "a note")
+    runner = onnx_file.Runner.of(tmp_path / "net.onnx", spikes=True)
+    assert runner.about == "a note"
+    found = compare(spiking_run(model), runner, [FRAMES, FRAMES[:, :1], FRAMES.repeat(1, 3, 1, 1, 1)])
+    assert found.samples == 3 + 1 + 9, "of any batch size"
+    assert found.flipped == found.answers == 0
+    assert found.difference < 1e-5
+    assert all(flips.spikes > 0 for flips in found.layers.values())
+
+
+def test_the_file_is_a_function_of_input_and_state(tmp_path: Path) -> None:
+    onnx_file.write(lived(conv_snn(norm=True)), FRAMES, tmp_path / "net.onnx")
+    graph = onnx.load(str(tmp_path / "net.onnx")).graph
+    assert [i.name for i in graph.input] == ["x", "v.2", "v.6", "v.10", "v.12"]
+    assert [o.name for o in graph.output] == ["y", "next.2", "next.6", "next.10", "next.12"]
+
+
+@pytest.mark.parametrize(
+    "neurons",
+    [
+        neuron.LIFNode(tau=1.25, decay_input=False, v_threshold=0.5),
+        neuron.LIFNode(tau=3.0, v_threshold=0.3, v_reset=None),
+        neuron.LIFNode(tau=1.7, v_threshold=0.3, v_reset=-0.2),
+        neuron.IFNode(v_threshold=0.7),
+        neuron.IFNode(v_threshold=0.7, v_reset=None),
+        neuron.ParametricLIFNode(init_tau=2.3, decay_input=False, v_reset=0.1),
+    ],
+)
+def test_plain_arithmetic_is_spikingjellys_bit_for_bit(neurons: neuron.BaseNode) -> None:
+    neurons.step_mode = "m"
+    x = torch.rand(20, 4, 50) - 0.2
+    step = Step(nn.Sequential(neurons))
+    states = [torch.full((4, 50), step.rest()[0])]
+    spikes = []
+    for frame in x:
+        y, states = step(frame, states)
+        spikes.append(y)
+    expected = neurons(x)
+    assert expected.any()
+    assert torch.equal(torch.stack(spikes), expected)
+    assert torch.equal(states[0], neurons.v)
+
+
+def test_a_network_without_time_has_no_states(tmp_path: Path) -> None:
+    model = build(ModelConfig("lenet-ann", hidden=20), (1, 28, 28), 10).eval()
+    images = torch.rand(4, 1, 28, 28)
+    onnx_file.write(model, images, tmp_path / "net.onnx")
+    y, spikes = onnx_file.Runner.of(tmp_path / "net.onnx")(images)
+    assert torch.allclose(y, model(images), atol=1e-5)
+    assert spikes == {}
+
+
+def test_an_unknown_neuron_is_named(tmp_path: Path) -> None:
+    model = conv_snn(norm=True)
+    model[2] = neuron.KLIFNode(step_mode="m")
+    with pytest.raises(UserError, match="layer '2' is a KLIFNode"):
+        onnx_file.write(model, FRAMES, tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_others_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "none.onnx").write_bytes(b"not a model")
+    with pytest.raises(UserError, match="not an ONNX file that snnprune wrote"):
+        onnx_file.Runner.of(tmp_path / "none.onnx")
+    onnx_file.write(lived(conv_snn(norm=True)), FRAMES, tmp_path / "net.onnx")
+    proto = onnx.load(str(tmp_path / "net.onnx"))
+    tensor = proto.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    tensor.ClearField("raw_data")
+    with pytest.raises(UserError, match="keeps tensors in other files"):
+        onnx_file.Runner(proto.SerializeToString())
