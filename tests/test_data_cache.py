@@ -116,7 +116,8 @@ def test_damage_is_noticed_and_mended(tmp_path: Path, damage: Callable[[bytes], 
     file = only_file(tmp_path)
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    assert_whole(stored(tmp_path, build))
+    with pytest.warns(UserWarning, match=f"{file.name} is damaged"):
+        assert_whole(stored(tmp_path, build))
     assert build.built == 2
     assert file.read_bytes() == whole
 
@@ -128,7 +129,8 @@ def test_a_cache_made_of_something_else_is_noticed(tmp_path: Path) -> None:
     stored(tmp_path, build)
     (mine,) = (file for file in tmp_path.glob("*.frames") if file.read_bytes() != foreign)
     mine.write_bytes(foreign)
-    assert_whole(stored(tmp_path, build))
+    with pytest.warns(UserWarning, match="is built anew"):
+        assert_whole(stored(tmp_path, build))
     assert build.built == 3
 
 

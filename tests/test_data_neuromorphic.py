@@ -15,7 +15,7 @@ from recordings import events, moving_bar, write_bin, write_dvs_gesture, write_n
 
 from snnprune import data
 from snnprune.config import DataConfig
-from snnprune.data.download import unpack
+from snnprune.data.archives import unpack
 from snnprune.data.frames import to_frames
 from snnprune.data.neuromorphic import DVS_GESTURE, NMNIST, POKER_DVS, Recordings, checked
 from snnprune.errors import UserError

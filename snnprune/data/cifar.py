@@ -9,8 +9,6 @@ read where they are and never unpacked.
 from __future__ import annotations
 
 import io
-import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PIL import Image
 
+from snnprune.data import archives
 from snnprune.data.cache import Batch, Stored, cached, fingerprint
 from snnprune.data.download import fetch_cifar10
 from snnprune.data.folders import cache_folder, missing, root_given, search
@@ -37,6 +36,10 @@ SHAPE = (3, 32, 32)
 BINARY = "cifar-10-batches-bin"
 # A JPEG or PNG of 32 x 32 pixels takes under 10 kB; what is far larger is something else.
 LARGEST = 2**20
+# An archive has 50,000 of them at most.
+MOST = 100_000
+# As ImageFolder finds them. Pillow opens far more, some by starting another program.
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 
 
 class Cifar10:
@@ -135,15 +138,19 @@ def _archived(archive: Path) -> list[Picture]:
     """Return the members `<split>/<class>/<name>` of an archive, sorted by name."""
     pictures = []
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
+        with archives.tar(archive) as tar:
+            for number, member in enumerate(tar):
+                if number > MOST:
+                    raise UserError(
+                        f"{archive} has more than {MOST:,} members, and is not CIFAR-10: replace it"
+                    )
                 label = _label(PurePosixPath(member.name).parent.name)
                 if label is None or not member.isfile() or member.size > LARGEST:
                     continue
                 content = tar.extractfile(member)
                 if content is not None:
                     pictures.append(Picture(f"{archive}: {member.name}", label, content.read()))
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except archives.DAMAGED as error:
         raise UserError(f"{archive} cannot be read to its end ({error}): replace it") from error
     return sorted(pictures, key=lambda picture: picture.name)
 
@@ -168,7 +175,7 @@ def _decoded(pictures: list[Picture], *, skip: bool) -> Iterator[Batch]:
     for picture in pictures:
         try:
             yield Batch(_pixels(picture.content)[None], np.asarray([picture.label]))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             if not skip:
                 raise UserError(
                     f"{picture.name} is no usable image ({error}): replace it, or leave it out with "
@@ -178,7 +185,8 @@ def _decoded(pictures: list[Picture], *, skip: bool) -> Iterator[Batch]:
 
 
 def _pixels(content: bytes | Path) -> npt.NDArray[np.uint8]:
-    with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
+    source = io.BytesIO(content) if isinstance(content, bytes) else content
+    with Image.open(source, formats=FORMATS) as image:
         if image.size != SHAPE[1:]:
             raise ValueError(f"it has {image.size[0]} x {image.size[1]} pixels, not 32 x 32")
         return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

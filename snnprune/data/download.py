@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tarfile
-import zipfile
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from snnprune.data.archives import unpack
 from snnprune.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import IO
+    from pathlib import Path
 
 CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -59,41 +55,3 @@ def fetch_cifar10(root: Path, home: str) -> None:
         raise UserError(
             f"CIFAR-10 could not be fetched from {CIFAR10} ({error}): get it from {home}"
         ) from error
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Write the plain files of a zip or tar archive under ``folder``, and nothing outside it.
-
-    Links and devices are left out.
-
-    Raises:
-        ValueError: a member's name leads out of ``folder``.
-        OSError: the archive is damaged, or there is no room.
-    """
-    try:
-        for name, content in _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive):
-            place = PurePosixPath(name)
-            if place.is_absolute() or ".." in place.parts or "\\" in name:
-                raise ValueError(f"{archive.name} has a member called {name}, which leads out of its folder")
-            target = folder / place
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as file:
-                shutil.copyfileobj(content, file)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise OSError(f"{archive} is damaged: {error}") from error
-
-
-def _zipped(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with zipfile.ZipFile(archive) as file:
-        for member in file.infolist():
-            if not member.is_dir():
-                with file.open(member) as content:
-                    yield member.filename, content
-
-
-def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(archive) as file:
-        for member in file:
-            content = file.extractfile(member) if member.isfile() else None
-            if content is not None:
-                yield member.name, content

@@ -28,6 +28,17 @@ if TYPE_CHECKING:
     from snnprune.config import DataConfig
     from snnprune.data.splits import Splits
 
+LARGEST = 2**28
+"""Bytes of a recording: eight million events of DVS-Gesture. A decoder makes several copies of them."""
+
+LONGEST = 2**42
+"""Microseconds of a recording: seven weeks, which times as many frames as anybody cuts are still an int64."""
+
+COLUMNS = 4
+OVERFLOW = 240  # where a file of N-MNIST has an event's y
+OVERFLOWS = 1000
+"""Marks of an overflowing clock in a file of N-MNIST, whose decoder adds to all later times at each."""
+
 WAYS_OUT = "replace the file, or leave it out with --data.skip_corrupt true"
 
 
@@ -140,7 +151,15 @@ class Recordings:
                 content = self._content(path)
                 tonic_set.data, tonic_set.targets = [content], [recording.label]
                 return checked(tonic_set[0][0], self.sensor)
-            except (ValueError, IndexError, TypeError, EOFError, OSError) as error:
+            except (
+                ValueError,
+                IndexError,
+                TypeError,
+                OverflowError,
+                EOFError,
+                OSError,
+                SyntaxError,
+            ) as error:
                 raise UserError(
                     f"{path} is no usable {self.title} recording ({error}): {WAYS_OUT}"
                 ) from error
@@ -151,14 +170,21 @@ class Recordings:
         """Return what Tonic's class keeps of a file.
 
         Raises:
-            ValueError: the file is empty or cut short, or holds pickled objects.
+            ValueError: the file is empty, cut short or too large, or is no table of numbers.
         """
         size = path.stat().st_size
+        if size > LARGEST:
+            raise ValueError(f"it has more than {LARGEST:,} bytes")
         if size == 0:
             raise ValueError("it is empty")
         if size % self.event_bytes:
             raise ValueError(f"its {size} bytes are not a whole number of {self.event_bytes}-byte events")
-        return np.load(path, allow_pickle=False) if self.preloaded else str(path)
+        if path.suffix == ".npy":
+            events = _table(path)
+            return events if self.preloaded else str(path)
+        if np.count_nonzero(np.fromfile(path, np.uint8)[1::5] == OVERFLOW) > OVERFLOWS:
+            raise ValueError(f"its clock overflows more than {OVERFLOWS} times")
+        return str(path)
 
     def _stored(self, folder: Path, config: DataConfig) -> Stored:
         recordings = self.list(folder)
@@ -197,11 +223,30 @@ class Recordings:
             yield Batch(frames[None], np.asarray([recording.label]))
 
 
+def _table(path: Path) -> npt.NDArray[Any]:
+    """Return the events of a .npy file, one a row.
+
+    Raises:
+        ValueError: it is no such file, holds objects, or no table of four finite numbers a row.
+    """
+    # As a memory map: a header may speak of far more than the file holds, and nothing is set aside for it.
+    table = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf":
+        raise ValueError("it is no table of numbers")
+    if table.ndim != 2 or table.shape[1] != COLUMNS:
+        raise ValueError(f"it is a table {list(table.shape)}, and {COLUMNS} columns are expected")
+    values = np.array(table)
+    if not np.isfinite(values).all() or (len(values) and np.abs(values.astype(np.float64)).max() > LONGEST):
+        raise ValueError("it holds numbers that no event has")
+    return values
+
+
 def checked(events: npt.NDArray[np.void], sensor: tuple[int, int, int]) -> npt.NDArray[np.void]:
     """Return the events in the order of their times.
 
     Raises:
-        ValueError: there are none, or one lies outside the sensor (polarities, height, width).
+        ValueError: there are none, one lies outside the sensor (polarities, height, width), or they span more
+            than `LONGEST`.
     """
     if not len(events):
         raise ValueError("it has no events")
@@ -210,6 +255,8 @@ def checked(events: npt.NDArray[np.void], sensor: tuple[int, int, int]) -> npt.N
         if low < 0 or high >= size:
             raise ValueError(f"its {field} runs from {low} to {high}, and the sensor's from 0 to {size - 1}")
     times = events["t"]
+    if int(times.max()) - int(times.min()) >= LONGEST:
+        raise ValueError(f"its events span more than {LONGEST} microseconds")
     return events if (times[1:] >= times[:-1]).all() else events[np.argsort(times, kind="stable")]
 
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from snnprune.data.splits import Splits
 
 
+MOST_STEPS = 10_000
+"""Time steps: with so many a recording of N-MNIST has 23 MB of frames."""
+
+
 class Source(Protocol):
     """A data set that a name stands for.
 
@@ -37,10 +41,12 @@ def check(config: DataConfig) -> None:
     """Refuse settings that no data set can be read with.
 
     Raises:
-        UserError: fewer than one time step or sample, or a validation share outside [0, 1).
+        UserError: a number of time steps or samples out of range, or a validation share outside [0, 1).
     """
-    if config.time_steps < 1:
-        raise UserError(f"data.time_steps must be at least 1, not {config.time_steps}: set it to 10, say")
+    if not 1 <= config.time_steps <= MOST_STEPS:
+        raise UserError(
+            f"data.time_steps must be from 1 to {MOST_STEPS}, not {config.time_steps}: set it to 10, say"
+        )
     if config.samples is not None and config.samples < 1:
         raise UserError(f"data.samples must be at least 1, not {config.samples}")
     if not 0 <= config.validation < 1:
