@@ -2,6 +2,7 @@
 
     python benchmarks/papers.py run FOLDER          # what is there already is not done again
     python benchmarks/papers.py run FOLDER --plan sweeps
+    python benchmarks/papers.py run FOLDER --plan initial
     python benchmarks/papers.py run FOLDER --plan large --seeds 0
     python benchmarks/papers.py table FOLDER
     python benchmarks/papers.py pictures FOLDER [PICTURES]
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import papers_report
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from snnprune import atomic, data, models
@@ -36,7 +38,7 @@ from snnprune.seeds import Stream, generator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
 DATASETS = ("mnist", "fashion-mnist")
 HIDDEN = (10, 100, 500)
@@ -60,6 +62,7 @@ class Cell:
         dropout: of the hidden units.
         decay: of the weights (L2).
         samples: trained on; None for all but those set aside.
+        deviation: of the initial weights; None for 1 / sqrt(fan-in).
     """
 
     dataset: str
@@ -72,6 +75,7 @@ class Cell:
     dropout: float = 0.0
     decay: float = 0.0
     samples: int | None = SAMPLES
+    deviation: float | None = None
 
     @property
     def file(self) -> str:
@@ -110,6 +114,10 @@ SWEEPS: dict[str, tuple[float, ...]] = {
 SWEPT, SWEPT_HIDDEN = "mnist", 100
 
 
+DEVIATIONS = (0.1, 0.2, 0.5, 1.0)
+"""Of initial weights, which no paper prints: bounds of 0.45 clip only weights that begin that large."""
+
+
 def regularisers(given: argparse.Namespace) -> Iterator[Cell]:
     """Yield the cells of the table, all those of the first seed first."""
     for seed, size, dataset, row in itertools.product(given.seeds, given.hidden, given.datasets, ROWS):
@@ -125,13 +133,21 @@ def sweeps(given: argparse.Namespace) -> Iterator[Cell]:
             yield Cell(SWEPT, SWEPT_HIDDEN, name, DSD_BATCH, seed, method="bdnn-dsd", options=options)
 
 
+def initial(given: argparse.Namespace) -> Iterator[Cell]:
+    """Yield plain networks and BDNN-dsd from initial weights of several sizes."""
+    rows = [row for row in ROWS if row.batch == DSD_BATCH and row.name in {"plain", "bdnn-dsd"}]
+    for seed, hidden, size, row in itertools.product(given.seeds, HIDDEN[:2], DEVIATIONS, rows):
+        name = f"{row.name}@{size:g}"
+        yield replace(row, dataset=SWEPT, hidden=hidden, seed=seed, name=name, deviation=size)
+
+
 def large(given: argparse.Namespace) -> Iterator[Cell]:
     """Yield the cells that train on all samples."""
     for seed, dataset, row in itertools.product(given.seeds, LARGE_DATASETS, LARGE):
         yield replace(row, dataset=dataset, hidden=LARGE_HIDDEN, seed=seed, samples=None)
 
 
-PLANS = {"regularisers": regularisers, "sweeps": sweeps, "large": large}
+PLANS = {"regularisers": regularisers, "sweeps": sweeps, "initial": initial, "large": large}
 
 
 @dataclass(frozen=True)
@@ -159,7 +175,12 @@ def network(cell: Cell, splits: data.Splits) -> nn.Module:
     """Return the papers' network: sigmoid hidden units, logits."""
     torch.manual_seed(cell.seed)
     config = ModelConfig(name="mlp-ann", activation="sigmoid", hidden=cell.hidden, dropout=cell.dropout)
-    return models.build(config, splits.shape, len(splits.classes))
+    model = models.build(config, splits.shape, len(splits.classes))
+    if cell.deviation is not None:
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                nn.init.normal_(weight, 0.0, cell.deviation)
+    return model
 
 
 def learn(

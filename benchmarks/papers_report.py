@@ -86,10 +86,13 @@ def tables(folder: Path) -> list[str]:
     """Return the tables of all that is there, as Markdown."""
     runs = load(folder)
     swept = {key for key in runs if "=" in key[2]}
+    initial = {key for key in runs if "@" in key[2]}
+    few = [key for key in runs if not key[4] and key not in swept | initial]
     parts = [
-        ("1,200 training samples", _table(runs, [k for k in runs if not k[4] and k not in swept])),
+        ("1,200 training samples", _table(runs, few)),
         ("All training samples", _table(runs, [k for k in runs if k[4]])),
         ("Constants of BDNN-dsd", _sweeps(runs, swept)),
+        ("Initial weights", _initial(runs, initial)),
     ]
     return [line for title, lines in parts if lines for line in (f"### {title}", "", *lines, "")]
 
@@ -159,6 +162,27 @@ def _sweeps(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> list[str]:
             spread([100 * done["zeros"][-1] for done in own]),
         )
         lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _initial(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> list[str]:
+    if not keys:
+        return []
+    lines = [
+        "| hidden units | initial weights | seeds | plain: last epoch (%) | BDNN-dsd: last epoch (%) | L |",
+        "| ---: | --- | ---: | ---: | ---: | ---: |",
+    ]
+    sizes = {(hidden, float(name.split("@")[1])) for _, hidden, name, _, _ in keys}
+    for hidden, size in sorted(sizes):
+        plain, own = (
+            runs.get(("mnist", hidden, f"{name}@{size:g}", DSD_BATCH, False), {})
+            for name in ("plain", "bdnn-dsd")
+        )
+        last = [
+            spread([100 * done["accuracy"][-1] for done in of.values()]) if of else "-" for of in (plain, own)
+        ]
+        speed = _speed(plain, own, "bdnn-dsd") or "-"
+        lines.append(f"| {hidden} | N(0, {size:g}²) | {len(own)} | {' | '.join(last)} | {speed} |")
     return lines
 
 
