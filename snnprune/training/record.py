@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import lightning
 
 from snnprune import atomic
+from snnprune.report.run_files import COLUMNS as NEEDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,19 +23,8 @@ if TYPE_CHECKING:
     from snnprune.training.folder import RunFolder
     from snnprune.training.task import Task
 
-COLUMNS = (
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-    "pruned_synapses",
-    "pruned_neurons",
-    "weights",
-    "macs",
-    "synops",
-    "seconds",
-)
+COLUMNS = (*NEEDED, "macs", "synops", "seconds")
+"""Of metrics.csv: what a page cannot do without, and what else is told."""
 
 Row = dict[str, float]
 
