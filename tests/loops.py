@@ -39,7 +39,7 @@ class Loop:
         epochs: that the method plans for.
         samples: in a batch.
         optimiser: makes it from parameters and a rate of learning.
-        order: of the samples in every batch.
+        order: of the samples in every batch, or which of them there are.
         options: of the `Pruner`.
     """
 
@@ -68,6 +68,8 @@ class Loop:
         self.pruner = Pruner(
             self.model, example, method, epochs=epochs, seed=3, neurons=family.neurons, **options
         )
+        self.forward: Any = self.model
+        self.weight = 1.0
         self.masks: list[Masks] = []
         self.sizes: list[int] = []
         self.units: list[int] = []
@@ -77,7 +79,7 @@ class Loop:
         """Train on one batch."""
         torch.manual_seed(1000 * epoch + batch)
         x = torch.poisson(self.x)[:, self.order] if self.mode else torch.poisson(self.x)[self.order]
-        out = torch.stack([self.model(frame) for frame in x]) if self.mode == "s" else self.model(x)
+        out = torch.stack([self.forward(frame) for frame in x]) if self.mode == "s" else self.forward(x)
         out = tensors_in(out)[0]
         rates = out.mean(0) if out.ndim == 3 else out
         loss = (
@@ -87,17 +89,21 @@ class Loop:
             .mean()
         )
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss * self.weight).backward()
         self.optimizer.step()
         self.pruner.step(self.optimizer)
         functional.reset_net(self.model)
+
+    def end_epoch(self, metrics: dict[str, float]) -> None:
+        """Decide."""
+        self.pruner.end_epoch(metrics)
 
     def epochs(self, first: int, last: int, batches: int = 5) -> Loop:
         """Train, and note after each epoch who is alive, what is left, and which epoch it went back to."""
         for epoch in range(first, last):
             for batch in range(batches):
                 self.step(epoch, batch)
-            self.pruner.end_epoch({"val_accuracy": 0.9 - 0.02 * abs(epoch - 5), "val_loss": 0.5})
+            self.end_epoch({"val_accuracy": 0.9 - 0.02 * abs(epoch - 5), "val_loss": 0.5})
             self.masks.append(self.alive())
             self.units.append(sum(map(len, self.pruner.kept.values())))
             self.returned.append(self.pruner.returned_to)
@@ -137,8 +143,13 @@ def equal(a: Masks, b: Masks) -> bool:
 
 def difference(dense: Loop, live: Loop) -> float:
     """Return the largest difference of the cut network's tensors from the same entries of the dense one."""
-    kept, topology = live.pruner.kept, live.pruner.dense
+    return distance(dense, live.pruner.kept, live.model.state_dict())
+
+
+def distance(dense: Loop, kept: Masks, small: Masks) -> float:
+    """Return the same, of a network that has the units ``kept`` and the tensors ``small``."""
+    topology = dense.pruner.dense
     stays = {p.name: torch.isin(torch.arange(p.size), kept[p.name]) for p in topology.populations.values()}
-    cut, small = Cut(topology, stays), live.model.state_dict()
+    cut = Cut(topology, stays)
     pairs = [(cut.take(key, tensor), small[key]) for key, tensor in dense.model.state_dict().items()]
     return max(float((a - b).abs().max()) for a, b in pairs)

@@ -69,6 +69,7 @@ class BCM(SpineCriterion):
     """
 
     axes: ClassVar[dict[str, tuple[str, ...]]] = {**SpineCriterion.axes, "theta": ("post",)}
+    averaged: ClassVar[tuple[str, ...]] = ("theta",)
 
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:
         """Add a batch and move the threshold."""

@@ -27,6 +27,9 @@ class Criterion:
         tau: decay of the traces that it reads.
         axes: names of the statistics, each with its axes ("post", "pre").
         per_epoch: names of those that start from zero in each epoch.
+        averaged: names of those that follow the mean of a batch's samples, as a sliding threshold does, so
+            that several processes average them after every batch. All others have to be sums over samples,
+            which are added up over processes before they are read.
         comparable: kinds of units whose scores are on one scale in all layers, so that a global target need
             not normalise them.
     """
@@ -35,6 +38,7 @@ class Criterion:
     tau: float = 0.5
     axes: ClassVar[dict[str, tuple[str, ...]]] = {}
     per_epoch: ClassVar[tuple[str, ...]] = ()
+    averaged: ClassVar[tuple[str, ...]] = ()
     comparable: ClassVar[frozenset[UnitKind]] = frozenset()
 
     def __init__(self) -> None:

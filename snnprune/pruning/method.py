@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from snnprune.pruning.rule import Candidates
+from snnprune.pruning.shares import Shares
 from snnprune.pruning.target import Plan, is_prunable
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class CriterionMethod(Method):
         self.neurons, self.synapses, self.convolutions = neurons, synapses, convolutions
         self.reads, self.tau = criterion.reads, criterion.tau
         self._plan: Plan | None = None
+        self._shares = Shares()
 
     def plan(self, view: View) -> Plan | None:
         """Return what should be left at the end, solved once from the dense topology."""
@@ -174,14 +176,17 @@ class CriterionMethod(Method):
         return self._plan
 
     def after_step(self, view: View) -> None:
-        """Let the criterion observe each projection's batch."""
+        """Let the criterion observe each projection's batch, as far as this process has it."""
+        self._shares.part(self.criterion)
         for name, activity in view.traces.items():
             self.criterion.observe(view.topology.projections[name], activity, view.clock.batches)
+        self._shares.average(self.criterion, view.traces)
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
         """Score, decide, and start the epoch's statistics anew."""
         decision = Decision()
+        self._shares.total(self.criterion)
         candidates = self._candidates(view)
         plan = self.plan(view)
         if plan is not None:
@@ -196,7 +201,8 @@ class CriterionMethod(Method):
         return decision
 
     def importance(self, view: View) -> dict[str, Tensor]:
-        """Return what the criterion makes of this epoch so far."""
+        """Return what the criterion makes of this epoch so far; several processes have to ask together."""
+        self._shares.total(self.criterion)
         return {each.key: each.score for each in self._candidates(view)}
 
     def _candidates(self, view: View) -> list[Candidates]:
@@ -236,10 +242,12 @@ class CriterionMethod(Method):
         self.rule.shrink(cut)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the criterion's and the rule's state."""
+        """Return the criterion's and the rule's state; in mid-epoch several processes ask together."""
+        self._shares.total(self.criterion)
         return {"criterion": self.criterion.state_dict(), "rule": self.rule.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Put both back."""
         self.criterion.load_state_dict(state["criterion"], device)
+        self._shares = Shares()
         self.rule.load_state_dict(state["rule"], device)

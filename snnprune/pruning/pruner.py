@@ -10,18 +10,20 @@ from weakref import WeakMethod, WeakSet
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from snnprune.errors import CompactionError, UserError
+from snnprune.errors import UserError
 from snnprune.network.cost import rates
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
 from snnprune.pruning.compaction.kept import Kept
 from snnprune.pruning.compaction.origin import set_origin
+from snnprune.pruning.compaction.permission import check_may_cut
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.compaction.silence import restless
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Decision, Method, View
+from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
 from snnprune.pruning.traces import TraceRecorder
 from snnprune.registry import METHODS, build
@@ -152,22 +154,33 @@ class Pruner:
         traces = self.recorder.batch() if self.recorder is not None else {}
         self.clock.batches += 1
         if not self.finished:
-            self._carry_out(self.method.after_step(self._view(traces)))
+            with self._full_precision():
+                self._carry_out(self.method.after_step(self._view(traces)))
         self.masks.apply(optimizer)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
         """Score, decide and prune; then the clock moves on.
 
         Args:
-            metrics: what was measured after the epoch, for methods that ask for accuracy.
+            metrics: what was measured after the epoch, for methods that ask for accuracy; of several
+                processes, those of the first count.
+
+        Raises:
+            UserError: several processes came to different decisions, since their networks differ.
         """
         if not self.finished:
-            self._carry_out(self.method.end_epoch(self._view({}), metrics))
+            with self._full_precision():
+                self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
+            agree(self.masks)
         self.masks.apply()
         self.clock.epoch += 1
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             self.compact(unread=False)
+
+    def _full_precision(self) -> torch.autocast:
+        """Return what keeps a method's arithmetic out of the 16 bits of an autocast around the loop."""
+        return torch.autocast(next(self.model.parameters()).device.type, enabled=False)
 
     def _carry_out(self, decision: Decision | None) -> None:
         if decision is None:
@@ -202,8 +215,12 @@ class Pruner:
 
     @torch.no_grad()
     def importance(self) -> dict[str, Tensor]:
-        """Return the method's scores of the network as it is, of the epoch so far: `Method.importance`."""
-        return self.method.importance(self._view({}))
+        """Return the method's scores of the network as it is, of the epoch so far: `Method.importance`.
+
+        In several processes all have to ask.
+        """
+        with self._full_precision():
+            return self.method.importance(self._view({}))
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:
         """Return who is alive of the dense network, whatever was cut since.
@@ -275,11 +292,11 @@ class Pruner:
 
         Raises:
             CompactionError: a dead unit cannot be proved silent, the optimiser is another model's, a batch
-                is open, the method wakes what it let die, or the model trains on several processes.
+                is open, the method wakes what it let die, or DistributedDataParallel holds the model.
         """
         if optimizer is not None:
             self.follow(optimizer)
-        self._may_compact()
+        check_may_cut(self.model, self.method, training=not self._decided, in_batch=self._in_batch())
         if unread is None:
             unread = self._decided
         cut = plan_cut(self.model, self.masks, round_to=round_to, min_alive=min_alive, unread=unread)
@@ -295,35 +312,16 @@ class Pruner:
     def _decided(self) -> bool:
         return self.finished or self.clock.decisions_left == 0
 
-    def _may_compact(self) -> None:
-        training = not self._decided
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        several = distributed and torch.distributed.get_world_size() > 1
-        if isinstance(self.model, torch.nn.parallel.DistributedDataParallel) or (several and training):
-            raise CompactionError(
-                "a network that several processes train cannot be cut meanwhile (their buckets of gradients "
-                "keep its old shapes): call compact() after training, on the module inside the wrapper"
-            )
-        if training and not self.method.permanent:
-            raise CompactionError(
-                f"{type(self.method).__name__} wakes what it let die, so the network cannot be cut while it "
-                "trains: call compact() after the last epoch"
-            )
-        if not self.method.can_shrink:
-            raise CompactionError(
-                f"{type(self.method).__name__} has a state and no shrink(), so its network cannot be cut in "
-                "place: compact a copy after training, with snnprune.compact(model, pruner.masks)"
-            )
-        if self._in_batch():
-            raise CompactionError("a batch is open: compact between batches, after step()")
-
     def _in_batch(self) -> bool:
         return self.recorder is not None and self.recorder.holds_activity
 
     # --- checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that a resumed run needs beside the model and the optimiser."""
+        """Return everything that a resumed run needs beside the model and the optimiser.
+
+        In several processes: between `end_epoch` and the next batch each may ask alone, else all have to.
+        """
         return {
             "clock": {"epoch": self.clock.epoch, "batches": self.clock.batches},
             "kept": self._kept.state_dict(),

@@ -41,6 +41,11 @@ class Activity:
     pre: Tensor
     post: Tensor
 
+    @property
+    def samples(self) -> int:
+        """B, the number of samples."""
+        return self.post.shape[-2]
+
 
 def spiking_trace(spikes: Tensor, tau: float = 0.5) -> Tensor:
     """Return the trace after the last step: S[t+1] = tau S[t] + o[t+1] from S = 0 (DPAP, equation 5).
