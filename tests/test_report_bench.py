@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import chromium
 import pytest
 import tiny_run
 from test_report import HOSTILE, Parsed, svgs
+from test_report_browser import WIDE
 
 from snnprune import cli, data
 from snnprune.bench.run import compare
@@ -160,13 +162,26 @@ def test_page_of_a_real_comparison(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(chromium.program() is None, reason="needs Debian's chromium (apt install chromium)")
-@pytest.mark.parametrize("width", [chromium.PHONE, chromium.DESK])
-def test_page_fits_a_phone_and_a_desk(bench, width):
-    wide = COMPARISON["tables"] + [
-        {"title": "Wide", "header": ["column"] * 30, "rows": [["1 ± 2"] * 30], "notes": []}
-    ]
-    report(changed(bench, tables=wide))
+def test_page_fits_a_phone_and_a_desk_by_day_and_by_night(bench):
+    wide = {"title": "Wide", "header": ["column"] * 30, "rows": [["1 ± 2"] * 30], "notes": []}
+    report(changed(bench, tables=[*COMPARISON["tables"], wide]))
     with chromium.Browser() as browser:
-        browser.open(bench / "report.html", width)
-        assert browser.complaints == []
-        assert browser.ask("document.documentElement.scrollWidth") <= width
+        for width, dark in itertools.product((chromium.PHONE, chromium.DESK), (False, True)):
+            browser.open(bench / "report.html", width, dark=dark)
+            assert browser.complaints == []
+            assert browser.ask("document.documentElement.scrollWidth") <= width
+            assert browser.ask(WIDE) == []
+            assert browser.ask("[...document.images].every(i => i.naturalWidth > 0)")
+            night = "[...document.images].every(i => i.currentSrc === i.previousElementSibling.srcset)"
+            assert browser.ask(night) is dark
+
+
+@pytest.mark.skipif(chromium.program() is None, reason="needs Debian's chromium (apt install chromium)")
+def test_numbers_that_are_seen_are_those_of_the_comparison(bench):
+    report(bench)
+    with chromium.Browser() as browser:
+        browser.open(bench / "report.html")
+        seen = browser.ask(
+            "Object.fromEntries([...document.querySelectorAll('.value')].map(e => [e.id, e.innerText]))"
+        )
+    assert seen == {"runs": "15", "unpruned": "95.00%", "better": "1", "worse": "1", "smallest": "40.0%"}

@@ -123,6 +123,58 @@ def test_every_spike_at_every_synapse(layout: dict, seed: int, pool: bool) -> No
         assert found.layers[name].rate == pytest.approx(float((seen[name] != 0).double().mean()))
 
 
+class Block(nn.Module):
+    """A residual block with a shortcut of its own, between a convolution and a readout."""
+
+    def __init__(self, stride: int, kernel: int, groups: int, pool: bool) -> None:
+        super().__init__()
+        self.stem, self.fire = layer.Conv2d(2, 4, 3, padding=1), lif()
+        self.branch = layer.Conv2d(4, 4, kernel, stride=stride, padding=kernel // 2, groups=groups)
+        self.shortcut, self.fire_branch, self.fire_shortcut = (
+            layer.Conv2d(4, 4, 1, stride=stride),
+            lif(),
+            lif(),
+        )
+        self.pool = layer.AvgPool2d(2) if pool else layer.MaxPool2d(2)
+        self.flatten, self.out, self.answer = (
+            layer.Flatten(),
+            layer.Linear(4 * (-(-8 // stride) // 2) ** 2, 3),
+            lif(),
+        )
+        functional.set_step_mode(self, "m")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fire(self.stem(x))
+        x = self.fire_branch(self.branch(x)) + self.fire_shortcut(self.shortcut(x))
+        return self.answer(self.out(self.flatten(self.pool(x))))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([1, 3, 5]),
+    st.sampled_from([1, 2, 4]),
+    st.booleans(),
+    st.integers(0, 999),
+)
+def test_every_spike_of_a_residual_network(
+    stride: int, kernel: int, groups: int, pool: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    model, x = Block(stride, kernel, groups, pool).eval(), (torch.rand(2, 2, 2, 8, 8) < 0.4).float()
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    for module in layers.values():
+        module.bias.data.uniform_(0.0, 0.6)
+    alive = {name: torch.rand(module.weight.shape) < 0.6 for name, module in layers.items()}
+    seen = inputs_of(model, x)
+    functional.reset_net(model)
+    found = operations(model, x, alive, 2)
+    for name, module in layers.items():
+        conv = module if isinstance(module, nn.Conv2d) else None
+        expected = counted_by_hand(seen[name], alive[name], conv)
+        assert found.layers[name].synops == pytest.approx(expected / 2, abs=1e-9)
+
+
 def test_residual_sums_count_once() -> None:
     torch.manual_seed(0)
     model = ResidualSNN().eval()
