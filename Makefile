@@ -5,14 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLING := $(VENV)/.installing
+WITH_DOCS := $(VENV)/.installed-docs
 
-.PHONY: help demo test test-slow lint
+.PHONY: help demo test test-slow lint docs
 
 help:
 	@echo 'make demo       train, prune and compare on the data that comes with the package (under 3 minutes)'
 	@echo 'make test       the tests that take seconds'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make lint       ruff and mypy'
+	@echo 'make docs       the documents as pages, into site/'
 
 demo: $(INSTALLED)
 	$(BIN)/snnprune train
@@ -27,6 +29,14 @@ lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+docs: $(WITH_DOCS)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'site/index.html'
+
+$(WITH_DOCS): $(INSTALLED)
+	@$(BIN)/python -m pip install --disable-pip-version-check --editable '.[docs]'
+	@touch $(WITH_DOCS)
 
 # An install that was killed leaves $(INSTALLING) behind, and may leave half a package: begin again then. One
 # that failed (no network, say) was undone by pip itself, and what was installed before stays of use.

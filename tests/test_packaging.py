@@ -91,7 +91,8 @@ def test_each_dependency_is_explained() -> None:
     rows = re.findall(
         r"^\| ([\w-]+) \| .+ \| .+ \|$", (ROOT / "docs/dependencies.md").read_text(), re.MULTILINE
     )
-    everything = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    extras = PROJECT["optional-dependencies"]
+    everything = PROJECT["dependencies"] + extras["dev"] + extras["docs"]
     assert set(rows) - {"Package", "---"} == declared(everything)
 
 
