@@ -43,6 +43,9 @@ KEYS: dict[str, Any] = {
 }
 """Every dotted key of a run, with its type."""
 
+SHOWN = 200
+"""Characters of a value that a sentence repeats."""
+
 Section = TypeVar("Section", DataConfig, ModelConfig, MethodConfig, TrainConfig)
 
 
@@ -209,8 +212,8 @@ def _sentence(error: argparse.ArgumentError, files: Sequence[Path]) -> str:
         came = value[1].strip()
         where = [file for file in files if str(_read(file).get(key[1])) == came]
         place = f" in the configuration {where[-1]}" if where else ""
-        return f"{key[1]} must be {_wanted(KEYS[key[1]])}, and is '{came}'{place}"
-    return " ".join(text.split())
+        return f"{key[1]} must be {_wanted(KEYS[key[1]])}, and is '{came:.{SHOWN}}'{place}"
+    return f"{' '.join(text.split()):.{4 * SHOWN}}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -230,7 +230,10 @@ def _table(path: Path) -> npt.NDArray[Any]:
         ValueError: it is no such file, holds objects, or no table of four finite numbers a row.
     """
     # As a memory map: a header may speak of far more than the file holds, and nothing is set aside for it.
-    table = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy reads a header as Python, and fails as tokenisers and parsers do
+        raise ValueError(f"its header cannot be read: {error}") from error
     if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf":
         raise ValueError("it is no table of numbers")
     if table.ndim != 2 or table.shape[1] != COLUMNS:

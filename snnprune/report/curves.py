@@ -51,10 +51,22 @@ def picture(
         title: of the picture.
     """
     # Figure, not pyplot: a script that draws its own pictures keeps its state and its backend.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to import
+    from matplotlib import rc_context  # noqa: PLC0415 - matplotlib is slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(8.0, 3.2), layout="constrained")
+    with rc_context({"text.parse_math": False}):  # a name with dollar signs in it is a name
+        return _drawn(Figure(figsize=(8.0, 3.2), layout="constrained"), rows, method, dense, title)
+
+
+def _drawn(
+    figure: Figure,
+    rows: Sequence[Mapping[str, float]],
+    method: str,
+    dense: Sequence[Mapping[str, float]] | None,
+    title: str,
+) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to import
+
     FigureCanvasAgg(figure)
     accuracy, pruned = figure.subplots(1, 2)
     if dense:
