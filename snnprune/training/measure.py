@@ -23,6 +23,7 @@ import lightning
 import torch
 
 from snnprune.network import discover
+from snnprune.network.cost import rates
 from snnprune.network.synops import ACCUMULATE_PJ, MAC_PJ, LayerOperations, Operations, SpikeCounter
 from snnprune.seeds import Stream
 from snnprune.training import assembly
@@ -162,7 +163,8 @@ def measure(task: Task, small: nn.Module, pruner: Pruner, splits: Splits, config
     trained, compact = task.to(device).eval(), Task(config, small).to(device).eval()
     frames = next(iter(assembly.loader(splits.test, config)))[0].to(device)
     answers, counted = _answers(trained, pruner.topology, splits, config)
-    others, left = _answers(compact, discover(small, compact.encode(frames, Stream.TEST, 0)), splits, config)
+    topology = discover(small, compact.encode(frames, Stream.TEST, 0))
+    others, left = _answers(compact, topology, splits, config)
     samples = len(splits.test)
     operations = {
         "dense": undone(counted.operations(samples), pruner.topology, pruner.dense),
@@ -174,10 +176,17 @@ def measure(task: Task, small: nn.Module, pruner: Pruner, splits: Splits, config
         answers,
         {
             "compact_answers_differ": sum(a != b for a, b in zip(answers, others, strict=True)),
+            "compact": _size(topology),
             "synops": _report(operations),
             "machine": _times(compact, splits, config, frames),
         },
     )
+
+
+def _size(topology: Topology) -> dict[str, int]:
+    """Return the weights of a network, and its MACs a sample, whatever the weights are."""
+    whole = rates(topology)
+    return {"weights": whole.weights_dense, "macs": whole.macs_dense}
 
 
 def alive(pruner: Pruner) -> dict[str, Tensor]:
