@@ -117,7 +117,11 @@ def grouped(folder: Path) -> dict[tuple[str, float | None], dict[int, Result]]:
 def claims(runs: Mapping[tuple[str, float | None], Runs], folder: Path) -> list[Claim]:
     """Return every claim with what these runs say of it."""
     dense = runs["dense", None]
-    dpap = {target or 0.0: found for (method, target), found in runs.items() if method == "dpap"}
+    dpap = {
+        target if target is not None else fmean(run.summary["pruning_rate"] for run in found.values()): found
+        for (method, target), found in runs.items()
+        if method == "dpap"
+    }
     summary = next(iter(dense.values())).summary
     paper = REPORTED.get((summary["dataset"], summary["model"]))
     best = min(dpap, key=lambda target: (abs(target - BEST), target))

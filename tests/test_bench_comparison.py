@@ -29,7 +29,8 @@ def result(
     summary = {
         "dataset": "stripes", "model": "net", "target": target, "epochs": len(curve), "accuracy": right / 10,
         "accuracy_at_best": right / 10, "pruning_rate": target or 0.0, "weights_dense": 1000,
-        "weights_left": left, "macs_left": 50 * left, "seconds": 10.0 + seed,
+        "weights_left": left, "macs_dense": 50_000, "macs_left": 50 * left,
+        "compact": {"weights": (1000 + left) // 2, "macs": 25 * (1000 + left)}, "seconds": 10.0 + seed,
         "layers": {"conv": {"pruned": 0.0}, "fc": {"pruned": target or 0.0}},
         "synops": {
             **kinds, "macs": dict.fromkeys(kinds, 0.0), "energy_pj": {k: 0.9 * n for k, n in kinds.items()},
@@ -204,11 +205,32 @@ def test_latex_means_what_it_shows(compared: Any) -> None:
     assert text.split(r"\midrule")[1].split(r"\\")[0].count("&") == len(columns)
 
 
+def test_sizes_are_dense_alive_and_compact(compared: Any) -> None:
+    size = tables(compared)[1]
+    assert size.header == (
+        "", *(f"weights (k) {kind}" for kind in ("dense", "alive", "compact")),
+        *(f"MACs (M) {kind}" for kind in ("dense", "alive", "compact")),
+    )  # fmt: skip
+    dense, dpap, late = size.rows  # 1000 weights, of which 600 are alive in a network of 800; 50 MACs each
+    assert dense[1:] == ("1.0 ± 0.0",) * 3 + ("0.05 ± 0.00",) * 3
+    assert dpap[1:] == ("1.0 ± 0.0", "0.6 ± 0.0", "0.8 ± 0.0", "0.05 ± 0.00", "0.03 ± 0.00", "0.04 ± 0.00")
+    assert late[2:4] == ("0.2 ± 0.0", "0.6 ± 0.0")
+
+
+def test_what_older_runs_did_not_measure_is_left_out() -> None:
+    runs = [result("dense", None, 0, 8, RISE), result("dpap", 0.4, 0, 9, RISE)]
+    del runs[1].summary["compact"]
+    compared = compare(Found(runs, []))
+    assert [name for name in tables(compared)[1].header if "compact" in name] == []
+    assert "weights_compact" not in formats.tidy(compared)
+    assert "weights_compact" not in formats.cells(compared)
+
+
 def test_analogue_columns_are_shown_where_there_is_something_in_them(compared: Any) -> None:
-    assert not any("analogue" in name for name in tables(compared)[1].header)
+    assert not any("analogue" in name for name in tables(compared)[2].header)
     kinds = {"dense": 0.0, "masked": 0.0, "compact": 0.0}
     ann = {**kinds, "macs": dict.fromkeys(kinds, 5e6), "energy_pj": dict.fromkeys(kinds, 23e6)}
-    header = tables(compare(Found([result("dense", None, 0, 8, RISE, synops=ann)], [])))[1].header
+    header = tables(compare(Found([result("dense", None, 0, 8, RISE, synops=ann)], [])))[2].header
     assert any("analogue" in name for name in header)
     assert not any("SynOps" in name for name in header)
 

@@ -40,7 +40,7 @@ class Measure:
         key: its name in files.
         title: its name in tables.
         unit: of what is shown.
-        read: takes it from a run, in that unit.
+        read: takes it from a run, in that unit; None where a run of an older version does not have it.
         digits: behind the point.
         good: 1 where more is better, -1 where less is, 0 where that depends on what one wants.
     """
@@ -48,13 +48,21 @@ class Measure:
     key: str
     title: str
     unit: str
-    read: Callable[[Result], float]
+    read: Callable[[Result], float | None]
     digits: int
     good: int
 
 
 def _synops(kind: str) -> Callable[[Result], float]:
     return lambda r: float(r.summary["synops"][kind]) / 1e6
+
+
+def _compact(what: str, unit: float) -> Callable[[Result], float | None]:
+    def read(run: Result) -> float | None:
+        found = run.summary.get("compact")
+        return None if found is None else float(found[what]) / unit
+
+    return read
 
 
 def _macs(kind: str) -> Callable[[Result], float]:
@@ -80,8 +88,12 @@ MEASURES = (
         1,
     ),
     Measure("pruned", "weights pruned", "%", lambda r: 100 * r.summary["pruning_rate"], 2, 0),
+    Measure("weights_dense", "weights, dense network", "k", lambda r: r.summary["weights_dense"] / 1e3, 1, 0),
     Measure("weights", "weights left", "k", lambda r: r.summary["weights_left"] / 1e3, 1, -1),
-    Measure("macs", "multiply-accumulates left", "M", lambda r: r.summary["macs_left"] / 1e6, 2, -1),
+    Measure("weights_compact", "weights, compact network", "k", _compact("weights", 1e3), 1, -1),
+    Measure("macs_dense", "MACs, dense network", "M", lambda r: r.summary["macs_dense"] / 1e6, 2, 0),
+    Measure("macs", "MACs of the weights left", "M", lambda r: r.summary["macs_left"] / 1e6, 2, -1),
+    Measure("macs_compact", "MACs, compact network", "M", _compact("macs", 1e6), 2, -1),
     Measure("synops_dense", "SynOps, all synapses", "M", _synops("dense"), 3, -1),
     Measure("synops_masked", "SynOps, alive synapses", "M", _synops("masked"), 3, -1),
     Measure("synops_compact", "SynOps, compact network", "M", _synops("compact"), 3, -1),
@@ -148,7 +160,7 @@ class Group:
         method: its name.
         target: share of the weights that was asked for.
         seeds: of its finished runs.
-        measures: by `Measure.key`.
+        measures: by `Measure.key`, those that all runs of the bench have.
         bootstrap: difference in accuracy to the unpruned runs, in points, over seeds and test samples.
         speedups: convergence, by share of the unpruned network's best accuracy.
         learning_speed: L.
@@ -194,7 +206,8 @@ def compare(found: Found) -> Comparison:
     first = found.results[0]
     together = [list(runs) for _, runs in groupby(found.results, key=lambda r: r.group)]
     dense = {run.seed: run for run in found.results if run.method == DENSE}
-    groups = tuple(_group(runs, dense) for runs in together)
+    known = [m for m in MEASURES if all(m.read(run) is not None for run in found.results)]
+    groups = tuple(_group(runs, dense, known) for runs in together)
     return Comparison(
         dataset=first.summary["dataset"],
         model=first.summary["model"],
@@ -209,7 +222,7 @@ def compare(found: Found) -> Comparison:
     )
 
 
-def _group(runs: list[Result], dense: dict[int, Result]) -> Group:
+def _group(runs: list[Result], dense: dict[int, Result], known: Sequence[Measure]) -> Group:
     first = runs[0]
     pruned = first.method != DENSE
     pairs = [(run, dense[run.seed]) for run in runs if run.seed in dense] if pruned else []
@@ -219,7 +232,7 @@ def _group(runs: list[Result], dense: dict[int, Result]) -> Group:
         method=first.method,
         target=first.target,
         seeds=tuple(run.seed for run in runs),
-        measures={m.key: _entry(m, runs, pairs, bootstrap) for m in MEASURES},
+        measures={m.key: _entry(m, runs, pairs, bootstrap) for m in known},
         bootstrap=bootstrap,
         speedups={
             share: _speed({a.seed: convergence(d.curve(), a.curve(), share) for a, d in pairs})
@@ -250,8 +263,8 @@ def _entry(
     pairs: Sequence[tuple[Result, Result]],
     bootstrap: Interval | None,
 ) -> Entry:
-    values = {run.seed: float(measure.read(run)) for run in runs}
-    reference = {d.seed: float(measure.read(d)) for _, d in pairs}
+    values = {run.seed: _value(measure, run) for run in runs}
+    reference = {d.seed: _value(measure, d) for _, d in pairs}
     difference = paired_difference(values, reference)
     # Predictions are those of the last epoch: of the best one on validation there is no second interval.
     second = bootstrap if measure.key == "accuracy" else None
@@ -261,6 +274,12 @@ def _entry(
         difference,
         "" if difference is None else _verdict(difference, second, measure.good),
     )
+
+
+def _value(measure: Measure, run: Result) -> float:
+    value = measure.read(run)
+    assert value is not None
+    return float(value)
 
 
 def _verdict(difference: Interval, second: Interval | None, good: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import rich.table
 
-from snnprune.bench.comparison import MEASURES
+from snnprune.bench.comparison import BY_KEY
 from snnprune.bench.tables import NONE, tables
 from snnprune.measures.statistics import LEVEL
 
@@ -112,8 +112,8 @@ def tidy(comparison: Comparison) -> str:
 
 def _measured(group: Group) -> Iterator[tuple[object, ...]]:
     """Yield what there is to say of a group: measure, unit, seeds, ends, ends of the difference, verdict."""
-    for measure in MEASURES:
-        entry = group.measures[measure.key]
+    for key, entry in group.measures.items():
+        measure = BY_KEY[key]
         ends = (*_ends(entry.interval), *_ends(entry.difference))
         yield (measure.key, measure.unit, len(group.seeds), *ends, entry.verdict)
     if group.bootstrap is not None:
@@ -139,18 +139,18 @@ def _ends(interval: Interval | None) -> tuple[float | None, ...]:
 
 def cells(comparison: Comparison) -> str:
     """Return every number of every run in CSV, a row for each run."""
-    header = ("group", "method", "target", "seed", *(measure.key for measure in MEASURES))
+    header = ("group", "method", "target", "seed", *comparison.groups[0].measures)
     rows: list[tuple[object, ...]] = []
     for group in comparison.groups:
         for seed in group.seeds:
-            numbers = (group.measures[measure.key].values[seed] for measure in MEASURES)
+            numbers = (entry.values[seed] for entry in group.measures.values())
             rows.append((group.name, group.method, group.target, seed, *numbers))
     return _csv(header, rows)
 
 
 def as_json(comparison: Comparison) -> str:
     """Return the comparison in JSON."""
-    units = {measure.key: measure.unit for measure in MEASURES}
+    units = {key: BY_KEY[key].unit for key in comparison.groups[0].measures}
     shown = [asdict(table) for table in tables(comparison)]
     return json.dumps(asdict(comparison) | {"level": LEVEL, "units": units, "tables": shown}, indent=1) + "\n"
 

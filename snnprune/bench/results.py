@@ -25,7 +25,7 @@ COLUMNS = ("epoch", "val_accuracy", "test_accuracy", "pruned_synapses", "seconds
 
 KEYS = (
     "dataset", "model", "target", "epochs", "accuracy", "accuracy_at_best", "pruning_rate", "weights_dense",
-    "weights_left", "macs_left", "layers", "seconds", "synops", "machine",
+    "weights_left", "macs_dense", "macs_left", "layers", "seconds", "synops", "machine",
 )  # fmt: skip
 """Of summary.json."""
 

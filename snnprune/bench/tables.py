@@ -36,6 +36,7 @@ def tables(comparison: Comparison) -> list[Table]:
     """Return everything that is shown of a comparison."""
     return [
         _accuracy(comparison),
+        _size(comparison),
         _operations(comparison),
         _speeds(comparison),
         _machine(comparison),
@@ -79,25 +80,49 @@ def _accuracy(comparison: Comparison) -> Table:
     return Table(title, header, tuple(rows), tuple(notes))
 
 
+KINDS = {"dense": "dense", "masked": "alive", "compact": "compact"}
+"""Columns of what is counted three times, as their measures and as a table names them."""
+
+
+def _size(comparison: Comparison) -> Table:
+    keys = ("weights_dense", "weights", "weights_compact", "macs_dense", "macs", "macs_compact")
+    names = [f"{name} {kind}" for name in ("weights (k)", "MACs (M)") for kind in KINDS.values()]
+    return _counted(
+        "Size of the network",
+        comparison,
+        dict(zip(keys, names, strict=True)),
+        "dense, alive, compact: all weights that the dense network has, those that are not pruned, and those "
+        "of the compact network, in which pruned synapses between living units are zeros, and units that "
+        "nothing reads are gone. MACs are of one sample over all its time steps, spikes or not.",
+    )
+
+
 def _operations(comparison: Comparison) -> Table:
-    """Three columns each: the same spikes at all synapses, at alive ones, in the compact network."""
-    kinds = ("dense", "masked", "compact")
-    header, keys = ["", "MACs left (M)"], ["macs"]
-    counted = (("SynOps (M)", "synops"), ("analogue MACs (M)", "analogue"), ("energy (uJ)", "energy"))
-    for name, prefix in counted:
-        header += [f"{name} {kind}" for kind in kinds]
-        keys += [f"{prefix}_{kind}" for kind in kinds]
-    silent = {key for key in keys if all(not any(g.measures[key].values.values()) for g in comparison.groups)}
-    shown = [i for i, key in enumerate(keys) if key not in silent]
-    return Table(
+    counted = {"synops": "SynOps (M)", "analogue": "analogue MACs (M)", "energy": "energy (uJ)"}
+    columns = {f"{key}_{kind}": f"{name} {KINDS[kind]}" for key, name in counted.items() for kind in KINDS}
+    there = {
+        key: name
+        for key, name in columns.items()
+        if any(any(group.measures[key].values.values()) for group in comparison.groups)
+    }
+    return _counted(
         "Operations of one test sample",
-        ("", *(header[i + 1] for i in shown)),
-        tuple((g.name, *(_cell(g, keys[i]) for i in shown)) for g in comparison.groups),
-        (
-            "dense, masked, compact: the spikes of the trained network at all synapses that the dense "
-            "network has, at those alive, and at those of the compact network. Energy is of the arithmetic "
-            "alone, with constants of 45 nm; it compares networks and predicts no chip.",
-        ),
+        comparison,
+        there,
+        "The spikes of the trained network at all synapses that the dense network has, at those alive, and "
+        "at those of the compact network. Energy is of the arithmetic alone, with constants of 45 nm; it "
+        "compares networks and predicts no chip.",
+    )
+
+
+def _counted(title: str, comparison: Comparison, columns: dict[str, str], note: str) -> Table:
+    """Return a table of the measures in ``columns`` that were taken, under the names given there."""
+    keys = [key for key in columns if key in comparison.groups[0].measures]
+    return Table(
+        title,
+        ("", *(columns[key] for key in keys)),
+        tuple((group.name, *(_cell(group, key) for key in keys)) for group in comparison.groups),
+        (note,),
     )
 
 

@@ -23,6 +23,8 @@ MEASURED_ON = {
     "best_epoch": "first epoch with the highest accuracy on the validation set, counted from 1",
     "accuracy_at_best": "test set, network of best_epoch",
     "compact_answers_differ": "test samples that the compact network answers otherwise than the trained one",
+    "compact": "the network that was saved, with the zeros that are left between living units; macs are of "
+    "one sample over all its time steps, as macs_dense and macs_left are",
     "synops": "test set, average of a sample over all its time steps: spikes of the last epoch's network "
     "at all synapses of the dense network, at those alive, at those of the compact network; macs are of "
     "layers with analogue input; energy_pj is of the arithmetic alone",
