@@ -98,7 +98,7 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: samples of one optimiser step.
+        batch_size: samples of one optimiser step, of all processes together.
         optimizer: the optimiser.
         lr: learning rate. 1e-3 with Adam is what public code of the paper's laboratory uses on these nets.
         weight_decay: of the optimiser.
@@ -113,6 +113,9 @@ class TrainConfig:
             bit for bit.
         init: weights to start from: the folder of a run, a checkpoint, or a safetensors file of this network.
         device: cpu, cuda, or auto.
+        devices: processes on each machine, a GPU each where there are GPUs; `batch_size` is divided among
+            them (docs/distributed.md).
+        nodes: machines; each is started with torchrun or srun.
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
     """
@@ -131,6 +134,8 @@ class TrainConfig:
     seed: int = 0
     init: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = 1
+    nodes: int = 1
     threads: int | None = None
     twin: bool = True
 

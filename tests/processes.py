@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import socket
 import sys
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
+from snnprune.training.group import of_torchrun
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE = 240.0
 """Seconds after which processes that wait for each other are taken for stuck."""
 
-PRELOADED = ["torch", "lightning", "spikingjelly.activation_based", "loops", "families", "snnprune.pruning"]
+PRELOADED = ["loops", "families", "snnprune.training.run"]
 
 
 def together(count: int, work: Callable[..., Any], *args: Any) -> list[Any]:
@@ -31,12 +34,20 @@ def together(count: int, work: Callable[..., Any], *args: Any) -> list[Any]:
     Raises:
         AssertionError: one of them failed or did not end; what it said is in the message.
     """
+    return apart(count, _in_a_group, work, args)
+
+
+def apart(count: int, work: Callable[..., Any], *args: Any) -> list[Any]:
+    """Do the same where ``work`` finds the others by itself: the environment is as torchrun makes it.
+
+    A process that kills itself has returned nothing, None.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
         started = [
-            context.Process(target=_member, args=(f"{n} {count} {port}", folder, sys.path, work, args))
+            context.Process(target=_member, args=(of_torchrun(n, count, port), folder, sys.path, work, args))
             for n in range(count)
         ]
         for process in started:
@@ -51,29 +62,30 @@ def together(count: int, work: Callable[..., Any], *args: Any) -> list[Any]:
         said = [file.read_text() for file in sorted(Path(folder).glob("*.txt"))]
         assert not stuck, f"processes {stuck} did not end; {said}"
         assert not said, "\n".join(said)
-        return [pickle.loads((Path(folder) / f"{n}.pickle").read_bytes()) for n in range(count)]
+        answers = [Path(folder) / f"{n}.pickle" for n in range(count)]
+        return [pickle.loads(file.read_bytes()) if file.exists() else None for file in answers]
 
 
 def _member(
-    place: str, folder: str, path: list[str], work: Callable[..., Any], args: tuple[Any, ...]
+    place: dict[str, str], folder: str, path: list[str], work: Callable[..., Any], args: tuple[Any, ...]
 ) -> None:
-    number, count, port = map(int, place.split())
+    number = place["RANK"]
     sys.path[:] = path
+    os.environ.update(place)
     torch.set_num_threads(1)
     try:
-        distributed.init_process_group(
-            "gloo",
-            init_method=f"tcp://127.0.0.1:{port}",
-            rank=number,
-            world_size=count,
-            timeout=timedelta(seconds=PATIENCE),
-        )
         answer = work(*args)
-        distributed.destroy_process_group()
         (Path(folder) / f"{number}.pickle").write_bytes(pickle.dumps(answer))
     except BaseException:
         (Path(folder) / f"{number}.txt").write_text(f"process {number}: {traceback.format_exc()}")
         raise
+
+
+def _in_a_group(work: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    distributed.init_process_group("gloo", timeout=timedelta(seconds=PATIENCE))
+    answer = work(*args)
+    distributed.destroy_process_group()
+    return answer
 
 
 def free_port() -> int:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
-from snnprune import data, models
+from snnprune import data, models, processes
 from snnprune.errors import UserError
+from snnprune.export.limits import check_nir
 from snnprune.registry import METHODS, build, options_of
 from snnprune.training.callback import PruningCallback
-from snnprune.training.sampler import EpochSampler
+from snnprune.training.sampler import EpochSampler, SharedBatches
 from snnprune.training.task import Task
 
 if TYPE_CHECKING:
@@ -46,9 +47,15 @@ def splits(config: RunConfig) -> data.Splits:
 
 
 def task(config: RunConfig, splits: data.Splits) -> Task:
-    """Return the network with weights that the seed decides, ready to be trained."""
+    """Return the network with weights that the seed decides, ready to be trained.
+
+    Raises:
+        UserError: ``train.export_check`` names a format that could not hold it.
+    """
     torch.manual_seed(config.train.seed)
     model = models.build(config.model, splits.shape, len(splits.classes))
+    if config.train.export_check == "nir":
+        check_nir(model)
     if config.model.accelerate and model.spiking:
         from snnprune.neurons import accelerate  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
 
@@ -65,13 +72,31 @@ def plain(model: nn.Module, config: RunConfig) -> nn.Module:
     return model
 
 
-def loader(frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False) -> DataLoader[Any]:
+def loader(
+    frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False, shared: bool = False
+) -> DataLoader[Any]:
     """Return batches of ``frames``, the last one as short as it comes out.
 
     A sample that would train alone is left out, another one in each epoch: over one sample and one place a
     batch norm has no variance.
+
+    Args:
+        frames: the samples.
+        config: of the run.
+        shuffled: in the order of the epoch, to train on.
+        shared: only what this one of several processes has to do: a share of each training batch, or every
+            so many of the other batches, whole. No sample is seen by two.
     """
     size = config.train.batch_size
+    if shared and processes.count() > 1:
+        me, count = processes.number(), processes.count()
+        starts = range(me * size, len(frames), count * size)
+        own: Any = [list(range(start, min(start + size, len(frames)))) for start in starts]
+        if shuffled:
+            own = SharedBatches(EpochSampler(len(frames), config.train.seed), size, me, count)
+        return DataLoader(
+            frames, batch_sampler=own, collate_fn=data.as_is, pin_memory=device(config) == "cuda"
+        )
     return DataLoader(
         frames,
         batch_size=size,

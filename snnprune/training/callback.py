@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -18,6 +19,7 @@ from snnprune.pruning.compaction.shapes import conform
 from snnprune.pruning.traces import CARRIED
 from snnprune.training.averages import averages_of
 from snnprune.training.states import carries_graph, detach_states, is_carried
+from snnprune.training.wrapping import can_unwrap, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +43,8 @@ class PruningCallback(lightning.Callback):
         example_input: what the network takes; without it, the first batch, or its first item.
         seed: of the method's own randomness.
         compact_every: take the dead out of the network at the start of every so many epochs, with the
-            optimiser's moments; not where several processes train it. If a cut cannot be proved to change
-            nothing, a warning says so, and masks alone go on.
+            optimiser's moments; of several processes, under ``DDPStrategy``. If a cut cannot be proved to
+            change nothing, a warning says so, and masks alone go on.
         reset_states: put neurons at rest after every batch, of training and of evaluation. Without an answer,
             a training batch that begins with the states of the last one is said, once; False is for states
             that are meant to go on. States are never carried over with the graph of their batch.
@@ -92,12 +94,12 @@ class PruningCallback(lightning.Callback):
         """Make ready for a checkpoint of a network that had been cut: the Trainer restores the network first.
 
         Raises:
-            UserError: several processes are to train a network that is cut meanwhile.
+            UserError: several processes are to train a network that is cut meanwhile, and hold parts of it.
         """
-        if self.compact_every is not None and trainer.world_size > 1:
+        if self.compact_every is not None and trainer.world_size > 1 and not can_unwrap(trainer):
             raise UserError(
-                f"compact_every cuts the network while it trains, and {trainer.world_size} processes cannot "
-                "do that together: leave it out, and call callback.pruner.compact() after training"
+                f"compact_every cuts the network while it trains, and {type(trainer.strategy).__name__} does "
+                "not let go of it meanwhile: leave it out, and call callback.pruner.compact() after training"
             )
         self._restoring = pl_module.register_load_state_dict_pre_hook(self._conform)
 
@@ -324,7 +326,8 @@ class PruningCallback(lightning.Callback):
         if self.pruner is not None and self._epoch < trainer.current_epoch:
             self._epoch = trainer.current_epoch
             try:
-                self.pruner.end_epoch(self._metrics)
+                with unwrapped(trainer) if self.compact_every is not None else nullcontext():
+                    self.pruner.end_epoch(self._metrics)
             except CompactionError as error:
                 # The decision has been taken, and masks hold it: training need not end for want of a cut.
                 warnings.warn(f"{error}; training goes on with masks", stacklevel=2)

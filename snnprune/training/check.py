@@ -38,10 +38,17 @@ def check(config: RunConfig) -> None:
         ("train.momentum", train.momentum, 0),
         ("train.seed", train.seed, 0),
         ("method.compact_every", 1 if method.compact_every is None else method.compact_every, 1),
+        ("train.devices", train.devices, 1),
+        ("train.nodes", train.nodes, 1),
         ("train.threads", 1 if train.threads is None else train.threads, 1),
     ):
         if value < least:
             raise UserError(f"{name} must be at least {least}, and is {value}")
+    if train.batch_size < train.devices * train.nodes:
+        raise UserError(
+            f"train.batch_size is divided among {train.devices * train.nodes} processes (train.devices x "
+            f"train.nodes), and is {train.batch_size}: each needs a sample"
+        )
     if not train.lr > 0:
         raise UserError(f"train.lr must be above 0, and is {train.lr}")
     if method.target is not None and not 0 <= method.target < 1:

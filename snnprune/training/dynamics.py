@@ -15,7 +15,7 @@ import lightning
 import torch
 from safetensors import torch as safetensors
 
-from snnprune import atomic
+from snnprune import atomic, processes
 from snnprune.dpap.survival import SurvivalFunction
 from snnprune.models.firing import Watch
 from snnprune.pruning.compaction.cut import Cut
@@ -127,7 +127,7 @@ class Dynamics(lightning.Callback):
 
     def write(self) -> None:
         """Write what there is; nothing before the first epoch."""
-        if self._series:
+        if self._series and processes.is_first():
             state = self.state_dict()
             # One entry: of several, safetensors writes now this one first, now that.
             content = safetensors.save(state["tensors"], {"about": state["about"]})

@@ -12,13 +12,13 @@ import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from snnprune import atomic
+from snnprune import atomic, processes
 from snnprune.errors import CompactionError
 from snnprune.export import save
 from snnprune.models import firing
 from snnprune.pruning import compact
 from snnprune.seeds import Stream
-from snnprune.training import assembly, checkpoint, initial
+from snnprune.training import assembly, checkpoint, group, initial
 from snnprune.training.dynamics import Dynamics
 from snnprune.training.example import write_example
 from snnprune.training.measure import CountOperations, Measured, PeakMemory, measure
@@ -43,14 +43,18 @@ Summary = dict[str, Any]
 def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
     """Train until the last epoch, from wherever the folder's checkpoint stands, and return the summary.
 
+    Of several processes the first one measures and writes; the others' summary is empty.
+
     Raises:
         UserError: data that cannot be read, a loss that is not finite, or files that cannot be written.
     """
-    finished = folder.read_summary()
-    if finished is not None:
+    first = processes.is_first()
+    finished = folder.read_summary() if first else None
+    begun = first and finished is None and _begun(folder, console)
+    over, begun = map(bool, processes.from_first([finished is not None, begun]))
+    if over:
         say(console, f"{folder.path} is finished: nothing to train")
-        return finished
-    begun = _begun(folder, console)
+        return finished or {}
     splits = assembly.splits(config)
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
@@ -59,6 +63,8 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
         if config.train.init is not None:
             pruning.inherited = initial.load(task.model, Path(config.train.init))
         _warn_of_firing(task, example, console)
+    if processes.count() > 1:
+        processes.synchronise(task.model)
     memory = PeakMemory(assembly.device(config))
     bar = EpochBar(console, config.method.name, config.train.epochs)
     dynamics = Dynamics(pruning, folder.dynamics)
@@ -67,11 +73,14 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
         trainer = _trainer(config, folder, [pruning, CountOperations(pruning), dynamics, bar, record])
         trainer.fit(
             task,
-            assembly.loader(splits.train, config, shuffled=True),
-            [assembly.loader(splits.validation, config), assembly.loader(splits.test, config)],
+            assembly.loader(splits.train, config, shuffled=True, shared=True),
+            [assembly.loader(part, config, shared=True) for part in (splits.validation, splits.test)],
             ckpt_path=folder.last if begun else None,
             weights_only=True,
         )
+    if not first:
+        return {}
+    processes.separate(task.model)
     pruner = pruning.restored(task.model, example, config.train.epochs)
     peak = memory.megabytes()
     small = _smallest(task.model, pruner, folder, console)
@@ -137,18 +146,24 @@ def _finish(config: RunConfig, folder: RunFolder, history: History, measured: Me
 def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator=assembly.device(config),
-        devices=1,
         max_epochs=config.train.epochs,
         callbacks=callbacks,
         logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
-        # One process on one device, whatever cluster this is started in.
-        plugins=[checkpoint.AtomicCheckpoints(folder.previous), LightningEnvironment()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=folder.path,
+        **_processes(config, checkpoint.AtomicCheckpoints(folder.previous)),
     )
+
+
+def _processes(config: RunConfig, files: checkpoint.AtomicCheckpoints) -> dict[str, Any]:
+    """Return the Trainer's settings of devices and of what is plugged in."""
+    if processes.count() > 1:
+        return group.strategy(config) | {"plugins": [files]}
+    # One process on one device, whatever cluster this is started in.
+    return {"devices": 1, "plugins": [files, LightningEnvironment()]}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import torch
 
+from snnprune import processes
 from snnprune.network import discover
 from snnprune.network.cost import rates
 from snnprune.network.synops import ACCUMULATE_PJ, MAC_PJ, LayerOperations, Operations, SpikeCounter
@@ -81,10 +82,15 @@ class CountOperations(lightning.Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Task) -> None:  # type: ignore[override]
         """Publish the count."""
-        assert self._counter is not None
         assert self.pruning.pruner is not None
-        counted = self._counter.operations(self._samples, alive(self.pruning.pruner))
-        pl_module.measured["synops"] = counted.synops
+        synops = 0.0  # of a process that had no batch of the test set
+        if self._counter is not None:
+            synops = self._counter.operations(self._samples, alive(self.pruning.pruner)).synops
+        if processes.count() > 1:
+            own = torch.tensor([synops * self._samples, self._samples], dtype=torch.float64)
+            total, samples = processes.summed([own])[0].tolist()
+            synops = total / samples
+        pl_module.measured["synops"] = synops
         self._close()
 
     def on_exception(
@@ -96,7 +102,7 @@ class CountOperations(lightning.Callback):
     def _close(self) -> None:
         if self._counter is not None:
             self._counter.close()
-            self._counter = None
+        self._counter, self._samples = None, 0
 
 
 class PeakMemory:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import lightning
 
-from snnprune import atomic
+from snnprune import atomic, processes
 from snnprune.report.run_files import COLUMNS as NEEDED
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class Record(lightning.Callback):
         self.history.rows.append(row)
         self.history.network = network_size(rates)
         trainer.save_checkpoint(self.folder.last)
-        atomic.write_text(self.folder.metrics, self.history.csv())
+        if processes.is_first():
+            atomic.write_text(self.folder.metrics, self.history.csv())
         for logger in trainer.loggers:
             logger.log_metrics({name: row[name] for name in COLUMNS[1:]}, step=trainer.current_epoch + 1)
         self.report(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import errno
 import signal
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +16,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
+from snnprune import processes
 from snnprune.config import MethodConfig
 from snnprune.errors import UserError
 from snnprune.pruning.compaction.shapes import conform
-from snnprune.training import assembly, checkpoint
+from snnprune.training import assembly, checkpoint, group
 from snnprune.training.check import check
 from snnprune.training.fit import Summary, fit
 from snnprune.training.folder import RunFolder
+from snnprune.training.launch import launch
 from snnprune.training.progress import say
 from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from snnprune.config import RunConfig
 
 DENSE = "dense"
@@ -55,9 +60,34 @@ def train(config: RunConfig, out: Path) -> Summary:
     """
     check(config)
     config = located(config)
-    with RunFolder(out) as folder:
+    if group.is_launcher(config):
+        with RunFolder(out) as folder:
+            folder.claim(config)
+        return _launch(config, out)
+    with group.joined(config, out):
+        return _train(config, out, page=True)
+
+
+def _train(config: RunConfig, out: Path, *, page: bool) -> Summary:
+    """Train, in the first process of the run or another; that one holds the folder."""
+    with _held(RunFolder(out), config) as folder:
+        return _complete(config, folder, page=page)
+
+
+def _launch(config: RunConfig, out: Path) -> Summary:
+    launch(out, config.train.devices)
+    return RunFolder(out).read_summary() or {}
+
+
+@contextmanager
+def _held(folder: RunFolder, config: RunConfig) -> Iterator[RunFolder]:
+    """Hold a folder for a run of ``config``, the first process for all."""
+    if not processes.is_first():
+        yield folder
+        return
+    with folder:
         folder.claim(config)
-        return _complete(config, folder)
+        yield folder
 
 
 def located(config: RunConfig) -> RunConfig:
@@ -83,8 +113,10 @@ def resume(run: Path, *, page: bool = True) -> Summary:
     folder = RunFolder(run)
     config = folder.read_config()
     check(config)
-    with folder:
-        return _complete(config, folder, page=page)
+    if group.is_launcher(config):
+        return _launch(config, run)
+    with group.joined(config, run):
+        return _train(config, run, page=page)
 
 
 def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
@@ -145,7 +177,7 @@ def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
 
 def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Summary:
     """Bring the run and its dense twin to their end, whatever of them is there already."""
-    console = Console()
+    console = Console(quiet=not processes.is_first())
     twin: RunFolder | None = None
     try:
         summary = fit(config, folder, console)
@@ -153,8 +185,7 @@ def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Sum
         if config.train.twin and config.method.name != DENSE:
             alone = replace(config.train, twin=False)
             dense = replace(config, method=MethodConfig(name=DENSE, target=None), train=alone)
-            with RunFolder(folder.twin) as twin:
-                twin.claim(dense)
+            with _held(RunFolder(folder.twin), dense) as twin:
                 shown.insert(0, fit(dense, twin, console))
     except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which the signal would stay ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -167,6 +198,8 @@ def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Sum
             f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
             f"give it its folder back, then go on with `snnprune train --resume {folder.path}`"
         ) from error
+    if not processes.is_first():
+        return summary
     if page:
         _picture(folder, twin, summary)
         _page(folder, console)

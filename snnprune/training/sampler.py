@@ -1,4 +1,4 @@
-"""The order in which a run sees its samples."""
+"""The order in which a run sees its samples, and which of them a process has."""
 
 from __future__ import annotations
 
@@ -34,3 +34,43 @@ class EpochSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.size
+
+
+class SharedBatches(Sampler[list[int]]):
+    """One process's share of every training batch: the batches are those of a single process, divided.
+
+    Shares of a batch differ by one sample at most, no sample is seen twice, and none is left out but those of
+    a last batch that has fewer samples than there are processes; these are others in each epoch.
+
+    Args:
+        sampler: the order of all samples.
+        batch_size: of all processes together.
+        number: which process this is.
+        count: how many there are.
+    """
+
+    def __init__(self, sampler: EpochSampler, batch_size: int, number: int, count: int) -> None:
+        self.sampler = sampler  # Lightning tells it the epoch under this name
+        self.batch_size, self.number, self.count = batch_size, number, count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = list(self.sampler)
+        for batch in range(len(self)):
+            first, last = self._ends(batch)
+            yield order[batch * self.batch_size + first : batch * self.batch_size + last]
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.sampler), self.batch_size)
+        return whole + (rest >= max(self.count, 2))
+
+    def weight(self, batch: int) -> float:
+        """Return what makes of this process's mean over its share its part in the mean over processes."""
+        first, last = self._ends(batch)
+        return self.count * (last - first) / self._size(batch)
+
+    def _size(self, batch: int) -> int:
+        return min(self.batch_size, len(self.sampler) - batch * self.batch_size)
+
+    def _ends(self, batch: int) -> tuple[int, int]:
+        size = self._size(batch)
+        return self.number * size // self.count, (self.number + 1) * size // self.count

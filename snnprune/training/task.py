@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from snnprune import processes
 from snnprune.data import encode
 from snnprune.errors import UserError
 from snnprune.seeds import Stream, derive, generator
 from snnprune.training import optimiser
+from snnprune.training.sampler import SharedBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +64,10 @@ class Tally:
         self.samples += len(labels)
 
     def means(self) -> tuple[float, float]:
-        """Return (loss, accuracy as a share) over what was counted."""
-        samples = max(1, self.samples)
-        return float(self.loss) / samples, float(self.hits) / samples
+        """Return (loss, accuracy as a share) over what all processes counted; every one has to ask."""
+        own = torch.tensor([float(self.loss), float(self.hits), self.samples], dtype=torch.float64)
+        loss, hits, samples = processes.summed([own])[0].tolist()
+        return loss / max(1, samples), hits / max(1, samples)
 
 
 class Task(lightning.LightningModule):
@@ -87,6 +90,8 @@ class Task(lightning.LightningModule):
         chosen = config.train.loss
         self.loss = LOSSES[str(getattr(model, "loss", "mse")) if chosen == "auto" else chosen]
         self.measured: dict[str, float] = {}
+        # Of few test batches, some of many processes have none.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self._tallies = {stream: Tally() for stream in (Stream.TRAIN, Stream.VALIDATION, Stream.TEST)}
         self._unchecked: tuple[int, Tensor] | None = None
 
@@ -118,7 +123,8 @@ class Task(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed what draws from torch's own generator, and start counting anew."""
-        torch.manual_seed(derive(self.run_config.train.seed, Stream.EPOCH, self.current_epoch))
+        at = self._of_this_process(self.current_epoch)
+        torch.manual_seed(derive(self.run_config.train.seed, Stream.EPOCH, *at))
         self._tallies[Stream.TRAIN] = Tally()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -128,9 +134,15 @@ class Task(lightning.LightningModule):
             UserError: the loss of the batch before this one was not finite.
         """
         self._check_loss()
-        loss = self._step(batch, Stream.TRAIN, self.current_epoch, batch_idx)
+        loss = self._step(batch, Stream.TRAIN, *self._of_this_process(self.current_epoch, batch_idx))
         self._unchecked = (batch_idx, loss.detach())
-        return loss
+        batches = getattr(self.trainer.train_dataloader, "batch_sampler", None)
+        return loss * batches.weight(batch_idx) if isinstance(batches, SharedBatches) else loss
+
+    @staticmethod
+    def _of_this_process(*at: int) -> tuple[int, ...]:
+        """Return the place of random numbers: the first process's is ``at``, and no two share one."""
+        return (*at, processes.number()) if processes.number() else at
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Let go of the graph that the neurons hold."""
@@ -146,8 +158,9 @@ class Task(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch of the validation set (loader 0) or of the test set (loader 1)."""
-        # Noise without the epoch: every epoch is measured on the same spikes.
-        self._step(batch, Stream.TEST if dataloader_idx else Stream.VALIDATION, batch_idx)
+        # Noise without the epoch: every epoch is measured on the same spikes, by however many processes.
+        place = batch_idx * processes.count() + processes.number()
+        self._step(batch, Stream.TEST if dataloader_idx else Stream.VALIDATION, place)
 
     def on_validation_batch_end(self, *_: Any) -> None:
         """Put the neurons at rest."""

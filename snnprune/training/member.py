@@ -1,0 +1,51 @@
+"""One of a run's processes on this machine: `python -m snnprune.training.member FOLDER PID FILE`.
+
+It ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+from snnprune.errors import UserError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+WRONG_INPUT, ORPHANED, LOST = 2, 3, 4
+
+
+def main(arguments: list[str]) -> int:
+    """Take part in the run in folder ``arguments[0]``.
+
+    Returns:
+        The exit code: 0, 2 with one sentence in the file ``arguments[2]`` for input that cannot be used, 3
+        where the process ``arguments[1]``, which started this one, is gone, 4 where another of the run is.
+    """
+    if not end_with(int(arguments[1])):
+        return ORPHANED
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from snnprune.training import run  # noqa: PLC0415 - the parent may be gone by the time this is read
+    from snnprune.training.group import LostProcessError  # noqa: PLC0415
+
+    try:
+        run.resume(Path(arguments[0]))
+    except LostProcessError:
+        return LOST  # who started us knows better what happened to the other
+    except UserError as error:
+        Path(arguments[2]).write_text(str(error), encoding="utf-8")
+        return WRONG_INPUT
+    return 0
+
+
+def end_with(parent: int) -> bool:
+    """Let the kernel kill this process when ``parent`` ends (Linux); return whether it is still there."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    return os.getppid() == parent
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
