@@ -105,7 +105,7 @@ def test_pictures_tables_and_words(bench):
     assert "dpap-0.4 97.00% with 40.0% pruned" in words
     assert "dpap-0.4 +2.00 points, +1.00 to +3.00 (better)" in words
     assert "over accuracy and weights: dense, dpap-0.4, dpap-0.8" in words
-    assert re.search(r"<caption>Title</caption>.*1 ± 2.*A note\.", html, re.DOTALL)
+    assert re.search(r"<caption><span>Title</span></caption>.*1 ± 2.*A note\.", html, re.DOTALL)
     assert all(load.startswith("data:") for load in page.loads)
 
 

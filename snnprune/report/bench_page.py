@@ -88,7 +88,8 @@ def _unpruned(bench: Bench) -> Number:
     if bench.dense is None:
         return Number("unpruned", "-", "test accuracy, unpruned", "it was not trained")
     interval = bench.dense["measures"]["accuracy"]["interval"]
-    ends = "" if interval["low"] is None else f"{interval['low']:.2f} to {interval['high']:.2f}"
+    level = f"{bench.comparison['level']:.0%} interval"
+    ends = "" if interval["low"] is None else f"{level} {interval['low']:.2f} to {interval['high']:.2f}"
     return Number("unpruned", f"{interval['mean']:.2f}%", "test accuracy, unpruned, mean over seeds", ends)
 
 
