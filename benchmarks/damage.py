@@ -6,6 +6,7 @@ import copy
 import random
 import warnings
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from snnprune.training.folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from snnprune.config import RunConfig
 
@@ -42,7 +42,7 @@ class Patient:
         self.checkpoint = checkpoint.newest(self.folder.checkpoints)[1]
         self.frames = _frames(data.load(asked.data))
         self.network = _content(self._load())
-        caches = sorted(data.cache.cache_folder(asked.data.cache).glob("*.frames"))
+        caches = sorted(Path(asked.data.cache or "").glob("*.frames"))
         self.looks: dict[Path, Callable[[Path], str]] = {
             self.folder.last: self._look_at_checkpoint,
             self.folder.network: self._look_at_network,

@@ -143,7 +143,7 @@ class Killer:
         self._clear(out)
 
     def _clear(self, out: Path) -> None:
-        for folder in (out, self._frames(out)):
+        for folder in (out, self.frames(out)):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _moment(self, stage: str) -> Moment:
@@ -159,7 +159,8 @@ class Killer:
             tally.losses.append(f"{out.name}: ended with {code} before it was killed")
         return code == -signal.SIGKILL
 
-    def _frames(self, out: Path) -> Path:
+    def frames(self, out: Path) -> Path:
+        """Return where the cache of the run in ``out`` is."""
         return out.with_name(f"{out.name}-frames")
 
     def _run(self, out: Path, moment: Moment | None) -> tuple[list[tuple[str, str, int, float]], int]:
@@ -169,7 +170,7 @@ class Killer:
         if child == 0:
             os.close(reading)
             page = out == self.whole or out.name.startswith(PAGE)
-            _child(out, config(self.root, self._frames(out)), writing, page=page)
+            _child(out, config(self.root, self.frames(out)), writing, page=page)
         os.close(writing)
         events = []
         with os.fdopen(reading) as lines:

@@ -20,6 +20,9 @@ LARGEST_YAML = 2**17
 DEPTH = 24
 """Levels of a YAML file: its readers recurse, and a configuration has three."""
 
+LONGEST = 1000
+"""Characters of a key or a value in YAML: a sentence may have to repeat it."""
+
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, without aliases: ten lines of them stand for more than any memory holds."""
@@ -32,6 +35,8 @@ class _Loader(yaml.SafeLoader):
             self._refuse("aliases (*name) are not read: write the value out")
         if self.depth > DEPTH:
             self._refuse(f"it is nested deeper than {DEPTH} levels")
+        if self.check_event(yaml.events.ScalarEvent) and len(self.peek_event().value) > LONGEST:
+            self._refuse(f"a key or value has more than {LONGEST} characters")
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node
