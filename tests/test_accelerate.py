@@ -293,6 +293,21 @@ def test_channels_innermost_is_what_neurons_get(channels: int, direct: bool) -> 
         assert b.grad.is_contiguous()
 
 
+@pytest.mark.parametrize(("side", "innermost"), [(6, True), (2, False)])
+def test_a_weight_larger_than_its_pictures_is_not_laid_out_anew(side: int, innermost: bool) -> None:
+    """8 x 3 x side x side numbers against 8 x 8 x 3 x 3 of a weight."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(
+        layer.Conv2d(8, 8, 3, padding=1), lif(), layer.Conv2d(8, 8, 3, padding=1), layer.BatchNorm2d(8)
+    )
+    functional.set_step_mode(plain.double(), "m")
+    net = snnprune.accelerate(copy.deepcopy(plain), channels_last=True)
+    x = torch.rand(3, 1, 8, side, side, dtype=torch.float64)
+    out, ours = plain(x), net(x)
+    assert ours[0].is_contiguous(memory_format=torch.channels_last) == innermost
+    torch.testing.assert_close(ours, out, rtol=0, atol=1e-12)
+
+
 def test_a_graph_that_is_kept_gives_the_same_gradients_again() -> None:
     """The first backward wrote over what the convolution gave; the second computes it once more."""
     torch.manual_seed(0)

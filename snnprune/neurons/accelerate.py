@@ -33,8 +33,9 @@ def accelerate(model: Model, *, channels_last: bool = False, undo: bool = False)
 
     Args:
         model: any network; a module that is a LIF neuron itself will do.
-        channels_last: let SpikingJelly's ``Conv2d`` compute with channels innermost, which is faster and sums
-            in another order: a spike in many thousands then differs. Parameters lie as they lay.
+        channels_last: let SpikingJelly's ``Conv2d`` compute with channels innermost where its pictures hold
+            more numbers than its weight, which is faster and sums in another order: a spike in many thousands
+            then differs. Parameters lie as they lay.
         undo: give everything its own class back, which SpikingJelly's and NIR's exporters ask for.
 
     Returns:

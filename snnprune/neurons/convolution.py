@@ -14,7 +14,7 @@ from spikingjelly.activation_based import layer
 from torch import nn
 
 from snnprune.neurons.kernels import kernels, refuse_second_derivative
-from snnprune.neurons.once import channels_innermost, once
+from snnprune.neurons.once import channels_innermost, laid_out, once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class Current:
     Attributes:
         value: [T x B, C, H, W], or [B, C, H, W] for all steps; None once its gradient was written over it.
         arguments: stride, padding, dilation and groups of the convolution.
-        channels_last: whether it computes with channels innermost.
+        channels_last: whether it may compute with channels innermost.
     """
 
     value: Tensor | None
@@ -77,7 +77,9 @@ class Current:
     def _laid_out(self, images: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         if not self.channels_last:
             return images, weight
-        return channels_innermost(images), channels_innermost(weight)
+        images = laid_out(images, weight)
+        innermost = images.is_contiguous(memory_format=torch.channels_last)
+        return images, channels_innermost(weight) if innermost else weight
 
     def back(
         self, gradient: Tensor, images: Tensor, weight: Tensor, wanted: list[bool]

@@ -34,18 +34,29 @@ def channels_innermost(x: Tensor) -> Tensor:
     return images.view(*x.shape[:-3], *images.shape[1:])
 
 
+def laid_out(images: Tensor, weight: Tensor) -> Tensor:
+    """Return ``images`` [..., C, H, W] so that a convolution with ``weight`` is fast.
+
+    Pictures stay with their channels innermost from layer to layer, but the weight is laid out anew in every
+    forward and backward: that is worth its while where the pictures hold more numbers than the weight.
+    """
+    return channels_innermost(images) if images.numel() > weight.numel() else images.contiguous()
+
+
 class Once(Mixed):
     """Mixed into a class of layers: an input that is expanded over time gives an output that is."""
 
     step_mode: str
     channels_last = False
-    """Of a two-dimensional convolution: whether it computes with channels innermost."""
+    """Of a two-dimensional convolution: whether it may compute with channels innermost: see `laid_out`."""
+
+    weight: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute one step and show it at all, or whatever the plain layer does."""
         step = shown(x) if self.step_mode == "m" else None
         if self.channels_last:
-            laid = channels_innermost(x if step is None else step)
+            laid = laid_out(x if step is None else step, self.weight)
             x, step = (laid, None) if step is None else (x, laid)
         if step is None:
             return super().forward(x)  # type: ignore[misc]
