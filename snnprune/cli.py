@@ -33,7 +33,8 @@ Train spiking networks that prune themselves while they learn.
 commands:
   train                train and prune; without options the demo, on data that comes with the package
   bench                many runs: methods, targets and seeds, compared with the unpruned network
-  eval RUN             measure the saved network of a run on its test set
+  eval NETWORK         measure a run, a compact network, or an ONNX or NIR export on any data set
+  export RUN           write its compact network as NIR, ONNX, safetensors or a list of connections
   report RUN           one page with the numbers and pictures of a run or a bench, to show
   list [KIND]          data sets (and whether they are on disk), models and methods
   data prepare NAME    fetch a data set, or build its cache of frames
@@ -168,14 +169,57 @@ def default_bench(config: RunConfig) -> Path:
 
 
 def evaluate(given: list[str]) -> None:
-    """Measure the saved network of a run."""
-    parser = _parser("eval", "Measure the saved network of a run on its test set.")
-    parser.add_argument("run", help="folder of the run")
-    parser.add_argument("--data.root", help="folder of the data, where it is no longer the run's own")
-    parsed: Any = settings.parse(parser, given, ())
-    from snnprune.training import run  # noqa: PLC0415
+    """Measure a network in any of its files."""
+    parser = _parser("eval", "Measure a network on a test set: answers, operations, latency.")
+    parser.add_argument("network", help="folder of a run, or a file: .safetensors, .onnx or .nir")
+    parser.add_argument(
+        "--bits", type=int, help="round weights, thresholds and leaks to so many bits: 8 or 4"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where (default: as the run says)")
+    parser.add_argument("--out", help="a JSON file for the result")
+    parser.add_class_arguments(DataConfig, "data")
+    parsed: Any = settings.parse(parser, given, ("--bits", "--device", "--out"))
+    from snnprune.training import evaluation  # noqa: PLC0415
 
-    run.evaluate(Path(parsed.run), parsed.data.root)
+    evaluation.evaluate(
+        Path(parsed.network),
+        _data(parsed, given),
+        bits=parsed.bits,
+        device=parsed.device,
+        out=None if parsed.out is None else Path(parsed.out),
+    )
+
+
+def export(given: list[str]) -> None:
+    """Write a compact network for chips and runtimes."""
+    parser = _parser("export", "Write a compact network, and say what it asks of a chip.")
+    parser.add_argument("run", help="folder of a finished run, or a compact network (.safetensors)")
+    parser.add_argument(
+        "--to", choices=["nir", "onnx", "safetensors", "csr"], help="without: only the demand"
+    )
+    parser.add_argument("--out", help="the file (default: export/model.nir and its like, in the run)")
+    parser.add_argument("--samples", type=int, help="test recordings to compare it on (default: 500)")
+    parser.add_argument("--bits", type=int, help="of the weights of --to csr (default: floats)")
+    parser.add_argument("--budgets", metavar="FILE", help="YAML with what further chips offer")
+    parser.add_class_arguments(DataConfig, "data")
+    parsed: Any = settings.parse(parser, given, ("--to", "--out", "--samples", "--bits", "--budgets"))
+    from snnprune.training import exporting  # noqa: PLC0415
+
+    exporting.export(
+        Path(parsed.run),
+        parsed.to,
+        None if parsed.out is None else Path(parsed.out),
+        data=_data(parsed, given),
+        samples=parsed.samples,
+        bits=parsed.bits,
+        chips=None if parsed.budgets is None else Path(parsed.budgets),
+    )
+
+
+def _data(parsed: Any, given: list[str]) -> dict[str, Any]:
+    """Return the settings of the data that somebody gave, in place of a run's own."""
+    chosen = [key.removeprefix("data.") for key in settings.chosen(given) if key.startswith("data.")]
+    return {name: getattr(parsed.data, name) for name in chosen}
 
 
 def report(given: list[str]) -> None:
@@ -221,4 +265,12 @@ def _parser(name: str, description: str) -> ArgumentParser:
 
 
 COMMANDS: dict[str, Callable[[list[str]], int | None]]
-COMMANDS = {"train": train, "bench": bench, "eval": evaluate, "report": report, "list": show, "data": data}
+COMMANDS = {
+    "train": train,
+    "bench": bench,
+    "eval": evaluate,
+    "export": export,
+    "report": report,
+    "list": show,
+    "data": data,
+}

@@ -118,6 +118,7 @@ class TrainConfig:
         nodes: machines; each is started with torchrun or srun.
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
+        export_check: name before training what a format could not hold afterwards: nir, or null.
     """
 
     epochs: int = 12
@@ -138,6 +139,7 @@ class TrainConfig:
     nodes: int = 1
     threads: int | None = None
     twin: bool = True
+    export_check: Literal["nir"] | None = None
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     stand_in = SimpleNamespace(
         train=lambda *arguments: made.append(("train", *arguments)),
         resume=lambda *arguments: made.append(("resume", *arguments)),
-        evaluate=lambda *arguments: made.append(("evaluate", *arguments)),
     )
-    monkeypatch.setattr(training, "run", stand_in, raising=False)
-    monkeypatch.setitem(sys.modules, "snnprune.training.run", stand_in)
+    measuring = SimpleNamespace(evaluate=lambda *given, **options: made.append(("evaluate", *given, options)))
+    writing = SimpleNamespace(export=lambda *given, **options: made.append(("export", *given, options)))
+    for name, module in {"run": stand_in, "evaluation": measuring, "exporting": writing}.items():
+        monkeypatch.setattr(training, name, module, raising=False)
+        monkeypatch.setitem(sys.modules, f"snnprune.training.{name}", module)
     return made
 
 
@@ -81,11 +83,29 @@ def test_printed_configuration_is_a_configuration(
 def test_resume_and_eval_take_a_run(calls: list[tuple[Any, ...]]) -> None:
     assert cli.main(["train", "--resume", "runs/a"]) == 0
     assert cli.main(["eval", "runs/b"]) == 0
-    assert cli.main(["eval", "runs/c", "--data.root", "there"]) == 0
+    moved = ["--data.root", "there", "--data.time_steps=5"]
+    assert cli.main(["eval", "c.onnx", *moved, "--bits", "4", "--device", "cpu", "--out", "r.json"]) == 0
     assert calls == [
         ("resume", Path("runs/a")),
-        ("evaluate", Path("runs/b"), None),
-        ("evaluate", Path("runs/c"), "there"),
+        ("evaluate", Path("runs/b"), {}, {"bits": None, "device": None, "out": None}),
+        (
+            "evaluate",
+            Path("c.onnx"),
+            {"root": "there", "time_steps": 5},
+            {"bits": 4, "device": "cpu", "out": Path("r.json")},
+        ),
+    ]
+
+
+def test_export_takes_a_run_and_a_format(calls: list[tuple[Any, ...]]) -> None:
+    assert cli.main(["export", "runs/b"]) == 0
+    given = ["--to", "csr", "--out", "x", "--bits", "8", "--samples", "9", "--budgets", "mine.yaml"]
+    assert cli.main(["export", "runs/c", *given, "--data.root", "there"]) == 0
+    plain = {"data": {}, "samples": None, "bits": None, "chips": None}
+    asked = {"data": {"root": "there"}, "samples": 9, "bits": 8, "chips": Path("mine.yaml")}
+    assert calls == [
+        ("export", Path("runs/b"), None, None, plain),
+        ("export", Path("runs/c"), "csr", Path("x"), asked),
     ]
 
 
@@ -119,7 +139,7 @@ WRONG = [
     ("train --train.lr nan", "train.lr must be"),
     ("train --method.target 1", "method.target is a share"),
     ("train --method.structured 1.1", "method.structured is a share"),
-    ("train --data.time_steps 0", "data.time_steps must be at least 1"),
+    ("train --data.time_steps 0", "data.time_steps must be from 1 to"),
     ("train --data.validation 1", "data.validation is a share"),
     ("train --model.hidden 0", "model.hidden must be at least 1"),
     ("train --data.name nminst", "did you mean 'nmnist'"),
@@ -127,8 +147,10 @@ WRONG = [
     ("train --method.name dpaq", "did you mean 'dpap'"),
     ("train --resume runs/a --train.epochs 3", "leave the other options out"),
     ("train --config /nowhere.yaml", "cannot read the configuration /nowhere.yaml: No such file"),
-    ("eval", "required: run"),
-    ("eval runs/a --data.name mnist", "--data.name"),
+    ("eval", "required: network"),
+    ("eval runs/a --bits few", "bits"),
+    ("eval runs/a --train.epochs 3", "--train.epochs"),
+    ("export runs/a --to pickle", "invalid choice: 'pickle'"),
     ("list modles", "invalid choice: 'modles'"),
     ("data", "snnprune data prepare NAME"),
     ("data prepar nmnist", "snnprune data prepare NAME"),
@@ -257,14 +279,15 @@ def test_help_list_and_parsing_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for word in ("train", "eval RUN", "nmnist", "conv-snn", "dpap"):
+    for word in ("train", "eval NETWORK", "export RUN", "nmnist", "conv-snn", "dpap"):
         assert word in done.stdout
 
 
 def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     for command, option in (
         (["train"], "--method.target"),
-        (["eval"], "RUN"),
+        (["eval"], "--bits"),
+        (["export"], "--budgets"),
         (["list"], "--data.root"),
         (["data"], "--data.download"),
     ):

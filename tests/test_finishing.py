@@ -12,7 +12,7 @@ import tiny_run
 
 from snnprune import data
 from snnprune.config import MethodConfig
-from snnprune.training import checkpoint, run
+from snnprune.training import checkpoint, evaluation, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_run_ends_with_the_network_of_the_peak(tmp_path: Path, compact_every: 
     assert summary["accuracy"] == float(measured[peak - 1]["test_accuracy"])
     assert summary["pruning_rate"] == float(measured[peak - 1]["pruned_synapses"])
     assert summary["weights_left"] == int(measured[peak - 1]["weights"])
-    evaluated = run.evaluate(tmp_path / "run")
+    evaluated = evaluation.evaluate(tmp_path / "run")
     assert (evaluated["accuracy"], evaluated["epoch"]) == (summary["accuracy"], peak)
     saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert saved["callbacks"]["PruningCallback"]["pruner"]["returned_to"] == peak - 1

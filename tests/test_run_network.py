@@ -15,7 +15,7 @@ from snnprune.errors import CompactionError
 from snnprune.neurons import LIFNode
 from snnprune.pruning import Method, Pruner
 from snnprune.seeds import Stream
-from snnprune.training import assembly, checkpoint, fit, run
+from snnprune.training import assembly, checkpoint, evaluation, fit, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def test_a_run_that_is_cut_while_it_trains_ends_with_the_same_numbers(tmp_path: 
     masked, live = run.train(whole, tmp_path / "masked"), run.train(config, tmp_path / "live")
     keys = ("weights_dense", "weights_left", "macs_left", "neurons_left", "pruning_rate")
     assert [masked[key] for key in keys] == [live[key] for key in keys]
-    assert live["accuracy"] == masked["accuracy"] == run.evaluate(tmp_path / "live")["accuracy"]
+    assert live["accuracy"] == masked["accuracy"] == evaluation.evaluate(tmp_path / "live")["accuracy"]
     trained = checkpoint.load(tmp_path / "live" / "checkpoints" / "last.ckpt")["state_dict"]
     assert trained["model.fc1.weight"].shape != built(config).fc1.weight.shape  # type: ignore[union-attr]
 

@@ -10,7 +10,7 @@ import pytest
 import tiny_run
 
 from snnprune import data
-from snnprune.training import run
+from snnprune.training import evaluation, run
 from snnprune.training.folder import RunFolder
 from snnprune.training.task import Task
 
@@ -47,8 +47,8 @@ def test_paths_of_a_run_hold_in_any_folder(
     run.train(config, tmp_path / "run")  # the same run: a relative path is no other configuration
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    run.evaluate(tmp_path / "run")
-    run.evaluate(tmp_path / "run", "/moved")
+    evaluation.evaluate(tmp_path / "run")
+    evaluation.evaluate(tmp_path / "run", {"root": "/moved"})
     assert [config.root for config in asked] == [str(tmp_path / "sets"), "/moved"]
 
 

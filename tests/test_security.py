@@ -27,7 +27,7 @@ from snnprune.data import archives
 from snnprune.data.archives import unpack
 from snnprune.errors import UserError
 from snnprune.report.report import report
-from snnprune.training import checkpoint, initial, run
+from snnprune.training import checkpoint, evaluation, initial, run
 from snnprune.training.folder import RunFolder
 
 PACKAGE = Path(__file__).parents[1] / "snnprune"
@@ -77,7 +77,7 @@ def test_a_run_with_a_poisoned_checkpoint_is_neither_resumed_nor_measured(
         folder.claim(tiny_run.config())
         folder.last.parent.mkdir()
         folder.last.write_bytes(checkpoint.seal(poisoned("zip", tmp_path / "trap")))
-    for use in (run.resume, run.evaluate):
+    for use in (run.resume, evaluation.evaluate):
         with pytest.raises(UserError, match="cannot read the checkpoint"):
             use(tmp_path / "run")
     assert not (tmp_path / "trap").exists()

@@ -17,7 +17,7 @@ from snnprune import atomic, data
 from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
 from snnprune.seeds import Stream, derive
-from snnprune.training import assembly, checkpoint, optimiser, run, summary
+from snnprune.training import assembly, checkpoint, evaluation, optimiser, run, summary
 from snnprune.training.folder import RunFolder
 from snnprune.training.record import COLUMNS
 from snnprune.training.sampler import EpochSampler
@@ -195,7 +195,7 @@ def test_saved_network_is_dead_where_it_was_pruned(tmp_path):
 
 def test_evaluation_finds_the_accuracy_of_the_summary(finished, capsys):
     out, read = finished
-    result = run.evaluate(out)
+    result = evaluation.evaluate(out)
     assert result["accuracy"] == read["accuracy"]
     assert (result["epoch"], result["samples"], result["split"]) == (5, 21, "test")
     assert f"test accuracy {read['accuracy']:.2%} on 21 samples" in capsys.readouterr().out
@@ -256,7 +256,7 @@ def test_still_images_repeat_bit_for_bit(encoding, tmp_path, monkeypatch):
     config = replace(tiny_run.config(epochs=2), data=DataConfig("images", time_steps=3, encoding=encoding))
     read = [run.train(config, tmp_path / name) | {"seconds": 0, "machine": {}} for name in "ab"]
     assert read[0] == read[1]
-    assert run.evaluate(tmp_path / "a")["accuracy"] == read[0]["accuracy"]
+    assert evaluation.evaluate(tmp_path / "a")["accuracy"] == read[0]["accuracy"]
 
 
 def test_stripes_are_learnt(tmp_path):
@@ -282,7 +282,7 @@ def test_a_folder_that_is_no_run(tmp_path):
     (tmp_path / "thesis.tex").write_text("dear reader")
     with pytest.raises(UserError, match=r"holds 'thesis\.tex' and no config\.yaml"):
         run.train(tiny_run.config(), tmp_path)
-    for command in (run.resume, run.evaluate):
+    for command in (run.resume, evaluation.evaluate):
         with pytest.raises(UserError, match="is not a run"):
             command(tmp_path)
     with pytest.raises(UserError, match="is not a run"):
@@ -306,7 +306,7 @@ def test_a_run_without_a_checkpoint(tmp_path):
     with RunFolder(tmp_path) as folder:
         folder.claim(tiny_run.config())
     with pytest.raises(UserError, match="no checkpoint yet"):
-        run.evaluate(tmp_path)
+        evaluation.evaluate(tmp_path)
 
 
 def test_a_broken_checkpoint(tmp_path):

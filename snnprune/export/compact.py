@@ -33,12 +33,13 @@ FORMAT = "snnprune network, version 1"
 _PARTS = {"sha256", "kept", "tensors", "shared", "modules"}
 
 
-def save(model: nn.Module, path: str | PathLike[str]) -> None:
+def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
     """Write ``model`` to ``path``.safetensors and ``path``.json, each whole or not at all.
 
     Args:
         model: any network; a compact one is what this is for.
         path: with or without the ending ".safetensors".
+        about: text to keep in the JSON, which `about_of` returns.
 
     Raises:
         UserError: the folder cannot be written.
@@ -57,6 +58,7 @@ def save(model: nn.Module, path: str | PathLike[str]) -> None:
         },
         "shared": shared,
         "modules": describe(model),
+        "about": about,
     }
     weights, text = _files(path)
     atomic.write(weights, lambda file: file.write(content))
@@ -102,6 +104,16 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
         ),
     )
     return model
+
+
+def about_of(path: str | PathLike[str]) -> str:
+    """Return the text that `save` was given, "" where it was given none.
+
+    Raises:
+        UserError: the files cannot be read or do not belong together.
+    """
+    description, _ = _read(*_files(path))
+    return str(description.get("about", ""))
 
 
 def _files(path: str | PathLike[str]) -> tuple[Path, Path]:

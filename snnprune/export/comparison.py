@@ -64,8 +64,10 @@ class RoundTrip:
         return sum(layer.spikes for layer in self.layers.values())
 
     def add(self, mine: tuple[Tensor, Spikes], other: tuple[Tensor, Spikes]) -> None:
-        """Compare one batch of the network's outputs [T, B, K] and spikes with those of the export."""
+        """Compare one batch of the network's outputs [T, B, K], or [B, K], and spikes with the export's."""
         (y, fired), (z, again) = mine, other
+        if y.ndim == 2:
+            y, z = y.unsqueeze(0), z.unsqueeze(0)
         self.samples += y.shape[1]
         self.difference = max(self.difference, float((y - z).abs().max()))
         self.answers += int((y.mean(0).argmax(1) != z.mean(0).argmax(1)).sum())
@@ -110,9 +112,15 @@ def compare(mine: Run, other: Run, batches: Iterable[Tensor]) -> RoundTrip:
     return found
 
 
-def spiking_run(model: nn.Module) -> Run:
-    """Return a function from encoded frames to the outputs and spikes of ``model``, a multi-step network."""
-    names = [name for name, module in model.named_modules() if isinstance(module, spiking_base())]
+def spiking_run(model: nn.Module, neurons: Iterable[str] | None = None) -> Run:
+    """Return a function from encoded frames to the outputs and spikes of ``model``, a multi-step network.
+
+    Args:
+        model: the network.
+        neurons: names of its layers of neurons; without them, those of SpikingJelly.
+    """
+    found = (name for name, module in model.named_modules() if isinstance(module, spiking_base()))
+    names = list(found if neurons is None else neurons)
 
     def run(frames: Tensor) -> tuple[Tensor, Spikes]:
         reset_states(model)

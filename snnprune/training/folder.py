@@ -111,13 +111,7 @@ class RunFolder(FolderLock):
                 "`snnprune train` makes it"
             )
         try:
-            read = document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML))
-            return RunConfig(
-                data=_part(DataConfig, read["data"]),
-                model=_part(ModelConfig, read["model"]),
-                method=_part(MethodConfig, read["method"]),
-                train=_part(TrainConfig, read["train"]),
-            )
+            return as_config(document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML)))
         except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
@@ -148,6 +142,20 @@ class RunFolder(FolderLock):
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Mark the run as finished."""
         atomic.write_text(self.summary, json.dumps(summary, indent=2) + "\n")
+
+
+def as_config(read: Any) -> RunConfig:
+    """Return the configuration that plain values from a file stand for.
+
+    Raises:
+        KeyError, TypeError: a section is missing, a key is unknown, or a value is of another type.
+    """
+    return RunConfig(
+        data=_part(DataConfig, read["data"]),
+        model=_part(ModelConfig, read["model"]),
+        method=_part(MethodConfig, read["method"]),
+        train=_part(TrainConfig, read["train"]),
+    )
 
 
 def _part(kind: type[Part], values: dict[str, Any]) -> Part:

@@ -280,14 +280,14 @@ def _times(compact: Task, splits: Splits, config: RunConfig, frames: Tensor) -> 
 def _forward(task: Task, frames: Tensor) -> float:
     with torch.inference_mode():
         encoded = task.encode(frames, Stream.TEST, 0)
-        _wait(frames)
+        wait(frames)
         began = time.perf_counter()
         task(encoded)
-        _wait(frames)
+        wait(frames)
     return time.perf_counter() - began
 
 
-def _wait(tensor: Tensor) -> None:
+def wait(tensor: Tensor) -> None:
     """Let a GPU finish what it was asked, so that the clock sees it."""
     if tensor.device.type == "cuda":
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""A run from its configuration to its files: train, resume, evaluate.
+"""A run from its configuration to its files: train and resume.
 
 `fit` trains one network; here it meets its folder, its dense twin, and the person who started it.
 """
@@ -11,16 +11,14 @@ import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console
 
 from snnprune import processes
 from snnprune.config import MethodConfig
 from snnprune.errors import UserError
-from snnprune.pruning.compaction.shapes import conform
-from snnprune.training import assembly, checkpoint, group
+from snnprune.training import checkpoint, group
 from snnprune.training.check import check
 from snnprune.training.fit import Summary, fit
 from snnprune.training.folder import RunFolder
@@ -117,62 +115,6 @@ def resume(run: Path, *, page: bool = True) -> Summary:
         return _launch(config, run)
     with group.joined(config, run):
         return _train(config, run, page=page)
-
-
-def evaluate(run: Path, data_root: str | None = None) -> dict[str, Any]:
-    """Measure the saved network of a run on its test set.
-
-    Args:
-        run: its folder.
-        data_root: folder of the data, where they are no longer where they were.
-
-    Raises:
-        UserError: ``run`` is not the folder of a run, or has no checkpoint yet.
-    """
-    folder = RunFolder(run)
-    config = folder.read_config()
-    if data_root is not None:
-        config = replace(config, data=replace(config.data, root=data_root))
-    check(config)
-    if not folder.has_checkpoint:
-        raise UserError(f"{run} has no checkpoint yet: finish an epoch with `snnprune train --resume {run}`")
-    path, saved, wrong = checkpoint.newest(folder.checkpoints)
-    for sentence in wrong:
-        say(Console(), f"warning: {sentence}; the one before it is measured", style="yellow")
-    splits = assembly.splits(config)
-    task = assembly.task(config, splits)
-    device = torch.device(assembly.device(config))
-    pruners = [state["pruner"] for state in saved.get("callbacks", {}).values() if "pruner" in state]
-    if any(pruner.get("kept") for pruner in pruners):
-        conform(task, saved["state_dict"])  # the network was cut while it trained
-    returned_to = next((pruner["returned_to"] for pruner in pruners if "returned_to" in pruner), None)
-    try:
-        task.load_state_dict(saved["state_dict"])
-    except (KeyError, RuntimeError) as error:
-        raise UserError(
-            f"the checkpoint {path} is not one of the network in {folder.config}: it was changed since"
-        ) from error
-    task.to(device).eval()
-    task.on_test_epoch_start()
-    with torch.inference_mode():
-        for number, (frames, labels) in enumerate(assembly.loader(splits.test, config)):
-            task.test_step((frames.to(device), labels.to(device)), number)
-    task.on_test_epoch_end()
-    result = {
-        "run": str(run),
-        "dataset": config.data.name,
-        "split": "test",
-        "samples": len(splits.test),
-        "epoch": int(saved["epoch"] if returned_to is None else returned_to) + 1,
-        "accuracy": task.measured["test_accuracy"],
-        "loss": task.measured["test_loss"],
-    }
-    say(
-        Console(),
-        f"{run}, after epoch {result['epoch']}: test accuracy {result['accuracy']:.2%} on "
-        f"{result['samples']} samples of {result['dataset']}, loss {result['loss']:.4f}",
-    )
-    return result
 
 
 def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Summary:

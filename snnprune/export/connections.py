@@ -1,0 +1,167 @@
+"""The alive synapses of a network as a list of connections: compressed rows (CSR) in a safetensors file.
+
+For each layer NAME, whose weight of shape [units, inputs, ...] is seen as a matrix [units, inputs x ...]:
+
+    NAME.rows     uint32 [units + 1]   where each unit's synapses begin and end
+    NAME.columns  uint16 or uint32     which column each of them reads
+    NAME.weights  float32, int16, int8, or two 4-bit numbers in a uint8 (low half first, two's complement)
+    NAME.biases   float32 or int32 [units], where the layer has any
+    NAME.steps    float32 [units]      what 1 stands for, on a grid
+
+and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units].
+The header says the shapes, strides and paddings, which neurons read a layer, the bits and the leaks.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors import numpy as safetensors
+from torch import nn
+
+from snnprune import atomic
+from snnprune.errors import UserError
+from snnprune.export.graph import folded
+from snnprune.network.leaves import CONVOLUTIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from snnprune.export.quantisation import Quantised
+
+    Array = npt.NDArray[Any]
+
+FORMAT = "snnprune connections, version 1"
+GEOMETRY = ("stride", "padding", "dilation", "groups")
+
+
+def content(network: nn.Module | Quantised) -> bytes:
+    """Return the file that holds the alive synapses of ``network``.
+
+    Args:
+        network: any network, whose norms are folded and whose weights stay float32; or one on a grid, of
+            which what was rounded to zero is left out.
+    """
+    tensors: dict[str, Array] = {}
+    if isinstance(network, nn.Module):
+        layers = _of_network(folded(network), tensors)
+        about: dict[str, Any] = {"bits": 32, "layers": layers}
+    else:
+        about = {
+            "bits": network.bits,
+            "layers": _of_grid(network, tensors),
+            "leaks": {name: neurons.leak for name, neurons in network.neurons.items()},
+        }
+    return safetensors.save(tensors, {"format": FORMAT, "network": json.dumps(about)})
+
+
+def write(network: nn.Module | Quantised, path: Path) -> None:
+    """Write `content` to ``path``, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    made = content(network)
+    atomic.write(path, lambda file: file.write(made))
+
+
+def read(path: Path) -> dict[str, Array]:
+    """Return the weight of each layer, dense, as float64, dead synapses 0.
+
+    Raises:
+        UserError: not a file of `write`.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise ValueError(f"its format is {header.get('format')!r}")  # noqa: TRY301 - said as any other
+            about = json.loads(header["network"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        return {name: _dense(name, layer["shape"], tensors, about) for name, layer in about["layers"].items()}
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            f"cannot read connections from {path} ({error}); expected '{FORMAT}', as `snnprune export --to "
+            "csr` writes"
+        ) from error
+
+
+def _of_network(model: nn.Module, tensors: dict[str, Array]) -> dict[str, Any]:
+    layers = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
+            weight = layer.get_parameter("weight").detach().float().cpu().numpy()
+            tensors |= _rows(name, weight)
+            bias = layer._parameters.get("bias")
+            if bias is not None:
+                tensors[f"{name}.biases"] = bias.detach().float().cpu().numpy()
+            layers[name] = _geometry(layer)
+    return layers
+
+
+def _of_grid(network: Quantised, tensors: dict[str, Array]) -> dict[str, Any]:
+    layers = {}
+    for name, grid in network.layers.items():
+        tensors |= _rows(name, grid.weights.cpu().numpy(), network.bits)
+        tensors[f"{name}.steps"] = grid.steps.float().cpu().numpy()
+        if grid.biases is not None:
+            tensors[f"{name}.biases"] = grid.biases.cpu().numpy()
+        layers[name] = _geometry(network.model.get_submodule(name)) | {"neurons": grid.neuron}
+    for name, neurons in network.neurons.items():
+        tensors[f"{name}.thresholds"] = neurons.thresholds.cpu().numpy()
+        if neurons.resets is not None:
+            tensors[f"{name}.resets"] = neurons.resets.cpu().numpy()
+    return layers
+
+
+def _geometry(layer: nn.Module) -> dict[str, Any]:
+    """Return the shape of a layer's weight, and how a convolution moves over its input."""
+    moves = {key: getattr(layer, key) for key in GEOMETRY} if isinstance(layer, CONVOLUTIONS) else {}
+    return {"shape": list(layer.get_parameter("weight").shape), **moves}
+
+
+def _rows(name: str, weight: Array, bits: int | None = None) -> dict[str, Array]:
+    """Return the compressed rows of a weight; ``bits`` of whole numbers, None for floats."""
+    matrix = weight.reshape(len(weight), -1)
+    units, columns = np.nonzero(matrix)
+    values = matrix[units, columns]
+    starts = np.zeros(len(weight) + 1, dtype=np.uint32)
+    np.cumsum(np.bincount(units, minlength=len(weight)), out=starts[1:])
+    small = matrix.shape[1] <= 2**16
+    return {
+        f"{name}.rows": starts,
+        f"{name}.columns": columns.astype(np.uint16 if small else np.uint32),
+        f"{name}.weights": values if bits is None else _packed(values, bits),
+    }
+
+
+def _packed(values: Array, bits: int) -> Array:
+    if bits > 4:
+        return values.astype(np.int8 if bits <= 8 else np.int16)
+    halves = np.zeros(len(values) + len(values) % 2, dtype=np.uint8)
+    halves[: len(values)] = values.astype(np.int8).view(np.uint8) & 15
+    packed: Array = halves[::2] | (halves[1::2] << 4)
+    return packed
+
+
+def _unpacked(packed: Array, count: int) -> Array:
+    halves = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[:count].astype(np.int16)
+    return np.where(halves > 7, halves - 16, halves)
+
+
+def _dense(name: str, shape: list[int], tensors: dict[str, Array], about: dict[str, Any]) -> Array:
+    rows, columns, values = (tensors[f"{name}.{part}"] for part in ("rows", "columns", "weights"))
+    if about["bits"] <= 4:
+        values = _unpacked(values, len(columns))
+    matrix = np.zeros((shape[0], int(np.prod(shape[1:]))))
+    counts: Array = np.diff(rows)
+    units = np.repeat(np.arange(shape[0]), counts)
+    matrix[units, columns] = values
+    if f"{name}.steps" in tensors:
+        matrix *= tensors[f"{name}.steps"][:, None].astype(np.float64)
+    return matrix.reshape(shape)

@@ -1,0 +1,234 @@
+"""What a network asks of a chip, layer by layer, beside what chips are said to offer."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+from torch import nn
+from torch.nn import functional as F
+
+from snnprune import document
+from snnprune.errors import UserError
+from snnprune.export.graph import folded
+from snnprune.network.leaves import CONVOLUTIONS
+from snnprune.pruning.compaction.duplicate import reset_states
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+BUDGETS = Path(__file__).with_name("budgets.yaml")
+"""The chips that come with the package."""
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class LayerDemand:
+    """What one convolution or linear layer, with the neurons behind it, asks for.
+
+    Attributes:
+        name: of the layer.
+        neurons: units times places.
+        weights: alive, that is not zero; those of a convolution are shared by its places.
+        synapses: connections of all neurons, borders as they are.
+        fan_in: most synapses that come into one neuron.
+        fan_out: most synapses that one place of the input goes out to.
+        biases: of the layer; a folded norm has one per channel.
+        channels: of a convolution, else 0.
+        kernel: widest side of a convolution's window, else 0.
+        map: widest side of what a convolution makes, else 0.
+    """
+
+    name: str
+    neurons: int
+    weights: int
+    synapses: int
+    fan_in: int
+    fan_out: int
+    biases: int
+    channels: int
+    kernel: int
+    map: int
+
+    def bytes(self, bits: int) -> int:
+        """Return what weights and biases take at ``bits`` each; who is connected to whom comes on top."""
+        return (self.weights + self.biases) * bits // 8
+
+
+@dataclass(frozen=True)
+class Check:
+    """One figure of one chip.
+
+    Attributes:
+        chip: its name.
+        figure: which.
+        asked: by the network.
+        offered: at most this much, None where it is not known.
+        source: who says so.
+    """
+
+    chip: str
+    figure: str
+    asked: int
+    offered: float | None
+    source: str
+
+    @property
+    def verdict(self) -> str:
+        """Return "fits", "too much" or "unknown"."""
+        if self.offered is None:
+            return UNKNOWN
+        return "fits" if self.asked <= self.offered else "too much"
+
+
+def demand(model: nn.Module, example: Tensor) -> list[LayerDemand]:
+    """Return what each layer of ``model`` asks for, norms folded, in the order of the forward.
+
+    Args:
+        model: any network; a compact one is what this is for.
+        example: encoded frames [T, B, C, H, W], or [B, C, H, W] without time.
+    """
+    copy = folded(model)
+    found: dict[str, LayerDemand] = {}
+    handles = []
+    for name, layer in copy.named_modules():
+        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
+
+            def hook(module: nn.Module, given: Any, name: str = name) -> None:
+                if name not in found:
+                    found[name] = _of_layer(name, module, given[0])
+
+            handles.append(layer.register_forward_pre_hook(hook))
+    with torch.no_grad():
+        copy(example)
+    for handle in handles:
+        handle.remove()
+    reset_states(copy)
+    return list(found.values())
+
+
+def totals(layers: list[LayerDemand]) -> dict[str, int]:
+    """Return the figures of the whole network: sums, and the largest of what is of one neuron or layer."""
+    rows = [asdict(layer) for layer in layers]
+    summed = {key: sum(row[key] for row in rows) for key in ("neurons", "weights", "synapses")}
+    largest = {
+        key: max((row[key] for row in rows), default=0)
+        for key in ("fan_in", "fan_out", "channels", "kernel", "map")
+    }
+    sizes = {f"bytes_{bits}": sum(layer.bytes(bits) for layer in layers) for bits in (8, 16)}
+    return {"layers": len(layers), **summed, **largest, **sizes}
+
+
+def budgets(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a file of budgets: {chip: {figure: {at_most: number, source: text} or "unknown"}}.
+
+    Raises:
+        UserError: the file cannot be read, or says something else.
+    """
+    try:
+        read = document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot read the budgets in {path}: {reason}") from error
+    figures = totals([])
+    for chip, offered in read.items() if isinstance(read, dict) else [(None, None)]:
+        if not isinstance(offered, dict):
+            raise UserError(f"{path} must hold chips with figures, as `my chip: {{neurons: ...}}`")
+        for figure, entry in offered.items():
+            if figure not in figures:
+                known = ", ".join(figures)
+                raise UserError(f"{path} has a figure '{figure}' for {chip}, and there are {known}")
+            if entry != UNKNOWN and not _is_budget(entry):
+                raise UserError(
+                    f"{path} must say of {chip} `{figure}: {{at_most: 1000, source: who says so}}` or "
+                    f"`{figure}: {UNKNOWN}`"
+                )
+    return dict(read)
+
+
+def check(layers: list[LayerDemand], chips: dict[str, dict[str, Any]]) -> list[Check]:
+    """Hold a network's demand against each figure of each chip."""
+    asked = totals(layers)
+    return [
+        Check(chip, figure, asked[figure], None, "")
+        if entry == UNKNOWN
+        else Check(chip, figure, asked[figure], entry["at_most"], str(entry["source"]))
+        for chip, offered in chips.items()
+        for figure, entry in offered.items()
+    ]
+
+
+def _is_budget(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() == {"at_most", "source"}
+        and isinstance(entry["at_most"], (int, float))
+        and not isinstance(entry["at_most"], bool)
+        and bool(entry["source"])
+    )
+
+
+def _of_layer(name: str, layer: Any, x: Tensor) -> LayerDemand:
+    """Count by one pass of ones through the alive synapses, and the derivative of its sum."""
+    alive = (layer.weight != 0).double()
+    convolution = isinstance(layer, CONVOLUTIONS)
+    places = alive.ndim - 1 if convolution else 1
+    one = torch.ones((1, *x.shape[x.ndim - places :]), dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        out = layer._conv_forward(one, alive.cpu(), None) if convolution else F.linear(one, alive.cpu())
+        (reach,) = torch.autograd.grad(out.sum(), one)
+    return LayerDemand(
+        name=name,
+        neurons=out.numel(),
+        weights=int(alive.sum()),
+        synapses=int(out.sum()),
+        fan_in=int(out.max()),
+        fan_out=int(reach.max()),
+        biases=0 if layer.bias is None else layer.bias.numel(),
+        channels=out.shape[1] if convolution else 0,
+        kernel=max(layer.kernel_size) if convolution else 0,
+        map=max(out.shape[2:]) if convolution else 0,
+    )
+
+
+def shown(layers: list[LayerDemand], verdicts: list[Check]) -> str:
+    """Say demand and verdicts in lines for a terminal, every figure of a chip with its source."""
+    head = ("layer", "neurons", "weights", "synapses", "fan-in", "fan-out", "bytes, 8 bits", "bytes, 16 bits")
+    rows = [
+        (
+            x.name,
+            *(
+                f"{n:,}"
+                for n in (x.neurons, x.weights, x.synapses, x.fan_in, x.fan_out, x.bytes(8), x.bytes(16))
+            ),
+        )
+        for x in layers
+    ]
+    whole = totals(layers)
+    keys = ("neurons", "weights", "synapses", "fan_in", "fan_out", "bytes_8", "bytes_16")
+    rows.append(("all", *(f"{whole[key]:,}" for key in keys)))
+    facts = [("chip", "figure", "asked", "at most", "", "source")]
+    facts += [
+        (
+            c.chip,
+            c.figure,
+            f"{c.asked:,}",
+            UNKNOWN if c.offered is None else f"{c.offered:,.0f}",
+            "" if c.offered is None else c.verdict,
+            c.source,
+        )
+        for c in verdicts
+    ]
+    return "\n".join([*_aligned([head, *rows]), "", *_aligned(facts)])
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines whose columns are as wide as their widest cell."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,133 @@
+"""One run in all its files: they answer alike, and what does not fit is a sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tiny_run
+
+from snnprune import data
+from snnprune.errors import UserError
+from snnprune.training import evaluation, exporting, latency, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FORMATS = ("nir", "onnx", "safetensors")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A finished run of the accelerated network, with an export in each format."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", tiny_run.splits)
+        patch.setattr(latency, "ROUNDS", 3)
+        out = tmp_path_factory.mktemp("runs") / "run"
+        run.train(tiny_run.config(export_check="nir"), out)
+        yield out, {to: exporting.export(out, to) for to in FORMATS}
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_is_written_answers_as_the_run_does(exported: tuple[Path, dict[str, Any]], to: str) -> None:
+    out, written = exported
+    found = written[to]["round_trip"]
+    assert (found["samples"], found["answers_differ"], found["spike_flips"]) == (21, 0, 0)
+    assert found["spikes"] > 100
+    assert found["largest_difference"] < 1e-5
+    summary = json.loads((out / "summary.json").read_text())
+    result = evaluation.evaluate(out / "export" / f"model.{to}")
+    assert result["accuracy"] == summary["accuracy"]
+    assert result["confusion"] == evaluation.evaluate(out)["confusion"]
+    assert np.sum(result["confusion"]) == result["samples"] == 21
+    assert result["latency"]["batch_1"]["rounds"] == result["latency"]["batch_64"]["rounds"] == 3
+    assert result["latency"]["batch_64"]["median_ms"] <= result["latency"]["batch_64"]["p99_ms"]
+
+
+def test_operations_are_those_of_the_summary(exported: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = exported
+    synops = json.loads((out / "summary.json").read_text())["synops"]
+    assert evaluation.evaluate(out)["operations"]["synops"] == pytest.approx(synops["masked"])
+    assert evaluation.evaluate(out / "export" / "model.nir")["operations"] is None
+
+
+def test_the_compact_network_of_a_run_needs_no_note(exported: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = exported
+    result = evaluation.evaluate(out / "model.safetensors")
+    assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
+
+
+def test_bits(exported: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any) -> None:
+    out, _ = exported
+    results = [evaluation.evaluate(out, bits=bits, out=tmp_path / "r.json") for bits in (16, 8, 4)]
+    flips = [result["beside_floats"]["spike_flips"] for result in results]
+    assert flips[0] <= flips[1] <= flips[2]
+    assert results[0]["accuracy_of_floats"] == evaluation.evaluate(out)["accuracy"]
+    assert json.loads((tmp_path / "r.json").read_text()) == results[2]
+    written = exporting.export(out, "csr", tmp_path / "net.safetensors", bits=4)
+    assert written["weights_differ"] == 0
+    assert written["bytes"] == results[2]["bytes"]["connections"]
+    assert f"{written['bytes']:,} bytes" in capsys.readouterr().out
+
+
+def test_an_export_says_what_chips_are_asked_for(exported: tuple[Path, dict[str, Any]], capsys: Any) -> None:
+    out, _ = exported
+    result = exporting.export(out)
+    assert [layer["name"] for layer in result["demand"]] == ["conv1", "conv2", "fc1", "out"]
+    assert result["demand"][3]["neurons"] == 3
+    assert "file" not in result
+    shown = capsys.readouterr().out
+    assert "fan-in" in shown
+    assert "https://" in shown
+
+
+def test_other_data_have_to_fit(
+    exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = exported
+    wider = replace(tiny_run.splits(), classes=("a", "b", "c", "d"))
+    monkeypatch.setattr(data, "load", lambda _: wider)
+    with pytest.raises(UserError, match=r"tells 3 classes apart; 'stripes' has frames of \(2, 8, 8\) and 4"):
+        evaluation.evaluate(out / "export" / "model.onnx")
+
+
+def test_settings_of_the_data_are_taken_over(
+    exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = exported
+    asked = []
+    monkeypatch.setattr(data, "load", lambda config: asked.append(config) or tiny_run.splits())
+    evaluation.evaluate(out / "export" / "model.nir", {"root": "/there", "name": "other"})
+    assert [(config.root, config.name, config.time_steps) for config in asked] == [("/there", "other", 4)]
+
+
+def test_what_cannot_be_asked_for_is_a_sentence(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, _ = exported
+    with pytest.raises(UserError, match="neither the folder of a run nor a file of a network"):
+        evaluation.evaluate(out / "summary.json")
+    with pytest.raises(UserError, match="cannot be put on a grid"):
+        evaluation.evaluate(out / "export" / "model.onnx", bits=8)
+    with pytest.raises(UserError, match="--bits goes with --to csr"):
+        exporting.export(out, "nir", bits=8)
+    with pytest.raises(UserError, match="is an export already"):
+        exporting.export(out / "export" / "model.nir", "onnx")
+    with pytest.raises(UserError, match="is what is to be exported"):
+        exporting.export(out / "model.safetensors", "safetensors", out / "model.safetensors")
+    (tmp_path / "config.yaml").write_text((out / "config.yaml").read_text())
+    with pytest.raises(UserError, match="has no compact network yet"):
+        exporting.export(tmp_path, "nir")
+
+
+def test_what_nir_cannot_hold_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    with pytest.raises(UserError, match=r"NIR cannot hold layer 'pool1': it is a MaxPool2d"):
+        run.train(tiny_run.config(model="vgg-snn", export_check="nir"), tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.csv").exists()
