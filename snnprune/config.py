@@ -116,6 +116,8 @@ class TrainConfig:
         devices: processes on each machine, a GPU each where there are GPUs; `batch_size` is divided among
             them (docs/distributed.md).
         nodes: machines; each is started with torchrun or srun.
+        precision: of layers in training and its tests. With bf16 and fp16 (the latter on GPUs alone) neurons,
+            traces, scores and the optimiser stay in float32 (docs/distributed.md).
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
         export_check: name before training what a format could not hold afterwards: nir, or null.
@@ -137,6 +139,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
     nodes: int = 1
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
     threads: int | None = None
     twin: bool = True
     export_check: Literal["nir"] | None = None

@@ -2,5 +2,6 @@
 
 from snnprune.neurons.accelerate import accelerate, restore
 from snnprune.neurons.lif import LIFNode
+from snnprune.neurons.precision import keep_precise
 
-__all__ = ["LIFNode", "accelerate", "restore"]
+__all__ = ["LIFNode", "accelerate", "keep_precise", "restore"]

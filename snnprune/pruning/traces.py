@@ -61,7 +61,8 @@ def spiking_trace(spikes: Tensor, tau: float = 0.5) -> Tensor:
         spikes = spikes.float()
     steps = spikes.shape[0]
     decay = tau ** torch.arange(steps - 1, -1, -1, dtype=spikes.dtype, device=spikes.device)
-    return (decay @ spikes.reshape(steps, -1)).reshape(spikes.shape[1:])
+    with torch.autocast(spikes.device.type, enabled=False):  # a product, which it would make in 16 bits
+        return (decay @ spikes.reshape(steps, -1)).reshape(spikes.shape[1:])
 
 
 def sum_over_space(activity: Tensor, axis: int, leading: int) -> Tensor:

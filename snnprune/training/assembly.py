@@ -60,6 +60,10 @@ def task(config: RunConfig, splits: data.Splits) -> Task:
         from snnprune.neurons import accelerate  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
 
         accelerate(model, channels_last=True)
+    if config.train.precision != "float32" and model.spiking:
+        from snnprune.neurons import keep_precise  # noqa: PLC0415
+
+        keep_precise(model)
     return Task(config, model)
 
 

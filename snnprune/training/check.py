@@ -55,8 +55,13 @@ def check(config: RunConfig) -> None:
         raise UserError(f"method.target is a share of all weights, from 0 to below 1, and is {method.target}")
     if not 0 <= method.structured <= 1:
         raise UserError(f"method.structured is a share, from 0 to 1, and is {method.structured}")
-    if train.device == "cuda":
-        import torch  # noqa: PLC0415 - slow to import, and seldom asked
+    if train.device == "cuda" and not _has_gpu():
+        raise UserError("train.device is cuda, and torch sees no CUDA device here: use cpu or auto")
+    if train.precision == "fp16" and (train.device == "cpu" or not _has_gpu()):
+        raise UserError("train.precision fp16 needs a GPU, and this run has none: use bf16 or float32")
 
-        if not torch.cuda.is_available():
-            raise UserError("train.device is cuda, and torch sees no CUDA device here: use cpu or auto")
+
+def _has_gpu() -> bool:
+    import torch  # noqa: PLC0415 - slow to import, and seldom asked
+
+    return bool(torch.cuda.is_available())

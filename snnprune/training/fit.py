@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 
+PRECISIONS: dict[str, Any] = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""What Lightning calls them; "mixed" are weights in float32, and layers under autocast."""
+
 
 def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
     """Train until the last epoch, from wherever the folder's checkpoint stands, and return the summary.
@@ -146,6 +149,7 @@ def _finish(config: RunConfig, folder: RunFolder, history: History, measured: Me
 def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator=assembly.device(config),
+        precision=PRECISIONS[config.train.precision],
         max_epochs=config.train.epochs,
         callbacks=callbacks,
         logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),

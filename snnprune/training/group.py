@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HOW = "(docs/distributed.md says how)"
 
-LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|TCPStore|process group", re.I)
+LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
 """What torch says where another process is gone."""
 
 
@@ -110,7 +110,8 @@ def _told(run: Path) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, UserError) or not LOST.search(str(error)):
+        known = isinstance(error, distributed.DistError) or LOST.search(str(error))
+        if isinstance(error, UserError) or not known:
             raise
         raise LostProcessError(
             "another process of this run has ended or cannot be reached, and training was stopped: "
@@ -124,14 +125,15 @@ def strategy(config: RunConfig) -> dict[str, Any]:
     assert environment is not None
     # Synchronised norms keep buffers equal, and processes evaluate different numbers of batches.
     known = inspect.signature(DistributedDataParallel).parameters
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    buffers: dict[str, Any] = {name: False}
     return {
         "devices": config.train.devices,
         "num_nodes": config.train.nodes,
         "strategy": DDPStrategy(
             cluster_environment=environment,
             process_group_backend=distributed.get_backend(),
-            **{buffers: False},
+            **buffers,
         ),
         "use_distributed_sampler": False,
     }

@@ -112,6 +112,8 @@ class Task(lightning.LightningModule):
         """Return scores [B, K]: output rates of a spiking network, logits of another."""
         self.reset()
         out: Tensor = self.model(encoded)
+        if out.element_size() < 4:
+            out = out.float()  # of layers in 16 bits
         return out.mean(0) if self.spiking else out
 
     def _step(self, batch: Batch, stream: Stream, *at: int) -> Tensor:
