@@ -1,0 +1,185 @@
+"""Two processes beside one, and 16-bit autocast beside float32: do they prune the same?
+
+A network of two convolutions with norms is trained for 200 steps on the recordings that come with the
+package, pruned by DPAP, and compared mask by mask. ``python benchmarks/processes.py`` prints the table of
+docs/distributed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import distributed, multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from snnprune import data, processes
+from snnprune.config import DataConfig
+from snnprune.neurons import accelerate
+from snnprune.pruning import Pruner
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EPOCHS, BATCHES, BATCH, STEPS = 20, 10, 20, 5
+TARGET = 0.6
+Masks = dict[str, "Tensor"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train the same network on the same batches.
+
+    Attributes:
+        name: in the table.
+        dtype: of weights and input.
+        autocast: of layers' arithmetic, None for that of ``dtype``.
+        threads: of a process.
+        count: of processes.
+    """
+
+    name: str
+    dtype: torch.dtype = torch.float32
+    autocast: torch.dtype | None = None
+    threads: int = 1
+    count: int = 1
+
+
+ONE64, ONE = Way("one process, float64", torch.float64), Way("one process, float32")
+WAYS = (
+    (ONE64, Way("two processes, float64", torch.float64, count=2)),
+    (ONE, Way("two processes, float32", count=2)),
+    (ONE, Way("two threads, float32", threads=2)),
+    (ONE, Way("bfloat16 autocast", autocast=torch.bfloat16)),
+    (ONE, Way("float16 autocast, scaled loss", autocast=torch.float16)),
+)
+"""What is compared, each with what."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training came to.
+
+    Attributes:
+        masks: after each epoch, of all units and synapses, flat bool.
+        weights: flat, of all parameters.
+        accuracy: on the test set, in [0, 1].
+    """
+
+    masks: list[Tensor]
+    weights: Tensor
+    accuracy: float
+
+
+def network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    lif = partial(neuron.LIFNode, decay_input=False)
+    net = nn.Sequential(
+        layer.Conv2d(2, 16, 5, stride=3, bias=False), layer.BatchNorm2d(16), lif(),
+        layer.Conv2d(16, 32, 3, bias=False), layer.BatchNorm2d(32), lif(), layer.MaxPool2d(2),
+        layer.Flatten(), layer.Linear(512, 64), lif(), layer.Linear(64, 10), lif(),
+    )  # fmt: skip
+    functional.set_step_mode(net, "m")
+    return accelerate(net)
+
+
+def train(way: Way, seed: int) -> Trained:
+    """Train this process's share."""
+    torch.set_num_threads(way.threads)
+    splits = data.load(DataConfig("digits-events", time_steps=STEPS))
+    frames, labels = splits.train.__getitems__(range(BATCHES * BATCH))
+    x = frames.transpose(0, 1).to(way.dtype)
+    model = network(seed).to(way.dtype)
+    pruner = Pruner(model, x[:, :1], "dpap", epochs=EPOCHS, seed=seed, target=TARGET)
+    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    scaler = torch.amp.GradScaler("cpu", enabled=way.autocast == torch.float16)
+    called = DistributedDataParallel(processes.synchronise(model)) if processes.count() > 1 else model
+    masks = []
+    for epoch in range(EPOCHS):
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1000 * seed + epoch))
+        for batch in order.split(BATCH):
+            mine = batch.chunk(processes.count())[processes.number()]
+            with torch.autocast("cpu", way.autocast) if way.autocast else nullcontext():
+                rates = called(x[:, mine]).to(way.dtype).mean(0)
+            loss = nn.functional.cross_entropy(rates, labels[mine])
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            pruner.step(optimizer)
+            functional.reset_net(model)
+        pruner.end_epoch()
+        whole = pruner.dense_masks()
+        masks.append(torch.cat([mask.flatten() for kind in whole.values() for mask in kind.values()]))
+    weights = torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])
+    return Trained(masks, weights, accuracy(processes.separate(model), splits.test, way.dtype))
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, test: data.FrameSet, dtype: torch.dtype) -> float:
+    model.eval()
+    frames, labels = test.__getitems__(range(len(test)))
+    right = model(frames.transpose(0, 1).to(dtype)).mean(0).argmax(1) == labels
+    functional.reset_net(model)
+    return float(right.double().mean())
+
+
+def member(number: int, count: int, jobs: list[tuple[Way, int]], folder: str) -> None:
+    """Be one of ``count`` processes that train all ``jobs``; the first writes down what came out."""
+    store = f"file://{folder}/meeting"
+    distributed.init_process_group("gloo", init_method=store, rank=number, world_size=count)
+    for place, (way, seed) in enumerate(jobs):
+        trained = train(way, seed)
+        if processes.is_first():
+            torch.save(vars(trained), Path(folder) / f"{place}.pt")
+    distributed.destroy_process_group()
+
+
+def together(jobs: list[tuple[Way, int]]) -> list[Trained]:
+    """Train ``jobs`` in two processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.spawn(member, (2, jobs, folder), nprocs=2)
+        return [Trained(**torch.load(Path(folder) / f"{n}.pt", weights_only=True)) for n in range(len(jobs))]
+
+
+def row(name: str, pairs: list[tuple[Trained, Trained]]) -> str:
+    equal = sum(all(torch.equal(p, q) for p, q in zip(a.masks, b.masks, strict=True)) for a, b in pairs)
+    agree = [float((a.masks[-1] == b.masks[-1]).double().mean()) for a, b in pairs]
+    apart = max(float((a.weights - b.weights).abs().max()) for a, b in pairs)
+    left = statistics.mean(b.accuracy for _, b in pairs)
+    gained = statistics.mean(b.accuracy - a.accuracy for a, b in pairs)
+    return (
+        f"| {name} | {equal} of {len(pairs)} | {statistics.median(agree):.2%} ({min(agree):.2%}) | "
+        f"{apart:.1e} | {left:.1%} ({100 * gained:+.1f}) |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=5)
+    seeds = range(parser.parse_args().seeds)
+    done: dict[tuple[str, int], Any] = {}
+    jobs = [(way, seed) for _, way in WAYS if way.count > 1 for seed in seeds]
+    for (way, seed), trained in zip(jobs, together(jobs), strict=True):
+        done[way.name, seed] = trained
+    for way in dict.fromkeys(way for pair in WAYS for way in pair if way.count == 1):
+        for seed in seeds:
+            done[way.name, seed] = train(way, seed)
+    print(
+        "| trained as | equal masks in all epochs | masks that agree at the end | weights apart | accuracy |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for reference, way in WAYS:
+        print(row(way.name, [(done[reference.name, s], done[way.name, s]) for s in seeds]))
+
+
+if __name__ == "__main__":
+    main()
