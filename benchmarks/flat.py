@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import gc
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from snnprune import data
 from snnprune.training import run
 from snnprune.training.task import Task
 
-if TYPE_CHECKING:
-    from snnprune.config import RunConfig
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+import tiny_run
 
 EVERY = 10
+PER_EPOCH = 100
 WARM = 0.25
 """Share of the steps at the beginning in which allocators, caches and moments still grow."""
 
@@ -52,21 +55,21 @@ class Diary:
         return float(np.ptp(self.settled()[1]))
 
 
-def watch(asked: RunConfig, out: Path, steps: int, per_epoch: int) -> Diary:
-    """Train for ``steps`` steps as `snnprune train` does, and return the memory on the way."""
+def watch(out: Path, steps: int) -> Diary:
+    """Train conv-snn on stripes for ``steps`` steps, with DPAP and cuts, and return the memory on the way."""
+    data.load = lambda _: replace(tiny_run.splits(), train=tiny_run.stripes(12 * PER_EPOCH, 0))
+    run._picture = run._page = lambda *_: None  # type: ignore[assignment]
     diary, trained, done = Diary(), Task.training_step, iter(range(10**9))
 
     def step(self: Task, batch: Any, batch_idx: int) -> Any:
         number = next(done)
         if number % EVERY == 0:
-            gc.collect()
             diary.note(number)
         return trained(self, batch, batch_idx)
 
     Task.training_step = step  # type: ignore[method-assign]
     try:
-        epochs = -(-steps // per_epoch)
-        run.train(replace(asked, train=replace(asked.train, epochs=epochs)), out)
+        run.train(tiny_run.config(epochs=-(-steps // PER_EPOCH)), out)
     finally:
         Task.training_step = trained  # type: ignore[method-assign]
     return diary

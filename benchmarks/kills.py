@@ -170,7 +170,8 @@ class Killer:
         if child == 0:
             os.close(reading)
             page = out == self.whole or out.name.startswith(PAGE)
-            _child(out, config(self.root, self.frames(out)), writing, page=page)
+            asked = config(self.root, self.frames(out))
+            _alone(lambda: _trained(out, asked, writing, page=page), Path(f"{out}.log"))
         os.close(writing)
         events = []
         with os.fdopen(reading) as lines:
@@ -184,27 +185,44 @@ class Killer:
         return events, os.waitstatus_to_exitcode(status)
 
 
-def _child(out: Path, asked: RunConfig, pipe: int, *, page: bool) -> None:
-    """Run in a process of its own, which ends here."""
+def forked(program: Callable[[], int], log: Path) -> int:
+    """Run ``program`` in a process of its own, which writes to ``log``; return its exit code."""
+    child = os.fork()
+    if child == 0:
+        _alone(program, log)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _alone(program: Callable[[], int], log: Path) -> None:
+    """Run in a process that was forked, and ends here."""
     code = 1
     try:
         signal.alarm(PATIENCE)  # what hangs is a loss
-        with Path(f"{out}.log").open("a") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-        for stage, (owner, name) in STAGES.items():
-            setattr(owner, name, _told(getattr(owner, name), stage, pipe))
-        if not page:
-            run._picture = run._page = lambda *_: None  # type: ignore[assignment]
-        if (out / "config.yaml").exists():
-            run.resume(out)
-        else:
-            run.train(asked, out)
-        code = 0
+        with log.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        code = program()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:  # whatever it is: nothing may go on in the parent's code
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
+
+
+def _trained(out: Path, asked: RunConfig, pipe: int, *, page: bool) -> int:
+    """Start or resume a run that tells of its stages."""
+    for stage, (owner, name) in STAGES.items():
+        setattr(owner, name, _told(getattr(owner, name), stage, pipe))
+    if not page:
+        run._picture = run._page = lambda *_: None  # type: ignore[assignment]
+    if (out / "config.yaml").exists():
+        run.resume(out)
+    else:
+        run.train(asked, out)
+    return 0
 
 
 def _told(function: Callable[..., Any], stage: str, pipe: int) -> Callable[..., Any]:

@@ -72,6 +72,7 @@ def disk(folder: Path, given: argparse.Namespace) -> int:
     for number in range(given.count):
         share = 0.02 + 1.1 * number / given.count
         ended, wrong = disks.full(folder, root, out, share)
+        print(f"{share:.0%}: {ended}", file=sys.stderr, flush=True)
         rows.append((f"full at {share:.0%}", hidden(ended, folder), ", ".join(wrong) or "the same result"))
     rows.append(("read-only", hidden(disks.read_only(folder, root), folder), "-"))
     ended, wrong = disks.lost_data(folder, root, out)
@@ -111,11 +112,8 @@ def fuzz(folder: Path, given: argparse.Namespace) -> int:
 def memory(folder: Path, given: argparse.Namespace) -> int:
     """Train for long, and watch."""
     import flat
-    from kills import config, write_nmnist
 
-    root = write_nmnist(folder / "recordings", train=12, test=1, n=150)
-    asked = config(root, folder / "frames")
-    diary = flat.watch(asked, folder / "run", given.count, per_epoch=11)
+    diary = flat.watch(folder / "run", given.count)
     flat.draw(diary, PICTURE if given.draw else folder / "memory.png")
     rows = [
         (

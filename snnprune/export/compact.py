@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
-from snnprune import atomic
+from snnprune import atomic, document
 from snnprune.errors import UserError
 from snnprune.export.modules import describe, first_difference
 from snnprune.pruning.compaction.origin import Origin, origin_of, set_origin
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Network = TypeVar("Network", bound=nn.Module)
 
 FORMAT = "snnprune network, version 1"
-_PARTS = {"sha256", "kept", "tensors", "shared", "modules"}
+_PARTS = {"sha256", "seal", "kept", "tensors", "shared", "modules"}
 
 
 def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
@@ -60,6 +60,7 @@ def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
         "modules": describe(model),
         "about": about,
     }
+    description["seal"] = _seal(description)
     weights, text = _files(path)
     atomic.write(weights, lambda file: file.write(content))
     atomic.write_text(text, json.dumps(description, indent=1) + "\n")
@@ -138,9 +139,15 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
+def _seal(description: dict[str, Any]) -> str:
+    """Return the checksum of all that stands in a description beside it."""
+    rest = {key: value for key, value in description.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _read(weights: Path, text: Path) -> tuple[dict[str, Any], bytes]:
     try:
-        description: Any = json.loads(text.read_text(encoding="utf-8"))
+        description: Any = document.parse_json(document.read_text(text))
         content = weights.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -158,6 +165,8 @@ def _read(weights: Path, text: Path) -> tuple[dict[str, Any], bytes]:
         )
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
         raise UserError(f"{weights} is not the file that {text.name} describes: copy both, or save again")
+    if _seal(description) != description["seal"]:
+        raise UserError(f"{text} is damaged: it is not what its own checksum says; save the network again")
     return description, content
 
 

@@ -160,6 +160,8 @@ def as_config(read: Any) -> RunConfig:
 
 def _part(kind: type[Part], values: dict[str, Any]) -> Part:
     hints = get_type_hints(kind)
+    if not isinstance(values, dict):
+        raise TypeError(f"a section of it is {values!r:.80}, and no mapping")
     for name, value in values.items():
         if name not in hints:
             raise KeyError(f"unknown key {name}")
