@@ -407,7 +407,10 @@ _FAMILIES = (
     ),
     Family("residual", ResidualSNN, (2, 8, 8), 3, "m"),
     Family("four layers", lambda: conv_snn(norm=True), (2, 12, 12), 3),
-    Family("spiking_vgg11_bn", spiking("spiking_vgg", "spiking_vgg11_bn", num_classes=10), _IMAGE, 10),
+    Family(
+        "spiking_vgg11_bn", spiking("spiking_vgg", "spiking_vgg11_bn", num_classes=10), _IMAGE, 10,
+        rate=1e-4,  # at 1e-3 two orders of a batch are 4e-9 apart after 200 steps, at 1e-4 1e-14
+    ),
     *(
         Family(f"sew_resnet18 {f}", spiking("sew_resnet", "sew_resnet18", cnf=f, num_classes=10), _IMAGE, 12)
         for f in ("ADD", "AND", "IAND")
