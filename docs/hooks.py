@@ -1,4 +1,4 @@
-"""What mkdocs is told beside mkdocs.yml: the examples lie outside docs/, and belong to the site all the same."""
+"""What mkdocs is told beside mkdocs.yml: the examples lie outside docs/, and belong to the site too."""
 
 from __future__ import annotations
 

@@ -283,6 +283,8 @@ def test_channels_innermost_is_what_neurons_get(channels: int, direct: bool) -> 
     net = snnprune.accelerate(copy.deepcopy(plain), channels_last=True)
     x = torch.rand(3, channels, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     x = x.expand(4, *x.shape) if direct else x.expand(4, *x.shape).contiguous()
+    assert net[:2](x)[0].is_contiguous(memory_format=torch.channels_last)
+    functional.reset_net(net)
     out, ours = plain(x), net(x)
     assert ours[0].is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(ours, out, rtol=0, atol=1e-12)
