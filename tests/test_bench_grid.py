@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from snnprune import bench, cli
-from snnprune.bench.executor import Local, cores
+from snnprune.bench.executor import Local
 from snnprune.bench.folder import BenchFolder, settled
 from snnprune.bench.grid import Cell, Grid, grid
+from snnprune.child import cores
 from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.errors import UserError
 

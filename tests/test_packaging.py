@@ -23,7 +23,7 @@ BEHIND_OTHERS = {"tensorboard", "nirtorch", "onnxscript"}
 """Declared and used, but imported by another package (docs/dependencies.md says by which)."""
 
 ROOMS = (
-    ("errors", "registry", "config", "atomic", "document", "seeds", "untouched", "processes"),
+    ("errors", "registry", "config", "atomic", "child", "document", "seeds", "untouched", "processes"),
     ("data",),
     ("models", "neurons", "measures"),
     ("network",),

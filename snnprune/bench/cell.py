@@ -6,17 +6,11 @@ killed for good leaves nobody who trains on and holds folders.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import sys
 from pathlib import Path
 
+from snnprune.child import ORPHANED, WRONG_INPUT, be_interruptible, end_with
 from snnprune.errors import UserError
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-WRONG_INPUT = 2
-ORPHANED = 3
 
 
 def main(arguments: list[str]) -> int:
@@ -26,11 +20,9 @@ def main(arguments: list[str]) -> int:
         The exit code: 0, 2 with one sentence on stderr for input that cannot be used, 3 where the process
         ``arguments[1]``, which started this one, is gone.
     """
-    if len(arguments) > 1 and not _end_with(int(arguments[1])):
+    if len(arguments) > 1 and not end_with(int(arguments[1])):
         return ORPHANED
-    # A shell has what it starts in the background ignore this signal, and Ray holds it back in its workers.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    be_interruptible()
     from snnprune.training import run  # noqa: PLC0415 - the parent may be gone by the time this is read
 
     try:
@@ -40,13 +32,6 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"snnprune: {error}\n")
         return WRONG_INPUT
     return 0
-
-
-def _end_with(parent: int) -> bool:
-    """Let the kernel kill this process when ``parent`` ends (Linux); return whether it is still there."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    return os.getppid() == parent
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-from snnprune.bench.executor import GRACE, PROGRAM, Outcome, end, launch, log_of, sentence
+from snnprune.bench.executor import PROGRAM, Outcome, launch, log_of, sentence
+from snnprune.child import GRACE, end
 from snnprune.errors import UserError
 
 if TYPE_CHECKING:

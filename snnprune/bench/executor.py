@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from snnprune.child import GRACE, cores, end, killed_by
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from snnprune.config import RunConfig
 
 PROGRAM = (sys.executable, "-m", "snnprune.bench.cell")
-
-GRACE = 20.0
-"""Seconds that a cell is given to end after the signal of Ctrl-C; then it is killed, which costs the epoch
-that it was in and no more."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,6 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """End all that are running, and wait for that."""
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build(name: str, jobs: int | None, base: RunConfig, logs: Path) -> Executor:
@@ -137,22 +130,12 @@ def launch(program: Sequence[str], folder: Path, log: Path, threads: int) -> sub
         )
 
 
-def end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Wait for a process that was asked to end, and kill it after ``seconds``."""
-    try:
-        process.wait(max(0.0, seconds))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def sentence(code: int, log: Path) -> str | None:
     """Return in one sentence why a cell failed, None where it did not."""
     if code == 0:
         return None
     if code < 0:
-        why = " (was the memory full?)" if -code == signal.SIGKILL else ""
-        return f"it was ended by {signal.Signals(-code).name}{why}; its output is in {log}"
+        return f"it was ended by {killed_by(code)}; its output is in {log}"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     ours = [line for line in lines if line.startswith("snnprune: ")]
     if ours:

@@ -84,4 +84,4 @@ def _is_made() -> bool:
 
 def _carried(tensor: Tensor) -> Tensor:
     """Return ``tensor`` where the group's messages start: NCCL carries those of GPUs alone."""
-    return tensor.cuda() if distributed.get_backend() == "nccl" else tensor
+    return tensor.to("cuda") if distributed.get_backend() == "nccl" else tensor

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from snnprune.child import GRACE, cores, end, killed_by
 from snnprune.errors import UserError
 from snnprune.training.group import of_torchrun
 from snnprune.training.member import LOST
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM = (sys.executable, "-m", "snnprune.training.member")
-
-GRACE = 20.0
-"""Seconds that the others are given to end by themselves after one has failed, or after Ctrl-C."""
 
 INTERRUPTED = 130
 
@@ -65,8 +63,7 @@ def _start(run: Path, count: int, program: Sequence[str], logs: Path) -> Started
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count)))
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // count)))
     started = []
     for number in range(count):
         with _log(logs, number).open("wb") as log:
@@ -102,11 +99,7 @@ def _end(started: Started) -> None:
     """Give all that still run some time to end."""
     deadline = time.monotonic() + GRACE
     for process in started:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, deadline - time.monotonic())
 
 
 def _kill(started: Started) -> None:
@@ -127,8 +120,7 @@ def _said(logs: Path, number: int) -> Path:
 def _why(code: int, logs: Path, number: int) -> str:
     """Say why a process failed."""
     if code < 0:
-        memory = " (was the memory full?)" if -code == signal.SIGKILL else ""
-        return f"was ended by {signal.Signals(-code).name}{memory}"
+        return f"was ended by {killed_by(code)}"
     for file in (_said(logs, number), _log(logs, number)):
         if file.exists() and (text := file.read_text(encoding="utf-8", errors="replace").strip()):
             return f"failed ({text.splitlines()[-1].strip()})"

@@ -5,16 +5,13 @@ It ends with the process that started it.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import sys
 from pathlib import Path
 
+from snnprune.child import ORPHANED, WRONG_INPUT, be_interruptible, end_with
 from snnprune.errors import UserError
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-WRONG_INPUT, ORPHANED, LOST = 2, 3, 4
+LOST = 4
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +23,7 @@ def main(arguments: list[str]) -> int:
     """
     if not end_with(int(arguments[1])):
         return ORPHANED
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    be_interruptible()
     from snnprune.training import run  # noqa: PLC0415 - the parent may be gone by the time this is read
     from snnprune.training.group import LostProcessError  # noqa: PLC0415
 
@@ -38,13 +35,6 @@ def main(arguments: list[str]) -> int:
         Path(arguments[2]).write_text(str(error), encoding="utf-8")
         return WRONG_INPUT
     return 0
-
-
-def end_with(parent: int) -> bool:
-    """Let the kernel kill this process when ``parent`` ends (Linux); return whether it is still there."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    return os.getppid() == parent
 
 
 if __name__ == "__main__":
