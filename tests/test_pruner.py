@@ -13,6 +13,7 @@ import torch
 from networks import conv_ann, conv_snn
 from torch import nn
 
+import snnprune
 from snnprune import dpap
 from snnprune.baselines.hebb import Hebb
 from snnprune.baselines.stdp import STDP, pairing
@@ -240,3 +241,39 @@ def test_a_copy_of_a_pruner_prunes_the_copy_of_its_network() -> None:
     twin.close()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in twin.model.modules())
     assert pruner.model._forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("example", "said"),
+    [
+        (torch.zeros(3, 0, 2, 12, 12), r"at least one sample.*is \[3, 0, 2, 12, 12\]"),
+        (torch.zeros(3, 1, 3, 12, 12), r"\[3, 1, 3, 12, 12\], does not go through .* 2 channels"),
+        (None, "at least one sample.*is NoneType"),
+    ],
+)
+def test_an_example_input_that_does_not_fit(example: object, said: str) -> None:
+    net = conv_snn()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(UserError, match=said):
+        Pruner(net, example, epochs=2)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("neurons", [nn.ReLU, "ReLU", (nn.ReLU(),)])
+def test_neurons_are_a_tuple_of_classes(neurons: object) -> None:
+    with pytest.raises(UserError, match=r"such as neurons=\(MyNeuron,\), and came as"):
+        discover(conv_snn(), torch.zeros(3, 1, 2, 12, 12), neurons=neurons)
+
+
+def test_one_layer_to_exclude_needs_no_list() -> None:
+    example = torch.zeros(3, 1, 2, 12, 12)
+    one, listed = (Pruner(conv_snn(), example, epochs=2, exclude=names) for names in ("0*", ["0*"]))  # and not "0" and "*"
+    assert str(one.topology) == str(listed.topology)
+
+
+@pytest.mark.parametrize("every", [0, -1])
+def test_a_cut_comes_every_so_many_epochs(every: int) -> None:
+    with pytest.raises(UserError, match=f"compact_every is a number of epochs.*came {every}"):
+        Pruner(conv_snn(), torch.zeros(3, 1, 2, 12, 12), epochs=2, compact_every=every)
+    with pytest.raises(UserError, match=f"came {every}"):
+        snnprune.PruningCallback("dpap", compact_every=every)

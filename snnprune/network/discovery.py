@@ -14,7 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
+from snnprune.errors import UserError
 from snnprune.network.axes import tensors_in
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
@@ -22,8 +24,6 @@ from snnprune.untouched import untouched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from torch import nn
 
     from snnprune.network.encounters import Synapses
     from snnprune.network.topology import Site
@@ -42,12 +42,21 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
 
     Returns:
         The topology; ``print`` it to read it.
+
+    Raises:
+        UserError: the example input holds no sample, the model does not take it, or ``neurons`` are no
+            classes of modules.
     """
-    survey = Survey(model, tuple(neurons))
+    survey = Survey(model, _classes(neurons))
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    if not any(tensor.numel() for tensor in tensors_in(list(arguments))):
+        raise UserError(
+            f"the example input has to be a tensor with at least one sample, or a tuple of what "
+            f"{type(model).__name__} takes, and is {_described(arguments)}"
+        )
     with untouched(model), torch.no_grad():
         with survey.watching():
-            outputs = tensors_in(model(*arguments))
+            outputs = tensors_in(_answer(model, arguments))
         survey.freeze(outputs, OUTPUT)
         if _unreached(survey):  # what feeds back may be asked for only once there is a state
             survey.counting = False
@@ -59,6 +68,35 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     _freeze_open_ends(survey)
     _suspect_neurons(model, survey)
     return _topology(survey, survey.batch or tensors_in(list(arguments))[0].shape[0])
+
+
+def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
+    listed = isinstance(neurons, (tuple, list, set, frozenset))
+    if not listed or not all(isinstance(n, type) and issubclass(n, nn.Module) for n in neurons):
+        raise UserError(
+            f"neurons are classes of modules in a tuple, such as neurons=(MyNeuron,), and came as {neurons!r}"
+        )
+    return tuple(neurons)
+
+
+def _answer(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
+    """Run ``model`` on what a user says that it takes."""
+    try:
+        return model(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"the example input, {_described(arguments)}, does not go through {type(model).__name__}: "
+            f"{reason}; give what the model takes, [T, B, ...] in multi-step mode and [B, ...] otherwise"
+        ) from error
+
+
+def _described(arguments: tuple[Any, ...]) -> str:
+    return ", ".join(
+        f"{list(a.shape)}" if isinstance(a, torch.Tensor) else type(a).__name__ for a in arguments
+    )
 
 
 def _unreached(survey: Survey) -> tuple[str, ...]:

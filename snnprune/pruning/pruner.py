@@ -17,7 +17,7 @@ from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
 from snnprune.pruning.compaction.kept import Kept
 from snnprune.pruning.compaction.origin import set_origin
-from snnprune.pruning.compaction.permission import check_may_cut
+from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.compaction.silence import restless
@@ -69,7 +69,8 @@ class Pruner:
             to it; else None.
 
     Raises:
-        UserError: no such method, no such option, no such layer, or no epochs.
+        UserError: no such method, no such option, no such layer, no epochs, or an example input that
+            the model does not take.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Pruner:
         epochs: int,
         seed: int = 0,
         neurons: Sequence[type[nn.Module]] = (),
-        exclude: Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         protect_first: bool = False,
         compact_every: int | None = None,
         samples: int | None = None,
@@ -96,10 +97,11 @@ class Pruner:
         assert isinstance(method, Method)
         if epochs < 1:
             raise UserError(f"Pruner needs the length of the run in epochs, at least 1, and got {epochs}")
+        check_cut_every(compact_every)
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
         self.samples = samples
         topology = discover(model, example_input, neurons=neurons)
-        topology.protect(exclude, first=protect_first)
+        topology.protect([exclude] if isinstance(exclude, str) else exclude, first=protect_first)
         if method.reads is not None and not topology.free():
             warnings.warn(
                 "no population of this network may be cut: print(snnprune.discover(model, example_input)) "

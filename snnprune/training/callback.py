@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from snnprune.errors import CompactionError, UserError
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.duplicate import reset_states
+from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
 from snnprune.pruning.traces import CARRIED
 from snnprune.training.averages import averages_of
@@ -70,6 +71,7 @@ class PruningCallback(lightning.Callback):
         reset_states: bool | None = None,
         **options: Any,
     ) -> None:
+        check_cut_every(compact_every)
         self.method = method
         self.reset_states = reset_states
         self.compact_every = compact_every

@@ -1,4 +1,4 @@
-"""Whether a network may be cut in place now."""
+"""Whether a network may be cut in place, now and every so many epochs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune import processes
-from snnprune.errors import CompactionError
+from snnprune.errors import CompactionError, UserError
 from snnprune.pruning.compaction.shapes import replace_content
 
 if TYPE_CHECKING:
     from torch import nn
 
     from snnprune.pruning.method import Method
+
+
+def check_cut_every(epochs: int | None) -> None:
+    """Refuse a number of epochs from cut to cut that is none.
+
+    Raises:
+        UserError: it is below 1.
+    """
+    if epochs is not None and epochs < 1:
+        raise UserError(
+            f"compact_every is a number of epochs, at least 1, or None for none while training: came {epochs}"
+        )
 
 
 def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch: bool) -> None:
