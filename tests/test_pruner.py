@@ -267,7 +267,8 @@ def test_neurons_are_a_tuple_of_classes(neurons: object) -> None:
 
 def test_one_layer_to_exclude_needs_no_list() -> None:
     example = torch.zeros(3, 1, 2, 12, 12)
-    one, listed = (Pruner(conv_snn(), example, epochs=2, exclude=names) for names in ("0*", ["0*"]))  # and not "0" and "*"
+    named = ("0*", ["0*"])  # and not "0" and "*"
+    one, listed = (Pruner(conv_snn(), example, epochs=2, exclude=names) for names in named)
     assert str(one.topology) == str(listed.topology)
 
 
