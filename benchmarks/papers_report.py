@@ -222,12 +222,13 @@ def _histograms(runs: dict[Key, dict[int, Run]]) -> Any:
             done = runs.get(("mnist", hidden, name, batch, False), {}).get(0)
             if done is not None:
                 _histogram(axis, done, name, number)
-        axis.set(yscale="log", title=f"{hidden} hidden units, batches of {batch}")
+        axis.set(yscale="log", ylim=(0.7, None), title=f"{hidden} hidden units")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         if across:
             axis.set_xlabel("weight")
         if not column:
-            axis.set_ylabel("number of weights")
-        axis.legend()
+            axis.set_ylabel(f"weights, batches of {batch}")
+            axis.legend(loc="upper left", handlelength=1.2)
     figure.tight_layout()
     return figure
 
