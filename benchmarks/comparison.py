@@ -16,13 +16,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from spikingjelly.activation_based import functional
+from spread import spread
 
 import snnprune
 from snnprune import atomic, data, models
@@ -143,20 +143,14 @@ def table(found: dict[str, dict[int, Cell]]) -> list[str]:
     points = {name: {s: 100 * c["accuracy"] for s, c in own.items()} for name, own in found.items()}
     for name, own in found.items():
         numbers = [
-            _spread(list(points[name].values())),
-            _spread([100 * c["pruned_synapses"] for c in own.values()]),
-            _spread([100 * c["pruned_neurons"] for c in own.values()]),
-            _spread([100 * c["macs"] / c["macs_dense"] for c in own.values()]),
+            spread(list(points[name].values())),
+            spread([100 * c["pruned_synapses"] for c in own.values()]),
+            spread([100 * c["pruned_neurons"] for c in own.values()]),
+            spread([100 * c["macs"] / c["macs_dense"] for c in own.values()]),
         ]
         cells_of_row = [name, str(len(own)), *numbers, _difference(points, name, reference)]
         lines.append(f"| {' | '.join(cells_of_row)} |")
     return lines
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def _difference(points: dict[str, dict[int, float]], name: str, reference: str) -> str:

@@ -19,14 +19,18 @@ import growth
 import limit
 import memory
 import torch
-from workloads import BARE, DPAP, FUSED_SURROGATES, PLAIN, REMOVED, WORKLOADS
+from workloads import BARE, DPAP, FUSED_SURROGATES, PLAIN, REMOVED, WORKLOADS, Workload
 
 COMPETING = (PLAIN, BARE, DPAP, REMOVED)
 
 
+def _workload(given: argparse.Namespace) -> Workload:
+    return WORKLOADS[given.of[0]].tiny() if given.quick else WORKLOADS[given.of[0]]
+
+
 def turns(given: argparse.Namespace) -> dict[str, Any]:
     """Let all contenders of a workload take turns, and return their seconds."""
-    workload = WORKLOADS[given.of[0]].tiny() if given.quick else WORKLOADS[given.of[0]]
+    workload = _workload(given)
     x, y = workload.inputs(given.device)
     names = (*COMPETING, *(FUSED_SURROGATES if given.device == "cuda" else ()))
     contenders = [workload.contender(name, x, y) for name in names]
@@ -36,7 +40,7 @@ def turns(given: argparse.Namespace) -> dict[str, Any]:
 
 def floor(given: argparse.Namespace) -> dict[str, Any]:
     """Let SpikingJelly's network and its bare layers take turns, and return their seconds."""
-    workload = WORKLOADS[given.of[0]].tiny() if given.quick else WORKLOADS[given.of[0]]
+    workload = _workload(given)
     x, y = workload.inputs(given.device)
     contenders = [workload.contender(PLAIN, x, y), limit.Limit(workload.network().to(given.device), x, y)]
     contest.compete(contenders, given.rounds * workload.rounds, (contest.TRAIN,))
@@ -45,7 +49,7 @@ def floor(given: argparse.Namespace) -> dict[str, Any]:
 
 def peak(given: argparse.Namespace) -> int | None:
     """Return the peak memory of one contender's training step above its model, in bytes."""
-    workload = WORKLOADS[given.of[0]].tiny() if given.quick else WORKLOADS[given.of[0]]
+    workload = _workload(given)
     return memory.peak(workload.contender(given.of[1], *workload.inputs(given.device)))
 
 

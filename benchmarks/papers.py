@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import papers_report
 import torch
+from papers_report import DSD_BATCH
 from torch import nn
 from torch.nn import functional as F
 
@@ -44,7 +45,7 @@ DATASETS = ("mnist", "fashion-mnist")
 HIDDEN = (10, 100, 500)
 SAMPLES, EPOCHS = 1200, 500
 BINS, EDGE = 160, 2.0  # of the histograms of weights; what is larger is left out
-BSP_BATCH, DSD_BATCH = 20, 600
+BSP_BATCH = 20
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from spread import spread
 
 from snnprune.measures.convergence import learning_speed
 from snnprune.report.style import DASHES, LINES, SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matplotlib.axes import Axes
 
@@ -73,12 +74,6 @@ def load(folder: Path) -> dict[Key, dict[int, Run]]:
     return found
 
 
-def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
-    """Return the mean and, of several values, their standard deviation."""
-    mean = form.format(statistics.mean(values))
-    return mean if len(values) < 2 else f"{mean} ± {form.format(statistics.stdev(values))}"
-
-
 # --- tables
 
 
@@ -117,14 +112,24 @@ def _table(runs: dict[Key, dict[int, Run]], keys: Sequence[Key]) -> list[str]:
             str(batch),
             " / ".join(map(str, sorted(epochs))),
             str(len(own)),
-            spread([100 * done["accuracy"][-1] for done in own.values()]),
-            spread([100 * max(done["accuracy"]) for done in own.values()]),
+            _last(own.values(), "accuracy"),
+            _best(own.values()),
             _speed(runs.get((dataset, hidden, "plain", batch, whole), {}), own, row),
-            spread([100 * done["pruned"][-1] for done in own.values()]) if row == "bsp" else "-",
+            _last(own.values(), "pruned") if row == "bsp" else "-",
             _printed(dataset, hidden, row, batch, whole),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _last(own: Iterable[Run], what: str) -> str:
+    """Return what was there after the last epoch, in per cent."""
+    return spread([100 * done[what][-1] for done in own])
+
+
+def _best(own: Iterable[Run]) -> str:
+    """Return the accuracy of the best epoch, in per cent."""
+    return spread([100 * max(done["accuracy"]) for done in own])
 
 
 def _speed(plain: dict[int, Run], own: dict[int, Run], row: str) -> str:
@@ -133,7 +138,7 @@ def _speed(plain: dict[int, Run], own: dict[int, Run], row: str) -> str:
         return "-"
     races = [learning_speed(plain[s]["accuracy"], own[s]["accuracy"]) for s in own if s in plain]
     ratios = [race.ratio for race in races if race is not None and race.ratio is not None]
-    missing = len(own) - len(ratios)
+    missing = len(races) - len(ratios)
     never = f"{missing} never" if missing else ""
     return ", ".join(filter(None, (spread(ratios) if ratios else "", never)))
 
@@ -157,9 +162,9 @@ def _sweeps(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> list[str]:
             constant,
             f"{value:g}",
             str(len(own)),
-            spread([100 * done["accuracy"][-1] for done in own]),
-            spread([100 * max(done["accuracy"]) for done in own]),
-            spread([100 * done["zeros"][-1] for done in own]),
+            _last(own, "accuracy"),
+            _best(own),
+            _last(own, "zeros"),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -178,9 +183,7 @@ def _initial(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> list[str]:
             runs.get(("mnist", hidden, f"{name}@{size:g}", DSD_BATCH, False), {})
             for name in ("plain", "bdnn-dsd")
         )
-        last = [
-            spread([100 * done["accuracy"][-1] for done in of.values()]) if of else "-" for of in (plain, own)
-        ]
+        last = [_last(of.values(), "accuracy") if of else "-" for of in (plain, own)]
         speed = _speed(plain, own, "bdnn-dsd") or "-"
         lines.append(f"| {hidden} | N(0, {size:g}²) | {len(own)} | {' | '.join(last)} | {speed} |")
     return lines

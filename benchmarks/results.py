@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from spread import spread
 
 
 def main() -> int:
@@ -55,12 +56,6 @@ def train(config: Path, seed: int, folder: Path, rest: list[str]) -> int:
 def summary(folder: Path) -> dict[str, Any]:
     read: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return read
-
-
-def spread(values: list[float], form: str = "{:.2f}") -> str:
-    """Return the mean and, of several values, their standard deviation."""
-    mean = form.format(statistics.mean(values))
-    return mean if len(values) < 2 else f"{mean} ± {form.format(statistics.stdev(values))}"
 
 
 def table(dense: list[dict[str, Any]], pruned: list[dict[str, Any]]) -> list[str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import torch
 from papers import Cell, accuracy, learn, network, read
-from papers_report import spread
+from spread import spread
 
 from snnprune import atomic
 from snnprune.baselines.bdnn_sp import AdaptivePruning

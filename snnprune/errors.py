@@ -10,3 +10,13 @@ class UserError(Exception):
 
 class CompactionError(UserError, ValueError):
     """A network that cannot be made smaller, or not so: which population or layer, why, and what to do."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library says, to be put into a sentence."""
+    return str(error).strip().partition("\n")[0]
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what another library says of a file that anybody may have written: at most 200 letters."""
+    return " ".join(str(error).split())[:200]

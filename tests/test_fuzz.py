@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import tiny_run
 
-from snnprune import data, document, settings
+from snnprune import document, settings
 from snnprune.data import neuromorphic
 from snnprune.errors import UserError
-from snnprune.training import run
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -25,12 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Readers:
-    out = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        for name in ("_picture", "_page"):
-            patch.setattr(run, name, lambda *_: None)
-        run.train(tiny_run.config(epochs=2), out)
+    out = tiny_run.finished(tmp_path_factory.mktemp("whole") / "run", epochs=2)
     return fuzz.Readers(tmp_path_factory.mktemp("fuzz"), out)
 
 

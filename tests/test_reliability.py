@@ -42,13 +42,7 @@ def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of four epochs, without its page."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        for name in ("_picture", "_page"):
-            patch.setattr(run, name, lambda *_: None)
-        run.train(tiny_run.config(epochs=4), out)
-    return out
+    return tiny_run.finished(tmp_path_factory.mktemp("whole") / "run", epochs=4)
 
 
 @pytest.fixture

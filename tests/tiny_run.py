@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from snnprune import data
 from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
@@ -59,6 +60,18 @@ def config(method: str = "dpap", model: str = "conv-snn", **train: Any) -> RunCo
         method=MethodConfig(name=method, **METHODS.get(method, {})),
         train=TrainConfig(**(settings | train)),
     )
+
+
+def finished(out: Path, epochs: int) -> Path:
+    """Train a run in ``out`` to its end, without its pictures, and return it."""
+    from snnprune.training import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", splits)
+        for name in ("_picture", "_page"):
+            patch.setattr(run, name, lambda *_: None)
+        run.train(config(epochs=epochs), out)
+    return out
 
 
 def kill_in(epoch: int, batch: int) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from snnprune import document
-from snnprune.errors import UserError
+from snnprune.errors import UserError, in_one_line
 from snnprune.export.graph import folded
 from snnprune.network.leaves import CONVOLUTIONS
 from snnprune.pruning.compaction.duplicate import reset_states
@@ -134,7 +134,7 @@ def budgets(path: Path) -> dict[str, dict[str, Any]]:
     try:
         read = document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise UserError(f"cannot read the budgets in {path}: {reason}") from error
     figures = totals([])
     for chip, offered in read.items() if isinstance(read, dict) else [(None, None)]:

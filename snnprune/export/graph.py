@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx, nn
 
-from snnprune.errors import UserError
+from snnprune.errors import UserError, first_line
 from snnprune.network.leaves import CONVOLUTIONS, leaf_kind
 from snnprune.pruning.compaction.duplicate import duplicate, reset_states
 
@@ -40,7 +40,7 @@ def trace(model: nn.Module) -> fx.Graph:
     try:
         return _LayerTracer().trace(model)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise UserError(
             f"the forward of {type(model).__name__} cannot be followed layer by layer ({reason}); a forward "
             "without conditions on the input can, such as an nn.Sequential's"

@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from snnprune import atomic
-from snnprune.errors import UserError
+from snnprune.errors import UserError, first_line
 from snnprune.export.comparison import Watched
 from snnprune.export.extras import need
 from snnprune.export.graph import folded, layer_of, trace
@@ -82,7 +82,7 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
         graph = nir.read(str(path))
         model: nn.Module = import_from_nir(graph, dt=DT, dtype=dtype, step_mode="m").eval()
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise UserError(f"cannot read a network from {path}: {reason}; expected a file of NIR") from error
     kept = graph.metadata.get(ABOUT, "")
     return model, kept.decode() if isinstance(kept, bytes) else str(kept)

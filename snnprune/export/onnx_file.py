@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from snnprune import atomic
-from snnprune.errors import UserError
+from snnprune.errors import UserError, first_line
 from snnprune.export.extras import need
 from snnprune.export.graph import plain
 from snnprune.export.step import Step
@@ -107,7 +107,7 @@ def _by_torch(model: nn.Module, given: Any, shapes: Any, inputs: list[str], outp
                 verbose=False,
             )
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise UserError(f"torch cannot write a time step of this network as ONNX: {reason}") from error
     assert program is not None
     return program.model_proto
@@ -147,7 +147,7 @@ class Runner:
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise UserError(
                 f"not an ONNX file that snnprune wrote ({type(error).__name__}: {reason}); expected what "
                 "`snnprune export --to onnx` writes"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.errors import UserError
+from snnprune.errors import UserError, first_line
 from snnprune.network.axes import tensors_in
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
@@ -86,7 +86,7 @@ def _answer(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
     except UserError:
         raise
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise UserError(
             f"the example input, {_described(arguments)}, does not go through {type(model).__name__}: "
             f"{reason}; give what the model takes, [T, B, ...] in multi-step mode and [B, ...] otherwise"

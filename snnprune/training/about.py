@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snnprune import document
-from snnprune.errors import UserError
+from snnprune.errors import UserError, in_one_line
 from snnprune.training.folder import as_config
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def parse(text: str, path: Path) -> About:
             raise ValueError(f"frames of {shape} and {classes} classes")  # noqa: TRY301 - said as any other
         return About(as_config(read["config"]), shape, classes, bool(read["spiking"]))
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)
         raise UserError(
             f"{path} does not say which data its network reads ({reason}): expected a file that `snnprune "
             "export` wrote"

@@ -11,7 +11,7 @@ import yaml
 
 from snnprune import atomic, document
 from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
-from snnprune.errors import UserError
+from snnprune.errors import UserError, in_one_line
 from snnprune.training.lock import FolderLock
 from snnprune.training.summary import is_summary
 
@@ -113,7 +113,7 @@ class RunFolder(FolderLock):
         try:
             return as_config(document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML)))
         except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = in_one_line(error)
             raise UserError(
                 f"cannot read {self.config} ({reason}): it was changed, or written by another version"
             ) from error
