@@ -295,6 +295,32 @@ def test_channels_innermost_is_what_neurons_get(channels: int, direct: bool) -> 
         assert b.grad.is_contiguous()
 
 
+@pytest.mark.parametrize("learnt", ["all", "bias", "weight"])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("square", [1, 2, 3])
+def test_gradients_of_a_convolution_and_its_bias(
+    square: int, direct: bool, channels_last: bool, learnt: str
+) -> None:
+    """Where channels lie innermost, the bias has its gradient from the neurons' own backward."""
+    torch.manual_seed(0)
+    pool = [layer.AvgPool2d(square)] if square > 1 else []
+    plain = nn.Sequential(layer.Conv2d(2, 5, 3, padding=1), lif(), *pool)
+    functional.set_step_mode(plain.double(), "m")
+    for name, parameter in plain.named_parameters():
+        parameter.requires_grad_(learnt in {"all", name.partition(".")[2]})
+    net = snnprune.accelerate(copy.deepcopy(plain), channels_last=channels_last)
+    x = torch.rand(1 if direct else 4, 3, 2, 10, 11, dtype=torch.float64)
+    x = x[0].expand(4, *x.shape[1:]) if direct else x
+    for one in (plain, net):
+        (one(x) * torch.arange(4.0).view(4, 1, 1, 1, 1)).square().sum().backward()
+    for a, b in zip(plain.parameters(), net.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        if a.grad is not None:
+            assert a.grad.abs().max() > 0
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.parametrize(("side", "innermost"), [(6, True), (2, False)])
 def test_a_weight_larger_than_its_pictures_is_not_laid_out_anew(side: int, innermost: bool) -> None:
     """8 x 3 x side x side numbers against 8 x 8 x 3 x 3 of a weight."""

@@ -47,6 +47,16 @@ def feeds(module: Any, x: Tensor) -> bool:
     )
 
 
+def ready(conv: nn.Conv2d, images: Tensor) -> Tensor:
+    """Return ``images`` as ``conv`` computes with them, so that its backward need not lay them out again.
+
+    Only those that need no gradient: others come from a layer that has laid them out already.
+    """
+    if images.requires_grad or not getattr(conv, "channels_last", False):
+        return images
+    return laid_out(images, conv.weight)
+
+
 @dataclass
 class Current:
     """What a convolution gives to its neurons, and how to compute it again.
@@ -146,10 +156,19 @@ class Fed(torch.autograd.Function):
             value = current.again(images, weight, bias)
         first = ctx.number if v is None else v
         series = _series(value, constants, note)
-        _, gv0 = kernels("cpu").run_back(series, first, gs, gv, constants, note, into=value)
-        wanted = [*ctx.needs_input_grad[:2], bias is not None and ctx.needs_input_grad[2]]
-        gradients = current.back(value, images, weight, wanted)
-        return *gradients, gv0 if ctx.needs_input_grad[3] else None, None, None, None
+        biased = bias is not None and ctx.needs_input_grad[2]
+        _, gv0, gb = kernels("cpu").run_back(series, first, gs, gv, constants, note, into=value, bias=biased)
+        wanted = [*ctx.needs_input_grad[:2], biased and gb is None]
+        gx, gw, by_torch = current.back(value, images, weight, wanted)
+        return (
+            gx,
+            gw,
+            by_torch if gb is None else gb,
+            gv0 if ctx.needs_input_grad[3] else None,
+            None,
+            None,
+            None,
+        )
 
 
 def _series(value: Tensor, constants: Constants, note: Note) -> Tensor:

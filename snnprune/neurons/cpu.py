@@ -8,18 +8,22 @@ Nothing but the input is kept for the backward: a tile's potentials are computed
 than writing them to memory and reading them back. Every product and sum is written as SpikingJelly's torch
 operations round it, and none may be fused with another, so spikes are the same bit for bit; no sum crosses
 tiles, so results do not depend on the number of threads.
+
+A layer has little arithmetic for each number that it moves, so what counts is how often a number is touched.
+A step of a few rows is charged, fired and pooled while it is in the first-level cache; its rows at the next
+step, a whole array further on, are asked for meanwhile (`lanes.fetch`). A flag is tested once for a loop, not
+for each number: the compiler takes tests of what does not change out of a loop.
 """
 # ruff: noqa: D417, PLR0917 - a kernel is given arrays and numbers one by one
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
+from snnprune.neurons.compiling import compiled
+from snnprune.neurons.lanes import LANES, add_lanes, copy_lanes, fetch, fetch_to_write
 from snnprune.neurons.surrogates import (
     ATAN,
     ERF,
@@ -40,51 +44,47 @@ from snnprune.neurons.surrogates import (
     SUPER_SPIKE,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 TILE = 1 << 16
-"""Potentials of a tile over all steps, about: 256 kB in float32, which a second-level cache holds. Small
-tiles read memory in short pieces: a sixth more time for the backward at a quarter of it."""
+"""Potentials of a tile over all steps, about: 256 kB in float32, which a second-level cache holds with the
+input beside them."""
+
+STRIP = 1 << 13
+"""Potentials of a tile at one step, at most."""
+
+PIECE = 1 << 10
+"""Neurons that are worked on at a time, about."""
+
+LONG = 1 << 8
+"""Neurons of a row that is worth calls of its own: its spikes are added up for the pool as they come."""
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call and keep the result on disk, where there is a place to write to.
+@compiled
+def fire(x, v, s, lif, more):  # type: ignore[no-untyped-def]
+    """Take a step: charge V with X, let it spike and reset it; write S, or add it (``more``).
 
-    Numba looks for one beside this file, in the user's cache folder and in ``NUMBA_CACHE_DIR``.
+    H = V + (X - (V - rest)) / tau, or V - (V - rest) / tau + X unless the input decays
+    S = [H >= threshold]; V = S reset + (1 - S) H, or H - S threshold
     """
-    jit = functools.partial(numba.njit, nogil=True, error_model="numpy", fastmath=False)
-    try:
-        return jit(cache=True)(function)
-    except RuntimeError:  # no such place
-        return jit()(function)
+    tau, threshold, reset, hard, decay_input = lif
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.size):
+        h = v[i] + (x[i] - (v[i] - reset)) / tau if decay_input else v[i] - (v[i] - reset) / tau + x[i]
+        spike = one if h >= threshold else zero
+        v[i] = spike * reset + (one - spike) * h if hard else h - spike * threshold
+        s[i] = s[i] + spike if more else spike
 
 
 @compiled
-def charge(x, v, h, tau, rest, decay_input):  # type: ignore[no-untyped-def]
-    """H = V + (X - (V - rest)) / tau, or V - (V - rest) / tau + X."""
-    if decay_input:
-        for i in range(h.size):
-            h[i] = v[i] + (x[i] - (v[i] - rest)) / tau
-    else:
-        for i in range(h.size):
-            h[i] = v[i] - (v[i] - rest) / tau + x[i]
-
-
-@compiled
-def fire(h, v, s, threshold, reset, hard):  # type: ignore[no-untyped-def]
-    """S = [H >= threshold]; V = S reset + (1 - S) H, or H - S threshold."""
-    one, zero = h.dtype.type(1), h.dtype.type(0)
-    if hard:
-        for i in range(h.size):
-            spike = one if h[i] >= threshold else zero
-            s[i] = spike
-            v[i] = spike * reset + (one - spike) * h[i]
-    else:
-        for i in range(h.size):
-            spike = one if h[i] >= threshold else zero
-            s[i] = spike
-            v[i] = h[i] - spike * threshold
+def recall(x, before, h, lif, first):  # type: ignore[no-untyped-def]
+    """Compute H of a step again, as `fire` does, from that of the step ``before``, or (``first``) from V."""
+    tau, threshold, reset, hard, decay_input = lif
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.size):
+        v = before[i]
+        if not first:
+            spike = one if v >= threshold else zero
+            v = spike * reset + (one - spike) * v if hard else v - spike * threshold
+        h[i] = v + (x[i] - (v - reset)) / tau if decay_input else v - (v - reset) / tau + x[i]
 
 
 @compiled
@@ -165,104 +165,164 @@ def slope(h, out, threshold, kind, a, b):  # type: ignore[no-untyped-def]  # noq
 
 
 @compiled
-def back(g, h, slopes, carry, gx, tau, threshold, reset, decay_input, hard, detach_reset):  # type: ignore[no-untyped-def]
+def back(g, h, slopes, carry, gx, lif, detach_reset, rectangle, a):  # type: ignore[no-untyped-def]
     """One step of the chain rule: from the gradients of S[t] and V[t] to those of X[t] and V[t-1].
 
     dL/dH = dL/dS S' + dL/dV ((1 - S) + (reset - H) S')   hard; the second part of the bracket unless detached
     dL/dH = dL/dS S' + dL/dV (1 - threshold S')           soft
+
+    S' is in ``slopes``, or that of a ``rectangle`` of height ``a``, which is not worth a pass of its own.
     """
+    tau, threshold, reset, hard, decay_input = lif
     one, zero = h.dtype.type(1), h.dtype.type(0)
-    through = zero if detach_reset else one
-    scale = one / tau if decay_input else one
     leak = one / tau
-    if hard:
-        for i in range(h.size):
-            silent = zero if h[i] >= threshold else one
-            inner = silent + through * (reset - h[i]) * slopes[i]
-            gh = g[i] * slopes[i] + carry[i] * inner
-            gx[i] = gh * scale
-            carry[i] = gh - gh * leak
+    width = h.dtype.type(0.5) / a
+    for i in range(h.size):
+        steep = (a if abs(h[i] - threshold) < width else zero) if rectangle else slopes[i]
+        kept = (zero if h[i] >= threshold else one) if hard else one
+        if not detach_reset:
+            kept += (reset - h[i]) * steep if hard else -threshold * steep
+        gh = g[i] * steep + carry[i] * kept
+        gx[i] = gh * leak if decay_input else gh
+        carry[i] = gh - gh * leak
+
+
+@compiled
+def add(values, to):  # type: ignore[no-untyped-def]
+    """Add ``values``, in rows as long as ``to``, to it."""
+    for start in range(0, values.size, to.size):
+        row = values[start : start + to.size]
+        for i in range(to.size):
+            to[i] += row[i]
+
+
+@compiled
+def sum_rows(values, sums, line):  # type: ignore[no-untyped-def]
+    """Write the sum over the rows of ``values`` to ``sums``."""
+    if values.size == 2 * line:
+        for i in range(line):
+            sums[i] = values[i] + values[line + i]
     else:
-        for i in range(h.size):
-            gh = g[i] * slopes[i] + carry[i] * (one - through * threshold * slopes[i])
-            gx[i] = gh * scale
-            carry[i] = gh - gh * leak
+        sums[:line] = values[:line]
+        for start in range(line, values.size, line):
+            for i in range(line):
+                sums[i] += values[start + i]
 
 
 @compiled
-def pool_rows(s, out, width, inner, k, scale, sums):  # type: ignore[no-untyped-def]
-    """Average k x k squares of the rows in ``s`` into ``out``; ``sums`` is room for a row."""
-    line = width * inner
-    columns = width // k
-    for row in range(s.size // (k * line)):
-        top = s[row * k * line : (row * k + 1) * line]
-        below = s[(row * k + 1) * line : (row * k + 2) * line]
-        for i in range(line):
-            sums[i] = top[i] + below[i]
-        for further in range(2, k):
-            other = s[(row * k + further) * line : (row * k + further + 1) * line]
-            for i in range(line):
-                sums[i] += other[i]
-        to = out[row * columns * inner : (row + 1) * columns * inner]
+def by_channel(totals, counts):  # type: ignore[no-untyped-def]
+    """Add totals by place and channel [T, places x I] up by channel [T, I], and begin anew."""
+    inner = counts.shape[1]
+    for t in range(totals.shape[0]):
+        for start in range(0, totals.shape[1], inner):
+            for c in range(inner):
+                counts[t, c] += totals[t, start + c]
+    totals[:] = 0
+
+
+@compiled
+def average(sums, out, row, inner, k):  # type: ignore[no-untyped-def]
+    """Average k x k squares, from sums over k rows by way of ``row`` into ``out``.
+
+    ``sums`` and ``row`` have `LANES` numbers more than they hold.
+    """
+    columns, scale = out.size // inner, out.dtype.type(k * k)
+    if inner == 1 and k == 2:
+        for j in range(columns):
+            row[j] = sums[2 * j] + sums[2 * j + 1]
+    else:
+        for j in range(columns):
+            for c in range(0, inner, LANES):
+                to, of = j * inner + c, j * k * inner + c
+                add_lanes(row, to, sums, of, sums, of + inner)
+                for right in range(2, k):
+                    add_lanes(row, to, row, to, sums, of + right * inner)
+    for i in range(out.size):
+        out[i] = row[i] / scale
+
+
+@compiled
+def spread(g, out, row, inner, k, line, copies):  # type: ignore[no-untyped-def]
+    """Give each neuron of a k x k square its share of the square's gradient; those in no square get zero.
+
+    Rows of squares ``g`` become ``copies`` equal rows each in ``out``. As ``row``, which is for one of ``g``,
+    it has `LANES` numbers more than it holds.
+    """
+    short = row.size - LANES
+    columns, part = short // inner, g.dtype.type(1) / g.dtype.type(k * k)
+    for number in range(g.size // short):
+        come = g[number * short : (number + 1) * short]
+        for i in range(short):
+            row[i] = come[i] * part
+        to = out[number * copies * line :]
         if inner == 1 and k == 2:
             for j in range(columns):
-                to[j] = (sums[2 * j] + sums[2 * j + 1]) / scale
-        else:
-            for j in range(columns):
-                for c in range(inner):
-                    total = sums[j * k * inner + c]
-                    for right in range(1, k):
-                        total += sums[(j * k + right) * inner + c]
-                    to[j * inner + c] = total / scale
-
-
-@compiled
-def add_up(s, counts, line, inner, sums):  # type: ignore[no-untyped-def]
-    """Add the values of ``s``, in rows of ``line``, to ``counts`` by channel; ``sums`` is room for a row."""
-    sums[:line] = 0
-    for row in range(s.size // line):
-        values = s[row * line : (row + 1) * line]
-        for i in range(line):
-            sums[i] += values[i]
-    for i in range(line // inner):
-        for c in range(inner):
-            counts[c] += sums[i * inner + c]
-
-
-@compiled
-def spread_rows(g, out, width, inner, k, part):  # type: ignore[no-untyped-def]
-    """Give each neuron of a k x k square its share of the square's gradient; those in no square get zero."""
-    line, columns = width * inner, width // k
-    zero = out.dtype.type(0)
-    for row in range(out.size // line):
-        to = out[row * line : (row + 1) * line]
-        start = row // k * columns * inner
-        if start + columns * inner > g.size:
-            to[:] = zero
-            continue
-        if row % k:
-            before = out[(row - 1) * line : row * line]
-            for i in range(line):
-                to[i] = before[i]
-            continue
-        come = g[start : start + columns * inner]
-        if inner == 1 and k == 2:
-            for j in range(columns):
-                share = come[j] * part
-                to[2 * j] = share
-                to[2 * j + 1] = share
+                to[2 * j] = row[j]
+                to[2 * j + 1] = row[j]
         else:
             for j in range(columns):
                 for right in range(k):
-                    for c in range(inner):
-                        to[(j * k + right) * inner + c] = come[j * inner + c] * part
-        to[columns * k * inner :] = zero
+                    for c in range(0, inner, LANES):
+                        copy_lanes(to, (j * k + right) * inner + c, row, j * inner + c)
+        to[columns * k * inner : line] = 0
+        for further in range(1, copies):
+            to[further * line : (further + 1) * line] = to[:line]
+    out[g.size // short * copies * line :] = 0
+
+
+@compiled
+def rows_of(values, height, line, k):  # type: ignore[no-untyped-def]
+    """Return how many rows hold about so many values: whole squares, and no more than there are."""
+    return min(max(k, values // line // k * k), -(-height // k) * k)
+
+
+@compiled
+def cut(steps, height, line, k):  # type: ignore[no-untyped-def]
+    """Return the neurons of a tile, of a piece of it, and whether rows are worth calls of their own."""
+    tile, long = rows_of(min(TILE // steps, STRIP), height, line, k) * line, k > 1 and line >= LONG
+    return tile, k * line if long else rows_of(PIECE, height, line, k) * line, long
+
+
+@compiled
+def begin(v0, low, to):  # type: ignore[no-untyped-def]
+    """Write the potentials to begin with, from ``low`` on or one number for all."""
+    for i in range(to.size):
+        to[i] = v0[low + i] if v0.size > 1 else v0[0]
+
+
+@compiled
+def ask_ahead(x, t, steps, low, n, start, size):  # type: ignore[no-untyped-def]
+    """Ask for what a piece gets a step later, or one as far into the next tile at its first."""
+    if t + 1 < steps:
+        fetch(x[t + 1 if x.shape[0] > 1 else 0], low + start, size)
+    else:
+        fetch(x[0], low + n + start, size)
+
+
+@compiled
+def pool(spikes, sums, row, s, to, fired, averaged, inner, k, long, counting):  # type: ignore[no-untyped-def]
+    """Write the averages of a piece to ``s`` from ``to`` on, and count spikes and averages if asked to.
+
+    What fired is in ``spikes``, or (``long``) added up over its k rows, or as many as there are, in ``sums``.
+    """
+    line, short = sums.size - LANES, row.size - LANES
+    for top in range(0, spikes.size, k * line):
+        bottom = min(top + k * line, spikes.size)
+        if not long:
+            sum_rows(spikes[top:bottom], sums, line)
+        if counting:
+            add(sums[:line], fired)
+        if bottom - top == k * line:
+            fetch_to_write(s, to + short, short)
+            average(sums, s[to : to + short], row, inner, k)
+            if counting:
+                add(s[to : to + short], averaged)
+            to += short
 
 
 @compiled
 def forward(  # type: ignore[no-untyped-def]
-    first, last, x, v0, s, v, post, pre, steps, height, width, inner, k, tau, threshold, reset, hard,
-    decay_input,
+    first, last, x, v0, s, v, post, pre, steps, height, width, inner, k, lif,
 ):  # fmt: skip
     """Run the neurons of planes ``first`` to ``last``.
 
@@ -274,55 +334,82 @@ def forward(  # type: ignore[no-untyped-def]
             [T, P x (H // k) x (W // k) x I].
         v: potentials to end with, [P x M x I].
         post: number of spikes to add up by channel, [T, P, I]; or empty.
-        pre: sum of the averages by channel, likewise; or empty.
+        pre: sum of the averages by channel, likewise; empty where ``post`` is, or k is 1.
         steps: T.
         height: H.
         width: W.
         inner: I.
         k: side of the squares; 1 leaves the spikes as they are.
-        tau, threshold, reset, hard, decay_input: of the neuron; where the reset is soft (not ``hard``),
-            ``reset`` is 0, to which the potential leaks.
+        lif: tau, threshold, reset, hard and decay_input of the neuron; where the reset is soft (not
+            ``hard``), ``reset`` is 0, to which the potential leaks.
 
     Returns:
         Whether a potential is not a number; one that once was not stays so.
     """
-    line = width * inner
-    rows = min(max(k, TILE // (steps * line) // k * k), -(-height // k) * k)
-    plane, pooled, columns = height * line, (height // k) * (width // k) * inner, width // k
+    line, short = width * inner, width // k * inner
+    plane, pooled = height * line, height // k * short
+    tile, piece, long = cut(steps, height, line, k)
     broken = False
-    h, spikes = np.empty(rows * line, x.dtype), np.empty(rows * line, x.dtype)
-    sums = np.empty(line, x.dtype)
-    scale = x.dtype.type(k * k)
+    fired, averaged = np.zeros((steps, line), x.dtype), np.zeros((steps, short), x.dtype)
+    sums, row = np.zeros(line + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
+    spikes, unit = np.empty(piece, x.dtype), line if long else piece
     for p in range(first, last):
-        for row in range(0, height, rows):
-            low = p * plane + row * line
-            high = min(p * plane + min(row + rows, height) * line, x.shape[1])
-            n = high - low
-            potential = v[low:high]
-            for i in range(n):
-                potential[i] = v0[low + i] if v0.size > 1 else v0[0]
-            whole = n // (k * line) * (k * line)
-            to = p * pooled + row // k * columns * inner
+        for place in range(0, plane, tile):
+            low = p * plane + place
+            n = min(tile, plane - place, x.shape[1] - low)
+            potential = v[low : low + n]
+            begin(v0, low, potential)
             for t in range(steps):
-                charge(x[t if x.shape[0] > 1 else 0, low:high], potential, h[:n], tau, reset, decay_input)
-                out = s[t, low:high] if k == 1 else spikes[:n]
-                fire(h[:n], potential, out, threshold, reset, hard)
-                if post.size:
-                    add_up(out, post[t, p], line, inner, sums)
-                if k > 1:
-                    averages = s[t, to : to + whole // (k * line) * columns * inner]
-                    pool_rows(out[:whole], averages, width, inner, k, scale, sums)
-                    if pre.size:
-                        add_up(averages, pre[t, p], columns * inner, inner, sums)
+                now = x[t if x.shape[0] > 1 else 0, low : low + n]
+                for start in range(0, n, piece):
+                    end = min(start + piece, n)
+                    ask_ahead(x, t, steps, low, n, start, end - start)
+                    out = sums if long else spikes if k > 1 else s[t, low + start : low + end]
+                    for at in range(start, end, unit):
+                        till = min(at + unit, end)
+                        fire(now[at:till], potential[at:till], out[: till - at], lif, at > start)
+                    if k > 1:
+                        to = p * pooled + (place + start) // (k * line) * short
+                        pool(
+                            spikes[: end - start], sums, row, s[t], to, fired[t], averaged[t], inner, k, long,
+                            post.size > 0,
+                        )  # fmt: skip
+                    elif post.size:
+                        add(out, fired[t])
             for i in range(n):
                 broken |= potential[i] != potential[i]
+        if post.size:
+            by_channel(fired, post[:, p])
+        if pre.size:
+            by_channel(averaged, pre[:, p])
     return broken
 
 
 @compiled
+def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
+    """Compute H of ``n`` neurons from ``low`` on at all steps again, [T, n or more]."""
+    steps = len(h)
+    begin(v0, low, h[steps - 1, :n])  # the last is written when the first is done with
+    for t in range(steps):
+        now = x[t if x.shape[0] > 1 else 0, low : low + n]
+        for start in range(0, n, piece):
+            end = min(start + piece, n)
+            ask_ahead(x, t, steps, low, n, start, end - start)
+            recall(now[start:end], h[t - 1, start:end], h[t, start:end], lif, t == 0)
+
+
+@compiled
+def tally(gradient, over_time, totals, once, biased):  # type: ignore[no-untyped-def]
+    """Add a step's gradient of the input up, over time for one input at all steps, by place for a bias."""
+    if once:
+        add(gradient, over_time)
+    if biased:
+        add(gradient, totals)
+
+
+@compiled
 def backward(  # type: ignore[no-untyped-def]
-    first, last, x, v0, gs, gv, gx, gv0, steps, height, width, inner, k, tau, threshold, reset, hard,
-    decay_input, detach_reset, kind, a, b,
+    first, last, x, v0, gs, gv, gx, gv0, gb, steps, height, width, inner, k, lif, detach_reset, kind, a, b,
 ):  # fmt: skip
     """Bring gradients from the spikes (or their averages) and the last potentials to the input.
 
@@ -334,52 +421,50 @@ def backward(  # type: ignore[no-untyped-def]
         gv: gradient of the last potentials [P x M x I]; or empty.
         gx: gradient of ``x`` to write, as ``x``: summed over time where x is the same at every step.
         gv0: gradient of the first potentials to write, [P x M x I].
-        steps, height, width, inner, k: as in `forward`.
-        tau, threshold, reset, hard, decay_input: of the neuron.
+        gb: gradient of ``x`` to add up by plane and channel, over time and places, [1, P, I]; or empty.
+        steps, height, width, inner, k, lif: as in `forward`.
         detach_reset: whether no gradient passes through the reset.
         kind, a, b: the surrogate.
     """
-    line = width * inner
-    rows = min(max(k, TILE // (steps * line) // k * k), -(-height // k) * k)
-    plane, pooled, columns = height * line, (height // k) * (width // k) * inner, width // k
-    number = x.dtype.type
-    h = np.empty((steps, rows * line), x.dtype)
-    potential, slopes = np.empty(rows * line, x.dtype), np.empty(rows * line, x.dtype)
-    spread, single = np.zeros(rows * line, x.dtype), np.empty(rows * line, x.dtype)
+    line, short = width * inner, width // k * inner
+    plane, pooled = height * line, height // k * short
+    tile, piece, long = cut(steps, height, line, k)
+    unit, copies = (line, 1) if long else (piece, k)
+    h, once = np.empty((steps, tile), x.dtype), gx.shape[0] < steps
+    slopes, single = np.empty(unit, x.dtype), np.empty(unit, x.dtype)
+    g, row = np.zeros(piece + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
+    totals = np.zeros((1, line), x.dtype)
     for p in range(first, last):
-        for row in range(0, height, rows):
-            low = p * plane + row * line
-            high = min(p * plane + min(row + rows, height) * line, x.shape[1])
-            n = high - low
+        for place in range(0, plane, tile):
+            low = p * plane + place
+            n = min(tile, plane - place, x.shape[1] - low)
+            recall_tile(x, v0, h, low, n, piece, lif)
+            carry = gv0[low : low + n]
             for i in range(n):
-                potential[i] = v0[low + i] if v0.size > 1 else v0[0]
-            for t in range(steps):
-                now = h[t, :n]
-                charge(x[t if x.shape[0] > 1 else 0, low:high], potential[:n], now, tau, reset, decay_input)
-                fire(now, potential[:n], slopes[:n], threshold, reset, hard)
-            carry = gv0[low:high]
-            for i in range(n):
-                carry[i] = gv[low + i] if gv.size else number(0)
-            to = p * pooled + row // k * columns * inner
-            size = n // (k * line) * columns * inner
-            if gx.shape[0] == 1:
-                gx[0, low:high] = number(0)
+                carry[i] = gv[low + i] if gv.size else 0
+            if once:
+                gx[0, low : low + n] = 0
             for t in range(steps - 1, -1, -1):
-                g = spread[:n]
-                if gs.size:
-                    at = t if gs.shape[0] > 1 else 0
-                    if k == 1:
-                        g = gs[at, low:high]
-                    else:
-                        spread_rows(gs[at, to : to + size], g, width, inner, k, number(1) / number(k * k))
-                slope(h[t, :n], slopes[:n], threshold, kind, a, b)
-                once = gx.shape[0] < steps
-                gradient = single[:n] if once else gx[t, low:high]
-                back(
-                    g, h[t, :n], slopes[:n], carry, gradient, tau, threshold, reset, decay_input, hard,
-                    detach_reset,
-                )  # fmt: skip
-                if once:
-                    total = gx[0, low:high]
-                    for i in range(n):
-                        total[i] += gradient[i]
+                come, ahead = gs[t if gs.shape[0] > 1 else 0], gs[t - 1 if gs.shape[0] > 1 else 0]
+                for start in range(0, n, piece):
+                    end = min(start + piece, n)
+                    if gs.size and k == 1:
+                        fetch(ahead, low + start, end - start)
+                        g = come[low + start : low + end]
+                    elif gs.size:
+                        squares = (end - start) // (k * line)
+                        to = p * pooled + (place + start) // (k * line) * short
+                        fetch(ahead, to, squares * short)
+                        spread(come[to : to + squares * short], g, row, inner, k, line, copies)
+                    for at in range(start, end, unit):
+                        till = min(at + unit, end)
+                        if kind != RECT:
+                            slope(h[t, at:till], slopes[: till - at], lif[1], kind, a, b)
+                        to_x = single[: till - at] if once else gx[t, low + at : low + till]
+                        back(
+                            g[: till - at], h[t, at:till], slopes[: till - at], carry[at:till], to_x, lif,
+                            detach_reset, kind == RECT, a,
+                        )  # fmt: skip
+                        tally(to_x, gx[0, low + at : low + till], totals[0], once, gb.size > 0)
+        if gb.size:
+            by_channel(totals, gb[:, p])

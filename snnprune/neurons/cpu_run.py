@@ -76,7 +76,7 @@ def run(
         broken = share(
             cpu.forward, planes.planes, steps * planes.layout.size, flat, _first(v0, planes, flat.dtype),
             planes.pooled.array(spikes), planes.layout.array(last.unsqueeze(0))[0], *counts,
-            steps, *planes.sizes, square, *_numbers(constants, flat.dtype),
+            steps, *planes.sizes, square, _numbers(constants, flat.dtype),
         )  # fmt: skip
         note.nan = any(broken)
     if note.count:
@@ -94,30 +94,37 @@ def run_back(
     constants: Constants,
     note: Note,
     into: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the input, summed over time where it stands for every step, and of v0.
+    bias: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the gradients of the input, of v0 and of a bias.
 
-    The first is written into ``into`` where that is given: dense, laid out as ``x``, or ``x`` itself.
+    The first is summed over time where the input stands for every step. It is written into ``into`` where
+    that is given: dense, laid out as ``x``, or ``x`` itself. The last, [C], is that of a number that is added
+    to each channel of ``x`` [T, B, C, H, W] at every step; None unless it is asked for and channels lie
+    innermost: elsewhere torch adds up as fast.
     """
     steps, square, slope = constants.steps, constants.square, constants.slope
-    planes = Planes.of(x, steps, square, square > 1)
+    planes = Planes.of(x, steps, square, square > 1 or bias)
+    bias = bias and planes.inner > 1
     flat = planes.layout.array(x)
     number = flat.dtype.type
     precise = torch.float32 if x.element_size() == 2 else x.dtype
     shape = (1 if note.once else steps, *planes.layout.shape)
     gx = planes.layout.empty(shape[0], precise) if into is None else into.view(shape)
     gv0 = planes.layout.step(precise)
+    gb = np.zeros((1, planes.planes, planes.inner) if bias else (0, 0, 0), flat.dtype)
     empty = np.zeros((0, 0), flat.dtype)
     if gx.numel():
         share(
             cpu.backward, planes.planes, steps * planes.layout.size, flat, _first(v0, planes, flat.dtype),
             empty if gs is None else planes.pooled.array(gs),
             np.zeros(0, flat.dtype) if gv is None else planes.layout.array(gv.unsqueeze(0))[0],
-            planes.layout.array(gx), planes.layout.array(gv0.unsqueeze(0))[0], steps, *planes.sizes, square,
-            *_numbers(constants, flat.dtype), constants.detach_reset, slope.kind, number(slope.a),
+            planes.layout.array(gx), planes.layout.array(gv0.unsqueeze(0))[0], gb, steps, *planes.sizes,
+            square, _numbers(constants, flat.dtype), constants.detach_reset, slope.kind, number(slope.a),
             number(slope.b),
         )  # fmt: skip
-    return (gx[0] if note.once else gx).to(x.dtype), gv0
+    added = torch.from_numpy(gb).sum((0, 1)) if bias else None
+    return (gx[0] if note.once else gx).to(x.dtype), gv0, added
 
 
 def _first(v0: Tensor | float, planes: Planes, dtype: Any) -> np.ndarray[Any, Any]:
@@ -131,6 +138,9 @@ def _numbers(constants: Constants, dtype: Any) -> tuple[Any, ...]:
     number = dtype.type
     hard = constants.reset is not None
     return (
-        number(constants.tau), number(constants.threshold), number(constants.rest), hard,
+        number(constants.tau),
+        number(constants.threshold),
+        number(constants.rest),
+        hard,
         constants.decay_input,
-    )  # fmt: skip
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from spikingjelly.activation_based import neuron
 
-from snnprune.neurons.convolution import Current, Fed
+from snnprune.neurons.convolution import Current, Fed, ready
 from snnprune.neurons.kernels import kernels, refuse_second_derivative
 from snnprune.neurons.layout import shown
 from snnprune.neurons.surrogates import Slope, slope_of
@@ -117,7 +117,7 @@ class LIFNode(neuron.LIFNode):
             [T, B, C', H' // square, W' // square], as the three layers one after the other would.
         """
         once = shown(x_seq)
-        images = x_seq.flatten(0, 1) if once is None else once
+        images = ready(conv, x_seq.flatten(0, 1) if once is None else once)
         current = Current.of(conv, images)
         assert current.value is not None
         like = current.value if once is not None else current.value[: x_seq.shape[1]]
@@ -310,7 +310,8 @@ class _Steps(torch.autograd.Function):
         kept, v = ctx.saved_tensors
         constants, note = ctx.constants, ctx.note
         series = kept.expand(constants.steps, *kept.shape) if note.once and not ctx.kept else kept
-        gx, gv0 = ctx.device_kernels.run_back(series, ctx.number if v is None else v, gs, gv, constants, note)
+        first = ctx.number if v is None else v
+        gx, gv0, *_ = ctx.device_kernels.run_back(series, first, gs, gv, constants, note)
         return gx, gv0 if ctx.needs_input_grad[1] else None, None, None
 
 

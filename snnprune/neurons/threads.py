@@ -1,28 +1,47 @@
-"""Work shared among threads of our own.
+"""Work shared among torch's own threads, or a few plain ones where these cannot be had.
+
+A kernel that lets go of the interpreter's lock needs no more than threads to call it. The best are those of
+torch: after each of its operations they keep a core busy for some milliseconds, waiting for the next, and any
+other thread has to share that core with them (measured: a tenth of a training step). They belong to an
+OpenMP library, which starts a region on them through one function of its interface.
 
 Numba's thread pools are not used: the one that is always there may not be entered from two threads at once,
 as a backward in autograd's thread may be; the OpenMP one needs a system library that not everybody has, ends
-a process that forks, and its waiting threads and torch's fight for the same cores. A kernel that lets go of
-the interpreter's lock needs no more than a few plain threads, and compiles in a fraction of the time.
+a process that forks, and its waiting threads and torch's fight for the same cores.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 WORTH = 1 << 15
 """Values below which a second thread takes longer to wake than to help."""
 
+_REGION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
 _pools: dict[int, ThreadPoolExecutor] = {}
-os.register_at_fork(after_in_child=_pools.clear)  # threads do not live on in a forked child
+
+
+def _forget_threads() -> None:
+    """Begin anew in a forked child, where no thread lives on: OpenMP would wait for its own for ever."""
+    global _forked  # noqa: PLW0603 - a process is forked once, and says it to nobody else
+    _forked = True
+    _pools.clear()
+
+
+_forked = False
+os.register_at_fork(after_in_child=_forget_threads)
 
 
 def share(kernel: Callable[..., Any], parts: int, size: int, *args: Any) -> list[Any]:
@@ -35,13 +54,61 @@ def share(kernel: Callable[..., Any], parts: int, size: int, *args: Any) -> list
         args: the same for every call.
 
     Returns:
-        What the calls returned.
+        What the calls returned, in the order of the ranges.
     """
     threads = min(torch.get_num_threads(), parts, 1 + size // WORTH)
     if threads <= 1:
         return [kernel(0, parts, *args)]
     bounds = [parts * n // threads for n in range(threads + 1)]
-    if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="snnprune")
-    others = [_pools[threads].submit(kernel, *ends, *args) for ends in pairwise(bounds[1:])]
-    return [kernel(bounds[0], bounds[1], *args), *(other.result() for other in others)]
+    calls = [functools.partial(kernel, *ends, *args) for ends in pairwise(bounds)]
+    library = None if _forked else openmp()
+    return _in_pool(calls) if library is None else _in_team(library, calls)
+
+
+@functools.cache
+def openmp() -> ctypes.CDLL | None:
+    """Return the OpenMP library whose threads torch uses, if it has the interface that is known here."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return None
+    lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
+    paths = {Path(line.split(maxsplit=5)[5]) for line in lines if "gomp" in line.rpartition("/")[2]}
+    own = Path(torch.__file__).parent
+    found = [path for path in paths if own in path.parents] or sorted(paths)
+    if len(found) != 1:  # other packages bring libraries of their own, with threads of their own
+        return None
+    try:
+        library = ctypes.CDLL(str(found[0]))
+        library.GOMP_parallel.argtypes = (_REGION, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        library.GOMP_parallel.restype = None
+        _ = library.omp_get_thread_num, library.omp_get_num_threads
+    except (OSError, AttributeError):
+        return None
+    return library
+
+
+def _in_team(library: ctypes.CDLL, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Let the calling thread and those that OpenMP keeps for it make ``calls``."""
+    results: list[Any] = [None] * len(calls)
+    failed: list[BaseException] = []
+
+    def region(_: Any) -> None:
+        try:
+            for number in range(library.omp_get_thread_num(), len(calls), library.omp_get_num_threads()):
+                results[number] = calls[number]()
+        except BaseException as error:  # raised again in the thread that called
+            failed.append(error)
+
+    library.GOMP_parallel(_REGION(region), None, len(calls), 0)
+    if failed:
+        raise failed[0]
+    return results
+
+
+def _in_pool(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Make the first of ``calls`` here and the others in threads of our own."""
+    others = len(calls) - 1
+    if others not in _pools:
+        _pools[others] = ThreadPoolExecutor(others, thread_name_prefix="snnprune")
+    futures = [_pools[others].submit(call) for call in calls[1:]]
+    return [calls[0](), *(future.result() for future in futures)]

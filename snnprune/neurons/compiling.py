@@ -1,0 +1,23 @@
+"""How kernels for the CPU are compiled."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numba
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile at the first call and keep the result on disk, where there is a place to write to.
+
+    Numba looks for one beside this file, in the user's cache folder and in ``NUMBA_CACHE_DIR``.
+    """
+    jit = functools.partial(numba.njit, nogil=True, error_model="numpy", fastmath=False)
+    try:
+        return jit(cache=True)(function)
+    except RuntimeError:  # no such place
+        return jit()(function)
