@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tiny_run
+import yaml
+from torch import nn
 
+import snnprune
 from snnprune import data
 from snnprune.errors import UserError
 from snnprune.training import evaluation, exporting, latency, run
+from snnprune.training.folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +64,44 @@ def test_the_compact_network_of_a_run_needs_no_note(exported: tuple[Path, dict[s
     out, _ = exported
     result = evaluation.evaluate(out / "model.safetensors")
     assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
+
+
+def test_the_compact_network_of_a_run_may_be_taken_elsewhere(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, _ = exported
+    for name in ("model.safetensors", "model.json"):
+        shutil.copy(out / name, tmp_path)
+    result = evaluation.evaluate(tmp_path / "model.safetensors")
+    assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
+    assert result["dataset"] == "stripes"
+
+
+def test_in_its_run_a_compact_network_reads_the_runs_folder_of_data(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = exported
+    for name in ("model.safetensors", "model.json"):
+        shutil.copy(out / name, tmp_path)
+    folder = RunFolder(tmp_path)
+    config = asdict(RunFolder(out).read_config())
+    folder.config.write_text(yaml.safe_dump(config | {"data": config["data"] | {"root": "/there"}}))
+    asked = []
+    monkeypatch.setattr(data, "load", lambda config: asked.append(config.root) or tiny_run.splits())
+    evaluation.evaluate(folder.network)
+    assert asked == ["/there"]
+
+
+def test_files_that_no_evaluation_can_run_say_what_to_give_instead(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, _ = exported
+    exporting.export(out, "csr", tmp_path / "csr.safetensors")
+    with pytest.raises(UserError, match=r"a list of connections, .*: measure the run"):
+        evaluation.evaluate(tmp_path / "csr.safetensors")
+    snnprune.save(nn.Linear(2, 2), tmp_path / "own")
+    with pytest.raises(UserError, match=r"own\.safetensors does not say which data .*; give the run"):
+        evaluation.evaluate(tmp_path / "own.safetensors")
 
 
 def test_bits(exported: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any) -> None:

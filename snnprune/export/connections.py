@@ -91,6 +91,24 @@ def read(path: Path) -> dict[str, Array]:
         ) from error
 
 
+def refuse(path: Path) -> None:
+    """Look whether ``path`` is a file of `write`, which chips read and which nothing here can run.
+
+    Raises:
+        UserError: it is.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            listed = (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError):
+        return  # who reads the file says what is wrong with it
+    if listed:
+        raise UserError(
+            f"{path} is a list of connections, which holds no neurons to run: measure the run that it comes "
+            "from, `snnprune eval RUN --bits 8`"
+        )
+
+
 def _of_network(model: nn.Module, tensors: dict[str, Array]) -> dict[str, Any]:
     layers = {}
     for name, layer in model.named_modules():

@@ -55,6 +55,11 @@ def parse(text: str, path: Path) -> About:
     Raises:
         UserError: it says something else.
     """
+    if not text:
+        raise UserError(
+            f"{path} does not say which data its network reads: expected a file of a run or of `snnprune "
+            "export`; give the run that it comes from"
+        )
     try:
         read: Any = document.parse_json(text)
         shape = tuple(int(size) for size in read["shape"])

@@ -19,6 +19,7 @@ from snnprune.models import firing
 from snnprune.pruning import compact
 from snnprune.seeds import Stream
 from snnprune.training import assembly, checkpoint, group, initial
+from snnprune.training.about import About
 from snnprune.training.dynamics import Dynamics
 from snnprune.training.example import write_example
 from snnprune.training.measure import CountOperations, Measured, PeakMemory, measure
@@ -92,7 +93,8 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
     atomic.write_text(folder.predictions, measured.csv())
     dynamics.write()
     write_example(folder.example, task, splits)
-    save(assembly.plain(small, config), folder.network)
+    about = About.of(config, splits, spiking=task.spiking)
+    save(assembly.plain(small, config), folder.network, about.text())
     return _finish(config, folder, record.history, measured)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from snnprune import models
 from snnprune.data import encode
 from snnprune.errors import UserError
-from snnprune.export import load, nir_file, onnx_file
+from snnprune.export import connections, load, nir_file, onnx_file
 from snnprune.export.compact import about_of
 from snnprune.pruning.compaction.duplicate import reset_states
 from snnprune.pruning.compaction.shapes import conform
@@ -132,10 +132,13 @@ def _of_run(folder: RunFolder, data: Mapping[str, Any], device: str | None, *, c
 
 
 def _of_compact(path: Path, data: Mapping[str, Any], device: str | None) -> Subject:
+    connections.refuse(path)
     text, beside = about_of(path), RunFolder(path.parent)
-    if not text and beside.config.is_file():
+    if beside.network == path and beside.config.is_file():
+        # In its run's folder, whose configuration knows as well where the data lie.
         config = _changed(beside.read_config(), data, device)
-        return _compact(path, config, assembly.splits(config))
+        splits = assembly.splits(config) if not text else _fitting(config, about.parse(text, path), path)
+        return _compact(path, config, splits)
     known = about.parse(text, path)
     config = _changed(known.config, data, device)
     return _compact(path, config, _fitting(config, known, path))
