@@ -336,6 +336,14 @@ def word_for_number(copy: Path) -> None:
     path.write_text(path.read_text().replace("\n2,", "\ntwo,"))
 
 
+def deep_summary(copy: Path) -> None:
+    (copy / NAMES[1] / "summary.json").write_text("[" * 10**6)
+
+
+def no_table(copy: Path) -> None:
+    (copy / NAMES[1] / "metrics.csv").write_text("1" * 2**18)
+
+
 def another_data_set(copy: Path) -> None:
     path = copy / NAMES[1] / "config.yaml"
     path.write_text(path.read_text().replace("name: stripes", "name: nmnist"))
@@ -364,6 +372,8 @@ def nothing(copy: Path) -> None:
         (missing_column, "no column 'test_accuracy'"),
         (missing_row, "has 2 rows, and the run had 3 epochs"),
         (word_for_number, "cannot read"),
+        (deep_summary, "cannot read"),
+        (no_table, "cannot read"),
         (another_data_set, "data.name is 'stripes' in dense-seed0 and 'nmnist' in dpap-0.5-seed0"),
         (another_test_set, "were tested on different samples"),
         (twice, "are the same method, target and seed"),

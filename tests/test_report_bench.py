@@ -134,7 +134,9 @@ def test_names_never_become_markup(bench):
         (lambda b: changed(b, tables=None), "has no usable 'tables'"),
         (lambda b: changed(b, groups=[]), "a group lacks its name, seeds or measures"),
         (lambda b: changed(b, groups=[{"name": "dense"}]), "a group lacks its name, seeds or measures"),
+        (lambda b: (b / "comparison.json").write_text("[" * 10**6), r"is not valid JSON \(line 1\)"),
         (lambda b: (b / "bench.yaml").write_text("["), "bench.yaml is damaged"),
+        (lambda b: (b / "bench.yaml").write_text("a: &a [1]\nb: *a"), "bench.yaml is damaged: .*aliases"),
     ],
 )
 def test_damaged_benches_are_one_sentence(bench, harm, sentence, capsys):

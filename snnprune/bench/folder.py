@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from snnprune import atomic
+from snnprune import atomic, document
 from snnprune.errors import UserError
 from snnprune.training.folder import RunFolder, first_difference
 from snnprune.training.lock import FolderLock
@@ -72,7 +72,7 @@ class BenchFolder(FolderLock):
 
     def _read(self) -> dict[str, Any]:
         try:
-            read = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            read = document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             read = None
         if not isinstance(read, dict) or not isinstance(read.get("run"), dict):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnprune import document
 from snnprune.bench.folder import settled
 from snnprune.bench.grid import group_name
-from snnprune.errors import UserError
+from snnprune.errors import UserError, in_one_line
 from snnprune.training.folder import RunFolder, first_difference
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ _AGAIN = "the run was half written, or by another version; delete its folder and
 
 def _summary(path: Path) -> dict[str, Any]:
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = document.parse_json(document.read_text(path))
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}): {_AGAIN}") from error
+        raise UserError(f"cannot read {path} ({in_one_line(error)}): {_AGAIN}") from error
     missing = [key for key in KEYS if not isinstance(summary, dict) or key not in summary]
     if missing:
         raise UserError(f"{path} does not say '{missing[0]}': {_AGAIN}")
@@ -170,16 +170,15 @@ def _summary(path: Path) -> dict[str, Any]:
 def _numbers(path: Path, columns: tuple[str, ...]) -> list[dict[str, float]]:
     """Return the rows of a table of numbers that has at least ``columns``."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = csv.DictReader(file)
-            missing = [name for name in columns if name not in (table.fieldnames or ())]
-            if missing:
-                raise UserError(f"{path} has no column '{missing[0]}': {_AGAIN}")
-            rows = [{name: float(row[name]) for name in columns} for row in table]
+        table = csv.DictReader(document.read_text(path).splitlines())
+        missing = [name for name in columns if name not in (table.fieldnames or ())]
+        if missing:
+            raise UserError(f"{path} has no column '{missing[0]}': {_AGAIN}")
+        rows = [{name: float(row[name]) for name in columns} for row in table]
     except FileNotFoundError as error:
         raise UserError(f"{path.parent} has a summary and no {path.name}: {_AGAIN}") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"cannot read {path} ({error}): {_AGAIN}") from error
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"cannot read {path} ({in_one_line(error)}): {_AGAIN}") from error
     if not all(math.isfinite(value) for row in rows for value in row.values()):
         raise UserError(f"{path} holds what is no number: {_AGAIN}")
     return rows

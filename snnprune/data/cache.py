@@ -26,6 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from snnprune import document
 from snnprune.errors import UserError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def opened(path: Path, made_of: Mapping[str, Any]) -> Stored | None:
     try:
         with path.open("rb") as file:
             footer = _footer(file)
-    except OSError:
+    except (OSError, ValueError):  # a checksum is no seal: somebody may have written something else with it
         return None
     if footer is None or footer["made_of"] != made_of:
         return None
@@ -162,7 +163,7 @@ def _footer(file: BinaryIO) -> dict[str, Any] | None:
     text = file.read(length)
     if zlib.crc32(text, seen) != checksum:
         return None
-    footer: dict[str, Any] = json.loads(text)
+    footer: dict[str, Any] = document.parse_json(text.decode())
     return footer
 
 

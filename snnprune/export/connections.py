@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 from torch import nn
 
-from snnprune import atomic
+from snnprune import atomic, document
 from snnprune.errors import UserError
 from snnprune.export.graph import folded
 from snnprune.network.leaves import CONVOLUTIONS
@@ -81,7 +81,7 @@ def read(path: Path) -> dict[str, Array]:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise ValueError(f"its format is {header.get('format')!r}")  # noqa: TRY301 - said as any other
-            about = json.loads(header["network"])
+            about = document.parse_json(header["network"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         return {name: _dense(name, layer["shape"], tensors, about) for name, layer in about["layers"].items()}
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:

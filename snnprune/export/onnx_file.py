@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snnprune import atomic
+from snnprune import atomic, document
 from snnprune.errors import UserError, first_line
 from snnprune.export.extras import need
 from snnprune.export.graph import plain
@@ -135,7 +135,7 @@ class Runner:
         try:
             proto = onnx.load_model_from_string(content)
             kept = {entry.key: entry.value for entry in proto.metadata_props}
-            self.about, rest = kept[ABOUT], json.loads(kept[REST])
+            self.about, rest = kept[ABOUT], document.parse_json(kept[REST])
             self._rest = {str(name): float(value) for name, value in rest.items()}
             if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
                 raise ValueError("it keeps tensors in other files")  # noqa: TRY301 - said as any other

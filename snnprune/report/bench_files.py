@@ -6,10 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from snnprune import document
 from snnprune.errors import UserError
-from snnprune.report.run_files import read_rows, read_run, read_text
+from snnprune.report.run_files import parsed_yaml, read_rows, read_run, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +99,7 @@ def _comparison(path: Path) -> dict[str, Any]:
             f"{path} is a bench without comparison.json, none of its runs being compared: {again}"
         )
     try:
-        read = json.loads(read_text(file))
+        read = document.parse_json(read_text(file))
     except json.JSONDecodeError as error:
         raise UserError(f"{file} is damaged: it is not valid JSON (line {error.lineno}); {again}") from error
     for key, kind in KEYS.items():
@@ -118,9 +117,6 @@ def _comparison(path: Path) -> dict[str, Any]:
 def _asked(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    try:
-        read = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is damaged: it is not valid YAML") from error
+    read = parsed_yaml(file, read_text(file, document.LARGEST_YAML))
     asked = read.get("asked") if isinstance(read, dict) else None
     return asked if isinstance(asked, dict) else {}

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from snnprune.errors import UserError
+from snnprune import document
+from snnprune.errors import UserError, in_one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -131,11 +133,8 @@ def read_run(path: Path) -> Run:
             f"{path} is not a run of snnprune: expected a folder with a config.yaml, as `snnprune train` "
             "makes it"
         )
-    text = read_text(config)
-    try:
-        parsed = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{config} is damaged: it is not valid YAML") from error
+    text = read_text(config, document.LARGEST_YAML)
+    parsed = parsed_yaml(config, text)
     if not isinstance(parsed, dict):
         raise UserError(f"{config} is damaged: it has no sections")
     rows = read_rows(path)
@@ -163,7 +162,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     file = path / "metrics.csv"
     if not file.is_file():
         raise UserError(f"{path} has no finished epoch yet: go on with `snnprune train --resume {path}`")
-    table = list(csv.reader(read_text(file).splitlines()))
+    table = list(cells(file))
     header = table[0] if table else []
     for name in COLUMNS:
         if name not in header:
@@ -172,9 +171,9 @@ def read_rows(path: Path) -> list[dict[str, float]]:
                 "restore it, or train again"
             )
     rows = []
-    for number, cells in enumerate(table[1:], 2):
+    for number, line in enumerate(table[1:], 2):
         try:
-            row = {name: float(value) for name, value in zip(header, cells, strict=True)}
+            row = {name: float(value) for name, value in zip(header, line, strict=True)}
         except ValueError as error:
             raise UserError(
                 f"{file} is damaged: line {number} is not a row of {len(header)} numbers"
@@ -197,7 +196,7 @@ def _summary(path: Path, rows: list[dict[str, float]], config: dict[str, Any]) -
             f"go on with `snnprune train --resume {path}`"
         )
     try:
-        summary = json.loads(read_text(file))
+        summary = document.parse_json(read_text(file))
     except json.JSONDecodeError as error:
         raise UserError(f"{file} is damaged: it is not valid JSON (line {error.lineno})") from error
     wanted: dict[str, type | tuple[type, ...]] = dict.fromkeys(NUMBERS, (int, float))
@@ -216,9 +215,9 @@ def _answers(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     if not file.is_file():
         return None
     try:
-        table = [
-            (int(row["label"]), int(row["answer"])) for row in csv.DictReader(read_text(file).splitlines())
-        ]
+        header, *lines = cells(file)
+        rows = (dict(zip(header, line, strict=True)) for line in lines)
+        table = [(int(row["label"]), int(row["answer"])) for row in rows]
         labels, answers = np.array(table, dtype=np.int64).reshape(-1, 2).T
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
@@ -247,7 +246,7 @@ def _safetensors(file: Path, names: set[str], keys: set[str]) -> tuple[dict[str,
         return None
     try:
         with safe_open(file, framework="numpy") as opened:
-            about = json.loads((opened.metadata() or {}).get("about", "{}"))
+            about = document.parse_json((opened.metadata() or {}).get("about", "{}"))
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise UserError(f"{file} is damaged: remove it for a page without it, or train again") from error
@@ -257,14 +256,39 @@ def _safetensors(file: Path, names: set[str], keys: set[str]) -> tuple[dict[str,
     return about, tensors
 
 
-def read_text(file: Path) -> str:
-    """Return what a file says.
+def cells(file: Path) -> Iterator[list[str]]:
+    """Yield the lines of a table, cell by cell.
 
     Raises:
-        UserError: it cannot be read, or is no text.
+        UserError: it cannot be read, or is no table.
     """
     try:
-        return file.read_text(encoding="utf-8")
+        yield from csv.reader(read_text(file).splitlines())
+    except csv.Error as error:  # a cell longer than any number
+        raise UserError(f"{file} is damaged: it is no table ({in_one_line(error)})") from error
+
+
+def parsed_yaml(file: Path, text: str) -> Any:
+    """Return what ``text``, the content of ``file``, stands for.
+
+    Raises:
+        UserError: it is not YAML, or such as no configuration is.
+    """
+    try:
+        return document.parse_yaml(text)
+    except yaml.YAMLError as error:
+        reason = in_one_line(error)
+        raise UserError(f"{file} is damaged: it is not valid YAML of a configuration ({reason})") from error
+
+
+def read_text(file: Path, largest: int = document.LARGEST) -> str:
+    """Return what a file of at most ``largest`` bytes says.
+
+    Raises:
+        UserError: it cannot be read, is larger, or is no text.
+    """
+    try:
+        return document.read_text(file, largest)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
         raise UserError(f"cannot read {file}: {reason}") from error

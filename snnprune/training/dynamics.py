@@ -15,7 +15,7 @@ import lightning
 import torch
 from safetensors import torch as safetensors
 
-from snnprune import atomic, processes
+from snnprune import atomic, document, processes
 from snnprune.dpap.survival import SurvivalFunction
 from snnprune.models.firing import Watch
 from snnprune.pruning.compaction.cut import Cut
@@ -143,7 +143,7 @@ class Dynamics(lightning.Callback):
         tensors = state_dict["tensors"]
         self._maps = {key: t for key, t in tensors.items() if key.startswith(("first/", "last/"))}
         self._series = {key: list(t.unbind()) for key, t in tensors.items() if key not in self._maps}
-        self._about = json.loads(state_dict["about"])
+        self._about = document.parse_json(state_dict["about"])
 
     def _add(self, name: str, values: Tensor) -> None:
         self._series.setdefault(name, []).append(values.cpu())
