@@ -14,7 +14,7 @@ import yaml
 
 from snnprune import __version__, settings
 from snnprune.config import DataConfig, RunConfig
-from snnprune.errors import UserError
+from snnprune.errors import UserError, memory_full
 from snnprune.registry import nearest
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
+
+FREE = (
+    "lower --data.time_steps, choose another --device where the command has one, or end what else runs on "
+    "this machine"
+)
+"""What to do about full memory; training knows more."""
 
 USAGE = """\
 usage: snnprune COMMAND [OPTION ...]
@@ -50,14 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; without them, the process's own.
 
     Returns:
-        The exit code: 0, 1 if a run of a bench failed, 2 for input that cannot be used (one sentence on
-        stderr says why), 130 after Ctrl-C.
+        The exit code: 0, 1 if a run of a bench failed, 2 for input that cannot be used or memory that is full
+        (one sentence on stderr says why), 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return command(given)
     except UserError as error:
         sys.stderr.write(f"snnprune: {error}\n")
+        return WRONG_INPUT
+    except (MemoryError, RuntimeError, OSError) as error:
+        reason = memory_full(error)
+        if reason is None:
+            raise
+        sys.stderr.write(f"snnprune: the memory is full ({reason}): {FREE}\n")
         return WRONG_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("\nsnnprune: stopped; the same command goes on from the last finished epoch\n")

@@ -1,5 +1,10 @@
 """What is said to a user whose input cannot be used."""
 
+from __future__ import annotations
+
+import errno
+import re
+
 
 class UserError(Exception):
     """Input that a person can mend: one sentence on what was expected, what came and what to do.
@@ -10,6 +15,24 @@ class UserError(Exception):
 
 class CompactionError(UserError, ValueError):
     """A network that cannot be made smaller, or not so: which population or layer, why, and what to do."""
+
+
+class MemoryFullError(UserError):
+    """Memory that is full: what to lower. No file is damaged by it, and no network wrong."""
+
+
+_MEMORY = re.compile(
+    r"out of memory|(can't|cannot|not|failed to) allocate memory|not enough memory|alloc_failed|bad_alloc",
+    re.IGNORECASE,
+)
+"""What torch and the libraries below it say, mostly in a RuntimeError."""
+
+
+def memory_full(error: BaseException) -> str | None:
+    """Return in one line how memory was found full, None where ``error`` is of something else."""
+    told = isinstance(error, RuntimeError | OSError) and _MEMORY.search(str(error)) is not None
+    full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    return (in_one_line(error) or type(error).__name__) if told or full else None
 
 
 def first_line(error: BaseException) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import pickle
 import time
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from snnprune.data.cache import Batch, Stored, cached
+from snnprune.data.cache import END, MAGIC, START, Batch, Stored, cached
 from snnprune.data.splits import FrameSet
 from snnprune.errors import UserError
 
@@ -172,6 +174,28 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
 def test_no_room_to_write(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"could not be written.*--data.cache"):
         stored(tmp_path / "absent", Builder())
+
+
+def test_full_memory_is_not_called_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(np, "memmap", full)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        stored(tmp_path, Builder())
+
+
+def test_a_footer_that_is_none_is_built_anew(tmp_path: Path) -> None:
+    """A checksum is no seal: whoever writes a cache can compute it."""
+    build = Builder()
+    stored(tmp_path, build)
+    text = b"[" * 10**5
+    body = only_file(tmp_path).read_bytes()[: START + FRAMES.nbytes]
+    end = END.pack(len(text), zlib.crc32(text, zlib.crc32(body[START:])), MAGIC)
+    only_file(tmp_path).write_bytes(body + text + end)
+    with pytest.warns(UserWarning, match="is built anew"):
+        assert_whole(stored(tmp_path, build))
+    assert build.built == 2
 
 
 def test_a_frame_set_travels_by_name(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import resource
@@ -226,6 +227,85 @@ def test_ctrl_c_says_what_is_saved(
     assert "saved up to the end of epoch 2" in said
     assert f"snnprune train --resume {tmp_path / 'run'}" in said
     assert checkpoint.newest(RunFolder(tmp_path / "run").checkpoints)[1]["epoch"] == 1
+
+
+FULL = (
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB.\nSee documents"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+)
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_full_memory_says_what_to_lower_and_what_is_saved(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, folder = Task.training_step, RunFolder(tmp_path / "run")
+    full_in = 0
+
+    def full(self: Task, *given: Any) -> Any:
+        if self.current_epoch == full_in:
+            raise error
+        return step(self, *given)
+
+    monkeypatch.setattr(Task, "training_step", full)
+    for page in ("_picture", "_page"):
+        monkeypatch.setattr(run, page, lambda *_: None)
+    config = tiny_run.config(epochs=2)
+    monkeypatch.setitem(cli.COMMANDS, "train", lambda _: run.train(config, folder.path) and 0)
+    assert cli.main(["train"]) == cli.WRONG_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith("snnprune: the memory is full (")
+    assert said.endswith(
+        "): lower --train.batch_size (12) or --data.time_steps (4), or take --train.precision bf16\n"
+    )
+    full_in = 1
+    assert cli.main(["train"]) == cli.WRONG_INPUT
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "in a new folder with --out; or free some, since the run is saved up to the end of epoch 1" in said
+    assert f"`snnprune train --resume {folder.path}` goes on from there" in said
+    full_in = 2
+    assert run.resume(folder.path)["epochs"] == 2
+
+
+def test_full_memory_of_any_command_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fills(_: list[str]) -> int:
+        torch.empty(2**60)
+        return 0
+
+    monkeypatch.setitem(cli.COMMANDS, "eval", fills)
+    assert cli.main(["eval"]) == cli.WRONG_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith("snnprune: the memory is full (")
+    assert "lower --data.time_steps" in said
+    assert said.count("\n") == 1
+
+
+def test_other_errors_are_not_taken_for_full_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: list[str]) -> int:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setitem(cli.COMMANDS, "eval", fails)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        cli.main(["eval"])
+
+
+def test_a_checkpoint_is_not_called_damaged_where_memory_is_full(
+    unfinished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", full)
+        with pytest.raises(UserError, match=r"the memory is full, .* the checkpoint .*last\.ckpt"):
+            run.resume(unfinished.path)
+    assert unfinished.last.is_file()
+    assert not list(unfinished.last.parent.glob("*.damaged"))
 
 
 def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:

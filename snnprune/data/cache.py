@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from snnprune import document
-from snnprune.errors import UserError
+from snnprune.errors import UserError, memory_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -105,6 +105,8 @@ def cached(
                     _write(path, made_of, _shown(build(), title, total))
                     stored = opened(path, made_of)
         except OSError as error:
+            if memory_full(error) is not None:
+                raise
             raise UserError(
                 f"frames could not be written to {path} ({error.strerror or error}): make room there, or "
                 "pass --data.cache FOLDER"

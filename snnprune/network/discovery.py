@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.errors import UserError, first_line
+from snnprune.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
@@ -86,6 +86,8 @@ def _answer(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
     except UserError:
         raise
     except Exception as error:
+        if memory_full(error) is not None:
+            raise
         reason = first_line(error)
         raise UserError(
             f"the example input, {_described(arguments)}, does not go through {type(model).__name__}: "

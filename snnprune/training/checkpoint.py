@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from snnprune import atomic
-from snnprune.errors import UserError
+from snnprune.errors import MemoryFullError, UserError, memory_full
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,13 +46,15 @@ def newest(paths: Sequence[Path]) -> tuple[Path, dict[str, Any], list[str]]:
         paths: the newest first; one that is not there is passed over.
 
     Raises:
-        UserError: none of them is whole, or none is there.
+        UserError: none of them is whole, or none is there; or the memory is full.
     """
     wrong: list[str] = []
     for path in paths:
         if path.is_file():
             try:
                 return path, _load(path, sealed=True), wrong
+            except MemoryFullError:
+                raise  # the file may be whole
             except UserError as error:
                 wrong.append(str(error))
     raise UserError("; ".join(wrong) or f"there is no checkpoint {paths[0]}")
@@ -66,6 +68,11 @@ def _load(path: Path, *, sealed: bool) -> dict[str, Any]:
         read: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         _check_parts(read, sealed=sealed)
     except Exception as error:
+        if memory_full(error) is not None:
+            raise MemoryFullError(
+                f"the memory is full, and cannot hold the checkpoint {path}: end what else runs on this "
+                "machine"
+            ) from error
         # Bytes that somebody else chose steer torch's reader, and it fails in as many ways as there are.
         reason = str(error).partition("\n")[0][:120]
         raise UserError(

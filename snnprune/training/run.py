@@ -17,7 +17,7 @@ from rich.console import Console
 
 from snnprune import processes
 from snnprune.config import MethodConfig
-from snnprune.errors import UserError
+from snnprune.errors import MemoryFullError, UserError, memory_full
 from snnprune.training import checkpoint, group
 from snnprune.training.check import check
 from snnprune.training.fit import Summary, fit
@@ -133,8 +133,11 @@ def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Sum
         signal.signal(signal.SIGINT, signal.default_int_handler)
         say(console, _stopped(folder, twin))
         raise SystemExit(INTERRUPTED) from stop
-    except OSError as error:
-        if error.errno not in NO_PLACE:
+    except (MemoryError, RuntimeError, OSError) as error:
+        reason = memory_full(error)
+        if reason is not None:
+            raise MemoryFullError(_too_large(reason, config, folder, twin)) from error
+        if not isinstance(error, OSError) or error.errno not in NO_PLACE:
             raise
         raise UserError(
             f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
@@ -155,6 +158,21 @@ def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Sum
 
 def _stopped(folder: RunFolder, twin: RunFolder | None) -> str:
     return f"stopped: {_saved(folder, twin)}; `snnprune train --resume {folder.path}` goes on from there"
+
+
+def _too_large(reason: str, config: RunConfig, folder: RunFolder, twin: RunFolder | None) -> str:
+    """Say what of a run fills the memory, and what becomes of the run."""
+    batch, steps = config.train.batch_size, config.data.time_steps
+    lower = f"lower --train.batch_size ({batch}) or --data.time_steps ({steps})"
+    if config.train.precision == "float32":
+        lower += ", or take --train.precision bf16"
+    inner = folder if twin is None else twin
+    if twin is None and not inner.has_checkpoint:
+        return f"the memory is full ({reason}): {lower}"
+    return (
+        f"the memory is full ({reason}): {lower}, in a new folder with --out; or free some, since "
+        f"{_saved(folder, twin)}, and `snnprune train --resume {folder.path}` goes on from there"
+    )
 
 
 def _saved(folder: RunFolder, twin: RunFolder | None) -> str:
