@@ -2,7 +2,8 @@
 
 A network of two convolutions with norms is trained for 200 steps on the recordings that come with the
 package, pruned by DPAP, and compared mask by mask. ``python benchmarks/processes.py`` prints the table of
-docs/distributed.md.
+docs/distributed.md, ``--only float64`` those of its rows. Where two processes part from one, one process that
+adds up the samples of each batch backwards does so as well: it is training that makes rounding grow.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Way:
         autocast: of layers' arithmetic, None for that of ``dtype``.
         threads: of a process.
         count: of processes.
+        rate: of learning.
+        backwards: whether the samples of each batch come in the opposite order.
     """
 
     name: str
@@ -51,11 +54,16 @@ class Way:
     autocast: torch.dtype | None = None
     threads: int = 1
     count: int = 1
+    rate: float = 2e-3
+    backwards: bool = False
 
 
+SLOW64 = Way("one process, float64, a tenth of the rate", torch.float64, rate=2e-4)
 ONE64, ONE = Way("one process, float64", torch.float64), Way("one process, float32")
 WAYS = (
     (ONE64, Way("two processes, float64", torch.float64, count=2)),
+    (ONE64, Way("one process, float64, batches backwards", torch.float64, backwards=True)),
+    (SLOW64, Way("two processes, float64, a tenth of the rate", torch.float64, count=2, rate=2e-4)),
     (ONE, Way("two processes, float32", count=2)),
     (ONE, Way("two threads, float32", threads=2)),
     (ONE, Way("bfloat16 autocast", autocast=torch.bfloat16)),
@@ -99,13 +107,14 @@ def train(way: Way, seed: int) -> Trained:
     x = frames.transpose(0, 1).to(way.dtype)
     model = network(seed).to(way.dtype)
     pruner = Pruner(model, x[:, :1], "dpap", epochs=EPOCHS, seed=seed, target=TARGET)
-    optimizer = torch.optim.Adam(model.parameters(), 2e-3)
+    optimizer = torch.optim.Adam(model.parameters(), way.rate)
     scaler = torch.amp.GradScaler("cpu", enabled=way.autocast == torch.float16)
     called = DistributedDataParallel(processes.synchronise(model)) if processes.count() > 1 else model
     masks = []
     for epoch in range(EPOCHS):
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1000 * seed + epoch))
-        for batch in order.split(BATCH):
+        for whole in order.split(BATCH):
+            batch = whole.flip(0) if way.backwards else whole
             mine = batch.chunk(processes.count())[processes.number()]
             with torch.autocast("cpu", way.autocast) if way.autocast else nullcontext():
                 rates = called(x[:, mine]).to(way.dtype).mean(0)
@@ -117,8 +126,8 @@ def train(way: Way, seed: int) -> Trained:
             pruner.step(optimizer)
             functional.reset_net(model)
         pruner.end_epoch()
-        whole = pruner.dense_masks()
-        masks.append(torch.cat([mask.flatten() for kind in whole.values() for mask in kind.values()]))
+        alive = pruner.dense_masks()
+        masks.append(torch.cat([mask.flatten() for kind in alive.values() for mask in kind.values()]))
     weights = torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])
     return Trained(masks, weights, accuracy(processes.separate(model), splits.test, way.dtype))
 
@@ -165,19 +174,22 @@ def row(name: str, pairs: list[tuple[Trained, Trained]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--only", choices=["float64", "float32"], help="rows of these numbers")
+    given = parser.parse_args()
+    seeds = range(given.seeds)
+    pairs = [pair for pair in WAYS if given.only is None or f"torch.{given.only}" == str(pair[1].dtype)]
     done: dict[tuple[str, int], Any] = {}
-    jobs = [(way, seed) for _, way in WAYS if way.count > 1 for seed in seeds]
+    jobs = [(way, seed) for _, way in pairs if way.count > 1 for seed in seeds]
     for (way, seed), trained in zip(jobs, together(jobs), strict=True):
         done[way.name, seed] = trained
-    for way in dict.fromkeys(way for pair in WAYS for way in pair if way.count == 1):
+    for way in dict.fromkeys(way for pair in pairs for way in pair if way.count == 1):
         for seed in seeds:
             done[way.name, seed] = train(way, seed)
     print(
         "| trained as | equal masks in all epochs | masks that agree at the end | weights apart | accuracy |"
     )
     print("| --- | ---: | ---: | ---: | ---: |")
-    for reference, way in WAYS:
+    for reference, way in pairs:
         print(row(way.name, [(done[reference.name, s], done[way.name, s]) for s in seeds]))
 
 

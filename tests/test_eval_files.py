@@ -53,10 +53,14 @@ def test_what_is_written_answers_as_the_run_does(exported: tuple[Path, dict[str,
     assert result["latency"]["batch_64"]["median_ms"] <= result["latency"]["batch_64"]["p99_ms"]
 
 
-def test_operations_are_those_of_the_summary(exported: tuple[Path, dict[str, Any]]) -> None:
+def test_operations_are_those_of_the_summary(
+    exported: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = exported
     synops = json.loads((out / "summary.json").read_text())["synops"]
     assert evaluation.evaluate(out)["operations"]["synops"] == pytest.approx(synops["masked"])
+    # A word of its own: the MACs of the table of `train` count every weight, spikes or not.
+    assert " 0 analogue MACs a sample" in capsys.readouterr().out
     assert evaluation.evaluate(out / "export" / "model.nir")["operations"] is None
 
 

@@ -113,7 +113,7 @@ def _hits(answers: Tensor, labels: Tensor, classes: int) -> Result:
 
 
 def _operations(subject: Subject, counter: SpikeCounter) -> Result:
-    """Return operations of one sample at the synapses that are not zero."""
+    """Return operations of one sample at synapses that are not zero; MACs are of analogue layers alone."""
     assert subject.model is not None
     alive = {
         p.name: subject.model.get_parameter(p.weight) != 0 for p in counter.topology.projections.values()
@@ -170,7 +170,10 @@ def described(result: Result, classes: tuple[str, ...]) -> str:
         ]
     if result.get("operations"):
         counts = result["operations"]
-        lines.append(f"{counts['synops']:,.0f} SynOps and {counts['macs']:,.0f} MACs a sample")
+        lines.append(
+            f"{counts['synops']:,.0f} SynOps and {counts['macs']:,.0f} analogue MACs a sample (of layers "
+            "that read spikes, and of those that read other numbers)"
+        )
     if "latency" in result:
         lines += [_timing(result["latency"], size) for size in BATCHES]
     if len(classes) <= WIDEST:
