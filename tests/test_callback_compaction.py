@@ -14,6 +14,7 @@ from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from snnprune import Pruner
 from snnprune.errors import UserError
 from snnprune.training.callback import PruningCallback
 
@@ -122,6 +123,20 @@ def test_a_small_checkpoint_without_its_pruner_is_refused(tmp_path: Path) -> Non
     torch.save(saved, tmp_path / "bare.ckpt")
     with pytest.raises(UserError, match="holds no pruner that cut it"):
         fit(EPOCHS, ckpt_path=tmp_path / "bare.ckpt", weights_only=True)
+
+
+def test_a_small_checkpoint_is_read_without_a_trainer(tmp_path: Path) -> None:
+    """As docs/custom-snn.md writes it."""
+    _, trained = fit(8, ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1))
+    saved = torch.load(tmp_path / "epoch=7.ckpt", weights_only=True)
+    module = Spiking().double()
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        module.load_state_dict(saved["state_dict"])
+    pruner = Pruner(module, next(iter(loader()))[0].double(), "dpap", epochs=EPOCHS)
+    pruner.load_state_dict(saved["callbacks"]["PruningCallback"]["pruner"])
+    module.load_state_dict(saved["state_dict"])
+    assert dict(module.named_parameters()).keys() == dict(trained.named_parameters()).keys()
+    assert sum(p.numel() for p in module.parameters()) == sum(t.numel() for t in trained.parameters())
 
 
 def test_a_small_checkpoint_is_tested_as_it_is(tmp_path: Path) -> None:

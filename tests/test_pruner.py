@@ -6,10 +6,12 @@ import copy
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from loops import through_a_file
 from networks import conv_ann, conv_snn
 from torch import nn
 
@@ -21,6 +23,7 @@ from snnprune.errors import UserError
 from snnprune.network import Projection, discover
 from snnprune.network.cost import rates
 from snnprune.pruning import Activity, Masks, Pruner, Target
+from snnprune.registry import METHODS
 
 if TYPE_CHECKING:
     from snnprune.pruning.target import Plan
@@ -85,6 +88,59 @@ def test_a_method_object_works_as_well_as_a_name() -> None:
         assert pruner.method is method
     with pytest.raises(TypeError, match="options"):
         Pruner(mlp(), torch.rand(1, 64), method, epochs=3, target=0.5)
+
+
+# --- what a state belongs to
+
+
+def pruner_of(method: object, **options: Any) -> Pruner:
+    torch.manual_seed(0)
+    return Pruner(mlp(), torch.rand(2, 64), method, epochs=10, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "what"),
+    [
+        ("magnitude", "its criterion is 'BCM', and here it is 'Magnitude'"),
+        ("hebb", "its criterion is 'BCM', and here it is 'Hebb'"),
+        ("deep-r", "its method is 'CriterionMethod', and here it is 'DeepR'"),
+    ],
+)
+def test_a_state_of_another_method_is_refused(method: str, what: str) -> None:
+    state = pruner_of("dpap").state_dict()
+    with pytest.raises(UserError, match=f"of another method: {what}; .*inherit"):
+        pruner_of(method).load_state_dict(state)
+    pruner_of(method).inherit(state)
+
+
+def test_a_state_with_other_constants_is_said() -> None:
+    state = through_a_file(pruner=pruner_of("dpap", target=0.5))["pruner"]
+    for method, options in (("dpap", {"target": 0.7}), (dpap.preset(target=0.7), {})):
+        with pytest.warns(UserWarning, match=r"saved with target\.rate 0\.5 \(here 0\.7\):"):
+            pruner_of(method, **options).load_state_dict(state)
+    other = pruner_of("dpap", target=0.5, layers={"0": 0.2})
+    with pytest.warns(UserWarning, match=r"target\.layers \{\} \(here \{'0': 0\.2\}\):"):
+        other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_state_of_the_same_method_is_taken_in_silence(method: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        state = through_a_file(pruner=pruner_of(method))["pruner"]
+        pruner_of(method).load_state_dict(state)
+        del state["identity"]  # of a version before
+        pruner_of(method).load_state_dict(state)
+
+
+def test_a_pruner_says_what_it_is() -> None:
+    pruner = pruner_of("magnitude", target=0.5)
+    assert repr(pruner) == (
+        "Pruner('magnitude', Sequential: 0 of 10 epochs, 0.0% of 12,640 weights and 0.0% of units pruned, "
+        "2 of 3 populations free)"
+    )
+    pruner.end_epoch()
+    assert "'magnitude', Sequential: 1 of 10 epochs" in repr(pruner)
 
 
 def test_hebb_and_stdp_on_paper() -> None:

@@ -21,6 +21,7 @@ from snnprune.pruning.compaction.permission import check_cut_every, check_may_cu
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.compaction.silence import restless
+from snnprune.pruning.identity import Identity
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Decision, Method, View
 from snnprune.pruning.shares import agree, of_first
@@ -64,6 +65,7 @@ class Pruner:
         options: constants of a method given by name, such as ``target=0.6``.
 
     Attributes:
+        name: of the method, or of its class.
         finished: the method has nothing more to decide: training may end.
         returned_to: after which epoch (from 0) the network was what it is again, where a method has gone back
             to it; else None.
@@ -88,6 +90,7 @@ class Pruner:
         samples: int | None = None,
         **options: Any,
     ) -> None:
+        self.name = method if isinstance(method, str) else type(method).__name__
         if isinstance(method, str):
             method = build(METHODS, "method", method, options)
         elif options:
@@ -99,6 +102,7 @@ class Pruner:
             raise UserError(f"Pruner needs the length of the run in epochs, at least 1, and got {epochs}")
         check_cut_every(compact_every)
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
+        self._identity = Identity.of(method)
         self.samples = samples
         topology = discover(model, example_input, neurons=neurons)
         topology.protect([exclude] if isinstance(exclude, str) else exclude, first=protect_first)
@@ -142,6 +146,14 @@ class Pruner:
     def kept(self) -> dict[str, Tensor]:
         """Indices [units left] of each population's original units that are left after the cuts so far."""
         return self._kept.units
+
+    def __repr__(self) -> str:
+        rates, free = self.rates(), len(self.topology.free())
+        return (
+            f"Pruner({self.name!r}, {type(self.model).__name__}: {self.clock.epoch} of {self.clock.epochs} "
+            f"epochs, {rates.synapses:.1%} of {rates.weights_dense:,} weights and {rates.neurons:.1%} of "
+            f"units pruned, {free} of {len(self.topology.populations)} populations free)"
+        )
 
     def step(self, optimizer: Optimizer | None = None) -> None:
         """Close the batch: hand its traces to the method, and keep the dead dead.
@@ -329,6 +341,7 @@ class Pruner:
             "kept": self._kept.state_dict(),
             "masks": self.masks.state_dict(),
             "method": self.method.state_dict(),
+            "identity": self._identity.state_dict(),
             "snapshot": None if self._snapshot is None else self._snapshot.state_dict(),
             "finished": self.finished,
             "returned_to": self.returned_to,
@@ -338,11 +351,18 @@ class Pruner:
         """Put back what `state_dict` returned.
 
         Load it before the model and the optimiser: if the network had been cut, the model becomes as small
-        as it was then, so that its weights fit.
+        as it was then, so that its weights fit. A method with other constants than those that were saved,
+        such as another target, goes on with its own, with a warning.
 
         Raises:
+            UserError: the state is of another method.
             ValueError: the state is of another network.
         """
+        differ = self._identity.check(state.get("identity", {}))
+        if differ is not None:
+            warnings.warn(
+                f"the state was saved with {differ}: what is decided from now on is as here", stacklevel=2
+            )
         self.inherit(state)
         self.clock.epoch, self.clock.batches = state["clock"]["epoch"], state["clock"]["batches"]
         device = next(self.model.parameters()).device

@@ -1,0 +1,84 @@
+"""What a method is made of, in plain words: kept with its state, and compared when that is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from snnprune.errors import UserError
+from snnprune.pruning.criterion import Criterion
+from snnprune.pruning.rule import Rule
+
+if TYPE_CHECKING:
+    from snnprune.pruning.method import Method
+
+METHOD = "method"
+DEPTH = 4
+"""Levels of parts within parts: a rule's constants of time are on the third."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Of which parts a method is made, and with which constants.
+
+    Attributes:
+        parts: names of classes, by dotted place in the method; its own under "method".
+        constants: what numbers, words and functions are written as, by dotted place.
+    """
+
+    parts: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, method: Method) -> Identity:
+        """Describe ``method`` as it was built; what it has counted since counts as well."""
+        made = cls({METHOD: type(method).__name__})
+        made._add(method, "", 0)
+        return made
+
+    def _add(self, thing: Any, prefix: str, depth: int) -> None:
+        for name, value in getattr(thing, "__dict__", {}).items():
+            place = f"{prefix}{name}"
+            if name.startswith("_") or depth == DEPTH:
+                continue
+            if isinstance(value, Criterion | Rule) or (is_dataclass(value) and not isinstance(value, type)):
+                self.parts[place] = type(value).__name__
+                self._add(value, f"{place}.", depth + 1)
+            elif _is_plain(value) or (isinstance(value, Mapping) and all(map(_is_plain, value.values()))):
+                self.constants[place] = repr(value)
+            elif callable(value):
+                self.constants[place] = getattr(value, "__qualname__", type(value).__name__)
+
+    def state_dict(self) -> dict[str, dict[str, str]]:
+        """Return both, for a checkpoint."""
+        return {"parts": dict(self.parts), "constants": dict(self.constants)}
+
+    def check(self, saved: Mapping[str, Mapping[str, str]]) -> str | None:
+        """Compare with what another method's `state_dict` says.
+
+        Returns:
+            Which constants differ, in words; None where none does.
+
+        Raises:
+            UserError: that method is of other parts, so that its state means nothing to this one.
+        """
+        parts, constants = saved.get("parts", {}), saved.get("constants", {})
+        for place, mine in self.parts.items():
+            other = parts.get(place, mine)
+            if other != mine:
+                raise UserError(
+                    f"the state is of another method: its {place} is {other!r:.80}, and here it is {mine!r}; "
+                    "build the pruner as that of the state was built, or begin with its masks alone "
+                    "(Pruner.inherit)"
+                )
+        differ = [
+            f"{place} {constants[place]:.80} (here {mine})"
+            for place, mine in self.constants.items()
+            if constants.get(place, mine) != mine
+        ]
+        return ", ".join(differ) or None
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
