@@ -106,6 +106,12 @@ def spiking_run(model: nn.Module, original: nn.Module) -> Run:
     return run
 
 
+def wrappers(model: nn.Module) -> list[nn.Module]:
+    """Return the modules of what `read` returned that answer for a neuron in them."""
+    names = (name for name, module in model.named_modules() if isinstance(module, spiking_base()))
+    return [model.get_submodule(name.rpartition(".")[0]) for name in names]
+
+
 def _in_graph(name: str) -> str:
     """Return what torch.fx calls the node of the module ``name``, and NIR after it."""
     node = name.replace(".", "_")

@@ -17,7 +17,7 @@ import torch
 from snnprune.network.leaves import spiking_base
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from torch import Tensor, nn
@@ -108,19 +108,20 @@ class SpikeCounter:
     Args:
         model: the network.
         topology: its projections (`snnprune.discover`).
+        wrappers: modules that answer for a spiking neuron in them, which nobody calls.
     """
 
-    def __init__(self, model: nn.Module, topology: Topology) -> None:
+    def __init__(self, model: nn.Module, topology: Topology, wrappers: Iterable[nn.Module] = ()) -> None:
         self.model, self.topology = model, topology
         self._inputs: dict[str, _Inputs] = {}
-        self._spiked = self._spiking = self._measuring = False
+        self._spiked = self._measuring = False
         modules = dict(model.named_modules())
         self._handles = [model.register_forward_pre_hook(self._begin)]
         self._watching: list[RemovableHandle] = []
-        for module in modules.values():
-            if isinstance(module, spiking_base()):
-                self._spiking = True
-                self._watching.append(module.register_forward_hook(self._spike))
+        neurons = [module for module in modules.values() if isinstance(module, spiking_base())]
+        self._spiking = bool(neurons)
+        for module in (*neurons, *wrappers):
+            self._watching.append(module.register_forward_hook(self._spike))
         for projection in topology.projections.values():
             hook = self._count(projection)
             self._handles.append(modules[projection.name].register_forward_pre_hook(hook))

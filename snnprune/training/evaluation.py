@@ -11,7 +11,7 @@ from rich.console import Console
 
 from snnprune import atomic
 from snnprune.errors import UserError
-from snnprune.export import connections
+from snnprune.export import connections, nir_file
 from snnprune.export.comparison import RoundTrip, spiking_run
 from snnprune.export.quantisation import quantise
 from snnprune.network import discover
@@ -78,9 +78,7 @@ def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
 
 def _answers(subject: Subject) -> Result:
     """Let the network answer as it is, and count and time what it does."""
-    scores, labels, counter = [], [], None
-    if subject.model is not None:
-        counter = SpikeCounter(subject.model, discover(subject.model, subject.example()))
+    scores, labels, counter = [], [], _counter(subject)
     try:
         with torch.inference_mode():
             for encoded, wanted in batches(subject):
@@ -93,7 +91,7 @@ def _answers(subject: Subject) -> Result:
     return {
         **_hits(answered.argmax(1), wanted, len(subject.splits.classes)),
         "loss": _loss(subject, answered, wanted),
-        "operations": None if counter is None else _operations(subject, counter),
+        "operations": None if counter is None else _operations(counter, len(subject.splits.test)),
         "latency": latency(subject),
     }
 
@@ -112,13 +110,21 @@ def _hits(answers: Tensor, labels: Tensor, classes: int) -> Result:
     return {"accuracy": float(np.trace(counts)) / max(len(labels), 1), "confusion": counts.tolist()}
 
 
-def _operations(subject: Subject, counter: SpikeCounter) -> Result:
+def _counter(subject: Subject) -> SpikeCounter | None:
+    """Begin to count operations, where the network is one of torch's."""
+    if subject.model is not None:
+        return SpikeCounter(subject.model, discover(subject.model, subject.example()))
+    if subject.imported is not None:
+        topology = discover(subject.imported, subject.example())
+        return SpikeCounter(subject.imported, topology, nir_file.wrappers(subject.imported))
+    return None
+
+
+def _operations(counter: SpikeCounter, samples: int) -> Result:
     """Return operations of one sample at synapses that are not zero; MACs are of analogue layers alone."""
-    assert subject.model is not None
-    alive = {
-        p.name: subject.model.get_parameter(p.weight) != 0 for p in counter.topology.projections.values()
-    }
-    counted = counter.operations(len(subject.splits.test), alive)
+    synapses = counter.topology.projections.values()
+    alive = {p.name: counter.model.get_parameter(p.weight) != 0 for p in synapses}
+    counted = counter.operations(samples, alive)
     return {"synops": counted.synops, "macs": counted.macs}
 
 

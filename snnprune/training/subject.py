@@ -42,7 +42,8 @@ class Subject:
         device: where it runs.
         spiking: whether it has a time axis.
         outputs: from encoded frames [T, B, C, H, W] to [T, B, K], or without time [B, C, H, W] to [B, K].
-        model: the network, where it is torch's and of layers that are known, else None.
+        model: the network, where it is one that `snnprune.models` builds, else None.
+        imported: the network, where another file than torch's was made into one of torch's, else None.
         epoch: after which it was saved, where that is known.
     """
 
@@ -53,6 +54,7 @@ class Subject:
     spiking: bool
     outputs: Callable[[Tensor], Tensor]
     model: nn.Module | None = None
+    imported: nn.Module | None = None
     epoch: int | None = None
 
     def encode(self, frames: Tensor, batch: int) -> Tensor:
@@ -177,8 +179,7 @@ def _of_nir(path: Path, data: Mapping[str, Any], device: str | None) -> Subject:
     config = _changed(known.config, data, device)
     splits = _fitting(config, known, path)
     inner = _of_torch(f"{path}", model, config, splits)
-    # What the importer made is a graph of wrapped neurons, whose operations nobody here can count.
-    return replace(inner, outputs=lambda encoded: inner.outputs(encoded)[0], model=None)
+    return replace(inner, outputs=lambda encoded: inner.outputs(encoded)[0], model=None, imported=model)
 
 
 def _changed(config: RunConfig, data: Mapping[str, Any], device: str | None) -> RunConfig:
