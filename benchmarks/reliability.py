@@ -153,8 +153,8 @@ def whole_run(folder: Path) -> tuple[object, Path]:
 COMMANDS = {"kills": kills, "damage": damage, "disk": disk, "fuzz": fuzz, "memory": memory, "wheel": wheel}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 1 where something was lost."""
+def given_in(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read a command and its options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -164,10 +164,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--draw", action="store_true", help="put the picture among the documents")
     parser.add_argument("--python", nargs="+", default=[sys.executable], help="interpreters to install into")
     parser.add_argument(
-        "--train", nargs="*", default=[], help="options of `snnprune train` in an empty folder"
+        "--train", nargs=argparse.REMAINDER, default=[], help="the last: options of `snnprune train`"
     )
     given = parser.parse_args(arguments)
     given.count = COUNTS[given.command] if given.count is None else given.count
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 1 where something was lost."""
+    given = given_in(arguments)
     with tempfile.TemporaryDirectory(prefix="snnprune-reliability-") as folder:
         return 1 if COMMANDS[given.command](Path(folder), given) else 0
 

@@ -329,6 +329,16 @@ def test_a_picture_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_commands_of_the_document_are_such() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "reliability.md").read_text()
+    ours = "    python benchmarks/reliability.py "
+    lines = [line.removeprefix(ours).split() for line in text.splitlines() if line.startswith(ours)]
+    read = {words[0]: reliability.given_in(words) for words in lines}
+    assert read.keys() == reliability.COMMANDS.keys()
+    assert read["wheel"].python == ["python3.11", "python3.12"]
+    assert read["wheel"].train == ["--train.epochs", "2"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["kills", "damage", "memory"])
 def test_commands_of_the_document_in_small(command: str, capsys: pytest.CaptureFixture[str]) -> None:
