@@ -8,9 +8,9 @@ import onnx
 import pytest
 import torch
 from networks import conv_snn
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import functional, layer, neuron
 from test_export_nir import FRAMES, Residual, lived
-from torch import nn
+from torch import Tensor, nn
 
 import snnprune
 from snnprune.config import ModelConfig
@@ -19,6 +19,7 @@ from snnprune.export import onnx_file
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.step import Step
 from snnprune.models import build
+from snnprune.network.synops import SpikeCounter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,51 @@ def test_recordings_are_answered_spike_for_spike(make: Any, tmp_path: Path) -> N
     assert found.flipped == found.answers == 0
     assert found.difference < 1e-5
     assert all(flips.spikes > 0 for flips in found.layers.values())
+
+
+def lenet() -> nn.Module:
+    return build(ModelConfig("lenet-ann", hidden=20), (1, 28, 28), 10)
+
+
+def strided() -> nn.Module:
+    lif = {"v_threshold": 0.3, "step_mode": "m"}
+    return nn.Sequential(
+        layer.Conv2d(2, 4, 3, 2, padding=1, dilation=2, bias=False, step_mode="m"), neuron.IFNode(**lif),
+        layer.Conv2d(4, 6, 3, groups=2, step_mode="m"), neuron.IFNode(**lif),
+        layer.Flatten(step_mode="m"), nn.LazyLinear(10), neuron.IFNode(**lif),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "frames"),
+    [
+        pytest.param(lambda: lived(conv_snn(norm=True)), FRAMES, id="spiking"),
+        pytest.param(lambda: lived(conv_snn(norm=True)), FRAMES.round(), id="of counted events"),
+        pytest.param(lambda: lived(Residual()), FRAMES, id="residual"),
+        pytest.param(strided, FRAMES, id="strides and groups"),
+        pytest.param(lenet, torch.rand(4, 1, 28, 28), id="without time"),
+    ],
+)
+def test_the_file_counts_its_operations(make: Any, frames: Tensor, tmp_path: Path) -> None:
+    model = make().eval()
+    with torch.no_grad():
+        model(frames)  # lazy layers
+        functional.reset_net(model)
+        for weight in (p for p in model.parameters() if p.ndim > 1):
+            weight[torch.rand_like(weight) < 0.3] = 0.0
+        samples = frames.shape[1 if frames.ndim == 5 else 0]
+        topology = snnprune.discover(model, frames)
+        with SpikeCounter(model, topology) as counter:
+            functional.reset_net(model)
+            model(frames)
+        alive = {p.name: model.get_parameter(p.weight) != 0 for p in topology.projections.values()}
+        expected = counter.operations(samples, alive)
+    functional.reset_net(model)
+    onnx_file.write(model, frames, tmp_path / "net.onnx")
+    runner = onnx_file.Runner.of(tmp_path / "net.onnx", counts=True)
+    runner(frames)
+    assert runner.operations(samples) == pytest.approx({"synops": expected.synops, "macs": expected.macs})
+    assert expected.synops + expected.macs > 0
 
 
 def test_the_file_is_a_function_of_input_and_state(tmp_path: Path) -> None:
@@ -71,7 +117,7 @@ def test_plain_arithmetic_is_spikingjellys_bit_for_bit(neurons: neuron.BaseNode)
 
 
 def test_a_network_without_time_has_no_states(tmp_path: Path) -> None:
-    model = build(ModelConfig("lenet-ann", hidden=20), (1, 28, 28), 10).eval()
+    model = lenet().eval()
     images = torch.rand(4, 1, 28, 28)
     onnx_file.write(model, images, tmp_path / "net.onnx")
     y, spikes = onnx_file.Runner.of(tmp_path / "net.onnx")(images)

@@ -18,6 +18,7 @@ from snnprune import atomic, document
 from snnprune.errors import UserError, first_line
 from snnprune.export.extras import need
 from snnprune.export.graph import plain
+from snnprune.export.onnx_counts import FIRES, add_counts
 from snnprune.export.step import Step
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ ABOUT, REST = "snnprune", "snnprune.rest"
 
 BEFORE, NEXT = "v.", "next."
 """What the names of potentials begin with, as inputs and as outputs."""
-
-FIRES = "GreaterOrEqual"
-"""The operation that tells who fires; `snnprune.export.step` writes one for each layer of neurons."""
 
 
 def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> None:
@@ -122,12 +120,13 @@ class Runner:
     Args:
         content: of the file.
         spikes: let `spikes` tell which neurons fired, too.
+        counts: let `operations` tell what the layers did.
 
     Raises:
         UserError: not such a file.
     """
 
-    def __init__(self, content: bytes, *, spikes: bool = False) -> None:
+    def __init__(self, content: bytes, *, spikes: bool = False, counts: bool = False) -> None:
         need("running ONNX", "onnx", "onnxruntime")
         import onnx  # noqa: PLC0415 - an extra
         import onnxruntime  # noqa: PLC0415 - an extra
@@ -140,6 +139,7 @@ class Runner:
             if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
                 raise ValueError("it keeps tensors in other files")  # noqa: TRY301 - said as any other
             self._fired = _add_spikes(proto, onnx) if spikes else []
+            self._layers = add_counts(proto, onnx) if counts else []
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
             options.log_severity_level = 3
@@ -155,7 +155,7 @@ class Runner:
         self._shapes = {i.name: tuple(i.shape[1:]) for i in self._session.get_inputs()}
 
     @classmethod
-    def of(cls, path: Path, *, spikes: bool = False) -> Runner:
+    def of(cls, path: Path, *, spikes: bool = False, counts: bool = False) -> Runner:
         """Return a runner of the file at ``path``.
 
         Raises:
@@ -165,7 +165,7 @@ class Runner:
             content = path.read_bytes()
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-        return cls(content, spikes=spikes)
+        return cls(content, spikes=spikes, counts=counts)
 
     def __call__(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return outputs and spikes (none, unless asked for when this was made).
@@ -174,23 +174,39 @@ class Runner:
             frames: encoded, [T, B, C, H, W] to [T, B, K]; or [B, C, H, W] to [B, K] without time.
         """
         x = np.ascontiguousarray(frames.cpu().numpy())
+        counts = [name for layer in self._layers for name in layer.outputs]
         if not self._rest:
-            return torch.from_numpy(self._session.run(["y"], {"x": x})[0]), {}
+            y, *counted = self._session.run(["y", *counts], {"x": x})
+            self._count(counted)
+            return torch.from_numpy(y), {}
         names = list(self._rest)
         states: Sequence[Any] = [
             np.full((x.shape[1], *self._shapes[f"{BEFORE}{name}"]), value, dtype=x.dtype)
             for name, value in self._rest.items()
         ]
-        wanted = ["y", *(f"{NEXT}{name}" for name in names), *self._fired]
+        wanted = ["y", *(f"{NEXT}{name}" for name in names), *self._fired, *counts]
         outputs, fired = [], []
         for step in x:
             given = {f"{BEFORE}{name}": v for name, v in zip(names, states, strict=True)}
             y, *rest = self._session.run(wanted, {"x": step, **given})
+            self._count(rest[len(rest) - len(counts) :])
             states = rest[: len(names)]
             outputs.append(torch.from_numpy(y))
-            fired.append([torch.from_numpy(spikes) for spikes in rest[len(names) :]])
+            fired.append([torch.from_numpy(spikes) for spikes in rest[len(names) :][: len(self._fired)]])
         layers = zip(names, zip(*fired, strict=True), strict=False)
         return torch.stack(outputs), {name: torch.stack(spikes) for name, spikes in layers}
+
+    def _count(self, answers: Sequence[Any]) -> None:
+        left = iter(answers)
+        for layer in self._layers:
+            layer.add([next(left) for _ in layer.outputs])
+
+    def operations(self, samples: int) -> dict[str, float]:
+        """Return those of one sample, of all that was run so far: "synops", and "macs" of analogue layers."""
+        return {
+            "synops": sum(layer.synops for layer in self._layers if not layer.analogue) / samples,
+            "macs": sum(layer.macs for layer in self._layers if layer.analogue) / samples,
+        }
 
 
 def _add_spikes(proto: Any, onnx: Any) -> list[str]:

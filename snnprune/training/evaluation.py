@@ -84,6 +84,8 @@ def _answers(subject: Subject) -> Result:
             for encoded, wanted in batches(subject):
                 scores.append(subject.scores(encoded).cpu())
                 labels.append(wanted)
+                if subject.counting is not None:
+                    subject.counting(encoded)
     finally:
         if counter is not None:
             counter.close()
@@ -91,7 +93,7 @@ def _answers(subject: Subject) -> Result:
     return {
         **_hits(answered.argmax(1), wanted, len(subject.splits.classes)),
         "loss": _loss(subject, answered, wanted),
-        "operations": None if counter is None else _operations(counter, len(subject.splits.test)),
+        "operations": _operations(subject, counter),
         "latency": latency(subject),
     }
 
@@ -111,7 +113,7 @@ def _hits(answers: Tensor, labels: Tensor, classes: int) -> Result:
 
 
 def _counter(subject: Subject) -> SpikeCounter | None:
-    """Begin to count operations, where the network is one of torch's."""
+    """Begin to count operations, where the network does not do so by itself."""
     if subject.model is not None:
         return SpikeCounter(subject.model, discover(subject.model, subject.example()))
     if subject.imported is not None:
@@ -120,8 +122,11 @@ def _counter(subject: Subject) -> SpikeCounter | None:
     return None
 
 
-def _operations(counter: SpikeCounter, samples: int) -> Result:
+def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None:
     """Return operations of one sample at synapses that are not zero; MACs are of analogue layers alone."""
+    samples = len(subject.splits.test)
+    if counter is None:
+        return None if subject.counting is None else dict(subject.counting.operations(samples))
     synapses = counter.topology.projections.values()
     alive = {p.name: counter.model.get_parameter(p.weight) != 0 for p in synapses}
     counted = counter.operations(samples, alive)

@@ -44,6 +44,7 @@ class Subject:
         outputs: from encoded frames [T, B, C, H, W] to [T, B, K], or without time [B, C, H, W] to [B, K].
         model: the network, where it is one that `snnprune.models` builds, else None.
         imported: the network, where another file than torch's was made into one of torch's, else None.
+        counting: the network of an ONNX file as it counts its operations, else None.
         epoch: after which it was saved, where that is known.
     """
 
@@ -55,6 +56,7 @@ class Subject:
     outputs: Callable[[Tensor], Tensor]
     model: nn.Module | None = None
     imported: nn.Module | None = None
+    counting: onnx_file.Runner | None = None
     epoch: int | None = None
 
     def encode(self, frames: Tensor, batch: int) -> Tensor:
@@ -169,7 +171,13 @@ def _of_onnx(path: Path, data: Mapping[str, Any], _device: str | None) -> Subjec
     config = _changed(known.config, data, "cpu")
     splits = _fitting(config, known, path)
     return Subject(
-        f"{path}", config, splits, torch.device("cpu"), known.spiking, lambda encoded: runner(encoded)[0]
+        f"{path}",
+        config,
+        splits,
+        torch.device("cpu"),
+        known.spiking,
+        lambda encoded: runner(encoded)[0],
+        counting=onnx_file.Runner.of(path, counts=True),
     )
 
 

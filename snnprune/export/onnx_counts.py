@@ -1,0 +1,111 @@
+"""Operations of an ONNX file, counted by the graph itself: beside each layer one of zeros and ones.
+
+A layer that is given 1 where its input is not zero, and 1 where its weight is not zero, adds up to the number
+of operations that its spikes do, borders and strides included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LAYERS = ("Conv", "Gemm", "MatMul")
+"""Operators of convolutions and linear layers, whose second input is the weight."""
+
+FIRES = "GreaterOrEqual"
+"""The operator that tells who fires; `snnprune.export.step` writes one for each layer of neurons."""
+
+
+@dataclass
+class Layer:
+    """What one layer did so far.
+
+    Attributes:
+        outputs: names of what the graph answers: operations of spikes, and before the first neuron those of
+            all inputs, and how far these are from whole numbers.
+        synops: operations of its inputs that are not zero.
+        macs: operations of all its inputs.
+        analogue: whether its inputs are no spikes: no neuron comes before it, and they are no whole numbers.
+    """
+
+    outputs: tuple[str, ...]
+    synops: float = 0.0
+    macs: float = 0.0
+    analogue: bool = False
+
+    def add(self, answers: Sequence[Any]) -> None:
+        """Take in what the graph answered in one step."""
+        self.synops += float(answers[0])
+        if len(answers) > 1:
+            self.macs += float(answers[1])
+            self.analogue |= float(answers[2]) != 0.0
+
+
+def add_counts(proto: Any, onnx: Any) -> list[Layer]:
+    """Let the graph answer what its layers do, and return them."""
+    graph = proto.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    spiking = any(node.op_type == FIRES for node in graph.node)
+    layers: list[Layer] = []
+    fired = False
+    for node in list(graph.node):
+        fired |= node.op_type == FIRES
+        if node.op_type in LAYERS and len(node.input) > 1 and node.input[1] in weights:
+            writer = _Writer(proto, onnx, f"count.{len(layers)}", weights[node.input[1]])
+            outputs = writer.write(node, inputs=not fired)
+            layers.append(Layer(outputs, analogue=not spiking))
+    return layers
+
+
+class _Writer:
+    """Adds the nodes that count one layer.
+
+    Args:
+        proto: the file.
+        onnx: the package.
+        name: that all names of new tensors begin with.
+        weight: of the layer.
+    """
+
+    def __init__(self, proto: Any, onnx: Any, name: str, weight: Any) -> None:
+        self.graph, self.onnx, self.name, self.kind = proto.graph, onnx, name, weight.data_type
+        dense = onnx.numpy_helper.to_array(weight)
+        self.alive = self._constant("alive", (dense != 0).astype(dense.dtype))
+        self.zero = self._constant("zero", np.zeros((), dense.dtype))
+        self.one = self._constant("one", np.ones((), dense.dtype))
+
+    def write(self, layer: Any, *, inputs: bool) -> tuple[str, ...]:
+        """Count for ``layer``; with ``inputs`` look at these as well."""
+        source = layer.input[0]
+        silent = self._node("Equal", "silent", source, self.zero)
+        active = self._node("Cast", "active", self._node("Not", "loud", silent), to=self.kind)
+        outputs = [self._total(layer, active, "synops")]
+        if inputs:
+            nothing = self._node("Mul", "nothing", active, self.zero)
+            outputs.append(self._total(layer, self._node("Add", "all", nothing, self.one), "macs"))
+            rest = self._node("Sub", "rest", source, self._node("Round", "whole", source))
+            outputs.append(self._node("ReduceMax", "uneven", self._node("Abs", "off", rest), keepdims=0))
+        shapeless = self.onnx.helper.make_tensor_value_info
+        self.graph.output.extend(shapeless(name, self.kind, None) for name in outputs)
+        return tuple(outputs)
+
+    def _total(self, layer: Any, source: str, name: str) -> str:
+        """Return the sum of what ``layer`` answers to ``source`` where its weights are 1."""
+        given = {a.name: self.onnx.helper.get_attribute_value(a) for a in layer.attribute}
+        out = self._node(layer.op_type, f"{name}.places", source, self.alive, **given)
+        return self._node("ReduceSum", name, out, keepdims=0)
+
+    def _node(self, kind: str, name: str, *inputs: str, **given: Any) -> str:
+        output = f"{self.name}.{name}"
+        self.graph.node.append(self.onnx.helper.make_node(kind, list(inputs), [output], **given))
+        return output
+
+    def _constant(self, name: str, value: Any) -> str:
+        full = f"{self.name}.{name}"
+        self.graph.initializer.append(self.onnx.numpy_helper.from_array(value, full))
+        return full
