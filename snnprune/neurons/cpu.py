@@ -210,17 +210,6 @@ def sum_rows(values, sums, line):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def by_channel(totals, counts):  # type: ignore[no-untyped-def]
-    """Add totals by place and channel [T, places x I] up by channel [T, I], and begin anew."""
-    inner = counts.shape[1]
-    for t in range(totals.shape[0]):
-        for start in range(0, totals.shape[1], inner):
-            for c in range(inner):
-                counts[t, c] += totals[t, start + c]
-    totals[:] = 0
-
-
-@compiled
 def average(sums, out, row, inner, k):  # type: ignore[no-untyped-def]
     """Average k x k squares, from sums over k rows by way of ``row`` into ``out``.
 
@@ -300,24 +289,54 @@ def ask_ahead(x, t, steps, low, n, start, size):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def pool(spikes, sums, row, s, to, fired, averaged, inner, k, long, counting):  # type: ignore[no-untyped-def]
-    """Write the averages of a piece to ``s`` from ``to`` on, and count spikes and averages if asked to.
+def count(values, inner, counts):  # type: ignore[no-untyped-def]
+    """Add ``values`` [places x I] to ``counts`` [I]."""
+    whole = inner // LANES * LANES
+    for start in range(0, values.size, inner):
+        for c in range(0, whole, LANES):
+            add_lanes(counts, c, counts, c, values, start + c)
+        for c in range(whole, inner):
+            counts[c] += values[start + c]
+
+
+@compiled
+def pool(spikes, sums, row, s, to, within, beyond, inner, k, long, counting):  # type: ignore[no-untyped-def]
+    """Write the averages of a piece to ``s`` from ``to`` on, and count spikes if asked to.
 
     What fired is in ``spikes``, or (``long``) added up over its k rows, or as many as there are, in ``sums``.
+    It is counted ``within`` squares, by channel or, of a single one, by place, with room for `LANES` more,
+    and ``beyond`` the last.
     """
-    line, short = sums.size - LANES, row.size - LANES
+    line, short, period = sums.size - LANES, row.size - LANES, within.size - LANES
     for top in range(0, spikes.size, k * line):
-        bottom = min(top + k * line, spikes.size)
+        whole = top + k * line <= spikes.size
         if not long:
-            sum_rows(spikes[top:bottom], sums, line)
-        if counting:
-            add(sums[:line], fired)
-        if bottom - top == k * line:
+            sum_rows(spikes[top : min(top + k * line, spikes.size)], sums, line)
+        if whole:
             fetch_to_write(s, to + short, short)
             average(sums, s[to : to + short], row, inner, k)
-            if counting:
-                add(s[to : to + short], averaged)
             to += short
+        if counting:
+            count(sums[short * k if whole else 0 : line], inner, beyond)
+            for start in range(0, short if whole else 0, period):
+                for c in range(0, period, LANES):
+                    add_lanes(within, c, within, c, row, start + c)
+
+
+@compiled
+def settle(within, beyond, post, pre, p, k):  # type: ignore[no-untyped-def]
+    """Hand on what was counted at each step of plane ``p``, [T, ...], and begin anew."""
+    steps, inner = beyond.shape
+    counts, scale = np.empty(inner, beyond.dtype), beyond.dtype.type(k * k)
+    for t in range(steps):
+        counts[:] = 0
+        count(within[t, :-LANES], inner, counts)
+        for c in range(inner):
+            post[t, p, c] = counts[c] + beyond[t, c]
+            if k > 1:
+                pre[t, p, c] = counts[c] / scale
+    within[:] = 0
+    beyond[:] = 0
 
 
 @compiled
@@ -350,7 +369,8 @@ def forward(  # type: ignore[no-untyped-def]
     plane, pooled = height * line, height // k * short
     tile, piece, long = cut(steps, height, line, k)
     broken = False
-    fired, averaged = np.zeros((steps, line), x.dtype), np.zeros((steps, short), x.dtype)
+    within = np.zeros((steps, (inner if inner > 1 else short) + LANES), x.dtype)
+    beyond = np.zeros((steps, inner), x.dtype)
     sums, row = np.zeros(line + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
     spikes, unit = np.empty(piece, x.dtype), line if long else piece
     for p in range(first, last):
@@ -371,17 +391,15 @@ def forward(  # type: ignore[no-untyped-def]
                     if k > 1:
                         to = p * pooled + (place + start) // (k * line) * short
                         pool(
-                            spikes[: end - start], sums, row, s[t], to, fired[t], averaged[t], inner, k, long,
+                            spikes[: end - start], sums, row, s[t], to, within[t], beyond[t], inner, k, long,
                             post.size > 0,
                         )  # fmt: skip
                     elif post.size:
-                        add(out, fired[t])
+                        count(out, inner, beyond[t])
             for i in range(n):
                 broken |= potential[i] != potential[i]
         if post.size:
-            by_channel(fired, post[:, p])
-        if pre.size:
-            by_channel(averaged, pre[:, p])
+            settle(within, beyond, post, pre, p, k)
     return broken
 
 
@@ -421,7 +439,7 @@ def backward(  # type: ignore[no-untyped-def]
         gv: gradient of the last potentials [P x M x I]; or empty.
         gx: gradient of ``x`` to write, as ``x``: summed over time where x is the same at every step.
         gv0: gradient of the first potentials to write, [P x M x I].
-        gb: gradient of ``x`` to add up by plane and channel, over time and places, [1, P, I]; or empty.
+        gb: gradient of ``x`` to add up by plane and channel, over time and places, [P, I]; or empty.
         steps, height, width, inner, k, lif: as in `forward`.
         detach_reset: whether no gradient passes through the reset.
         kind, a, b: the surrogate.
@@ -433,7 +451,7 @@ def backward(  # type: ignore[no-untyped-def]
     h, once = np.empty((steps, tile), x.dtype), gx.shape[0] < steps
     slopes, single = np.empty(unit, x.dtype), np.empty(unit, x.dtype)
     g, row = np.zeros(piece + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
-    totals = np.zeros((1, line), x.dtype)
+    totals = np.zeros(line, x.dtype)
     for p in range(first, last):
         for place in range(0, plane, tile):
             low = p * plane + place
@@ -465,6 +483,7 @@ def backward(  # type: ignore[no-untyped-def]
                             g[: till - at], h[t, at:till], slopes[: till - at], carry[at:till], to_x, lif,
                             detach_reset, kind == RECT, a,
                         )  # fmt: skip
-                        tally(to_x, gx[0, low + at : low + till], totals[0], once, gb.size > 0)
+                        tally(to_x, gx[0, low + at : low + till], totals, once, gb.size > 0)
         if gb.size:
-            by_channel(totals, gb[:, p])
+            count(totals, inner, gb[p])
+            totals[:] = 0

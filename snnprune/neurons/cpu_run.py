@@ -112,7 +112,7 @@ def run_back(
     shape = (1 if note.once else steps, *planes.layout.shape)
     gx = planes.layout.empty(shape[0], precise) if into is None else into.view(shape)
     gv0 = planes.layout.step(precise)
-    gb = np.zeros((1, planes.planes, planes.inner) if bias else (0, 0, 0), flat.dtype)
+    gb = np.zeros((planes.planes, planes.inner) if bias else (0, 0), flat.dtype)
     empty = np.zeros((0, 0), flat.dtype)
     if gx.numel():
         share(
@@ -123,7 +123,7 @@ def run_back(
             square, _numbers(constants, flat.dtype), constants.detach_reset, slope.kind, number(slope.a),
             number(slope.b),
         )  # fmt: skip
-    added = torch.from_numpy(gb).sum((0, 1)) if bias else None
+    added = torch.from_numpy(gb).sum(0) if bias else None
     return (gx[0] if note.once else gx).to(x.dtype), gv0, added
 
 
