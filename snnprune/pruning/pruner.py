@@ -26,7 +26,7 @@ from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Decision, Method, View
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
-from snnprune.pruning.traces import TraceRecorder
+from snnprune.pruning.traces import TraceRecorder, full_precision
 from snnprune.registry import METHODS, build
 from snnprune.seeds import Stream, generator
 
@@ -168,7 +168,7 @@ class Pruner:
         traces = self.recorder.batch() if self.recorder is not None else {}
         self.clock.batches += 1
         if not self.finished:
-            with self._full_precision():
+            with full_precision(next(self.model.parameters()).device):
                 self._carry_out(self.method.after_step(self._view(traces)))
         self.masks.apply(optimizer)
 
@@ -183,7 +183,7 @@ class Pruner:
             UserError: several processes came to different decisions, since their networks differ.
         """
         if not self.finished:
-            with self._full_precision():
+            with full_precision(next(self.model.parameters()).device):
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
         self.masks.apply()
@@ -191,10 +191,6 @@ class Pruner:
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             self.compact(unread=False)
-
-    def _full_precision(self) -> torch.autocast:
-        """Return what keeps a method's arithmetic out of the 16 bits of an autocast around the loop."""
-        return torch.autocast(next(self.model.parameters()).device.type, enabled=False)
 
     def _carry_out(self, decision: Decision | None) -> None:
         if decision is None:
@@ -233,7 +229,7 @@ class Pruner:
 
         In several processes all have to ask.
         """
-        with self._full_precision():
+        with full_precision(next(self.model.parameters()).device):
             return self.method.importance(self._view({}))
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:

@@ -7,7 +7,9 @@ H x W and then weighted over time with one product, so nothing of the size of th
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +19,8 @@ from snnprune.network.axes import tensors_in
 from snnprune.network.leaves import is_multi_step, leaf_kind, spiking_base
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from torch import Tensor, nn
 
     from snnprune.network.topology import Projection, Site, Topology
@@ -59,10 +63,23 @@ def spiking_trace(spikes: Tensor, tau: float = 0.5) -> Tensor:
     """
     if not spikes.is_floating_point():
         spikes = spikes.float()
-    steps = spikes.shape[0]
-    decay = tau ** torch.arange(steps - 1, -1, -1, dtype=spikes.dtype, device=spikes.device)
-    with torch.autocast(spikes.device.type, enabled=False):  # a product, which it would make in 16 bits
-        return (decay @ spikes.reshape(steps, -1)).reshape(spikes.shape[1:])
+    decay = _decays(tau, spikes.shape[0], spikes.dtype, spikes.device)
+    with full_precision(spikes.device):  # a product, which an autocast would make in 16 bits
+        return (decay @ spikes.reshape(len(decay), -1)).reshape(spikes.shape[1:])
+
+
+@functools.lru_cache(maxsize=64)
+def _decays(tau: float, steps: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return what each step weighs in a trace, [T]: the same few in every batch, so they are kept."""
+    with torch.inference_mode(False):  # it outlives this call, and may be wanted in a graph
+        return tau ** torch.arange(steps - 1, -1, -1, dtype=dtype, device=device)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Return what keeps arithmetic out of the 16 bits of an autocast, where there is one around it."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def sum_over_space(activity: Tensor, axis: int, leading: int) -> Tensor:
@@ -259,7 +276,7 @@ class TraceRecorder:
 
         Where a layer of channels is given what a fused layer put out, its ``sums`` [T, B, C] are known.
         """
-        with torch.no_grad(), torch.autocast(activity.device.type, enabled=False):
+        with torch.no_grad(), full_precision(activity.device):
             kept = activity.detach()
             kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
             multi = is_multi_step(module) or (site.leading == 2 and not hasattr(module, "step_mode"))
