@@ -85,6 +85,8 @@ class GradR(HiddenMethod):
         if alpha < 0:
             raise ValueError(f"alpha is at least 0, came {alpha}")
         self.alpha, self.steered = alpha, steered
+        if not steered:
+            self.target = None  # p is where the prior leans to, and nothing sees to it that it is reached
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:

@@ -52,14 +52,14 @@ class HiddenMethod(Method):
         goal = aim(target, target_macs, layers=layers)
         if goal is None:
             raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
-        self.target = goal
+        self._goal, self.target = goal, goal
         self.state: dict[str, dict[str, Tensor]] = {}
         self._plan: Plan | None = None
 
     def share(self, view: View, projection: Projection) -> float:
         """Return the share of a projection's synapses that should live at the end."""
         if self._plan is None:
-            self._plan = self.target.plan(view.dense, neurons=False, convolutions=True)
+            self._plan = self._goal.plan(view.dense, neurons=False, convolutions=True)
         return self._plan.synapses[projection.name]
 
     @staticmethod

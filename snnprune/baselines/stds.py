@@ -71,6 +71,8 @@ class STDS(HiddenMethod):
         if threshold is not None and threshold < 0:
             raise ValueError(f"threshold is at least 0, came {threshold}")
         self.threshold, self.growth = threshold, growth
+        if threshold is not None:
+            self.target = None
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:

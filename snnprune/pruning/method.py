@@ -87,10 +87,12 @@ class Method:
         reads: what it wants recorded of activity ("trace", "series"), or None for nothing.
         tau: decay of the traces that it reads.
         permanent: what is dead stays dead.
+        target: what it is to reach by the end of the run, None where it stops by itself.
     """
 
     reads: Keep | None = None
     tau: float = 0.5
+    target: Target | None = None
     permanent: ClassVar[bool] = True
 
     def begin(self, view: View) -> None:

@@ -24,6 +24,7 @@ from snnprune.pruning.compaction.silence import restless
 from snnprune.pruning.identity import Identity
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Decision, Method, View
+from snnprune.pruning.oversights import Oversights
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
 from snnprune.pruning.traces import TraceRecorder, full_precision
@@ -125,6 +126,7 @@ class Pruner:
             self.recorder = TraceRecorder(model, self.topology, method.tau, method.reads)
         self.finished = False
         self.returned_to: int | None = None
+        self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._handle: RemovableHandle | None = None
@@ -182,12 +184,16 @@ class Pruner:
         Raises:
             UserError: several processes came to different decisions, since their networks differ.
         """
+        if type(self.method) is not Method:  # which prunes nothing
+            self._oversights.look_at_epoch(self.clock)
         if not self.finished:
             with full_precision(next(self.model.parameters()).device):
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
         self.masks.apply()
         self.clock.epoch += 1
+        if self.clock.epoch >= self.clock.epochs:
+            self._oversights.look_at_end(self.clock, self.method.target, self.rates())
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             self.compact(unread=False)
@@ -360,6 +366,7 @@ class Pruner:
                 f"the state was saved with {differ}: what is decided from now on is as here", stacklevel=2
             )
         self.inherit(state)
+        self._oversights.resume()
         self.clock.epoch, self.clock.batches = state["clock"]["epoch"], state["clock"]["batches"]
         device = next(self.model.parameters()).device
         self.method.load_state_dict(state["method"], device)
@@ -411,7 +418,11 @@ class Pruner:
         return twin
 
     def close(self) -> None:
-        """Remove every hook from the model."""
+        """Remove every hook from the model; warn where the last decision is taken and the target missed."""
+        self._oversights.look_at_end(self.clock, self.method.target, self.rates())
+        self._unhook()
+
+    def _unhook(self) -> None:
         if self.recorder is not None:
             self.recorder.close()
         if self._handle is not None:
@@ -424,7 +435,10 @@ class Pruner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self._unhook()
 
 
 def _nothing(_: Optimizer) -> None:

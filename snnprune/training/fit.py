@@ -17,6 +17,7 @@ from snnprune.errors import CompactionError
 from snnprune.export import save
 from snnprune.models import firing
 from snnprune.pruning import compact
+from snnprune.pruning.oversights import TargetMissedWarning
 from snnprune.seeds import Stream
 from snnprune.training import assembly, checkpoint, group, initial
 from snnprune.training.about import About
@@ -182,6 +183,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\.")
+            warnings.filterwarnings("ignore", category=TargetMissedWarning)  # the final table says it
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

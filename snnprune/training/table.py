@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from snnprune.pruning import oversights
 from snnprune.training.progress import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Summary = dict[str, Any]
-
-MISSED = 0.005  # of the weights: what a target in whole per cent leaves open
-ENOUGH = 6  # epochs: decisions begin after the second, and ties among scores take a few of them to part
 
 
 def _short(number: int) -> str:
@@ -48,15 +46,11 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
 
 def shortfall(summary: Summary) -> str | None:
     """Return a sentence on a target that was missed, None where there was none or it was reached."""
-    target, rate, epochs = summary["target"], summary["pruning_rate"], summary["epochs"]
-    if target is None or rate > target - MISSED:
+    target = summary["target"]
+    if target is None:
         return None
-    why = (
-        f"a target takes about {ENOUGH} epochs, and the run had {epochs}: give it more with --train.epochs"
-        if epochs < ENOUGH
-        else "the method found no more that may go: look at what is frozen or excluded, and at its options"
-    )
-    return f"{rate:.1%} of the weights are pruned, not {target:.1%}: {why}"
+    advice = "give it more with --train.epochs"
+    return oversights.shortfall(summary["pruning_rate"], target, summary["epochs"], advice)
 
 
 def comparison(summaries: list[Summary]) -> Table:

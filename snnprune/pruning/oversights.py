@@ -1,0 +1,79 @@
+"""What a loop of the user's own is told, once each: a line that it forgets, and a target that it missed."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from snnprune import processes
+
+if TYPE_CHECKING:
+    from snnprune.network.cost import Rates
+    from snnprune.pruning.clock import Clock
+    from snnprune.pruning.target import Target
+
+MISSED = 0.005  # of the network: what a target in whole per cent leaves open
+ENOUGH = 6  # epochs: decisions begin after the second, and ties among scores take a few of them to part
+
+NO_STEP = (
+    "an epoch ended and the pruner has seen no batch of it: call pruner.step(optimizer) after every "
+    "optimizer.step(); without it, methods that watch activity learn nothing, and what is dead grows back"
+)
+
+
+class TargetMissedWarning(UserWarning):
+    """A run came to its end with less pruned than was asked for."""
+
+
+def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = "weights") -> str | None:
+    """Return a sentence on a target that was missed, None where it was reached.
+
+    Args:
+        rate: share that is pruned.
+        target: share that was asked for.
+        epochs: length of the run.
+        advice: what to do where it was too short.
+        what: the two are shares of.
+    """
+    if rate > target - MISSED:
+        return None
+    why = (
+        f"a target takes about {ENOUGH} epochs, and the run had {epochs}: {advice}"
+        if epochs < ENOUGH
+        else "the method found no more that may go: look at what is frozen or excluded, and at its options"
+    )
+    return f"{rate:.1%} of the {what} are pruned, not {target:.1%}: {why}"
+
+
+class Oversights:
+    """Looks at a loop from epoch to epoch, and warns; of several processes, the first one does."""
+
+    def __init__(self) -> None:
+        self._batches: int | None = 0
+        self._said: set[type[Warning]] = set()
+
+    def resume(self) -> None:
+        """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
+        self._batches = None
+
+    def look_at_epoch(self, clock: Clock) -> None:
+        """Warn where the epoch that ends had no batch."""
+        if clock.batches == self._batches:
+            self._say(NO_STEP, UserWarning)
+        self._batches = clock.batches
+
+    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
+        """Warn where ``target`` was missed, once no decision is left to be taken."""
+        if target is None or clock.decisions_left or not clock.batches:
+            return
+        macs = target.measure == "macs"
+        rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
+        what = "multiply-accumulates" if macs else "weights"
+        said = shortfall(rate, target.rate, clock.epochs, "plan and train for more epochs", what)
+        if said is not None:
+            self._say(said, TargetMissedWarning)
+
+    def _say(self, sentence: str, kind: type[Warning]) -> None:
+        if kind not in self._said and processes.is_first():
+            warnings.warn(sentence, kind, stacklevel=4)
+        self._said.add(kind)
