@@ -158,6 +158,20 @@ def test_hebb_and_stdp_on_paper() -> None:
     assert hebb.neuron_score(projection, alive, None).tolist() == [4.0 * 8.0]  # type: ignore[arg-type,union-attr]
 
 
+@pytest.mark.parametrize("silent", [[], [0, 3], [0, 1, 2, 3, 4]])
+def test_stdp_of_units_that_were_silent_in_a_batch(silent: list[int]) -> None:
+    dice = torch.Generator().manual_seed(0)
+    pre = torch.rand(6, 4, 7, generator=dice, dtype=torch.float64)
+    post = torch.rand(6, 4, 5, generator=dice, dtype=torch.float64) - 0.5  # some neurons fire negative spikes
+    post[..., silent] = 0
+    paired = torch.einsum("ts,tbj,sbi->ji", pairing(6, 0.5, pre), post, pre)
+    stdp, projection = STDP(), Projection("layer", "linear", (), "layer", (5, 7), 1, "neuron")
+    for batches in (1, 2):
+        stdp.observe(projection, Activity(pre, post), batches)
+    score = stdp.synapse_score(projection, None)  # type: ignore[arg-type]
+    torch.testing.assert_close(score, 2 * paired)
+
+
 def test_traces_stay_float32_under_autocast() -> None:
     model, x = conv_ann(), torch.rand(4, 2, 12, 12)
     with Pruner(model, x, "dpap", epochs=3) as pruner:
