@@ -155,13 +155,46 @@ def test_buffers_that_no_state_dict_has_are_kept(tmp_path: Path) -> None:
         (built(tau=2.0), r"layer '6' has tau = 2\.0, and 1\.25 in the file"),
         (built(v_reset=None), r"layer '6' has v_reset = None, and 0\.0 in the file"),
         (built(step_mode="s"), r"layer '6' has step_mode = 's', and 'm' in the file"),
-        (lambda: conv_snn(norm=False), r"layer '1' is a Identity, and a BatchNorm2d in the file"),
+        (
+            lambda: conv_snn(norm=False),
+            r"layer '1' is of class Identity, and of class BatchNorm2d in the file",
+        ),
         (lambda: nn.Sequential(*list(built()())[:-1]), r"layer '12' \(LIFNode\) is missing"),
         (lambda: nn.Sequential(*built()(), neuron.IFNode()), r"layer '13' \(IFNode\) is not in the file"),
-        (ResidualSNN, r"the network itself is a ResidualSNN, and a Sequential in the file"),
+        (ResidualSNN, r"the network itself is of class ResidualSNN, and of class Sequential in the file"),
     ],
 )
 def test_a_wrong_builder_is_refused(saved: tuple[nn.Module, Path], builder: Any, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        snnprune.load(saved[1], builder)
+
+
+@pytest.mark.parametrize(("saving", "loading"), [(True, False), (False, True), (True, True)])
+def test_how_a_network_computes_is_not_saved_with_it(tmp_path: Path, saving: bool, loading: bool) -> None:
+    def build(fast: bool) -> nn.Module:
+        model = conv_snn(norm=True)
+        return snnprune.accelerate(model, channels_last=True) if fast else model
+
+    torch.manual_seed(0)
+    model = build(saving).eval()
+    model(FRAMES)
+    functional.reset_net(model)
+    snnprune.save(model, tmp_path / "net")
+    again = snnprune.load(tmp_path / "net", lambda: build(loading)).eval()
+    assert torch.equal(again(FRAMES), model(FRAMES))
+
+
+@pytest.mark.parametrize(
+    ("builder", "told"),
+    [
+        (
+            conv_snn(norm=True),
+            r"expected a function .* got a Sequential itself: write load\(path, lambda: network\)",
+        ),
+        (lambda: None, "expected a function .* returned NoneType"),
+    ],
+)
+def test_what_builds_no_network_is_refused(saved: tuple[nn.Module, Path], builder: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
         snnprune.load(saved[1], builder)
 

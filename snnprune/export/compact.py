@@ -79,7 +79,7 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
     """
     weights, text = _files(path)
     description, content = _read(weights, text)
-    model = builder()
+    model = _built(builder)
     saved = description["tensors"]
     difference = (
         first_difference(description["modules"], model)
@@ -104,6 +104,26 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
             {key: tuple(e["dense"]) for key, e in saved.items() if e["dense"] != e["shape"]},
         ),
     )
+    return model
+
+
+def _built(builder: Callable[[], Network]) -> Network:
+    """Return what ``builder`` builds.
+
+    Raises:
+        UserError: it is a network itself, or builds none.
+    """
+    if isinstance(builder, torch.nn.Module):
+        raise UserError(
+            f"expected a function that builds the dense network, and got a {type(builder).__name__} itself: "
+            "write load(path, lambda: network)"
+        )
+    model = builder()
+    if not isinstance(model, torch.nn.Module):
+        raise UserError(
+            "expected a function that builds the dense network, and the one that came returned "
+            f"{type(model).__name__}: let it return the module"
+        )
     return model
 
 

@@ -18,7 +18,8 @@ def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
     """Return class and constants of each module by name, in values that JSON has.
 
     Constants are public attributes that are numbers, words, None or lists of these: thresholds, time
-    constants, reset potentials, strides. Torch and SpikingJelly keep them in no state_dict.
+    constants, reset potentials, strides. Torch and SpikingJelly keep them in no state_dict. What only says
+    how a module computes (a class names such attributes in ``ways``) is none of them.
     """
     found = {
         name: {"class": type(module).__name__, "constants": _constants(module)}
@@ -43,7 +44,9 @@ def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str
         if name not in wanted:
             return f"{title} ({mine[name]['class']}) is not in the file"
         if mine[name]["class"] != wanted[name]["class"]:
-            return f"{title} is a {mine[name]['class']}, and a {wanted[name]['class']} in the file"
+            return (
+                f"{title} is of class {mine[name]['class']}, and of class {wanted[name]['class']} in the file"
+            )
         one, other = mine[name]["constants"], wanted[name]["constants"]
         for key in sorted(one.keys() | other.keys()):
             if one.get(key) != other.get(key):  # None and nothing are the same
@@ -55,7 +58,8 @@ def _constants(module: nn.Module) -> dict[str, Any]:
     named = {k: v for k, v in vars(module).items() if not k.startswith("_")}
     if hasattr(module, "step_mode"):
         named["step_mode"] = module.step_mode
-    return {k: v for k, v in named.items() if k not in _SIZES | _NOT_CONSTANT and _is_plain(v)}
+    other = _SIZES | _NOT_CONSTANT | getattr(type(module), "ways", frozenset())
+    return {k: v for k, v in named.items() if k not in other and _is_plain(v)}
 
 
 def _is_plain(value: Any) -> bool:

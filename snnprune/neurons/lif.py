@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from spikingjelly.activation_based import neuron
@@ -68,9 +68,11 @@ class LIFNode(neuron.LIFNode):
 
     Attributes:
         recording: whether forwards count spikes for `traces`.
+        ways: attributes that say how it computes and not what, so that none of them is saved with it.
     """
 
     recording = False
+    ways: ClassVar[frozenset[str]] = frozenset({"recording"})
     _recorded: tuple[Tensor, Tensor | None] | None = None
     _warned = False
 

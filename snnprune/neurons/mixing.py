@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Mixed:
@@ -11,9 +11,11 @@ class Mixed:
 
     Attributes:
         plain: the class that it is mixed into, which a module has again when all is undone.
+        ways: attributes that say how a module computes and not what, so that none of them is saved with it.
     """
 
     plain: Any
+    ways: ClassVar[frozenset[str]] = frozenset({"channels_last"})
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         """Let copies and files name the plain class: this one is made while the program runs."""
