@@ -8,13 +8,16 @@ import pytest
 import tiny_run
 
 from snnprune import cli, data
-from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
+from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.training import run
 from snnprune.training.table import shortfall
 from snnprune.training.unused import unused
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
         ("data.encoding", RunConfig(data=DataConfig("digits-events")), "digits-events holds recordings"),
         ("data.binning", RunConfig(data=DataConfig("mnist")), "mnist holds still images"),
         ("data.binning", RunConfig(data=DataConfig("cifar10")), "cifar10 holds still images"),
+        ("data.encoding", ANN, "mlp-ann has no time steps"),
+        ("data.time_steps", ANN, "mlp-ann has no time steps"),
+        ("model.detach_reset", ANN, "mlp-ann has no time steps"),
+        ("model.accelerate", RunConfig(model=ModelConfig("lenet-ann")), "lenet-ann has no time steps"),
         ("train.momentum", RunConfig(), "train.optimizer is adam"),
         ("train.step_epochs", RunConfig(), "train.schedule is constant"),
         ("train.warmup_epochs", RunConfig(train=TrainConfig(schedule="step")), "train.schedule is step"),
@@ -41,7 +48,9 @@ def test_a_setting_without_use_is_said_where_it_was_chosen(key: str, config: Run
 def test_nothing_is_said_of_settings_with_a_use() -> None:
     chosen = {"method.target", "method.structured", "data.binning", "train.momentum", "train.warmup_epochs"}
     assert unused(RunConfig(train=TrainConfig(optimizer="sgd", schedule="cosine")), chosen) == []
-    assert unused(RunConfig(data=DataConfig("mnist")), {"data.encoding"}) == []
+    assert unused(RunConfig(data=DataConfig("mnist")), {"data.encoding", "data.time_steps"}) == []
+    recordings = RunConfig(model=ModelConfig("conv-ann"))  # it sees the mean of so many frames
+    assert unused(recordings, {"data.time_steps", "model.activation"}) == []
     assert unused(RunConfig(method=MethodConfig("dense", target=None)), {"method.target"}) == []
 
 

@@ -82,6 +82,10 @@ def mlp_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     return network(f"Flatten-{config.hidden or 800}FC", _analogue(config), shape, classes)
 
 
+WITHOUT_TIME = (conv_ann, vgg_ann, lenet_ann, vgg16_ann, mlp_ann)
+"""Networks that see a sample once, and have neither steps nor membranes."""
+
+
 def _spiking(config: ModelConfig) -> Kit:
     if config.activation != "relu":
         raise UserError(

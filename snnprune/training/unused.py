@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnprune.registry import DATASETS, METHODS, options_of, pick
+from snnprune.models.papers import WITHOUT_TIME
+from snnprune.registry import DATASETS, METHODS, MODELS, options_of, pick
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from snnprune.config import RunConfig
 
+IN_TIME = ("data.encoding", "data.time_steps")
 SCHEDULES = {"step_epochs": "step", "step_gamma": "step", "warmup_epochs": "cosine"}
 
 
@@ -25,7 +27,7 @@ def unused(config: RunConfig, chosen: Collection[str]) -> list[str]:
         chosen: dotted keys.
 
     Raises:
-        UserError: no such data set, or no such method.
+        UserError: no such data set, model or method.
     """
     data, method, train = config.data.name, config.method.name, config.train
     events = pick(DATASETS, "data set", data).load().events
@@ -39,6 +41,12 @@ def unused(config: RunConfig, chosen: Collection[str]) -> list[str]:
         reasons["data.encoding"] = f"it is for still images, and {data} holds recordings"
     else:
         reasons["data.binning"] = f"it is for recordings, and {data} holds still images"
+    if pick(MODELS, "model", config.model.name).load() in WITHOUT_TIME:
+        # Of recordings such a network sees the mean of the frames, which depends on how many there are.
+        keys = ("model.detach_reset", "model.accelerate", *(() if events else IN_TIME))
+        reasons |= dict.fromkeys(
+            keys, f"it is for spiking networks, and {config.model.name} has no time steps"
+        )
     if train.optimizer != "sgd":
         reasons["train.momentum"] = f"it is for SGD, and train.optimizer is {train.optimizer}"
     for name, schedule in SCHEDULES.items():
