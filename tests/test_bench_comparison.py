@@ -139,9 +139,21 @@ def test_speed_is_a_ratio_of_epochs_and_not_reached_is_a_result(compared: Any) -
     assert late.speedups[1.0].ratio is None
     assert late.speedups[1.0].verdict == "not reached in 2 of 2 runs"
     assert late.speedups[0.95].ratio == 0.75  # 0.76 is reached in epoch 4 instead of 3
-    assert late.speedups[0.95].verdict == "slower"  # with both seeds alike
+    assert late.speedups[0.95].low is None  # both seeds alike: whole epochs say nothing of a spread
+    assert late.speedups[0.95].verdict == OPEN
     # L: both pass 0.8; 3 - 2 = 1 epoch with seed 0, 3 - 1 = 2 with seed 1
     assert dpap.learning_speed.ratio == 2.25
+
+
+def test_slower_is_what_the_interval_supports() -> None:
+    dense = [result("dense", None, seed, 8, [0.1 * n for n in range(1, 9)]) for seed in range(3)]
+    ends = ([0.2] * 9, [0.2] * 10, [0.2] * 11)
+    runs = [result("dpap", 0.4, seed, 8, [*end, 0.4]) for seed, end in enumerate(ends)]
+    speed = compare(Found([*dense, *runs], [])).groups[1].learning_speed
+    assert speed is not None
+    assert speed.high is not None
+    assert speed.high < 1
+    assert speed.verdict == "slower"
 
 
 def test_one_run_that_never_arrives_counts_as_the_slowest() -> None:

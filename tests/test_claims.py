@@ -111,11 +111,14 @@ def test_a_speedup_is_a_geometric_mean():
 
 
 def test_a_run_that_never_arrives_can_only_speak_against_a_speedup():
-    dense = runs(1, 1, 1, curve=[0.1, 0.9, 0.9])
-    late = {seed: made(seed, 1, [0.1, 0.1, 0.8]) for seed in range(3)}
+    dense = {s: made(s, 1, [0.1] * s + [0.9] * (3 - s)) for s in range(3)}
+    late = {seed: made(seed, 1, [0.1] * 8 + [0.8]) for seed in range(3)}
     found = claims._convergence(late, dense, 0.6, 1.0, None)
-    assert found.figure == "at most 0.50 times: 3 of 3 never"  # 2 / (3 + 1)
+    assert found.figure == "at most 0.18 times: 3 of 3 never"  # 1, 2 and 3 of 9 + 1: the cube root of 0.006
     assert found.verdict == FAILS
+    alike = claims._convergence(late, dict.fromkeys(range(3), dense[1]), 0.6, 1.0, None)
+    assert (alike.figure, alike.seeds) == ("at most 0.20 times: 3 of 3 never", "-")
+    assert alike.verdict == OPEN
     dense = runs(1, 1, 1, curve=[0.1] * 9 + [0.9])
     mixed = {s: made(s, 1, [0.1, 0.9] + [0.9] * 8) for s in (0, 1)} | {2: made(2, 1, [0.1, 0.8])}
     found = claims._convergence(mixed, dense, 0.6, 1.0, None)

@@ -102,3 +102,10 @@ def test_the_front_by_hand() -> None:
     points = [(10.0, 0.95), (4.0, 0.90), (4.0, 0.92), (6.0, 0.91), (2.0, 0.80), (10.0, 0.95)]
     assert pareto_front(points) == [4, 2, 0]
     assert pareto_front([]) == []
+
+
+def test_costs_that_hardly_differ_are_one_on_the_front() -> None:
+    points = [(310_668.0, 36.0), (310_680.0, 50.0), (310_900.0, 50.5), (466_000.0, 52.0), (310_700.0, 49.0)]
+    assert pareto_front(points) == [0, 1, 2, 3]
+    assert pareto_front(points, 1e-3) == [2, 3]
+    assert pareto_front(points, 1e-4) == [1, 2, 3]

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
 MORE, LESS = "more", "less"
 
+SAME_COST = 1e-3
+"""Share by which costs may differ and count as the same on a front: methods round one target differently."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -139,7 +142,8 @@ class Speed:
         races: by seed; None where a curve holds nothing to compare.
         ratio: median over the seeds, one that did not arrive counted as slower than any; None where that is
             what the median is.
-        low: lower end of the interval of the geometric mean, None where a seed did not arrive or is alone.
+        low: lower end of the interval of the geometric mean, None where a seed did not arrive or is alone, or
+            where all have the same ratio.
         high: upper end.
         verdict: "faster", "slower", or what else can be said.
     """
@@ -188,7 +192,8 @@ class Comparison:
         epochs: of the longest run; a method may end before.
         test_samples: how many the accuracy is measured on.
         groups: the unpruned network first.
-        pareto: names of the groups that no other beats, by what they are held against: "weights" or "synops".
+        pareto: names of the groups that no other beats, by what they are held against: "weights" or "synops"
+            (see `operations`).
         unfinished: runs that are left out.
     """
 
@@ -216,7 +221,7 @@ def compare(found: Found) -> Comparison:
         groups=groups,
         pareto={
             "weights": _front(groups, "weights"),
-            "synops": _front(groups, "synops_masked"),
+            "synops": _front(groups, operations(groups)),
         },
         unfinished=tuple(found.unfinished),
     )
@@ -303,7 +308,8 @@ def _speed(races: dict[int, Race | None]) -> Speed:
         verdict = f"not reached in {missing} of {len(races)} runs"
         return Speed(races, median if math.isfinite(median) else None, None, None, verdict)
     logs = mean_interval([math.log(ratio) for ratio in ratios])
-    if logs.low is None or logs.high is None:
+    # Epochs are whole numbers: that a few seeds have the same ratio says nothing of how it spreads.
+    if logs.low is None or logs.high is None or len(set(ratios)) == 1:
         return Speed(races, median, None, None, OPEN)
     verdict = ("faster" if logs.mean > 0 else "slower") if logs.excludes_zero else OPEN
     return Speed(races, median, math.exp(logs.low), math.exp(logs.high), verdict)
@@ -313,4 +319,10 @@ def _front(groups: Sequence[Group], cost: str) -> list[str]:
     points = [
         (group.measures[cost].interval.mean, group.measures["accuracy"].interval.mean) for group in groups
     ]
-    return [groups[i].name for i in pareto_front(points)]
+    return [groups[i].name for i in pareto_front(points, SAME_COST)]
+
+
+def operations(groups: Sequence[Group]) -> str:
+    """Return which measure counts a network's operations: one without spikes has no synaptic ones."""
+    spikes = any(group.measures["synops_masked"].interval.mean > 0 for group in groups)
+    return "synops_masked" if spikes else "macs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snnprune.bench.comparison import BY_KEY, OPEN
+from snnprune.bench.comparison import BY_KEY, OPEN, operations
 from snnprune.measures.statistics import LEVEL
 
 if TYPE_CHECKING:
@@ -66,13 +66,14 @@ def _accuracy(comparison: Comparison) -> Table:
                 *(_cell(group, key) for key in ("pruned", "weights")),
             )
         )
+    operated = "SynOps" if operations(comparison.groups) == "synops_masked" else "MACs"
     notes = [
         f"Mean and {LEVEL:.0%} interval (Student, over seeds); accuracy of the last epoch's network on "
         f"{comparison.test_samples} test samples. The difference to the dense network is paired by seed; its "
         "second interval draws seeds and test samples anew (paired bootstrap). Only what both intervals "
         "support is called better or worse.",
         f"Pareto front over accuracy and weights left: {', '.join(comparison.pareto['weights'])}. Over "
-        f"accuracy and SynOps: {', '.join(comparison.pareto['synops'])}. Fronts are of means.",
+        f"accuracy and {operated}: {', '.join(comparison.pareto['synops'])}. Fronts are of means.",
     ]
     if comparison.unfinished:
         notes.append(f"Left out, because unfinished: {', '.join(comparison.unfinished)}.")

@@ -119,11 +119,12 @@ def bootstrap_difference(
     return Interval(float(gain.mean()), float(low), float(high), seeds)
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+def pareto_front(points: Sequence[tuple[float, float]], same: float = 0.0) -> list[int]:
     """Return which points nothing beats, by ascending cost.
 
     Args:
         points: (cost, accuracy) each: less and more are better.
+        same: by which share of itself a cost may be higher and still count as the same.
 
     Returns:
         Indices of points that no other equals or betters on both sides while being better on one; of equal
@@ -132,6 +133,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
     front: list[int] = []
     for i in order:
-        if not front or points[i][1] > points[front[-1]][1]:
-            front.append(i)
+        cost, accuracy = points[i]
+        if front and accuracy <= points[front[-1]][1]:
+            continue
+        while front and points[front[-1]][0] >= (1.0 - same) * cost:
+            front.pop()
+        front.append(i)
     return front

@@ -146,9 +146,11 @@ def pareto(bench: Bench) -> Picture:
 def _pareto(bench: Bench) -> Figure:
     figure = canvas(4.6)
     upper, lower = figure.subplots(2, 1)
+    spikes = any(_mean(g, "synops_masked") > 0 for g in bench.groups)  # else there are no synaptic operations
+    operations = ("synops_masked", "SynOps") if spikes else ("macs", "MACs")
     for axes, cost, front, label in (
         (upper, "weights", "weights", "weights left (thousands)"),
-        (lower, "synops_masked", "synops", "SynOps a sample at living synapses (millions)"),
+        (lower, operations[0], "synops", f"{operations[1]} a sample at living synapses (millions)"),
     ):
         _front(axes, bench, cost, set(bench.comparison["pareto"].get(front, [])))
         axes.set(xlabel=label, ylabel="test accuracy (%)")
@@ -159,8 +161,6 @@ def _pareto(bench: Bench) -> Figure:
 
 
 def _front(axes: Axes, bench: Bench, cost: str, names: set[str]) -> None:
-    if not any(_mean(g, cost) > 0 for g in bench.groups):
-        cost = "macs"  # a network without spikes has no synaptic operations
     points = {g["name"]: (_mean(g, cost), _mean(g, "accuracy")) for g in bench.groups}
     best = sorted(points[name] for name in names if name in points)
     axes.plot([x for x, _ in best], [y for _, y in best], color=GRID, linewidth=3, zorder=1)
@@ -181,13 +181,15 @@ def _front(axes: Axes, bench: Bench, cost: str, names: set[str]) -> None:
         )
         for g in groups:
             if g.get("target") is not None:
+                ahead = g["name"] in names  # above the front, the others below: neighbours seldom clash then
                 axes.annotate(
                     f"{g['target']:g}",
                     points[g["name"]],
-                    xytext=(4, 3),
+                    xytext=(4, 3) if ahead else (4, -3),
                     textcoords="offset points",
                     fontsize=6,
-                    color=INK if g["name"] in names else FAINT,
+                    color=INK if ahead else FAINT,
+                    verticalalignment="bottom" if ahead else "top",
                 )
     axes.margins(0.12)
 
