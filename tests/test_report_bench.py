@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 import shutil
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
 
 import chromium
 import pytest
@@ -14,6 +18,8 @@ from test_report import HOSTILE, Parsed, svgs
 from test_report_browser import WIDE
 
 from snnprune import cli, data
+from snnprune.bench.folder import BenchFolder
+from snnprune.bench.grid import Grid, grid
 from snnprune.bench.run import compare
 from snnprune.report.report import report
 from snnprune.training import run
@@ -161,6 +167,23 @@ def test_page_of_a_real_comparison(tmp_path, monkeypatch):
     assert page.texts["unpruned"] == f"{summary['accuracy']:.2%}"
     assert {p.stem for p in (bench / "figures").glob("*.svg")} >= {"pareto", "curves", "accuracy-by-rate"}
     assert "snnprune bench --config" in (bench / "report.html").read_text()
+
+
+def test_the_command_of_a_bench_repeats_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    config = tiny_run.config(epochs=3)
+    config = replace(config, method=replace(config.method, options={"gamma": 0.99}))
+    asked = Grid(("dense", "dpap"), (0.5,), (3,))
+    with BenchFolder(tmp_path / "bench") as folder:
+        folder.claim(config, asked)
+        for cell in asked.cells():
+            run.train(cell.config(config), folder.cell(cell).path)
+    compare(tmp_path / "bench")
+    html = unescape((tmp_path / "bench" / "report.html").read_text())
+    words = shlex.split(re.search(r"snnprune bench --config [^<]*", html).group())
+    given = dict(zip(words[2::2], words[3::2], strict=True))
+    assert grid(config, *(given[f"--{name}"] for name in ("methods", "targets", "seeds"))) == asked
+    assert "gamma: 0.99" in Path(given["--config"]).read_text()
 
 
 @pytest.mark.skipif(chromium.program() is None, reason="needs Debian's chromium (apt install chromium)")

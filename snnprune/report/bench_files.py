@@ -41,7 +41,8 @@ class Bench:
         comparison: as it stands in comparison.json.
         curves: test accuracy over epochs of each run that still has its metrics, by group.
         asked: methods, targets and seeds, or {} where that is not known.
-        sample: one of its runs, for versions and configuration, or None.
+        sample: one of its runs, for versions and configuration, or None. The first, or the first whose method
+            has constants of its own, which a repetition needs.
     """
 
     path: Path
@@ -80,15 +81,26 @@ def read_bench(path: Path) -> Bench:
     """
     comparison = _comparison(path)
     curves: dict[str, list[list[float]]] = {}
-    sample = None
+    cells = []
     for group in comparison["groups"]:
         for seed in group["seeds"]:
             cell = path / f"{group['name']}-seed{seed}"
             if (cell / "metrics.csv").is_file():
                 rows = read_rows(cell)
                 curves.setdefault(group["name"], []).append([row["test_accuracy"] for row in rows])
-                sample = sample or read_run(cell)
+                cells.append(cell)
+    chosen = next(filter(_has_options, cells), cells[0] if cells else None)
+    sample = None if chosen is None else read_run(chosen)
     return Bench(path, comparison, curves, _asked(path / "bench.yaml"), sample)
+
+
+def _has_options(cell: Path) -> bool:
+    """Whether the method of a run has constants of its own; a configuration that is damaged has none."""
+    try:
+        config = yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))
+        return bool(config["method"]["options"])
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return False
 
 
 def _comparison(path: Path) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _how(bench: Bench) -> Section:
         words = ["snnprune", "bench", "--config", str(sample.path / "config.yaml")]
         for name in ("methods", "targets", "seeds"):
             if asked.get(name):
-                words += [f"--{name}", ",".join("own" if v is None else str(v) for v in asked[name])]
+                words += [f"--{name}", _listed(asked[name])]
         blocks = [
             Block("Command", shlex.join([*words, "--out", "runs/again"])),
             Block(f"Configuration of {sample.path.name}", sample.config_text.rstrip("\n")),
@@ -152,6 +152,12 @@ def _how(bench: Bench) -> Section:
         ]
     facts.insert(0, ["seeds", ", ".join(str(seed) for seed in _all_seeds(bench))])
     return Section("How it was made, and how to repeat it", facts=facts, blocks=blocks)
+
+
+def _listed(values: list[Any]) -> str:
+    """Return a list as the command line takes it; one number alone, without a comma, would be how many."""
+    words = ["own" if value is None else str(value) for value in values]
+    return ",".join(words) if len(words) > 1 else f"{words[0]},"
 
 
 def _all_seeds(bench: Bench) -> list[int]:
