@@ -26,7 +26,7 @@ def screen(table: Table) -> rich.table.Table:
     """Return a table for the terminal, without its notes."""
     drawn = rich.table.Table(title=table.title, title_justify="left")
     for i, name in enumerate(table.header):
-        drawn.add_column(name, justify="right" if i else "left", overflow="fold")
+        drawn.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=not i)
     for row in table.rows:
         drawn.add_row(*row)
     return drawn

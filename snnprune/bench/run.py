@@ -36,6 +36,9 @@ TERMINATED = 143  # and of one that was asked to end
 LOOK = 1.0
 """Seconds between two looks at the cells, which take a minute at least."""
 
+WIDE = 150
+"""Columns of a table in a file or a pipe, where no screen says how many there are."""
+
 FORMATS = {"md": formats.markdown, "tex": formats.latex, "csv": formats.tidy, "json": formats.as_json}
 
 
@@ -102,8 +105,9 @@ def write(folder: BenchFolder, console: Console) -> Comparison:
     atomic.write_text(folder.cells_table, formats.cells(comparison))
     for kind, form in FORMATS.items():
         atomic.write_text(folder.table(kind), form(comparison))
+    drawn = console if console.is_terminal else Console(width=WIDE)
     for table in tables(comparison):
-        console.print(formats.screen(table))
+        drawn.print(formats.screen(table))
         for note in table.notes:
             say(console, note, style="dim")
     kinds = ", ".join(folder.table(kind).name for kind in FORMATS)
