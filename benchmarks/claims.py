@@ -131,6 +131,7 @@ def claims(runs: Mapping[tuple[str, float | None], Runs], folder: Path) -> list[
         _lasting_gain(dpap[best], dense, best),
         *(_convergence(dpap[best], dense, best, share, paper) for share in (1.0, 0.99)),
         _flattening(dpap[best], best),
+        SPINES,
         _order(dpap[best], folder, best),
         _fan_in(dpap[best], folder, best),
         _energy(dpap[best], dense, best),
@@ -215,6 +216,12 @@ def _number(
 
 
 # --- the claims
+
+
+SPINES = Claim(
+    "spines go before synapses", "before", NONE, "equation 11 sums spines up; none dies by itself", NONE, OPEN
+)
+"""Its figures draw spines, and its equations have none that could be counted."""
 
 
 def _gain(ours: Runs, dense: Runs, target: float, paper: Reported | None) -> Claim:

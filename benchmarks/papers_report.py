@@ -26,32 +26,52 @@ TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-
 DSD_BATCH = 600
 
 FEW: dict[tuple[str, int], dict[str, str]] = {
-    ("mnist", 10): {"plain": "81.38", "dropout": "78.97", "l2": "81.33", "bdnn-dsd": "83.76 (L 7.21)"},
-    ("mnist", 100): {"plain": "85.01", "dropout": "87.74", "l2": "88.65", "bdnn-dsd": "89.56 (L 9.01)"},
+    ("mnist", 10): {
+        "plain": "81.38",
+        "dropout": "78.97 (L 2.49)",
+        "l2": "81.33 (L 4.98)",
+        "bdnn-dsd": "83.76 (L 7.21)",
+    },
+    ("mnist", 100): {
+        "plain": "85.01",
+        "dropout": "87.74 (L 2.22)",
+        "l2": "88.65 (L 2.82)",
+        "bdnn-dsd": "89.56 (L 9.01)",
+    },
     ("fashion-mnist", 10): {
         "plain": "76.03",
-        "dropout": "73.63",
-        "l2": "75.93",
+        "dropout": "73.63 (L 0.75)",
+        "l2": "75.93 (L 1.13)",
         "bdnn-dsd": "78.54 (L 3.33)",
     },
     ("fashion-mnist", 100): {
         "plain": "78.12",
-        "dropout": "79.89",
-        "l2": "80.49",
+        "dropout": "79.89 (L 1.32)",
+        "l2": "80.49 (L 2.01)",
         "bdnn-dsd": "80.77 (L 3.2)",
     },
 }
-"""Accuracy in per cent of 1,200 samples that the BDNN-dsd paper prints; no row for 500 hidden units."""
+"""Accuracy (%) with L of 1,200 samples, as the BDNN-dsd paper prints them; no row for 500 hidden units."""
 
 ALL: dict[tuple[str, int], dict[str, str]] = {
-    ("mnist", 100): {"plain": "95.27", "dropout": "95.29", "l2": "96.43", "bdnn-dsd": "96.94 (L 6.41)"},
+    ("mnist", 100): {
+        "plain": "95.27",
+        "dropout": "95.29 (L 0.73)",
+        "l2": "96.43 (L 1.38)",
+        "bdnn-dsd": "96.94 (L 6.41)",
+    },
     ("fashion-mnist", 100): {
         "plain": "86.37",
-        "dropout": "87.68",
-        "l2": "87.64",
+        "dropout": "87.68 (L 0.69)",
+        "l2": "87.64 (L 0.88)",
         "bdnn-dsd": "88.64 (L 3.2)",
     },
-    ("cifar10", 100): {"plain": "47.77", "dropout": "49.21", "l2": "49.78", "bdnn-dsd": "50.98 (L 2.31)"},
+    ("cifar10", 100): {
+        "plain": "47.77",
+        "dropout": "49.21 (L 2.79)",
+        "l2": "49.78 (L 2.87)",
+        "bdnn-dsd": "50.98 (L 2.31)",
+    },
 }
 """The same of all samples."""
 
@@ -89,7 +109,13 @@ def tables(folder: Path) -> list[str]:
         ("Constants of BDNN-dsd", _sweeps(runs, swept)),
         ("Initial weights", _initial(runs, initial)),
     ]
-    return [line for title, lines in parts if lines for line in (f"### {title}", "", *lines, "")]
+    return [line for title, lines in parts if lines for line in (f"### {title}", "", *lines, "")] + [NOTE]
+
+
+NOTE = (
+    "Mean ± standard deviation over the seeds; L against the plain network of the same batch size and seed. "
+    "A dash in the last column: the papers print no such row."
+)
 
 
 def _table(runs: dict[Key, dict[int, Run]], keys: Sequence[Key]) -> list[str]:
@@ -215,7 +241,8 @@ def draw(folder: Path, pictures: Path) -> None:
 
 def _histograms(runs: dict[Key, dict[int, Run]]) -> Any:
     """Draw the weights at the end: plain beside BSP (its Fig. 4), plain beside BDNN-dsd (its Fig. 3)."""
-    sizes = sorted({key[1] for key in runs if key[:1] == ("mnist",) and not key[4]})
+    drawn = {"plain", "bsp", "bdnn-dsd"}
+    sizes = sorted({key[1] for key in runs if key[0] == "mnist" and key[2] in drawn and not key[4]})
     figure, axes = plt.subplots(2, len(sizes), figsize=(2.3 * len(sizes), 3.8), squeeze=False)
     for (across, (row, batch)), (column, hidden) in itertools.product(
         enumerate((("bsp", 20), ("bdnn-dsd", DSD_BATCH))), enumerate(sizes)

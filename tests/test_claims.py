@@ -176,7 +176,7 @@ def test_every_claim_is_held_against_the_runs_of_a_bench(tmp_path, monkeypatch, 
     said = capsys.readouterr().out
     assert said.startswith("conv-snn on stripes, 6 epochs, seeds 0, 1, 21 test samples:")
     table = [line.strip("| ").split(" | ") for line in said.splitlines() if line.startswith("| ")][2:]
-    assert len(table) == 12
+    assert len(table) == 13
     assert all(row[-1].strip("*| ") in (HOLDS, FAILS, OPEN) for row in table)
     figures = {row[0].removeprefix("50% pruned: ").partition(" (")[0]: row[2] for row in table}
     assert figures["pruned neurons had fewer synapses than kept ones"].endswith("%")

@@ -278,13 +278,22 @@ def remove(name):
         (spoil("config.yaml", "data: ["), "config.yaml is damaged: it is not valid YAML"),
         (spoil("config.yaml", "a: &a [1]\nb: *a"), "config.yaml is damaged: .*aliases"),
         (spoil("config.yaml", "a: 1\n" * 2**16), "cannot read .*config.yaml: it has more than 131,072 bytes"),
-        (spoil("config.yaml", "word"), "config.yaml is damaged: it has no sections"),
+        (
+            spoil("config.yaml", "word"),
+            "config.yaml is damaged: it has no sections; restore it, or train again",
+        ),
         (remove("metrics.csv"), "has no finished epoch yet: go on with `snnprune train --resume"),
         (remove("summary.json"), r"is not finished, and has no summary.json \(6 of 6 epochs\): go on with"),
         (without_column, "metrics.csv has no column 'pruned_synapses'"),
         (
             lambda p: (p / "metrics.csv").write_text((p / "metrics.csv").read_text()[:-9]),
             "line 7 is not a row",
+        ),
+        (
+            lambda p: (p / "metrics.csv").write_text(
+                "".join((p / "metrics.csv").read_text().splitlines(True)[:-1])
+            ),
+            "metrics.csv has 5 rows, and the run had 6 epochs: restore it, or train again",
         ),
         (spoil("metrics.csv", ""), "metrics.csv has no column 'epoch'"),
         (spoil("summary.json", '{"seed": 0,'), r"summary.json is damaged: it is not valid JSON \(line 1\)"),

@@ -136,7 +136,7 @@ def read_run(path: Path) -> Run:
     text = read_text(config, document.LARGEST_YAML)
     parsed = parsed_yaml(config, text)
     if not isinstance(parsed, dict):
-        raise UserError(f"{config} is damaged: it has no sections")
+        raise UserError(f"{config} is damaged: it has no sections; {_AGAIN}")
     rows = read_rows(path)
     summary = _summary(path, rows, parsed)
     twin = path / "dense"
@@ -153,6 +153,9 @@ def read_run(path: Path) -> Run:
     )
 
 
+_AGAIN = "restore it, or train again"
+
+
 def read_rows(path: Path) -> list[dict[str, float]]:
     """Return the epochs of the run in folder ``path``.
 
@@ -167,8 +170,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     for name in COLUMNS:
         if name not in header:
             raise UserError(
-                f"{file} has no column '{name}': it was changed, or written by another version; "
-                "restore it, or train again"
+                f"{file} has no column '{name}': it was changed, or written by another version; {_AGAIN}"
             )
     rows = []
     for number, line in enumerate(table[1:], 2):
@@ -176,10 +178,10 @@ def read_rows(path: Path) -> list[dict[str, float]]:
             row = {name: float(value) for name, value in zip(header, line, strict=True)}
         except ValueError as error:
             raise UserError(
-                f"{file} is damaged: line {number} is not a row of {len(header)} numbers"
+                f"{file} is damaged: line {number} is not a row of {len(header)} numbers; {_AGAIN}"
             ) from error
         if not all(math.isfinite(row[name]) for name in COLUMNS):
-            raise UserError(f"{file} is damaged: line {number} holds what is not a finite number")
+            raise UserError(f"{file} is damaged: line {number} holds what is not a finite number; {_AGAIN}")
         rows.append(row)
     if not rows:
         raise UserError(f"{file} holds no epoch: go on with `snnprune train --resume {path}`")
@@ -198,16 +200,19 @@ def _summary(path: Path, rows: list[dict[str, float]], config: dict[str, Any]) -
     try:
         summary = document.parse_json(read_text(file))
     except json.JSONDecodeError as error:
-        raise UserError(f"{file} is damaged: it is not valid JSON (line {error.lineno})") from error
+        raise UserError(f"{file} is damaged: it is not valid JSON (line {error.lineno}); {_AGAIN}") from error
     wanted: dict[str, type | tuple[type, ...]] = dict.fromkeys(NUMBERS, (int, float))
     wanted |= dict.fromkeys(WORDS, str) | dict.fromkeys(TABLES, dict)
     for key, kind in wanted.items():
         if not isinstance(summary, dict) or not isinstance(summary.get(key), kind):
             raise UserError(
-                f"{file} has no usable '{key}': it was changed, or written by another version; restore it, "
-                "or train again"
+                f"{file} has no usable '{key}': it was changed, or written by another version; {_AGAIN}"
             )
     read: dict[str, Any] = summary
+    if len(rows) != read["epochs"]:
+        raise UserError(
+            f"{path / 'metrics.csv'} has {len(rows)} rows, and the run had {read['epochs']} epochs: {_AGAIN}"
+        )
     return read
 
 
@@ -221,10 +226,11 @@ def _answers(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         labels, answers = np.array(table, dtype=np.int64).reshape(-1, 2).T
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{file} is damaged: expected the columns label and answer, whole numbers, a row for each sample"
+            f"{file} is damaged: expected the columns label and answer, whole numbers, a row for each "
+            f"sample; {_AGAIN}"
         ) from error
     if len(labels) == 0 or min(labels.min(), answers.min()) < 0:
-        raise UserError(f"{file} is damaged: it holds no samples, or classes below 0")
+        raise UserError(f"{file} is damaged: it holds no samples, or classes below 0; {_AGAIN}")
     return labels, answers
 
 
@@ -278,7 +284,9 @@ def parsed_yaml(file: Path, text: str) -> Any:
         return document.parse_yaml(text)
     except yaml.YAMLError as error:
         reason = in_one_line(error)
-        raise UserError(f"{file} is damaged: it is not valid YAML of a configuration ({reason})") from error
+        raise UserError(
+            f"{file} is damaged: it is not valid YAML of a configuration ({reason}); {_AGAIN}"
+        ) from error
 
 
 def read_text(file: Path, largest: int = document.LARGEST) -> str:
