@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,19 @@ def test_without_a_cluster_it_is_a_sentence(tmp_path: Path, monkeypatch: pytest.
         raise ConnectionError("Could not find any running Ray instance")
 
     monkeypatch.setattr(ray, "init", nowhere)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match="ray start --head"):
+        OnRay(None, BASE.train, tmp_path)
+
+
+def test_a_cluster_that_does_not_answer_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray would wait for minutes"))
+    with pytest.raises(UserError, match=f"no cluster at {address}, which RAY_ADDRESS names"):
         OnRay(None, BASE.train, tmp_path)
 
 

@@ -6,7 +6,9 @@ The folder of the bench has to be one that all nodes see, and snnprune and the d
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
     from snnprune.config import TrainConfig
 
+
+KNOCK = 5.0
+"""Seconds within which a cluster has to answer."""
 
 LOOK = 0.2
 """Seconds between two looks of a task at the process of its cell."""
@@ -48,6 +53,7 @@ class OnRay:
         self.ray, self.logs, self.program = ray, logs.absolute(), tuple(program)
         self.threads, gpus = train.threads or 1, int(train.device == "cuda")
         if not ray.is_initialized():
+            _reach(os.environ.get("RAY_ADDRESS", ""))
             try:
                 ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
             except ConnectionError as error:
@@ -97,6 +103,24 @@ class OnRay:
         if self._running:
             self.ray.wait(list(self._running.values()), num_returns=len(self._running), timeout=GRACE + 5)
         self._running.clear()
+
+
+def _reach(address: str) -> None:
+    """Knock at the cluster of an address such as "host:6379": Ray itself would wait for minutes.
+
+    Raises:
+        UserError: nobody answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", "local", or none: Ray says at once what is there
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"--executor ray found no cluster at {address}, which RAY_ADDRESS names ({error}): start one "
+            "there, or name another"
+        ) from error
 
 
 def run(program: Sequence[str], folder: Path, log: Path, threads: int) -> str | None:
