@@ -23,6 +23,15 @@ def pages(nav: list) -> list[str]:
     return found
 
 
+def test_files_that_the_documents_name_are_there():
+    known = re.compile(
+        r"\b(?:tests|benchmarks|configs|examples|docs|snnprune)/[\w./-]*\.(?:py|yaml|md|png)\b"
+    )
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        missing = [name for name in known.findall(page.read_text()) if not (ROOT / name).exists()]
+        assert missing == [], page.name
+
+
 def test_every_document_has_its_place():
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     files = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))
