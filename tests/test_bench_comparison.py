@@ -112,6 +112,13 @@ def test_of_accuracy_both_intervals_have_to_exclude_zero(right: tuple[int, ...],
     assert entry.verdict == verdict
 
 
+def test_seeds_alike_support_nothing_of_the_best_epoch() -> None:
+    dense = [result("dense", None, seed, 8, RISE) for seed in range(3)]
+    pruned = [result("dpap", 0.4, seed, 7, RISE) for seed in range(3)]
+    entry = compare(Found([*dense, *pruned], [])).groups[1].measures["accuracy_at_best"]
+    assert entry.verdict == OPEN  # a sample in ten, and no interval over samples at that epoch
+
+
 def test_more_and_less_where_neither_is_good() -> None:
     runs = [result("dense", None, 0, 8, RISE), result("dense", None, 1, 8, RISE)]
     quick = {"inference_seconds": {"dense": 0.01, "compact": 0.01}, "peak_memory_mb": 300.0}

@@ -291,6 +291,8 @@ def _verdict(difference: Interval, second: Interval | None, good: int) -> str:
     """Say what both intervals support, and nothing else."""
     if not difference.excludes_zero or (second is not None and not second.excludes_zero):
         return OPEN
+    if good > 0 and second is None and difference.low == difference.high:
+        return OPEN  # an accuracy is a count of samples: seeds that are alike say nothing of how it spreads
     if second is not None and (second.mean > 0) != (difference.mean > 0):
         return OPEN
     if good == 0:
