@@ -97,9 +97,10 @@ def read_bench(path: Path) -> Bench:
 def _has_options(cell: Path) -> bool:
     """Whether the method of a run has constants of its own; a configuration that is damaged has none."""
     try:
-        config = yaml.safe_load((cell / "config.yaml").read_text(encoding="utf-8"))
+        file = cell / "config.yaml"
+        config = parsed_yaml(file, read_text(file, document.LARGEST_YAML))
         return bool(config["method"]["options"])
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+    except (UserError, KeyError, TypeError):
         return False
 
 
