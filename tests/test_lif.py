@@ -524,10 +524,10 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
 
 
 def test_kernels_compile_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    from snnprune.neurons import cpu
+    from snnprune.neurons.compiling import compiled
 
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
-    assert cpu.compiled(lambda n: n + 1)(1) == 2
+    assert compiled(lambda n: n + 1)(1) == 2
 
 
 def test_numba_waits_for_the_first_step() -> None:
