@@ -113,7 +113,8 @@ def tables(folder: Path) -> list[str]:
 
 
 NOTE = (
-    "Mean ± standard deviation over the seeds; L against the plain network of the same batch size and seed. "
+    "Mean ± standard deviation over the seeds; L against the plain network of the same batch size and seed, "
+    "and of BSP, whose paper compares with both, also against the one with dropout. "
     "A dash in the last column: the papers print no such row."
 )
 
@@ -123,14 +124,17 @@ def _table(runs: dict[Key, dict[int, Run]], keys: Sequence[Key]) -> list[str]:
         return []
     lines = [
         "| data, hidden units | row | batch | epochs | seeds | accuracy, last epoch (%) | best epoch (%) | L "
-        "| pruned (%) | the paper's |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| L to dropout | pruned (%) | the paper's |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     rows = ("plain", "dropout", "l2", "bsp", "bdnn-dsd")
     order = list(TITLES)
     for key in sorted(keys, key=lambda k: (order.index(k[0]), k[1], k[3], rows.index(k[2]))):
         dataset, hidden, row, batch, whole = key
         own = runs[key]
+        plain, dropout = (
+            runs.get((dataset, hidden, name, batch, whole), {}) for name in ("plain", "dropout")
+        )
         epochs = {len(done["accuracy"]) for done in own.values()}
         cells = (
             f"{TITLES[dataset]}, {hidden}",
@@ -140,7 +144,8 @@ def _table(runs: dict[Key, dict[int, Run]], keys: Sequence[Key]) -> list[str]:
             str(len(own)),
             _last(own.values(), "accuracy"),
             _best(own.values()),
-            _speed(runs.get((dataset, hidden, "plain", batch, whole), {}), own, row),
+            _speed(plain, own) if row != "plain" else "-",
+            _speed(dropout, own) if row == "bsp" else "-",
             _last(own.values(), "pruned") if row == "bsp" else "-",
             _printed(dataset, hidden, row, batch, whole),
         )
@@ -158,15 +163,13 @@ def _best(own: Iterable[Run]) -> str:
     return spread([100 * max(done["accuracy"]) for done in own])
 
 
-def _speed(plain: dict[int, Run], own: dict[int, Run], row: str) -> str:
-    """Return the learning speed against the plain runs of the same seeds; how often it was not reached."""
-    if row == "plain":
-        return "-"
-    races = [learning_speed(plain[s]["accuracy"], own[s]["accuracy"]) for s in own if s in plain]
+def _speed(reference: dict[int, Run], own: dict[int, Run]) -> str:
+    """Return the learning speed against runs of the same seeds, and how often it was not reached."""
+    races = [learning_speed(reference[s]["accuracy"], own[s]["accuracy"]) for s in own if s in reference]
     ratios = [race.ratio for race in races if race is not None and race.ratio is not None]
     missing = len(races) - len(ratios)
     never = f"{missing} never" if missing else ""
-    return ", ".join(filter(None, (spread(ratios) if ratios else "", never)))
+    return ", ".join(filter(None, (spread(ratios) if ratios else "", never))) or "-"
 
 
 def _printed(dataset: str, hidden: int, row: str, batch: int, whole: bool) -> str:
@@ -210,8 +213,8 @@ def _initial(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> list[str]:
             for name in ("plain", "bdnn-dsd")
         )
         last = [_last(of.values(), "accuracy") if of else "-" for of in (plain, own)]
-        speed = _speed(plain, own, "bdnn-dsd") or "-"
-        lines.append(f"| {hidden} | N(0, {size:g}²) | {len(own)} | {' | '.join(last)} | {speed} |")
+        cells = (str(hidden), f"N(0, {size:g}²)", str(len(own)), *last, _speed(plain, own))
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
