@@ -5,8 +5,9 @@
     python benchmarks/shrinking.py picture FOLDER FILE.png
 
 784-1000-K with sigmoid units, lr 1 without momentum, as in the paper, whose batch, numbers of epochs and
-patience are not printed: here batches of 100, 30 epochs before the first removal and 5 between two, and a
-patience of 3 (the method's default) and of 10 removals.
+patience are not printed: here batches of 100, 30 epochs before the first removal and 5 between two, a
+patience of 3 (the method's default) and of 10 removals, and a mean weight E over the connections left or, as
+the paper prints it, over inputs and outputs.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from papers import Cell, accuracy, learn, network, read
 from spread import spread
 
 from snnprune import atomic
-from snnprune.baselines.bdnn_sp import AdaptivePruning
+from snnprune.baselines.bdnn_sp import AdaptivePruning, Divisor
 from snnprune.pruning import Pruner
 
 if TYPE_CHECKING:
@@ -36,24 +37,26 @@ SAMPLES = (600, 1200, 2400, 4800)
 CLASSES = ("0,1,2,3,4", "0,1,2,3,4,5,6,7,8,9")
 HIDDEN, BATCH, RATE = 1000, 100, 1.0
 BEFORE, BETWEEN, LONGEST = 30, 5, 600
-PATIENCE = (3, 10)
+READINGS: tuple[tuple[int, Divisor], ...] = ((3, "connections"), (10, "connections"), (10, "units"))
+"""Patience, and what E is divided by."""
 
-Task = tuple[int, int, int, str]
-
-
-def tasks(seeds: Sequence[int]) -> Iterator[Task]:
-    """Yield seed, patience, samples and classes of every run, all those of the first seed first."""
-    yield from itertools.product(seeds, PATIENCE, SAMPLES, reversed(CLASSES))
+DRAWN = READINGS[1]
+"""The reading whose curves go on past their peak."""
 
 
-def train(seed: int, samples: int, classes: str, patience: int) -> dict[str, Any]:
+def tasks(seeds: Sequence[int]) -> Iterator[tuple[int, tuple[int, Divisor], int, str]]:
+    """Yield seed, reading, samples and classes of every run, all those of the first seed first."""
+    yield from itertools.product(seeds, READINGS, SAMPLES, reversed(CLASSES))
+
+
+def train(seed: int, samples: int, classes: str, patience: int, divisor: Divisor) -> dict[str, Any]:
     """Train, prune until the fitness has peaked, and return what it came to."""
     began = time.perf_counter()
     splits, images, validation, test = read("mnist", samples=samples, classes=classes)
     cell = Cell("mnist", HIDDEN, "bdnn-sp", BATCH, seed)
     model = network(cell, splits)
     optimizer = torch.optim.SGD(model.parameters(), RATE)
-    method = AdaptivePruning(patience=patience, train_epochs=BEFORE, retrain_epochs=BETWEEN)
+    method = AdaptivePruning(patience=patience, train_epochs=BEFORE, retrain_epochs=BETWEEN, divisor=divisor)
     dense, curve = 0.0, []
     with Pruner(model, images.pixels[:1], method, epochs=LONGEST, seed=seed, compact_every=1) as pruner:
         for epoch in range(LONGEST):
@@ -72,6 +75,7 @@ def train(seed: int, samples: int, classes: str, patience: int) -> dict[str, Any
         "seed": seed,
         "samples": samples,
         "patience": patience,
+        "divisor": divisor,
         "classes": classes.count(",") + 1,
         "accuracy_dense": dense,
         "accuracy": accuracy(model, test),
@@ -86,10 +90,11 @@ def run(folder: Path, seeds: Sequence[int]) -> None:
     """Train what is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for seed, patience, samples, classes in tasks(seeds):
-        file = folder / f"shrinking-n{samples}-k{classes.count(',') + 1}-p{patience}-s{seed}.json"
+    for seed, (patience, divisor), samples, classes in tasks(seeds):
+        task = f"n{samples}-k{classes.count(',') + 1}-p{patience}-{divisor}-s{seed}"
+        file = folder / f"shrinking-{task}.json"
         if not file.exists():
-            done = train(seed, samples, classes, patience)
+            done = train(seed, samples, classes, patience, divisor)
             atomic.write_text(file, json.dumps(done))
             print(f"{file.stem}: {done['hidden']} left, {done['seconds']:.0f} s", flush=True)
 
@@ -103,17 +108,19 @@ def load(folder: Path) -> list[dict[str, Any]]:
 def table(folder: Path) -> list[str]:
     """Return a row for each number of samples and classes, as Markdown."""
     lines = [
-        "| patience | samples | classes | seeds | hidden neurons left of 1,000 | accuracy before pruning (%) "
-        "| at the end (%) |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| patience | E over | samples | classes | seeds | hidden neurons left of 1,000 "
+        "| accuracy before pruning (%) | at the end (%) |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     runs = load(folder)
-    for patience, samples, classes in itertools.product(PATIENCE, SAMPLES, CLASSES):
+    for (patience, divisor), samples, classes in itertools.product(READINGS, SAMPLES, CLASSES):
         kinds = classes.count(",") + 1
-        own = [r for r in runs if (r["patience"], r["samples"], r["classes"]) == (patience, samples, kinds)]
+        wanted = {"patience": patience, "divisor": divisor, "samples": samples, "classes": kinds}
+        own = [done for done in runs if wanted.items() <= done.items()]
         if own:
             cells = (
                 str(patience),
+                divisor,
                 f"{samples:,}",
                 str(kinds),
                 str(len(own)),
@@ -127,7 +134,8 @@ def table(folder: Path) -> list[str]:
 
 def picture(folder: Path, file: Path) -> None:
     """Draw accuracy, stability, mean weight and fitness against the neurons left (the paper's Fig. 3)."""
-    wanted = {"seed": 0, "classes": CLASSES[1].count(",") + 1, "patience": max(PATIENCE)}
+    patience, divisor = DRAWN
+    wanted = {"seed": 0, "classes": CLASSES[1].count(",") + 1, "patience": patience, "divisor": divisor}
     own = [r for r in load(folder) if wanted.items() <= r.items()]
     figure, axes = plt.subplots(1, len(own), figsize=(3.2 * len(own), 3.0), sharey=True, squeeze=False)
     for axis, done in zip(axes[0], sorted(own, key=lambda r: r["samples"]), strict=True):
