@@ -19,11 +19,16 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/snnprune train
 
+# Workers share the processors: networks of tests are too small for threads of their own.
+TESTING := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+
+# The tests of a file share what they trained, so a file stays with one worker; slow ones are hundreds in one file.
+# In the order of their names, as those with few tests are the long ones.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'not slow'
+	$(TESTING) --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(TESTING) --dist worksteal -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import tiny_run
@@ -18,6 +19,9 @@ import torch
 from snnprune import data
 from snnprune.training import run
 from snnprune.training.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FC1 = "model.fc1.weight"  # 24 x 160 until it is cut
 
@@ -121,6 +125,15 @@ def test_killed_after_the_last_checkpoint(whole, tmp_path):
     assert (out / "curves.png").exists()
 
 
+@pytest.fixture
+def heeding_ctrl_c() -> Iterator[None]:
+    """A shell starts what it puts in the background deaf to Ctrl-C, these tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_says_how_to_go_on(whole, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     step = Task.training_step
