@@ -121,7 +121,8 @@ DEVIATIONS = (0.1, 0.2, 0.5, 1.0)
 
 def regularisers(given: argparse.Namespace) -> Iterator[Cell]:
     """Yield the cells of the table, all those of the first seed first."""
-    for seed, size, dataset, row in itertools.product(given.seeds, given.hidden, given.datasets, ROWS):
+    datasets = given.datasets or DATASETS
+    for seed, size, dataset, row in itertools.product(given.seeds, given.hidden, datasets, ROWS):
         yield replace(row, dataset=dataset, hidden=size, seed=seed)
 
 
@@ -144,7 +145,7 @@ def initial(given: argparse.Namespace) -> Iterator[Cell]:
 
 def large(given: argparse.Namespace) -> Iterator[Cell]:
     """Yield the cells that train on all samples."""
-    for seed, dataset, row in itertools.product(given.seeds, LARGE_DATASETS, LARGE):
+    for seed, dataset, row in itertools.product(given.seeds, given.datasets or LARGE_DATASETS, LARGE):
         yield replace(row, dataset=dataset, hidden=LARGE_HIDDEN, seed=seed, samples=None)
 
 
@@ -271,7 +272,9 @@ def main() -> int:
     parser.add_argument("pictures", type=Path, nargs="?", default=papers_report.PICTURES)
     parser.add_argument("--plan", choices=PLANS, default="regularisers")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--datasets", nargs="+", default=list(DATASETS))
+    parser.add_argument(
+        "--datasets", nargs="+", choices=LARGE_DATASETS, help="all those of the plan, if none"
+    )
     parser.add_argument("--hidden", nargs="+", type=int, default=list(HIDDEN))
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     given = parser.parse_args()
