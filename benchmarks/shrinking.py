@@ -29,6 +29,7 @@ from spread import spread
 from snnprune import atomic
 from snnprune.baselines.bdnn_sp import AdaptivePruning, Divisor
 from snnprune.pruning import Pruner
+from snnprune.report.style import DASHES, LINES, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +40,9 @@ HIDDEN, BATCH, RATE = 1000, 100, 1.0
 BEFORE, BETWEEN, LONGEST = 30, 5, 600
 READINGS: tuple[tuple[int, Divisor], ...] = ((3, "connections"), (10, "connections"), (10, "units"))
 """Patience, and what E is divided by."""
+
+CURVES = {"accuracy": "accuracy", "stability": "stability", "mean_weight": "mean |w|", "total": "fitness"}
+"""What is drawn of a removal, and what it is called."""
 
 DRAWN = READINGS[1]
 """The reading whose curves go on past their peak."""
@@ -137,18 +141,31 @@ def picture(folder: Path, file: Path) -> None:
     patience, divisor = DRAWN
     wanted = {"seed": 0, "classes": CLASSES[1].count(",") + 1, "patience": patience, "divisor": divisor}
     own = [r for r in load(folder) if wanted.items() <= r.items()]
-    figure, axes = plt.subplots(1, len(own), figsize=(3.2 * len(own), 3.0), sharey=True, squeeze=False)
-    for axis, done in zip(axes[0], sorted(own, key=lambda r: r["samples"]), strict=True):
-        neurons = [point["neurons"] for point in done["curve"]]
-        for name in ("accuracy", "stability", "mean_weight", "total"):
-            label = {"mean_weight": "mean |w|", "total": "fitness"}.get(name, name)
-            axis.plot(neurons, [point[name] for point in done["curve"]], label=label)
-        axis.axvline(done["hidden"], color="grey", linewidth=0.8)
-        axis.invert_xaxis()
-        axis.set(title=f"{done['samples']:,} samples", xlabel="hidden neurons left")
-    axes[0][0].legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(file, dpi=150)
+    with plt.rc_context(SETTINGS):
+        figure, axes = plt.subplots(
+            1,
+            len(own),
+            figsize=(2.1 * len(own), 2.6),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, done in zip(axes[0], sorted(own, key=lambda r: r["samples"]), strict=True):
+            neurons = [point["neurons"] for point in done["curve"]]
+            for number, (name, label) in enumerate(CURVES.items()):
+                values = [point[name] for point in done["curve"]]
+                axis.plot(neurons, values, label=label, color=LINES[number], linestyle=DASHES[number])
+            axis.axvline(done["hidden"], color="grey", linewidth=0.8)
+            axis.set(
+                xscale="log",
+                title=f"{done['samples']:,} samples",
+                xlabel="hidden neurons left",
+                xlim=(HIDDEN, 1),
+            )
+            axis.xaxis.set_major_formatter("{x:g}")
+        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(CURVES))
+        figure.savefig(file, dpi=200)
+        plt.close(figure)
 
 
 def main() -> int:
