@@ -163,6 +163,18 @@ def _difference(points: dict[str, dict[int, float]], name: str, reference: str) 
     return f"{between.mean:+.2f} ± {between.half:.2f}: {verdict}"
 
 
+def apart(found: dict[str, dict[int, Cell]]) -> list[str]:
+    """Return all pairs whose difference in accuracy, paired by seed, excludes zero."""
+    points = {name: {s: 100 * c["accuracy"] for s, c in own.items()} for name, own in found.items()}
+    pairs = list(itertools.combinations(points, 2))
+    said = []
+    for first, second in pairs:
+        between = paired_difference(points[first], points[second])
+        if between is not None and between.half is not None and between.excludes_zero:
+            said.append(f"{first} - {second}: {between.mean:+.2f} ± {between.half:.2f} points")
+    return [f"beyond the spread, of {len(pairs)} pairs:", *(said or ["none"])]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -185,7 +197,7 @@ def main() -> None:
                 atomic.write_text(file, json.dumps(cell, indent=1))
                 print(f"{name}, seed {seed}: {cell['accuracy']:.2%}, {cell['seconds']:.0f} s", flush=True)
     found = cells(given.out)
-    print("\n".join(table(found)))
+    print("\n".join([*table(found), "", *apart(found)]))
     print("\nintervals: 95 %, Student, of differences paired by seed; ± in the other columns: one deviation")
 
 
