@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +12,9 @@ from snnprune.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says where there is no room."""
 
 ASIDE = ".part"
 """Ending of a file that is not whole yet; its name begins with a dot."""
@@ -45,8 +49,9 @@ def write(path: Path, fill: Callable[[IO[bytes]], object], before: Path | None =
         aside.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        mend = "free some space" if error.errno in FULL else "make the folder writable"
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"
+            f"cannot write {path}: {error.strerror or error}; {mend} or choose another --out"
         ) from error
     finally:
         if aside is not None:

@@ -137,15 +137,15 @@ def default_folder(config: RunConfig) -> Path:
 def bench(given: list[str]) -> int:
     """Train and compare many runs."""
     parser = _parser("bench", "Train methods, targets and seeds, and compare with the unpruned network.")
-    for option, what in BENCH_LISTS.items():
+    for option, what in settings.BENCH_LISTS.items():
         parser.add_argument(f"--{option}", type=Any, help=what)
     parser.add_argument("--out", help="folder of the bench (default: runs/bench-DATA); a killed one goes on")
     parser.add_argument("--jobs", type=int, help="runs at a time, which share the processors (default: 1)")
     parser.add_argument("--executor", choices=["local", "ray"], default="local", help="where runs train")
     parser.add_argument("--compare", metavar="BENCH", help="only write the tables of this folder anew")
     settings.add_run_options(parser)
-    own = [f"--{name}" for name in (*BENCH_LISTS, "out", "jobs", "executor", "compare")]
-    parsed: Any = settings.parse(parser, given, own, in_files=BENCH_LISTS)
+    own = [f"--{name}" for name in (*settings.BENCH_LISTS, "out", "jobs", "executor", "compare")]
+    parsed: Any = settings.parse(parser, given, own, in_files=settings.BENCH_LISTS)
     if parsed.compare is not None:
         if len([word for word in given if word.startswith("-")]) > 1:
             raise UserError("--compare trains nothing: leave the other options out")
@@ -162,14 +162,6 @@ def bench(given: list[str]) -> int:
     asked = grid(base, parsed.methods, parsed.targets, parsed.seeds)
     out = default_bench(base) if parsed.out is None else Path(parsed.out)
     return run.bench(base, asked, out, executor.build(parsed.executor, parsed.jobs, base, out / "logs"))
-
-
-BENCH_LISTS = {
-    "methods": "a list such as dense,dpap,magnitude (default: dense and method.name)",
-    "targets": "a list of shares to prune such as 0.4,0.6,0.8 (default: method.target)",
-    "seeds": "how many, or a list such as 0,1,2 (default: 5, from train.seed on)",
-}
-"""Options of a bench that a file may hold too, with what they are."""
 
 
 def default_bench(config: RunConfig) -> Path:

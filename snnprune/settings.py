@@ -48,6 +48,13 @@ SHOWN = 200
 
 Section = TypeVar("Section", DataConfig, ModelConfig, MethodConfig, TrainConfig)
 
+BENCH_LISTS = {
+    "methods": "a list such as dense,dpap,magnitude (default: dense and method.name)",
+    "targets": "a list of shares to prune such as 0.4,0.6,0.8 (default: method.target)",
+    "seeds": "how many, or a list such as 0,1,2 (default: 5, from train.seed on)",
+}
+"""Options of a bench that a file may hold too, with what they are."""
+
 
 def add_run_options(parser: ArgumentParser) -> None:
     """Give ``parser`` ``--config`` and an option for every key of a run."""
@@ -184,7 +191,7 @@ def _check_file(path: Path, own: Collection[str] = ()) -> None:
             continue
         if name not in SECTIONS:
             raise UserError(
-                f"the configuration {path} has an unknown key '{name}': {_nearest_key(str(name))}"
+                f"the configuration {path} has an unknown key '{name}': {_nearest_key(str(name), own)}"
             )
         if not isinstance(values, dict):
             raise UserError(f"'{name}' in the configuration {path} must hold keys, as {name}: {{name: ...}}")
@@ -194,8 +201,12 @@ def _check_file(path: Path, own: Collection[str] = ()) -> None:
                 raise UserError(f"the configuration {path} has an unknown key '{name}.{key}': {hint}")
 
 
-def _nearest_key(word: str) -> str:
+def _nearest_key(word: str, own: Collection[str] = ()) -> str:
     """Hint at the key that was meant; ``epochs`` on its own means train.epochs."""
+    if word in BENCH_LISTS and not own:
+        return "it is of a file for `snnprune bench --config`"
+    if f"{word}s" in own:
+        return f"did you mean '{word}s'?"
     leaf = word.rpartition(".")[2]
     same = [key for key in KEYS if key.endswith(f".{leaf}")]
     if same:

@@ -213,6 +213,15 @@ def test_markdown(compared: Any) -> None:
         assert len({line.count("|") for line in lines}) <= 1
 
 
+def test_a_missed_target_is_named() -> None:
+    """Of two seeds with 0.4 asked for, 38 % and 39 % are no 40 %, and 39.8 % are."""
+    dense = [result("dense", None, seed, 8, RISE) for seed in (0, 1)]
+    short = [result("dpap", 0.4, seed, 8, RISE, pruning_rate=0.38 + seed / 100) for seed in (0, 1)]
+    near = [result("magnitude", 0.4, seed, 8, RISE, pruning_rate=0.398) for seed in (0, 1)]
+    text = formats.markdown(compare(Found([*dense, *short, *near], [])))
+    assert "Not at the target, so not at the rate of the others: dpap-0.4 (38.5 %);" in text
+
+
 def test_latex_means_what_it_shows(compared: Any) -> None:
     text = formats.latex(compared)
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(tables(compared))

@@ -363,6 +363,11 @@ def nothing(copy: Path) -> None:
         shutil.rmtree(copy / name)
 
 
+def a_run(copy: Path) -> None:
+    """A run has its dense twin in a folder inside, as a bench has its runs."""
+    shutil.copy(copy / NAMES[0] / "config.yaml", copy)
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -378,6 +383,7 @@ def nothing(copy: Path) -> None:
         (another_test_set, "were tested on different samples"),
         (twice, "are the same method, target and seed"),
         (nothing, "holds no finished run to compare"),
+        (a_run, "is one run, and a comparison takes a folder of runs"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(

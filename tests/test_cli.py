@@ -197,6 +197,7 @@ WRONG_FILES = [
     ("train: [1\ndata: }", "is not valid YAML in line 2"),
     ("train: \x00", "is not valid YAML"),
     ("out: here\n", "unknown key 'out'"),
+    ("targets: [0.4]\n", "unknown key 'targets': it is of a file for `snnprune bench --config`"),
 ]
 
 

@@ -145,6 +145,32 @@ def test_other_data_have_to_fit(
         evaluation.evaluate(out / "export" / "model.onnx")
 
 
+def test_data_that_a_run_did_not_learn_accuse_no_file(
+    exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = exported
+    wider = replace(tiny_run.splits(), classes=("a", "b", "c", "d"))
+    monkeypatch.setattr(data, "load", lambda _: wider)
+    with pytest.raises(
+        UserError, match=r"run reads .* 3 classes apart; 'other' has frames of \(2, 8, 8\) and 4"
+    ):
+        evaluation.evaluate(out, {"name": "other"})
+
+
+def test_other_data_are_not_cut_to_what_the_run_learnt(
+    tmp_path: Path, exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, asked = tmp_path / "run", []
+    shutil.copytree(exported[0], out)
+    written = yaml.safe_load((out / "config.yaml").read_text())
+    written["data"] |= {"samples": 40, "classes": "0,1"}
+    (out / "config.yaml").write_text(yaml.safe_dump(written))
+    monkeypatch.setattr(data, "load", lambda config: asked.append(config) or tiny_run.splits())
+    evaluation.evaluate(out)
+    evaluation.evaluate(out, {"name": "other"})
+    assert [(config.samples, config.classes) for config in asked] == [(40, "0,1"), (None, None)]
+
+
 def test_settings_of_the_data_are_taken_over(
     exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +191,9 @@ def test_what_cannot_be_asked_for_is_a_sentence(
         evaluation.evaluate(out / "export" / "model.onnx", bits=8)
     with pytest.raises(UserError, match="--bits goes with --to csr"):
         exporting.export(out, "nir", bits=8)
+    with pytest.raises(UserError, match=r"must end in \.onnx"):
+        exporting.export(out, "onnx", tmp_path / "model.nir")
+    assert not (tmp_path / "model.nir").exists()
     with pytest.raises(UserError, match="is an export already"):
         exporting.export(out / "export" / "model.nir", "onnx")
     with pytest.raises(UserError, match="is what is to be exported"):

@@ -125,6 +125,16 @@ def test_killed_after_the_last_checkpoint(whole, tmp_path):
     assert (out / "curves.png").exists()
 
 
+def test_a_run_without_its_checkpoints_says_that_it_begins_anew(whole, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "checkpoints")
+    (out / "summary.json").unlink()
+    run.resume(out)
+    assert "has no checkpoint: it begins anew" in " ".join(capsys.readouterr().out.split())
+    assert numbers(out) == numbers(whole)
+
+
 @pytest.fixture
 def heeding_ctrl_c() -> Iterator[None]:
     """A shell starts what it puts in the background deaf to Ctrl-C, these tests too."""

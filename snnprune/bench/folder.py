@@ -57,7 +57,7 @@ class BenchFolder(FolderLock):
             if difference is not None:
                 key, old, new = difference
                 raise UserError(
-                    f"{self.path} holds a bench of another configuration: {key} is {old!r} there and {new!r} "
+                    f"{self.path} holds a bench of another configuration: {key} is {old} there and {new} "
                     "here, and only methods, targets and seeds may be added; choose another folder with --out"
                 )
         else:

@@ -86,9 +86,14 @@ def read(folder: Path) -> Found:
     """Read all runs in ``folder``.
 
     Raises:
-        UserError: there is no finished run, one is damaged or of an older version, or two do not belong
-            together.
+        UserError: ``folder`` is a run itself, there is no finished run in it, one is damaged or of an older
+            version, or two do not belong together.
     """
+    if RunFolder(folder).config.exists():
+        raise UserError(
+            f"{folder} is one run, and a comparison takes a folder of runs: `snnprune report {folder}` makes "
+            "its page"
+        )
     runs = [RunFolder(path.parent) for path in sorted(folder.glob("*/config.yaml"))]
     done = [run for run in runs if run.summary.exists()]
     if not done:
@@ -111,7 +116,7 @@ def _check_common(runs: list[RunFolder]) -> None:
         if difference is not None:
             key, here, there = difference
             raise UserError(
-                f"these runs cannot be compared: {key} is {here!r} in {runs[0].path.name} and {there!r} in "
+                f"these runs cannot be compared: {key} is {here} in {runs[0].path.name} and {there} in "
                 f"{run.path.name}; keep runs of one configuration in one folder"
             )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from snnprune.bench.comparison import BY_KEY, OPEN, operations
 from snnprune.measures.statistics import LEVEL
+from snnprune.pruning.oversights import misses
 
 if TYPE_CHECKING:
     from snnprune.bench.comparison import Comparison, Group, Speed
@@ -75,6 +76,16 @@ def _accuracy(comparison: Comparison) -> Table:
         f"Pareto front over accuracy and weights left: {', '.join(comparison.pareto['weights'])}. Over "
         f"accuracy and {operated}: {', '.join(comparison.pareto['synops'])}. Fronts are of means.",
     ]
+    missed = [
+        f"{group.name} ({group.measures['pruned'].interval.mean:.1f} %)"
+        for group in comparison.groups
+        if group.target is not None and misses(group.measures["pruned"].interval.mean / 100, group.target)
+    ]
+    if missed:
+        notes.append(
+            f"Not at the target, so not at the rate of the others: {', '.join(missed)}; the log of a run "
+            "says why."
+        )
     if comparison.unfinished:
         notes.append(f"Left out, because unfinished: {', '.join(comparison.unfinished)}.")
     title = f"{comparison.model} on {comparison.dataset}, {comparison.epochs} epochs"

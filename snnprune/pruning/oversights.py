@@ -25,6 +25,11 @@ class TargetMissedWarning(UserWarning):
     """A run came to its end with less pruned than was asked for."""
 
 
+def misses(rate: float, target: float) -> bool:
+    """Whether so much less is pruned than was asked for that it has to be said; both are shares."""
+    return rate <= target - MISSED
+
+
 def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = "weights") -> str | None:
     """Return a sentence on a target that was missed, None where it was reached.
 
@@ -35,7 +40,7 @@ def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = 
         advice: what to do where it was too short.
         what: the two are shares of.
     """
-    if rate > target - MISSED:
+    if not misses(rate, target):
         return None
     why = (
         f"a target takes about {ENOUGH} epochs, and the run had {epochs}: {advice}"

@@ -70,6 +70,8 @@ class Bench:
 
 def is_bench(path: Path) -> bool:
     """Whether a folder holds many runs rather than one."""
+    if (path / "config.yaml").is_file():  # a run with its dense twin inside
+        return False
     return (path / "bench.yaml").is_file() or (path / "comparison.json").is_file()
 
 

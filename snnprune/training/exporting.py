@@ -34,6 +34,9 @@ FILES = {
 }
 """Formats, with the names of their files."""
 
+EXACT = {"nir": ".nir", "onnx": ".onnx"}
+"""How files of formats end that do not see to it by themselves."""
+
 
 def export(
     path: Path,
@@ -84,6 +87,8 @@ def export(
         file = folder / "export" / FILES[to] if out is None else out
         if file.resolve() == path.resolve():
             raise UserError(f"{file} is what is to be exported: choose another --out")
+        if to in EXACT and file.suffix != EXACT[to]:
+            raise UserError(f"{file} must end in {EXACT[to]}, by which `snnprune eval` knows what it is")
         if to == "csr":
             written, said = _connections(subject, subject.model, file, bits)
         else:

@@ -106,6 +106,8 @@ def _begun(folder: RunFolder, console: Console) -> bool:
         UserError: there are checkpoints, and none of them is whole.
     """
     if not folder.has_checkpoint:
+        if folder.metrics.exists():
+            say(console, f"warning: {folder.path} has no checkpoint: it begins anew", style="yellow")
         return False
     whole, saved, wrong = checkpoint.newest(folder.checkpoints)
     for sentence in wrong:

@@ -87,7 +87,7 @@ class RunFolder(FolderLock):
             if difference is not None:
                 key, old, new = difference
                 raise UserError(
-                    f"{self.path} holds a run of another configuration: {key} is {old!r} there and {new!r} "
+                    f"{self.path} holds a run of another configuration: {key} is {old} there and {new} "
                     "here; choose another folder with --out, or go on with that run with --resume"
                 )
             return
@@ -181,10 +181,15 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, (int, float) if hint is float else get_origin(hint) or hint)
 
 
+def _written(value: Any) -> str:
+    """Return a value as a configuration file has it: null rather than None."""
+    return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+
+
 def first_difference(
     old: dict[str, Any], new: dict[str, Any], prefix: str = ""
-) -> tuple[str, Any, Any] | None:
-    """Return (dotted key, old, new) of the first entry that differs, None where none does."""
+) -> tuple[str, str, str] | None:
+    """Return (dotted key, old, new) of the first entry that differs, as a file has them; None where none."""
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
@@ -192,5 +197,5 @@ def first_difference(
             if found is not None:
                 return found
         elif a != b:
-            return f"{prefix}{key}", a, b
+            return f"{prefix}{key}", _written(a), _written(b)
     return None

@@ -103,7 +103,8 @@ def find(path: Path, data: Mapping[str, Any], device: str | None = None, *, comp
 
 
 def _of_run(folder: RunFolder, data: Mapping[str, Any], device: str | None, *, compact: bool) -> Subject:
-    config = _changed(folder.read_config(), data, device)
+    own = folder.read_config()
+    config = _changed(own, data, device)
     if compact:
         if not folder.network.is_file():
             raise UserError(
@@ -119,7 +120,9 @@ def _of_run(folder: RunFolder, data: Mapping[str, Any], device: str | None, *, c
     path, saved, wrong = checkpoint.newest(folder.checkpoints)
     for sentence in wrong:
         say(Console(), f"warning: {sentence}; the one before it is measured", style="yellow")
-    splits = assembly.splits(config)
+    text = about_of(folder.network) if config.data != own.data and folder.network.is_file() else ""
+    known = about.parse(text, folder.network) if text else None
+    splits = assembly.splits(config) if known is None else _fitting(config, known, folder.path)
     task = assembly.task(config, splits)
     pruners = [state["pruner"] for state in saved.get("callbacks", {}).values() if "pruner" in state]
     if any(pruner.get("kept") for pruner in pruners):
@@ -192,7 +195,10 @@ def _of_nir(path: Path, data: Mapping[str, Any], device: str | None) -> Subject:
 
 def _changed(config: RunConfig, data: Mapping[str, Any], device: str | None) -> RunConfig:
     """Return ``config`` with other data and another device, checked."""
-    changed = replace(config, data=replace(config.data, **data))
+    own = config.data
+    if data.get("name", own.name) != own.name:
+        own = replace(own, samples=None, classes=None)  # they were chosen of the data that it learnt
+    changed = replace(config, data=replace(own, **data))
     if device is not None:
         changed = replace(changed, train=replace(changed.train, device=device))  # type: ignore[arg-type]
     check(changed)
