@@ -140,7 +140,7 @@ def table(found: dict[str, dict[int, Cell]]) -> list[str]:
         "| method | seeds | accuracy, % | pruned, % | neurons pruned, % | MACs left, % | to DPAP, points |",
         "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
-    points = {name: {s: 100 * c["accuracy"] for s, c in own.items()} for name, own in found.items()}
+    points = _points(found)
     for name, own in found.items():
         numbers = [
             spread(list(points[name].values())),
@@ -151,6 +151,11 @@ def table(found: dict[str, dict[int, Cell]]) -> list[str]:
         cells_of_row = [name, str(len(own)), *numbers, _difference(points, name, reference)]
         lines.append(f"| {' | '.join(cells_of_row)} |")
     return lines
+
+
+def _points(found: dict[str, dict[int, Cell]]) -> dict[str, dict[int, float]]:
+    """Return accuracies in points, by method and seed."""
+    return {name: {s: 100 * c["accuracy"] for s, c in own.items()} for name, own in found.items()}
 
 
 def _difference(points: dict[str, dict[int, float]], name: str, reference: str) -> str:
@@ -165,7 +170,7 @@ def _difference(points: dict[str, dict[int, float]], name: str, reference: str) 
 
 def apart(found: dict[str, dict[int, Cell]]) -> list[str]:
     """Return all pairs whose difference in accuracy, paired by seed, excludes zero."""
-    points = {name: {s: 100 * c["accuracy"] for s, c in own.items()} for name, own in found.items()}
+    points = _points(found)
     pairs = list(itertools.combinations(points, 2))
     said = []
     for first, second in pairs:

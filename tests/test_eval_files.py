@@ -135,26 +135,29 @@ def test_an_export_says_what_chips_are_asked_for(exported: tuple[Path, dict[str,
     assert "https://" in shown
 
 
+OTHER = {"data": {"name": "other"}}
+
+
+@pytest.mark.parametrize(
+    ("file", "asked", "said"),
+    [
+        ("export/model.onnx", {}, r"tells 3 classes apart; 'stripes' has frames of \(2, 8, 8\) and 4"),
+        (".", OTHER, r"run reads .* 3 classes apart; 'other' has frames of \(2, 8, 8\) and 4"),
+        (".", OTHER | {"bits": 8}, r"run reads .* 3 classes apart; 'other' has frames of \(2, 8, 8\) and 4"),
+    ],
+)
 def test_other_data_have_to_fit(
-    exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    exported: tuple[Path, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    asked: dict[str, Any],
+    said: str,
 ) -> None:
     out, _ = exported
     wider = replace(tiny_run.splits(), classes=("a", "b", "c", "d"))
     monkeypatch.setattr(data, "load", lambda _: wider)
-    with pytest.raises(UserError, match=r"tells 3 classes apart; 'stripes' has frames of \(2, 8, 8\) and 4"):
-        evaluation.evaluate(out / "export" / "model.onnx")
-
-
-def test_data_that_a_run_did_not_learn_accuse_no_file(
-    exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, _ = exported
-    wider = replace(tiny_run.splits(), classes=("a", "b", "c", "d"))
-    monkeypatch.setattr(data, "load", lambda _: wider)
-    with pytest.raises(
-        UserError, match=r"run reads .* 3 classes apart; 'other' has frames of \(2, 8, 8\) and 4"
-    ):
-        evaluation.evaluate(out, {"name": "other"})
+    with pytest.raises(UserError, match=said):
+        evaluation.evaluate(out / file, **asked)
 
 
 def test_other_data_are_not_cut_to_what_the_run_learnt(

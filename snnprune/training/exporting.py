@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from snnprune.training.subject import Subject, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from torch import Tensor, nn
 
@@ -34,8 +34,8 @@ FILES = {
 }
 """Formats, with the names of their files."""
 
-EXACT = {"nir": ".nir", "onnx": ".onnx"}
-"""How files of formats end that do not see to it by themselves."""
+EXACT = ("nir", "onnx")
+"""Formats whose files end as those of `FILES`, by which they are known."""
 
 
 def export(
@@ -87,8 +87,9 @@ def export(
         file = folder / "export" / FILES[to] if out is None else out
         if file.resolve() == path.resolve():
             raise UserError(f"{file} is what is to be exported: choose another --out")
-        if to in EXACT and file.suffix != EXACT[to]:
-            raise UserError(f"{file} must end in {EXACT[to]}, by which `snnprune eval` knows what it is")
+        ending = Path(FILES[to]).suffix
+        if to in EXACT and file.suffix != ending:
+            raise UserError(f"{file} must end in {ending}, by which `snnprune eval` knows what it is")
         if to == "csr":
             written, said = _connections(subject, subject.model, file, bits)
         else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from snnprune import processes
+from snnprune import atomic, processes
 from snnprune.config import MethodConfig
 from snnprune.errors import MemoryFullError, UserError, memory_full
 from snnprune.training import checkpoint, group
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
 DENSE = "dense"
 NO_PLACE = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
+    *atomic.FULL,
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,

@@ -111,7 +111,7 @@ def _of_run(folder: RunFolder, data: Mapping[str, Any], device: str | None, *, c
                 f"{folder.path} has no compact network yet: finish the run with `snnprune train --resume "
                 f"{folder.path}`"
             )
-        return _compact(folder.network, config, assembly.splits(config))
+        return _compact(folder.network, config, _splits(folder, own, config))
     if not folder.has_checkpoint:
         raise UserError(
             f"{folder.path} has no checkpoint yet: finish an epoch with `snnprune train --resume "
@@ -120,9 +120,7 @@ def _of_run(folder: RunFolder, data: Mapping[str, Any], device: str | None, *, c
     path, saved, wrong = checkpoint.newest(folder.checkpoints)
     for sentence in wrong:
         say(Console(), f"warning: {sentence}; the one before it is measured", style="yellow")
-    text = about_of(folder.network) if config.data != own.data and folder.network.is_file() else ""
-    known = about.parse(text, folder.network) if text else None
-    splits = assembly.splits(config) if known is None else _fitting(config, known, folder.path)
+    splits = _splits(folder, own, config)
     task = assembly.task(config, splits)
     pruners = [state["pruner"] for state in saved.get("callbacks", {}).values() if "pruner" in state]
     if any(pruner.get("kept") for pruner in pruners):
@@ -144,8 +142,7 @@ def _of_compact(path: Path, data: Mapping[str, Any], device: str | None) -> Subj
     if beside.network == path and beside.config.is_file():
         # In its run's folder, whose configuration knows as well where the data lie.
         config = _changed(beside.read_config(), data, device)
-        splits = assembly.splits(config) if not text else _fitting(config, about.parse(text, path), path)
-        return _compact(path, config, splits)
+        return _compact(path, config, _noted(config, text, path))
     known = about.parse(text, path)
     config = _changed(known.config, data, device)
     return _compact(path, config, _fitting(config, known, path))
@@ -203,6 +200,17 @@ def _changed(config: RunConfig, data: Mapping[str, Any], device: str | None) -> 
         changed = replace(changed, train=replace(changed.train, device=device))  # type: ignore[arg-type]
     check(changed)
     return changed
+
+
+def _splits(folder: RunFolder, own: RunConfig, config: RunConfig) -> Splits:
+    """Read the data of ``config``; where a run learnt others, look whether its network can."""
+    other = config.data != own.data and folder.network.is_file()
+    return _noted(config, about_of(folder.network) if other else "", folder.path)
+
+
+def _noted(config: RunConfig, text: str, path: Path) -> Splits:
+    """Read the data, and look whether a network can that notes what it learnt; without a note, trust it."""
+    return _fitting(config, about.parse(text, path), path) if text else assembly.splits(config)
 
 
 def _fitting(config: RunConfig, known: about.About, path: Path) -> Splits:
