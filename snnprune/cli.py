@@ -233,7 +233,10 @@ def report(given: list[str]) -> None:
     parsed: Any = settings.parse(parser, given, ())
     from snnprune.report.report import report as write  # noqa: PLC0415
 
-    sys.stdout.write(f"{write(Path(parsed.run))}\n")
+    written = write(Path(parsed.run))
+    for sentence in written.failures:
+        sys.stderr.write(f"snnprune: warning: {sentence}\n")
+    sys.stdout.write(f"{written.path}\n")
 
 
 def show(given: list[str]) -> None:

@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
@@ -20,6 +21,7 @@ from snnprune import cli, data
 from snnprune.errors import UserError
 from snnprune.report import page as pages
 from snnprune.report.picture import _recoloured
+from snnprune.report.plots import learning
 from snnprune.report.plots.confusion import counts
 from snnprune.report.plots.fan_in import fates
 from snnprune.report.plots.maps import ranked
@@ -28,7 +30,7 @@ from snnprune.report.plots.recording import OFF, ON, picture_of
 from snnprune.report.plots.survival import last_epochs
 from snnprune.report.report import report
 from snnprune.report.run_files import Dynamics, read_run
-from snnprune.report.run_page import run_page, sampled_difference
+from snnprune.report.run_page import SECTIONS, run_page, sampled_difference
 from snnprune.report.style import NIGHT, short
 from snnprune.training import run
 
@@ -170,7 +172,7 @@ def test_same_run_same_page(folder, copied):
     # But for the pictures: the solver that lays them out may differ in the last bit of a coordinate.
     first, again = (
         re.sub(r"base64,[\w+/=]+|" + re.escape(str(path)), "", (path / "report.html").read_text())
-        for path in (folder, report(copied).parent)
+        for path in (folder, report(copied).path.parent)
     )
     assert first == again
 
@@ -182,7 +184,7 @@ def test_page_of_a_run_without_its_newer_files(copied):
     for name in ("dynamics.safetensors", "example.safetensors", "predictions.csv"):
         (copied / name).unlink()
     shutil.rmtree(copied / "dense")
-    html = report(copied).read_text()
+    html = report(copied).path.read_text()
     missing = re.findall(r'class="missing">([^:]+): not shown, because the run has no ([\w.]+)\.', html)
     assert dict(missing) == {
         "Weights left over time": "dynamics.safetensors",
@@ -199,7 +201,7 @@ def test_page_of_a_run_without_its_newer_files(copied):
 
 def test_page_of_a_dense_run_speaks_of_no_pruning(folder, tmp_path):
     shutil.copytree(folder / "dense", tmp_path / "run")
-    html = report(tmp_path / "run").read_text()
+    html = report(tmp_path / "run").path.read_text()
     names = [path.stem for path in (tmp_path / "run" / "figures").glob("*.svg")]
     assert sorted(names) == ["accuracy", "confusion", "firing", "network", "recording", "synops"]
     assert "Nothing was pruned." in html
@@ -239,7 +241,7 @@ def test_names_never_become_markup(copied):
         config = yaml.safe_load((path / "config.yaml").read_text())
         config["data"]["name"] = config["method"]["name"] = HOSTILE
         (path / "config.yaml").write_text(yaml.safe_dump(config))
-    page = Parsed(report(copied).read_text())
+    page = Parsed(report(copied).path.read_text())
     assert "script" not in page.tags
     assert page.handlers == []
     assert all(load.startswith("data:") for load in page.loads)
@@ -412,3 +414,45 @@ def test_remark_says_what_one_seed_is_worth(folder):
 )
 def test_numbers_with_units(number, text):
     assert short(number) == text
+
+
+# --- a picture that fails
+
+
+def broken(_: object) -> None:
+    raise ZeroDivisionError("division by zero")
+
+
+def test_a_picture_that_fails_costs_itself_alone(copied, monkeypatch):
+    monkeypatch.setitem(SECTIONS, "Learning and pruning", ("", (learning.weights_left, broken)))
+    written = report(copied)
+    assert written.failures == [
+        "Broken: not shown, because it could not be drawn (ZeroDivisionError: division by zero)."
+    ]
+    html = written.path.read_text()
+    assert written.failures[0] in html
+    assert len(Parsed(html).images) == 12 - 2
+
+
+def test_a_picture_that_fails_when_drawn_has_its_own_title(copied, monkeypatch):
+    monkeypatch.setattr(learning, "_accuracy", broken)
+    assert report(copied).failures[0].startswith("Accuracy")
+
+
+@pytest.mark.parametrize("part", ["report", "curves"])
+def test_a_page_that_fails_never_fails_a_run(part, tmp_path, monkeypatch, capsys):
+    target = {"report": "snnprune.report.report.report", "curves": "snnprune.report.curves.draw"}[part]
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    monkeypatch.setattr(target, lambda *_, **__: broken(None))
+    summary = run.train(tiny_run.config(epochs=1), tmp_path / "run")
+    assert summary["epochs"] == 1
+    assert "was written: ZeroDivisionError: division by zero" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+def test_a_run_with_sigmoid_units_has_its_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data, "load", tiny_run.splits)
+    config = tiny_run.config("bsp", "mlp-ann", epochs=2)
+    run.train(replace(config, model=replace(config.model, activation="sigmoid")), tmp_path / "run")
+    assert "warning" not in capsys.readouterr().out
+    assert "Firing rate per layer" not in (tmp_path / "run" / "report.html").read_text()

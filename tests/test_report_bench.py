@@ -87,7 +87,7 @@ def changed(bench, **changes):
 
 
 def test_numbers_say_what_the_intervals_support(bench):
-    page = Parsed(report(bench).read_text())
+    page = Parsed(report(bench).path.read_text())
     numbers = {key: page.texts[key] for key in ("runs", "unpruned", "better", "worse", "smallest")}
     # dpap-0.8 is smaller than dpap-0.6, but over test samples it may lose up to 2.1 points
     assert numbers == {"runs": "15", "unpruned": "95.00%", "better": "1", "worse": "1", "smallest": "40.0%"}
@@ -95,12 +95,12 @@ def test_numbers_say_what_the_intervals_support(bench):
 
 def test_nothing_is_ruled_out_by_one_seed(bench):
     alone = group("dpap-0.4", 97.0, 60.0, "no difference shown", (2.0, None), (2.0, 1.0))
-    page = Parsed(report(changed(bench, groups=[COMPARISON["groups"][0], alone])).read_text())
+    page = Parsed(report(changed(bench, groups=[COMPARISON["groups"][0], alone])).path.read_text())
     assert page.texts["smallest"] == "-"
 
 
 def test_pictures_tables_and_words(bench):
-    html = report(bench).read_text()
+    html = report(bench).path.read_text()
     page = Parsed(html)
     assert sorted(p.stem for p in (bench / "figures").glob("*.png")) == [
         "accuracy-by-rate",
@@ -116,7 +116,7 @@ def test_pictures_tables_and_words(bench):
 
 
 def test_unfinished_runs_are_named(bench):
-    html = report(changed(bench, unfinished=["dpap-0.4-seed2"])).read_text()
+    html = report(changed(bench, unfinished=["dpap-0.4-seed2"])).path.read_text()
     assert "Left out, because unfinished: dpap-0.4-seed2." in html
 
 
@@ -125,7 +125,7 @@ def test_names_never_become_markup(bench):
     tables = [{"title": HOSTILE, "header": ["", HOSTILE], "rows": [[HOSTILE, HOSTILE]], "notes": [HOSTILE]}]
     html = report(
         changed(bench, groups=groups, tables=tables, dataset=HOSTILE, model=HOSTILE, unfinished=[HOSTILE])
-    ).read_text()
+    ).path.read_text()
     page = Parsed(html)
     assert "script" not in page.tags
     assert page.handlers == []

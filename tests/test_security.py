@@ -307,7 +307,7 @@ def test_files_of_a_run_are_no_markup_on_a_page(hostile: Path, tmp_path: Path) -
         summary[part] = {f"{MARKUP}{name}": value for name, value in summary[part].items()}
     (out / "summary.json").write_text(json.dumps(summary))
     (out / "config.yaml").write_text((out / "config.yaml").read_text() + f"# {MARKUP}\n")
-    assert_no_markup(report(out).read_text())
+    assert_no_markup(report(out).path.read_text())
 
 
 def test_aliases_are_not_expanded(tmp_path: Path) -> None:

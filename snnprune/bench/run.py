@@ -111,7 +111,9 @@ def write(folder: BenchFolder, console: Console) -> Comparison:
         for note in table.notes:
             say(console, note, style="dim")
     kinds = ", ".join(folder.table(kind).name for kind in FORMATS)
-    files = f"{report(folder.path).name}, {kinds}; {folder.cells_table.name}, a row a run; a folder a run"
+    files = (
+        f"{report(folder.path).path.name}, {kinds}; {folder.cells_table.name}, a row a run; a folder a run"
+    )
     say(console, f"files in {folder.path}: {files}")
     return comparison
 

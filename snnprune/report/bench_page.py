@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.report.bench_files import read_bench
 from snnprune.report.page import Block, Number, Page, Section, Table, write
-from snnprune.report.picture import draw
+from snnprune.report.picture import draw_all
 from snnprune.report.plots import comparison
 from snnprune.report.style import short
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnprune.report.bench_files import Bench
+    from snnprune.report.page import Written
 
 LOSS = 1.0
 """Points of accuracy that a smaller network may lose and still stand at the top of the page."""
@@ -23,23 +24,20 @@ LOSS = 1.0
 PICTURES = (comparison.by_rate, comparison.differences, comparison.pareto, comparison.curves)
 
 
-def write_report(path: Path) -> Path:
-    """Write ``report.html`` and ``figures/`` into the folder of a bench, and return the page's path.
+def write_report(path: Path) -> Written:
+    """Write ``report.html`` and ``figures/`` into the folder of a bench.
 
     Raises:
         UserError: as `read_bench`, or the folder cannot be written.
     """
     bench = read_bench(path)
-    page = path / "report.html"
-    write(bench_page(bench), page)
-    return page
+    return write(bench_page(bench), path / "report.html")
 
 
 def bench_page(bench: Bench) -> Page:
     """Return the page of ``bench``; its pictures are written on the way."""
     found = bench.comparison
-    made = [maker(bench) for maker in PICTURES]
-    drawn = [draw(each, bench.path / "figures") for each in made if each is not None]
+    drawn, missing = draw_all(PICTURES, bench, bench.path / "figures")
     return Page(
         kind="Report of a bench",
         title=f"{found['model']} on {found['dataset']}: what pruning does to it",
@@ -47,7 +45,7 @@ def bench_page(bench: Bench) -> Page:
         numbers=_numbers(bench),
         remarks=_remarks(bench),
         sections=[
-            Section("Accuracy and cost", pictures=drawn),
+            Section("Accuracy and cost", pictures=drawn, missing=missing),
             Section("Tables", tables=[_table(each) for each in found["tables"]]),
             _how(bench),
         ],

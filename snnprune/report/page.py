@@ -77,7 +77,7 @@ class Section:
         tables: of numbers.
         facts: pairs of a name and a value.
         blocks: of verbatim text.
-        missing: pictures for which there is no data.
+        missing: pictures that are not there, each with its reason.
     """
 
     title: str
@@ -125,7 +125,20 @@ def render(page: Page) -> str:
     return environment.get_template("page.html.j2").render(**vars(page), footer=footer)
 
 
-def write(page: Page, path: Path) -> None:
+@dataclass(frozen=True)
+class Written:
+    """A page that was written.
+
+    Attributes:
+        path: of the page.
+        failures: a sentence for each picture that could not be drawn, and that the page does without.
+    """
+
+    path: Path
+    failures: list[str]
+
+
+def write(page: Page, path: Path) -> Written:
     """Write ``page`` to ``path``, whole or not at all.
 
     Raises:
@@ -139,3 +152,5 @@ def write(page: Page, path: Path) -> None:
             f"pictures are in {path.parent / 'figures'}, and can be looked at one by one"
         )
     atomic.write_text(path, html)
+    missing = [each for section in page.sections for each in section.missing]
+    return Written(path, [str(each) for each in missing if each.failure])

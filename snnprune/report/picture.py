@@ -6,13 +6,14 @@ import base64
 import io
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnprune import atomic
+from snnprune.errors import UserError, in_one_line
 from snnprune.report.style import NIGHT, SETTINGS, WIDTH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -39,15 +40,26 @@ class Picture:
 
 @dataclass(frozen=True)
 class Missing:
-    """A picture that a run has no data for.
+    """A picture that is not on the page.
 
     Attributes:
         title: of the picture.
-        file: of the run's folder that is not there.
+        file: of the run's folder that is not there, and that the picture is made of; "" where none is missing.
+        failure: what went wrong while it was drawn; "" where nothing did.
     """
 
     title: str
-    file: str
+    file: str = ""
+    failure: str = ""
+
+    def __str__(self) -> str:
+        """Say in a sentence why it is not there."""
+        if self.file:
+            return (
+                f"{self.title}: not shown, because the run has no {self.file}. Training writes it; train "
+                "again with this version of snnprune, or copy it back."
+            )
+        return f"{self.title}: not shown, because it could not be drawn ({self.failure})."
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,39 @@ def canvas(height: float) -> Figure:
     from matplotlib.figure import Figure  # noqa: PLC0415 - not pyplot: a script keeps its own state
 
     return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def draw_all(
+    makers: Iterable[Callable[[Any], Picture | Missing | None]], subject: Any, folder: Path
+) -> tuple[list[Drawn], list[Missing]]:
+    """Draw what each of ``makers`` shows of ``subject``; return the pictures, and those that are not there.
+
+    A picture that fails costs itself alone: never the page, and never the run behind it.
+
+    Args:
+        makers: each returns a picture, one that has no data, or None where there is nothing to show.
+        subject: a run or a bench.
+        folder: for the files.
+
+    Raises:
+        UserError: the folder cannot be written.
+        MemoryError: there is no memory left.
+    """
+    drawn, missing = [], []
+    for maker in makers:
+        title = maker.__name__.replace("_", " ").capitalize()
+        try:
+            made = maker(subject)
+            if isinstance(made, Missing):
+                missing.append(made)
+            elif made is not None:
+                title = made.title
+                drawn.append(draw(made, folder))
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a picture fails of, the numbers are there
+            missing.append(Missing(title, failure=f"{type(error).__name__}: {in_one_line(error)}"))
+    return drawn, missing
 
 
 def draw(picture: Picture, folder: Path) -> Drawn:

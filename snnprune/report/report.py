@@ -11,9 +11,11 @@ from snnprune.report.bench_files import is_bench
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snnprune.report.page import Written
 
-def report(path: Path) -> Path:
-    """Write ``report.html`` and ``figures/`` into the folder of a run or of a bench; return the page's path.
+
+def report(path: Path) -> Written:
+    """Write ``report.html`` and ``figures/`` into the folder of a run or of a bench.
 
     Raises:
         UserError: the folder is neither, is not finished, has a damaged file, or cannot be written.

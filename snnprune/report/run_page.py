@@ -9,7 +9,7 @@ import numpy as np
 
 from snnprune.measures.statistics import Interval, bootstrap_difference
 from snnprune.report.page import Block, Number, Page, Section, Table, write
-from snnprune.report.picture import Missing, Picture, draw
+from snnprune.report.picture import draw_all
 from snnprune.report.plots import (
     confusion,
     fan_in,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from snnprune.report.page import Written
+    from snnprune.report.picture import Missing, Picture
     from snnprune.report.run_files import Run
 
     Maker = Callable[[Run], Picture | Missing | None]
@@ -49,16 +51,14 @@ SECTIONS: dict[str, tuple[str, Sequence[Maker]]] = {
 """Pictures of each part of the page, in order."""
 
 
-def write_report(path: Path) -> Path:
-    """Write ``report.html`` and ``figures/`` into the folder of a finished run, and return the page's path.
+def write_report(path: Path) -> Written:
+    """Write ``report.html`` and ``figures/`` into the folder of a finished run.
 
     Raises:
         UserError: as `read_run`, or the folder cannot be written.
     """
     run = read_run(path)
-    page = path / "report.html"
-    write(run_page(run), page)
-    return page
+    return write(run_page(run), path / "report.html")
 
 
 def run_page(run: Run) -> Page:
@@ -176,9 +176,7 @@ def _remarks(run: Run, interval: Interval | None) -> list[str]:
 def _pictures(run: Run) -> list[Section]:
     folder, sections = run.path / "figures", []
     for title, (text, makers) in SECTIONS.items():
-        made = [maker(run) for maker in makers]
-        drawn = [draw(each, folder) for each in made if isinstance(each, Picture)]
-        missing = [each for each in made if isinstance(each, Missing)]
+        drawn, missing = draw_all(makers, run, folder)
         if drawn or missing:
             sections.append(Section(title, [text] if text else [], drawn, missing=missing))
     return sections

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from snnprune import atomic, processes
 from snnprune.config import MethodConfig
-from snnprune.errors import MemoryFullError, UserError, memory_full
+from snnprune.errors import MemoryFullError, UserError, in_one_line, memory_full
 from snnprune.training import checkpoint, group
 from snnprune.training.check import check
 from snnprune.training.fit import Summary, fit
@@ -144,8 +144,7 @@ def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Sum
     if not processes.is_first():
         return summary
     if page:
-        _picture(folder, twin, summary)
-        _page(folder, console)
+        _show(folder, twin, summary, console)
     console.print(comparison(shown))
     missed = shortfall(summary)
     if missed is not None:
@@ -202,10 +201,27 @@ def _page(folder: RunFolder, console: Console) -> None:
         return
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
 
-    try:
-        report(folder.path)
-    except UserError as error:  # what was trained is there, with or without a page
-        say(console, f"warning: no report was written: {error}", style="yellow")
+    for sentence in report(folder.path).failures:
+        say(console, f"warning: {sentence}", style="yellow")
+
+
+def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: Console) -> None:
+    """Draw the run's picture and write its page; where that fails, a sentence says so, and the run is whole."""
+    for what, make in (
+        (folder.curves.name, lambda: _picture(folder, twin, summary)),
+        (folder.report.name, lambda: _page(folder, console)),
+    ):
+        try:
+            make()
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what was trained is there, with or without a page
+            reason = (
+                str(error)
+                if isinstance(error, UserError)
+                else f"{type(error).__name__}: {in_one_line(error)}"
+            )
+            say(console, f"warning: no {what} was written: {reason}", style="yellow")
 
 
 def _read_rows(folder: RunFolder) -> list[dict[str, float]]:

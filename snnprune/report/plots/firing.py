@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from snnprune.report.run_files import Run
 
 
-def firing(run: Run) -> Picture | Missing:
-    """Return the picture."""
+def firing(run: Run) -> Picture | Missing | None:
+    """Return the picture; None for a network whose units are always active, as sigmoid units are."""
     if run.dynamics is None:
         return Missing("Firing rate per layer", "dynamics.safetensors")
     names, rates = run.dynamics.about["neurons"], run.dynamics.tensors["firing"]
+    if not names:
+        return None
     twin = run.twin.dynamics if run.twin is not None else None
     said = []
     for i, name in enumerate(names):
