@@ -44,7 +44,7 @@ class Missing:
 
     Attributes:
         title: of the picture.
-        file: of the run's folder that is not there, and that the picture is made of; "" where none is missing.
+        file: of the run's folder, which the picture is made of and which is not there; else "".
         failure: what went wrong while it was drawn; "" where nothing did.
     """
 
@@ -112,7 +112,7 @@ def draw_all(
                 drawn.append(draw(made, folder))
         except (UserError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a picture fails of, the numbers are there
+        except Exception as error:
             missing.append(Missing(title, failure=f"{type(error).__name__}: {in_one_line(error)}"))
     return drawn, missing
 

@@ -206,7 +206,7 @@ def _page(folder: RunFolder, console: Console) -> None:
 
 
 def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: Console) -> None:
-    """Draw the run's picture and write its page; where that fails, a sentence says so, and the run is whole."""
+    """Draw the run's picture and write its page; a sentence says where that failed: the run is whole."""
     for what, make in (
         (folder.curves.name, lambda: _picture(folder, twin, summary)),
         (folder.report.name, lambda: _page(folder, console)),
@@ -215,7 +215,7 @@ def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: 
             make()
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - what was trained is there, with or without a page
+        except Exception as error:
             reason = (
                 str(error)
                 if isinstance(error, UserError)
