@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from contest import WARM_UP, wait
 
-from snnprune.models.lif import lif
-from snnprune.neurons import accelerate
+from snnprune.nn.fused import accelerate
+from snnprune.nn.models.lif import lif
 
 if TYPE_CHECKING:
     from collections.abc import Callable

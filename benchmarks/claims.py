@@ -21,13 +21,13 @@ from statistics import fmean
 import numpy as np
 from reported import ABLATIONS, BEST, FAN_IN, GAIN_FROM, REPORTED, USUAL_SPEEDUP, Reported
 
+from snnprune.bench.convergence import convergence
 from snnprune.bench.results import Result, read
 from snnprune.bench.tables import NONE
-from snnprune.errors import UserError
-from snnprune.measures.convergence import convergence
-from snnprune.measures.statistics import Interval, bootstrap_difference, mean_interval
+from snnprune.common.errors import UserError
+from snnprune.common.statistics import Interval, bootstrap_difference, mean_interval
 from snnprune.report.plots.fan_in import fates
-from snnprune.report.run_files import read_rows, read_run
+from snnprune.runs.reading import read_rows, read_run
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be said"
 

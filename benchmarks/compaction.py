@@ -25,10 +25,11 @@ import torch
 from contest import INFER, TRAIN, Contender, compete, ratio
 from removed import kill
 
-from snnprune import compact, models, verify
-from snnprune.config import ModelConfig
-from snnprune.errors import UserError
+from snnprune import compact, verify
+from snnprune.common.errors import UserError
+from snnprune.config.schema import ModelConfig
 from snnprune.network import discover
+from snnprune.nn import models
 from snnprune.pruning import Masks
 
 if TYPE_CHECKING:

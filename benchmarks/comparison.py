@@ -25,9 +25,11 @@ from spikingjelly.activation_based import functional
 from spread import spread
 
 import snnprune
-from snnprune import atomic, data, models
-from snnprune.config import DataConfig, ModelConfig
-from snnprune.measures.statistics import paired_difference
+from snnprune import data
+from snnprune.common import atomic
+from snnprune.common.statistics import paired_difference
+from snnprune.config.schema import DataConfig, ModelConfig
+from snnprune.nn import models
 from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import squared_error
 

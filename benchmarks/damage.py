@@ -13,15 +13,16 @@ import numpy as np
 import torch
 
 import snnprune
-from snnprune import data, models
-from snnprune.errors import UserError
-from snnprune.training import checkpoint
-from snnprune.training.folder import RunFolder
+from snnprune import data
+from snnprune.common.errors import UserError
+from snnprune.nn import models
+from snnprune.runs import checkpoint
+from snnprune.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
 
 NOTICED, HARMLESS, WRONG = "noticed", "harmless", "silently wrong"
 LONGEST = 64

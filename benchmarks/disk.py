@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from kills import config, differences, forked, result
 
 from snnprune import cli
-from snnprune.errors import UserError
-from snnprune.training import checkpoint, run
-from snnprune.training.folder import RunFolder
+from snnprune.common.errors import UserError
+from snnprune.runs import checkpoint
+from snnprune.runs.folder import RunFolder
+from snnprune.training import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 
 import snnprune
-from snnprune import settings
+from snnprune.common.errors import UserError
+from snnprune.config import reading as settings
 from snnprune.data import neuromorphic
 from snnprune.data.frames import to_frames
-from snnprune.errors import UserError
-from snnprune.report import run_files
-from snnprune.training import checkpoint
-from snnprune.training.folder import RunFolder
+from snnprune.runs import checkpoint
+from snnprune.runs import reading as run_files
+from snnprune.runs.folder import RunFolder
 from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=["snnprune.data", "snnprune.document", "snnprune.settings", "snnprune.report"]
+    include=["snnprune.data", "snnprune.common.document", "snnprune.config.reading", "snnprune.report"]
 ):
     import fuzz
 

@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import torch
 
-from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.data import cache
 from snnprune.pruning import Pruner
+from snnprune.runs.checkpoint import AtomicCheckpoints
 from snnprune.training import run
-from snnprune.training.checkpoint import AtomicCheckpoints
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 

@@ -15,7 +15,7 @@ from contest import TRAIN, Contender
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from snnprune.neurons.once import channels_innermost
+from snnprune.nn.fused.once import channels_innermost
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,8 +20,9 @@ from spikingjelly.activation_based.layer import Conv2d
 from spikingjelly.activation_based.model import sew_resnet
 from torch.nn import functional as F
 
-from snnprune import data, models
-from snnprune.config import DataConfig, ModelConfig
+from snnprune import data
+from snnprune.config.schema import DataConfig, ModelConfig
+from snnprune.nn import models
 from snnprune.pruning import Pruner
 from snnprune.training.task import squared_error
 

@@ -20,9 +20,9 @@ import torch
 from contest import TRAIN, WARM_UP, Contender, compete, ratio, wait
 
 import snnprune
-from snnprune import models
-from snnprune.config import ModelConfig
-from snnprune.registry import METHODS
+from snnprune.config.names import METHODS
+from snnprune.config.schema import ModelConfig
+from snnprune.nn import models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import nn
 
 from snnprune import compact, verify
-from snnprune.config import ModelConfig
+from snnprune.config.schema import ModelConfig
 from snnprune.network import Projection, Topology, discover
 from snnprune.pruning import Masks
 
@@ -68,7 +68,7 @@ def _plif(builder: str, shape: tuple[int, ...]) -> Network:
 
 def _paper(name: str, shape: tuple[int, int, int]) -> Network:
     chosen = {"config": ModelConfig(name), "shape": shape, "classes": 10}
-    return Network(name, "snnprune.models", "build", chosen, shape)
+    return Network(name, "snnprune.nn.models", "build", chosen, shape)
 
 
 IMAGE = (3, 224, 224)

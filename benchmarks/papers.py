@@ -29,12 +29,14 @@ from papers_report import DSD_BATCH
 from torch import nn
 from torch.nn import functional as F
 
-from snnprune import atomic, data, models
-from snnprune.baselines.bdnn_dsd import SpineDynamics
-from snnprune.config import DataConfig, ModelConfig
+from snnprune import data
+from snnprune.common import atomic
+from snnprune.common.seeds import Stream, generator
+from snnprune.config.names import METHODS, build
+from snnprune.config.schema import DataConfig, ModelConfig
+from snnprune.methods.bdnn_dsd import SpineDynamics
+from snnprune.nn import models
 from snnprune.pruning import Pruner
-from snnprune.registry import METHODS, build
-from snnprune.seeds import Stream, generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from spread import spread
 
-from snnprune.measures.convergence import learning_speed
+from snnprune.bench.convergence import learning_speed
 from snnprune.report.style import DASHES, LINES, SETTINGS
 
 if TYPE_CHECKING:

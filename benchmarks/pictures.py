@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.dpap import BCM, SurvivalFunction, spiking_trace
-from snnprune.dpap.normalisation import percentile
+from snnprune.methods.dpap import BCM, SurvivalFunction, spiking_trace
+from snnprune.methods.dpap.normalisation import percentile
 from snnprune.pruning import Activity, Candidates, Clock
 from snnprune.report.picture import Picture, canvas, draw
 from snnprune.report.plots import fan_in, learning, maps
-from snnprune.report.run_files import read_run
 from snnprune.report.style import DASHES, DENSE, FAINT, GONE, LINES, PRUNED, THIRD, tidy
+from snnprune.runs.reading import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

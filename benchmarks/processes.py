@@ -22,9 +22,11 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from snnprune import data, processes
-from snnprune.config import DataConfig
-from snnprune.neurons import accelerate
+from snnprune import data
+from snnprune.common import ranks
+from snnprune.config.schema import DataConfig
+from snnprune.nn import norms
+from snnprune.nn.fused import accelerate
 from snnprune.pruning import Pruner
 
 if TYPE_CHECKING:
@@ -109,13 +111,13 @@ def train(way: Way, seed: int) -> Trained:
     pruner = Pruner(model, x[:, :1], "dpap", epochs=EPOCHS, seed=seed, target=TARGET)
     optimizer = torch.optim.Adam(model.parameters(), way.rate)
     scaler = torch.amp.GradScaler("cpu", enabled=way.autocast == torch.float16)
-    called = DistributedDataParallel(processes.synchronise(model)) if processes.count() > 1 else model
+    called = DistributedDataParallel(norms.synchronise(model)) if ranks.world_size() > 1 else model
     masks = []
     for epoch in range(EPOCHS):
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1000 * seed + epoch))
         for whole in order.split(BATCH):
             batch = whole.flip(0) if way.backwards else whole
-            mine = batch.chunk(processes.count())[processes.number()]
+            mine = batch.chunk(ranks.world_size())[ranks.rank()]
             with torch.autocast("cpu", way.autocast) if way.autocast else nullcontext():
                 rates = called(x[:, mine]).to(way.dtype).mean(0)
             loss = nn.functional.cross_entropy(rates, labels[mine])
@@ -129,7 +131,7 @@ def train(way: Way, seed: int) -> Trained:
         alive = pruner.dense_masks()
         masks.append(torch.cat([mask.flatten() for kind in alive.values() for mask in kind.values()]))
     weights = torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])
-    return Trained(masks, weights, accuracy(processes.separate(model), splits.test, way.dtype))
+    return Trained(masks, weights, accuracy(norms.separate(model), splits.test, way.dtype))
 
 
 @torch.inference_mode()
@@ -147,7 +149,7 @@ def member(number: int, count: int, jobs: list[tuple[Way, int]], folder: str) ->
     distributed.init_process_group("gloo", init_method=store, rank=number, world_size=count)
     for place, (way, seed) in enumerate(jobs):
         trained = train(way, seed)
-        if processes.is_first():
+        if ranks.is_first():
             torch.save(vars(trained), Path(folder) / f"{place}.pt")
     distributed.destroy_process_group()
 

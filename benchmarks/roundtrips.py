@@ -20,11 +20,12 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from spikingjelly.activation_based.model.sew_resnet import sew_resnet18
 
-from snnprune import Pruner, data, models
-from snnprune.config import DataConfig, ModelConfig
+from snnprune import Pruner, data
+from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.export import nir_file, onnx_file
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.graph import plain
+from snnprune.nn import models
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -26,8 +26,8 @@ import torch
 from papers import Cell, accuracy, learn, network, read
 from spread import spread
 
-from snnprune import atomic
-from snnprune.baselines.bdnn_sp import AdaptivePruning, Divisor
+from snnprune.common import atomic
+from snnprune.methods.bdnn_sp import AdaptivePruning, Divisor
 from snnprune.pruning import Pruner
 from snnprune.report.style import DASHES, LINES, SETTINGS
 

@@ -16,8 +16,8 @@ from spikingjelly.activation_based import functional, neuron, surrogate
 from spikingjelly.activation_based.model import sew_resnet
 
 import snnprune
-from snnprune import models
-from snnprune.config import ModelConfig
+from snnprune.config.schema import ModelConfig
+from snnprune.nn import models
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -128,8 +128,8 @@ def _sew(channels: int, classes: int) -> nn.Module:
 
 
 def _wide(width: float, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    from snnprune.models.kit import spiking
-    from snnprune.models.notation import network
+    from snnprune.nn.models.kit import spiking
+    from snnprune.nn.models.notation import network
 
     conv1, conv2, hidden = (round(width * units) for units in (15, 40, 300))
     return network(f"{conv1}C3-AvgPool2-{conv2}C3-AvgPool2-Flatten-{hidden}FC", spiking(), shape, classes)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 import snnprune
-from snnprune.config import DataConfig
+from snnprune.config.schema import DataConfig
 from snnprune.data import encode, load
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 import snnprune
-from snnprune.config import DataConfig
+from snnprune.config.schema import DataConfig
 from snnprune.data import as_is, encode, load
 
 EPOCHS = 6

@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from snnprune import Pruner, compact, verify
-from snnprune.config import DataConfig
+from snnprune.config.schema import DataConfig
 from snnprune.data import as_is, encode, load
 
 try:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from snnprune.export import load, save
     from snnprune.network import Topology, discover
-    from snnprune.neurons import accelerate
+    from snnprune.nn.fused import accelerate
     from snnprune.pruning import Masks, Pruner, compact, verify
-    from snnprune.training.callback import PruningCallback
+    from snnprune.training.callbacks.pruning import PruningCallback
 
 __version__ = "0.1.0"
 
@@ -35,9 +35,9 @@ __all__ = [
 _PLACES = {
     "Masks": "snnprune.pruning",
     "Pruner": "snnprune.pruning",
-    "PruningCallback": "snnprune.training.callback",
+    "PruningCallback": "snnprune.training.callbacks.pruning",
     "Topology": "snnprune.network",
-    "accelerate": "snnprune.neurons",
+    "accelerate": "snnprune.nn.fused",
     "compact": "snnprune.pruning",
     "discover": "snnprune.network",
     "load": "snnprune.export",
@@ -49,6 +49,6 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
-    if name in {"dpap", "pruning", "network", "neurons", "baselines"}:
+    if name in {"dpap", "pruning", "network", "nn", "methods"}:
         return importlib.import_module(f"snnprune.{name}")
     raise AttributeError(f"module 'snnprune' has no attribute '{name}'")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from snnprune import __version__, settings
-from snnprune.config import DataConfig, RunConfig
-from snnprune.errors import UserError, memory_full
-from snnprune.registry import nearest
+from snnprune import __version__
+from snnprune.common.errors import UserError, memory_full
+from snnprune.config import reading as settings
+from snnprune.config.names import nearest
+from snnprune.config.schema import DataConfig, RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,8 +119,8 @@ def train(given: list[str]) -> None:
     if parsed.print_config:
         sys.stdout.write(yaml.safe_dump(asdict(config), sort_keys=False))
         return
+    from snnprune.config.unused import unused  # noqa: PLC0415
     from snnprune.training import run  # noqa: PLC0415
-    from snnprune.training.unused import unused  # noqa: PLC0415
 
     for sentence in unused(config, settings.chosen(given)):
         sys.stderr.write(f"snnprune: warning: {sentence}\n")
@@ -183,7 +184,7 @@ def evaluate(given: list[str]) -> None:
     parser.add_argument("--out", help="a JSON file for the result")
     parser.add_class_arguments(DataConfig, "data")
     parsed: Any = settings.parse(parser, given, ("--bits", "--device", "--out"))
-    from snnprune.training import evaluation  # noqa: PLC0415
+    from snnprune.export import evaluation  # noqa: PLC0415
 
     evaluation.evaluate(
         Path(parsed.network),
@@ -207,7 +208,7 @@ def export(given: list[str]) -> None:
     parser.add_argument("--budgets", metavar="FILE", help="YAML with what further chips offer")
     parser.add_class_arguments(DataConfig, "data")
     parsed: Any = settings.parse(parser, given, ("--to", "--out", "--samples", "--bits", "--budgets"))
-    from snnprune.training import exporting  # noqa: PLC0415
+    from snnprune.export import exporting  # noqa: PLC0415
 
     exporting.export(
         Path(parsed.run),

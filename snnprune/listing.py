@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from snnprune import data
-from snnprune.registry import DATASETS, METHODS, MODELS
+from snnprune.config.names import DATASETS, METHODS, MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

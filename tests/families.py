@@ -14,9 +14,9 @@ from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from snnprune import models
-from snnprune.config import ModelConfig
+from snnprune.config.schema import ModelConfig
 from snnprune.network.leaves import leaf_kind
+from snnprune.nn import models
 from snnprune.pruning import Masks
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
-from snnprune.training.group import of_torchrun
+from snnprune.training.distributed.group import of_torchrun
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,11 +14,11 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 import snnprune
-from snnprune import models
-from snnprune.config import ModelConfig
-from snnprune.neurons import LIFNode, restore
-from snnprune.neurons.once import Once
-from snnprune.neurons.sequential import Pooling, square_behind
+from snnprune.config.schema import ModelConfig
+from snnprune.nn import models
+from snnprune.nn.fused import LIFNode, restore
+from snnprune.nn.fused.once import Once
+from snnprune.nn.fused.sequential import Pooling, square_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import snnprune
-from snnprune.baselines.bdnn_dsd import SpineDynamics
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.methods.bdnn_dsd import SpineDynamics
 from snnprune.pruning import Pruner
 
 X = torch.zeros(1, 1)

@@ -11,8 +11,8 @@ from networks import conv_snn
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
-from snnprune.baselines.bdnn_sp import AdaptivePruning, Fitness, importance, stability
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.methods.bdnn_sp import AdaptivePruning, Fitness, importance, stability
 from snnprune.pruning import Pruner
 
 X = torch.rand(8, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

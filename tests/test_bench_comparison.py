@@ -14,7 +14,7 @@ from snnprune.bench import formats
 from snnprune.bench.comparison import BETTER, LESS, OPEN, WORSE, compare
 from snnprune.bench.results import Found, Result
 from snnprune.bench.tables import between, spread, tables
-from snnprune.measures.statistics import Interval
+from snnprune.common.statistics import Interval
 
 T2 = 12.706204736432095  # Student's t for 95 % and one degree of freedom
 T3 = 4.302652729911275  # and two

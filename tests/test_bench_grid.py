@@ -15,9 +15,9 @@ from snnprune import bench, cli
 from snnprune.bench.executor import Local
 from snnprune.bench.folder import BenchFolder, settled
 from snnprune.bench.grid import Cell, Grid, grid
-from snnprune.child import cores
-from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
-from snnprune.errors import UserError
+from snnprune.common.child import cores
+from snnprune.common.errors import UserError
+from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
 
 BENCHES = sorted((Path(__file__).parents[1] / "configs" / "bench").glob("*.yaml"))
 

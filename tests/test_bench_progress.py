@@ -10,7 +10,7 @@ from rich.console import Console
 
 from snnprune.bench import progress
 from snnprune.bench.progress import DONE, FAILED, RUNNING, Line, Progress
-from snnprune.training.folder import RunFolder
+from snnprune.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

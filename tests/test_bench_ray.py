@@ -15,7 +15,7 @@ import tiny_run
 from snnprune.bench import run
 from snnprune.bench.cluster import OnRay
 from snnprune.bench.grid import Grid
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 ray = pytest.importorskip("ray")
 

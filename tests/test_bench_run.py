@@ -26,7 +26,7 @@ from snnprune.bench import run
 from snnprune.bench.executor import Local, Outcome, launch, sentence
 from snnprune.bench.grid import Grid
 from snnprune.bench.results import read
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 PROGRAM = (sys.executable, tiny_cell.__file__)
 GRID = Grid(("dense", "dpap"), (0.5,), (0, 1))

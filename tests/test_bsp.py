@@ -10,9 +10,9 @@ import torch
 from networks import conv_snn
 from torch import nn
 
-from snnprune.baselines import bsp
-from snnprune.baselines.bsp import Progress, Reconstruction
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.methods import bsp
+from snnprune.methods.bsp import Progress, Reconstruction
 from snnprune.pruning import Pruner
 
 HALF = Progress(neurons=100, samples=1200, pruned=5000, left=5000)

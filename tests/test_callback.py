@@ -11,9 +11,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.pruning import Pruner
-from snnprune.training.callback import PruningCallback
+from snnprune.training.callbacks.pruning import PruningCallback
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from snnprune import Pruner
-from snnprune.errors import UserError
-from snnprune.training.callback import PruningCallback
+from snnprune.common.errors import UserError
+from snnprune.training.callbacks.pruning import PruningCallback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

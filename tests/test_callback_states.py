@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
-from snnprune.errors import UserError
-from snnprune.training.callback import PruningCallback
-from snnprune.training.states import is_carried
+from snnprune.common.errors import UserError
+from snnprune.training.callbacks.pruning import PruningCallback
+from snnprune.training.callbacks.states import is_carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import tiny_run
 
 from snnprune import data
 from snnprune.bench.results import Result
-from snnprune.measures.statistics import Interval
+from snnprune.common.statistics import Interval
 from snnprune.training import run
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from snnprune import cli, training
-from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 
 HEAVY = ("torch", "lightning", "spikingjelly", "tonic", "torchvision", "matplotlib", "sklearn", "scipy")
 

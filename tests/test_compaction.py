@@ -13,7 +13,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 import snnprune
-from snnprune.errors import CompactionError
+from snnprune.common.errors import CompactionError
 from snnprune.network import discover
 from snnprune.pruning import Masks, Pruner
 

@@ -12,11 +12,11 @@ import torch
 import yaml
 
 from snnprune import cli, data
-from snnprune.config import RunConfig
+from snnprune.common.seeds import Stream
+from snnprune.config.names import DATASETS
+from snnprune.config.reading import SECTIONS
+from snnprune.config.schema import RunConfig
 from snnprune.pruning import Pruner
-from snnprune.registry import DATASETS
-from snnprune.seeds import Stream
-from snnprune.settings import SECTIONS
 from snnprune.training import assembly, optimiser
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from snnprune.measures.convergence import Race, convergence, first_epoch, learning_speed
+from snnprune.bench.convergence import Race, convergence, first_epoch, learning_speed
 
 
 def test_the_first_epoch_counts_from_one_and_a_plateau_counts_once() -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from snnprune.common.errors import UserError
 from snnprune.data.cache import END, MAGIC, START, Batch, Stored, cached
 from snnprune.data.splits import FrameSet
-from snnprune.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

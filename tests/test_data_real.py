@@ -9,7 +9,7 @@ import pytest
 from tonic.transforms import ToFrame
 
 from snnprune import data
-from snnprune.config import DataConfig
+from snnprune.config.schema import DataConfig
 from snnprune.data import neuromorphic
 from snnprune.data.frames import to_frames
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from snnprune import data
-from snnprune.config import DataConfig
+from snnprune.config.schema import DataConfig
 from snnprune.data.digits import DIGITS_EVENTS, TRAIN, VALIDATION, enlarged
 from snnprune.data.saccade import Camera, record
 

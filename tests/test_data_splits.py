@@ -13,10 +13,10 @@ from recordings import write_nmnist
 from torch.utils.data import DataLoader
 
 from snnprune import data
-from snnprune.config import DataConfig
+from snnprune.common.errors import UserError
+from snnprune.config.names import DATASETS
+from snnprune.config.schema import DataConfig
 from snnprune.data.splits import divide
-from snnprune.errors import UserError
-from snnprune.registry import DATASETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def test_the_cache_goes_where_caches_go(own_cache: Path) -> None:
 
 def test_asking_where_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from snnprune import data; from snnprune.registry import DATASETS;"
+        "import sys; from snnprune import data; from snnprune.config.names import DATASETS;"
         "[data.where(name, '/nonexistent') for name in DATASETS];"
         "heavy = {'torch', 'tonic', 'torchvision', 'sklearn', 'matplotlib', 'lightning'};"
         "print(sorted(heavy & set(sys.modules)))"
@@ -112,7 +112,7 @@ def test_asking_where_imports_nothing_heavy() -> None:
 def test_reading_from_the_cache_needs_no_tonic(tmp_path: Path) -> None:
     write_nmnist(tmp_path)
     code = (
-        "import sys; from snnprune import data; from snnprune.config import DataConfig;"
+        "import sys; from snnprune import data; from snnprune.config.schema import DataConfig;"
         f"data.load(DataConfig(name='nmnist', root={str(tmp_path)!r}, cache={str(tmp_path)!r}));"
         "print('tonic' in sys.modules)"
     )

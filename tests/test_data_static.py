@@ -15,9 +15,9 @@ from PIL import Image
 from recordings import write_mnist
 
 from snnprune import data
-from snnprune.config import DataConfig
+from snnprune.common.errors import UserError
+from snnprune.config.schema import DataConfig
 from snnprune.data.cifar import CLASSES
-from snnprune.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from snnprune import data
-from snnprune.config import DataConfig
+from snnprune.common.errors import UserError
+from snnprune.config.schema import DataConfig
 from snnprune.data.splits import FrameSet, Splits
 from snnprune.data.subset import labels, of_classes, of_samples
-from snnprune.errors import UserError
 
 NAMES = ("cat", "dog", "fox")
 

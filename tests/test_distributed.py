@@ -20,11 +20,12 @@ from spikingjelly.activation_based import layer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from snnprune import processes
-from snnprune.errors import CompactionError, UserError
+from snnprune.common import ranks
+from snnprune.common.errors import CompactionError, UserError
+from snnprune.config.names import METHODS
+from snnprune.nn import norms
 from snnprune.pruning import Criterion, CriterionMethod, Pruner, Target
 from snnprune.pruning.lowest import Lowest
-from snnprune.registry import METHODS
 
 if TYPE_CHECKING:
     from snnprune.network.cost import Rates
@@ -54,9 +55,9 @@ class Share(Loop):
         self, family: Any, mode: str, method: str, share: tuple[int, ...], cut_every: int = 0, **options: Any
     ) -> None:
         super().__init__(family, mode, method, order=torch.tensor(share), **options)
-        self.weight = processes.count() * len(share) / self.x.shape[1 if mode else 0]
+        self.weight = ranks.world_size() * len(share) / self.x.shape[1 if mode else 0]
         self.cut_every = cut_every
-        processes.synchronise(self.model)
+        norms.synchronise(self.model)
         self.forward = DistributedDataParallel(self.model)
 
     def end_epoch(self, metrics: dict[str, float]) -> None:
@@ -103,7 +104,7 @@ class Outcome:
 
 def shared(cases: list[Case], shares: Shares, length: tuple[int, int], every: int = 0) -> list[Outcome]:
     """Train this process's share of each case."""
-    share, outcomes = shares[processes.number()], []
+    share, outcomes = shares[ranks.rank()], []
     for name, mode, method in cases:
         run = Share(FAMILIES[name], mode, method, share, every, epochs=length[0]).epochs(0, *length)
         outcomes.append(Outcome.of(run))
@@ -169,7 +170,7 @@ def test_over_200_steps_two_processes_are_one(cases: list[Case], every: int) -> 
 def stopped_and_resumed(shares: Shares) -> float:
     name, mode, method = ONE[0]
     whole, first, second = (
-        Share(FAMILIES[name], mode, method, shares[processes.number()], epochs=EPOCHS) for _ in range(3)
+        Share(FAMILIES[name], mode, method, shares[ranks.rank()], epochs=EPOCHS) for _ in range(3)
     )
     for run in (whole, first):
         run.epochs(0, 1, BATCHES)
@@ -191,8 +192,8 @@ def test_a_checkpoint_of_all_is_resumed_by_all() -> None:
 def saved_alone() -> dict[str, Any] | None:
     """Between two epochs, the first process asks for the state alone."""
     name, mode, method = ONE[0]
-    run = Share(FAMILIES[name], mode, method, EVEN[processes.number()], epochs=EPOCHS).epochs(0, 2, BATCHES)
-    state = through_a_file(pruner=run.pruner)["pruner"] if processes.is_first() else None
+    run = Share(FAMILIES[name], mode, method, EVEN[ranks.rank()], epochs=EPOCHS).epochs(0, 2, BATCHES)
+    state = through_a_file(pruner=run.pruner)["pruner"] if ranks.is_first() else None
     run.epochs(2, 3, BATCHES)
     return state
 
@@ -228,7 +229,7 @@ def two_shares() -> dict[str, torch.Tensor]:
         net[0].bias.zero_()
     method = CriterionMethod(Seen(), Lowest(), target=Target(0.5))
     pruner = Pruner(net, torch.ones(1, 1), method, epochs=4)
-    mine = [[1.0], [2.0], [3.0]] if processes.is_first() else [[6.0]]
+    mine = [[1.0], [2.0], [3.0]] if ranks.is_first() else [[6.0]]
     for _ in range(2):
         net(torch.tensor(mine))
         pruner.step()
@@ -245,14 +246,14 @@ def test_sums_are_added_and_means_weighted_by_samples() -> None:
 
 def unlike() -> list[str]:
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    torch.manual_seed(processes.number())
+    torch.manual_seed(ranks.rank())
     for parameter in net.parameters():
         nn.init.normal_(parameter)
     pruner = Pruner(net, torch.ones(1, 4), "magnitude", epochs=2, schedule="one-shot", finish=0)
     with pytest.raises(UserError) as why:
         pruner.end_epoch()
     with pytest.raises(UserError) as names:
-        pruner.end_epoch({"val_accuracy": 0.5} if processes.is_first() else None)
+        pruner.end_epoch({"val_accuracy": 0.5} if ranks.is_first() else None)
     return [str(why.value), str(names.value)]
 
 
@@ -288,18 +289,18 @@ def normalised(shares: Shares) -> list[float]:
     x = torch.randn(3, 6, 4, 5, 5, generator=generator, dtype=torch.float64) * 3 + 1  # [T, B, C, H, W]
     weight = torch.randn(x.shape, generator=generator, dtype=torch.float64)
     whole, own = (layer.BatchNorm2d(4, step_mode="m").double() for _ in range(2))
-    processes.synchronise(own)
-    mine = torch.tensor(shares[processes.number()])
+    norms.synchronise(own)
+    mine = torch.tensor(shares[ranks.rank()])
     a, b = x.clone().requires_grad_(), x[:, mine].clone().requires_grad_()
     for _ in range(2):
         y, z = whole(a), own(b)
     (y * weight).sum().backward()
     (z * weight[:, mine]).sum().backward()
-    gradients = processes.summed([own.weight.grad, own.bias.grad])
+    gradients = ranks.summed([own.weight.grad, own.bias.grad])
     pairs = [(y[:, mine], z), (a.grad[:, mine], b.grad)]
     pairs += zip([whole.weight.grad, whole.bias.grad], gradients, strict=True)
     pairs += zip(whole.buffers(), own.buffers(), strict=True)
-    processes.separate(own)
+    norms.separate(own)
     assert type(own) is layer.BatchNorm2d
     return [float((p - q).abs().max()) for p, q in pairs]
 
@@ -313,11 +314,11 @@ def test_a_norm_over_shares_is_the_norm_of_the_whole(shares: Shares) -> None:
 def test_alone_a_synchronised_norm_is_the_plain_one() -> None:
     net = nn.Sequential(nn.BatchNorm1d(3))
     plain = copy.deepcopy(net)
-    processes.synchronise(net)
+    norms.synchronise(net)
     copies = copy.deepcopy(net)
     x = torch.randn(5, 3)
     assert torch.equal(net(x), plain(x))
     assert torch.equal(copies(x), net(x))
     assert list(net.state_dict()) == list(plain.state_dict())
     assert isinstance(net[0], nn.BatchNorm1d)
-    assert type(processes.separate(net)[0]) is nn.BatchNorm1d
+    assert type(norms.separate(net)[0]) is nn.BatchNorm1d

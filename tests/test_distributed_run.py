@@ -18,9 +18,9 @@ from processes import apart, free_port
 from test_resume import numbers, same
 
 from snnprune import data
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.training import run
-from snnprune.training.launch import launch
+from snnprune.training.distributed.launch import launch
 from snnprune.training.sampler import EpochSampler, SharedBatches
 
 if TYPE_CHECKING:

@@ -11,10 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from test_resume import killed
 
-from snnprune import Pruner, data, models
-from snnprune.models.firing import Watch
-from snnprune.training import dynamics, run
-from snnprune.training.dynamics import Dynamics, Sample
+from snnprune import Pruner, data
+from snnprune.network.firing import Watch
+from snnprune.nn import models
+from snnprune.training import run
+from snnprune.training.callbacks import dynamics
+from snnprune.training.callbacks.dynamics import Dynamics, Sample
 
 EPOCHS = 5
 

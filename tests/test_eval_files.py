@@ -15,9 +15,10 @@ from torch import nn
 
 import snnprune
 from snnprune import data
-from snnprune.errors import UserError
-from snnprune.training import evaluation, exporting, latency, run
-from snnprune.training.folder import RunFolder
+from snnprune.common.errors import UserError
+from snnprune.export import evaluation, exporting, latency
+from snnprune.runs.folder import RunFolder
+from snnprune.training import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

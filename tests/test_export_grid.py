@@ -14,7 +14,7 @@ from spikingjelly.activation_based import layer, neuron
 from test_export_nir import FRAMES, Residual, lived
 from torch import nn
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.export import connections
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import BUDGETS, budgets, check, demand, totals

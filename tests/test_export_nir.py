@@ -11,7 +11,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import snnprune
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.export import extras, nir_file
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.graph import folded

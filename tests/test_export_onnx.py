@@ -13,13 +13,13 @@ from test_export_nir import FRAMES, Residual, lived
 from torch import Tensor, nn
 
 import snnprune
-from snnprune.config import ModelConfig
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.config.schema import ModelConfig
 from snnprune.export import onnx_file
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.step import Step
-from snnprune.models import build
 from snnprune.network.synops import SpikeCounter
+from snnprune.nn.models import build
 
 if TYPE_CHECKING:
     from pathlib import Path

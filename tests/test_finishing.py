@@ -11,8 +11,10 @@ import pytest
 import tiny_run
 
 from snnprune import data
-from snnprune.config import MethodConfig
-from snnprune.training import checkpoint, evaluation, run
+from snnprune.config.schema import MethodConfig
+from snnprune.export import evaluation
+from snnprune.runs import checkpoint
+from snnprune.training import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from snnprune import cli, data
-from snnprune.config import MethodConfig
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.config.schema import MethodConfig
 from snnprune.pruning import Pruner
 from snnprune.training import assembly, run
 

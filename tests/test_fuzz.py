@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tiny_run
 
-from snnprune import document, settings
+from snnprune.common import document
+from snnprune.common.errors import UserError
+from snnprune.config import reading as settings
 from snnprune.data import neuromorphic
-from snnprune.errors import UserError
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnprune.baselines.bdnn_dsd import SpineDynamics
-from snnprune.baselines.bdnn_sp import AdaptivePruning, importance
-from snnprune.baselines.bsp import BSP
+from snnprune.methods.bdnn_dsd import SpineDynamics
+from snnprune.methods.bdnn_sp import AdaptivePruning, importance
+from snnprune.methods.bsp import BSP
 from snnprune.pruning import Pruner
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from snnprune.dpap import BCM, SurvivalFunction, spiking_trace
-from snnprune.dpap.survival import Constants
+from snnprune.methods.dpap import BCM, SurvivalFunction, spiking_trace
+from snnprune.methods.dpap.survival import Constants
 from snnprune.network import Projection
 from snnprune.pruning import Activity, Candidates, Clock
 from snnprune.pruning.traces import sum_over_space

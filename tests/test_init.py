@@ -10,10 +10,12 @@ import tiny_run
 import torch
 from safetensors.torch import save_file
 
-from snnprune import data, models
-from snnprune.config import MethodConfig
-from snnprune.errors import UserError
-from snnprune.training import checkpoint, initial, run
+from snnprune import data
+from snnprune.common.errors import UserError
+from snnprune.config.schema import MethodConfig
+from snnprune.nn import models
+from snnprune.runs import checkpoint
+from snnprune.training import initial, run
 
 if TYPE_CHECKING:
     from pathlib import Path

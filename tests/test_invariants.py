@@ -21,12 +21,11 @@ from loops import Loop, difference, equal, sgd
 from torch import Tensor, nn
 
 import snnprune
-from snnprune.errors import CompactionError, UserError
-from snnprune.models import firing
-from snnprune.network import discover
+from snnprune.common.errors import CompactionError, UserError
+from snnprune.config.names import METHODS
+from snnprune.network import discover, firing
 from snnprune.network.leaves import leaf_kind
 from snnprune.pruning import Pruner
-from snnprune.registry import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,10 +18,10 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
-from snnprune.errors import UserError
-from snnprune.neurons import LIFNode, lif, surrogates
-from snnprune.neurons.layout import Layout, shown
-from snnprune.neurons.sequential import pooling
+from snnprune.common.errors import UserError
+from snnprune.nn.fused import LIFNode, lif, surrogates
+from snnprune.nn.fused.layout import Layout, shown
+from snnprune.nn.fused.sequential import pooling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -505,7 +505,7 @@ def test_forwards_and_backwards_in_many_threads_at_once() -> None:
 
 FORKED = """
 import os, torch
-from snnprune.neurons import LIFNode
+from snnprune.nn.fused import LIFNode
 torch.set_num_threads(2)
 x = torch.randn(4, 8, 9000)
 run = lambda: LIFNode(step_mode="m")(x).numpy().sum()  # torch itself may not sum in threads after a fork
@@ -524,14 +524,14 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
 
 
 def test_kernels_compile_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    from snnprune.neurons.compiling import compiled
+    from snnprune.nn.fused.compiling import compiled
 
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
     assert compiled(lambda n: n + 1)(1) == 2
 
 
 def test_numba_waits_for_the_first_step() -> None:
-    code = "import sys, snnprune.neurons; assert 'numba' not in sys.modules and 'triton' not in sys.modules"
+    code = "import sys, snnprune.nn.fused; assert 'numba' not in sys.modules and 'triton' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
@@ -576,7 +576,7 @@ def _through_a_file(net: nn.Module) -> nn.Module:
 INTERPRETED = """
 import itertools, torch
 from spikingjelly.activation_based import neuron, surrogate
-from snnprune.neurons import LIFNode, gpu, lif, surrogates
+from snnprune.nn.fused import LIFNode, gpu, lif, surrogates
 lif._kernels = lambda device: gpu
 functions = surrogate.Rect(0.8), surrogate.ATan(), surrogate.Sigmoid(), surrogate.Erf(), surrogate.SoftSign()
 functions += surrogate.PiecewiseQuadratic(), surrogate.PiecewiseExp(), surrogate.SuperSpike()

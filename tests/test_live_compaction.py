@@ -10,7 +10,7 @@ from families import FAMILIES
 from loops import Loop, equal
 from torch import Tensor, nn
 
-from snnprune.errors import CompactionError
+from snnprune.common.errors import CompactionError
 from snnprune.pruning import Decision, Method, Pruner, View
 
 if TYPE_CHECKING:

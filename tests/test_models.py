@@ -10,15 +10,15 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from snnprune.config import ModelConfig
-from snnprune.errors import UserError
-from snnprune.models import build, firing
-from snnprune.models.kit import analogue, spiking
-from snnprune.models.lif import lif
-from snnprune.models.notation import network
-from snnprune.network import discover
+from snnprune.common.errors import UserError
+from snnprune.config.names import MODELS
+from snnprune.config.schema import ModelConfig
+from snnprune.network import discover, firing
+from snnprune.nn.models import build
+from snnprune.nn.models.kit import analogue, spiking
+from snnprune.nn.models.lif import lif
+from snnprune.nn.models.notation import network
 from snnprune.pruning import Pruner
-from snnprune.registry import MODELS
 
 SNNS = [name for name in MODELS if name.endswith("snn")]
 ANNS = [name for name in MODELS if name.endswith("ann")]
@@ -230,7 +230,8 @@ def rates(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
 def test_anns_need_no_spikingjelly() -> None:
     code = (
         "import sys; sys.modules['spikingjelly'] = None\n"
-        "import torch; from snnprune.config import ModelConfig; from snnprune.models import build, firing\n"
+        "import torch; from snnprune.config.schema import ModelConfig; from snnprune.nn.models import build\n"
+        "from snnprune.network import firing\n"
         f"for name in {ANNS}:\n"
         "    model = build(ModelConfig(name=name, hidden=8), (1, 32, 32), 3)\n"
         "    firing.check(model, torch.rand(2, 1, 40, 40)[..., :32, :32])\n"

@@ -13,10 +13,10 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from snnprune import data
-from snnprune.errors import UserError
-from snnprune.neurons import accelerate, keep_precise
+from snnprune.common.errors import UserError
+from snnprune.config.names import METHODS
+from snnprune.nn.fused import accelerate, keep_precise
 from snnprune.pruning import Pruner
-from snnprune.registry import METHODS
 from snnprune.training import run
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ from networks import conv_ann, conv_snn
 from torch import nn
 
 import snnprune
-from snnprune import dpap
-from snnprune.baselines.hebb import Hebb
-from snnprune.baselines.stdp import STDP, pairing
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.config.names import METHODS
+from snnprune.methods import dpap
+from snnprune.methods.hebb import Hebb
+from snnprune.methods.stdp import STDP, pairing
 from snnprune.network import Projection, discover
 from snnprune.network.cost import rates
 from snnprune.pruning import Activity, Masks, Pruner, Target
-from snnprune.registry import METHODS
 
 if TYPE_CHECKING:
     from snnprune.pruning.target import Plan

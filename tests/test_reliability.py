@@ -19,12 +19,14 @@ import tiny_run
 import torch
 import yaml
 
-from snnprune import atomic, cli, data
-from snnprune.errors import UserError
-from snnprune.export import load
+from snnprune import cli, data
+from snnprune.common import atomic
+from snnprune.common.errors import UserError
+from snnprune.export import evaluation, load
 from snnprune.report import curves
-from snnprune.training import checkpoint, evaluation, run
-from snnprune.training.folder import RunFolder
+from snnprune.runs import checkpoint
+from snnprune.runs.folder import RunFolder
+from snnprune.training import run
 from snnprune.training.task import Task
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

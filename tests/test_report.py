@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 
 from snnprune import cli, data
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.report import page as pages
 from snnprune.report.picture import _recoloured
 from snnprune.report.plots import learning
@@ -29,9 +29,9 @@ from snnprune.report.plots.operations import by_layer
 from snnprune.report.plots.recording import OFF, ON, picture_of
 from snnprune.report.plots.survival import last_epochs
 from snnprune.report.report import report
-from snnprune.report.run_files import Dynamics, read_run
 from snnprune.report.run_page import SECTIONS, run_page, sampled_difference
 from snnprune.report.style import NIGHT, short
+from snnprune.runs.reading import Dynamics, read_run
 from snnprune.training import run
 
 LOADS = {"src", "href", "srcset", "data", "action", "poster", "background"}

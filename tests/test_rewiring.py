@@ -12,14 +12,14 @@ from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from snnprune.baselines.admm import ADMM
-from snnprune.baselines.deep_r import TINY, DeepR, _draw
-from snnprune.baselines.grad_r import GradR, centre
-from snnprune.baselines.stds import STDS
+from snnprune.methods.admm import ADMM
+from snnprune.methods.deep_r import TINY, DeepR, _draw
+from snnprune.methods.grad_r import GradR, centre
+from snnprune.methods.stds import STDS
 from snnprune.pruning import Pruner
 
 if TYPE_CHECKING:
-    from snnprune.baselines.hidden import HiddenMethod
+    from snnprune.methods.hidden import HiddenMethod
 
 X = torch.eye(4)
 HIDDEN = ["deep-r", "grad-r", "stds", "admm"]

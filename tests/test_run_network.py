@@ -10,17 +10,20 @@ import tiny_run
 import torch
 
 import snnprune
-from snnprune import data, models
-from snnprune.errors import CompactionError
-from snnprune.neurons import LIFNode
+from snnprune import data
+from snnprune.common.errors import CompactionError
+from snnprune.common.seeds import Stream
+from snnprune.export import evaluation
+from snnprune.nn import models
+from snnprune.nn.fused import LIFNode
 from snnprune.pruning import Method, Pruner
-from snnprune.seeds import Stream
-from snnprune.training import assembly, checkpoint, evaluation, fit, run
+from snnprune.runs import checkpoint
+from snnprune.training import assembly, fit, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
 
 
 @pytest.fixture(autouse=True)

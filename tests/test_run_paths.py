@@ -10,14 +10,15 @@ import pytest
 import tiny_run
 
 from snnprune import data
-from snnprune.training import evaluation, run
-from snnprune.training.folder import RunFolder
+from snnprune.export import evaluation
+from snnprune.runs.folder import RunFolder
+from snnprune.training import run
 from snnprune.training.task import Task
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
 
 
 @pytest.fixture

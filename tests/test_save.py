@@ -13,7 +13,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import snnprune
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.network import discover
 from snnprune.pruning import Masks
 

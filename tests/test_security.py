@@ -22,13 +22,16 @@ import pytest
 import tiny_run
 import torch
 
-from snnprune import data, document
+from snnprune import data
+from snnprune.common import document
+from snnprune.common.errors import UserError
 from snnprune.data import archives
 from snnprune.data.archives import unpack
-from snnprune.errors import UserError
+from snnprune.export import evaluation
 from snnprune.report.report import report
-from snnprune.training import checkpoint, evaluation, initial, run
-from snnprune.training.folder import RunFolder
+from snnprune.runs import checkpoint
+from snnprune.runs.folder import RunFolder
+from snnprune.training import initial, run
 
 PACKAGE = Path(__file__).parents[1] / "snnprune"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from snnprune.measures.statistics import (
+from snnprune.common.statistics import (
     bootstrap_difference,
     mean_interval,
     paired_difference,

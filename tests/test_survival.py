@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from snnprune.dpap import SurvivalFunction, min_max, percentile, rank
-from snnprune.dpap.normalisation import quantile
-from snnprune.dpap.survival import Constants
+from snnprune.methods.dpap import SurvivalFunction, min_max, percentile, rank
+from snnprune.methods.dpap.normalisation import quantile
+from snnprune.methods.dpap.survival import Constants
 from snnprune.pruning import Candidates, Clock
 from snnprune.pruning.rule import lowest
 

@@ -11,7 +11,7 @@ from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from snnprune.baselines import magnitude
+from snnprune.methods import magnitude
 from snnprune.network import discover
 from snnprune.pruning import Candidates, Clock, Pruner, Target
 from snnprune.pruning.lowest import Lowest

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from snnprune.network import discover
-from snnprune.neurons import accelerate
+from snnprune.nn.fused import accelerate
 from snnprune.pruning import Activity, TraceRecorder, spiking_trace
 from snnprune.pruning.traces import sum_over_space
 

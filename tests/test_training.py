@@ -13,13 +13,16 @@ import tiny_run
 import torch
 import yaml
 
-from snnprune import atomic, data
-from snnprune.config import DataConfig, MethodConfig, RunConfig, TrainConfig
-from snnprune.errors import UserError
-from snnprune.seeds import Stream, derive
-from snnprune.training import assembly, checkpoint, evaluation, optimiser, run, summary
-from snnprune.training.folder import RunFolder
-from snnprune.training.record import COLUMNS
+from snnprune import data
+from snnprune.common import atomic
+from snnprune.common.errors import UserError
+from snnprune.common.seeds import Stream, derive
+from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
+from snnprune.export import evaluation
+from snnprune.runs import checkpoint, summary
+from snnprune.runs.folder import RunFolder
+from snnprune.training import assembly, optimiser, run
+from snnprune.training.callbacks.record import COLUMNS
 from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import Tally, Task, squared_error
 

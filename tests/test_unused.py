@@ -8,10 +8,10 @@ import pytest
 import tiny_run
 
 from snnprune import cli, data
-from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+from snnprune.config.unused import unused
 from snnprune.training import run
 from snnprune.training.table import shortfall
-from snnprune.training.unused import unused
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ import tiny_run
 
 from snnprune import data
 from snnprune.bench import cell
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 
 def fail(_: Any) -> Any:

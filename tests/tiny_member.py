@@ -10,7 +10,7 @@ from typing import Any
 import tiny_run
 
 from snnprune import data
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 PROGRAM = (sys.executable, str(Path(__file__)))
 
@@ -19,7 +19,7 @@ def main() -> int:
     """Take part in a run on the data that tests have; TINY_DEATH says what is to go wrong (`prepare`)."""
     data.load = tiny_run.splits
     prepare(os.environ.get("TINY_DEATH", ""))
-    from snnprune.training import member
+    from snnprune.training.distributed import member
 
     return member.main(sys.argv[1:])
 

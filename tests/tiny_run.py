@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from snnprune import data
-from snnprune.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 
 CLASSES, STEPS, SIZE = 3, 4, 8
 METHODS = {"dpap": {"target": 0.5}, "dense": {}}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from snnprune.child import ORPHANED, WRONG_INPUT, be_interruptible, end_with
-from snnprune.errors import UserError
+from snnprune.common.child import ORPHANED, WRONG_INPUT, be_interruptible, end_with
+from snnprune.common.errors import UserError
 
 
 def main(arguments: list[str]) -> int:

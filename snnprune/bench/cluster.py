@@ -13,14 +13,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from snnprune.bench.executor import PROGRAM, Outcome, launch, log_of, sentence
-from snnprune.child import GRACE, end
-from snnprune.errors import UserError
+from snnprune.common.child import GRACE, end
+from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from snnprune.config import TrainConfig
+    from snnprune.config.schema import TrainConfig
 
 
 KNOCK = 5.0

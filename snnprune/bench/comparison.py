@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnprune.bench.convergence import SHARES, Race, convergence, learning_speed
 from snnprune.bench.grid import DENSE
-from snnprune.measures.convergence import SHARES, Race, convergence, learning_speed
-from snnprune.measures.statistics import (
+from snnprune.common.statistics import (
     Interval,
     bootstrap_difference,
     mean_interval,

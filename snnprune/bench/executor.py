@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from snnprune.child import GRACE, cores, end, killed_by
+from snnprune.common.child import GRACE, cores, end, killed_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
 
 PROGRAM = (sys.executable, "-m", "snnprune.bench.cell")
 

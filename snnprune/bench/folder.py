@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from snnprune import atomic, document
-from snnprune.errors import UserError
-from snnprune.training.folder import RunFolder, first_difference
-from snnprune.training.lock import FolderLock
+from snnprune.common import atomic, document
+from snnprune.common.errors import UserError
+from snnprune.runs.folder import RunFolder, first_difference
+from snnprune.runs.lock import FolderLock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from snnprune.bench.grid import Cell, Grid
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
 
 
 class BenchFolder(FolderLock):

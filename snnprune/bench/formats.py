@@ -12,14 +12,14 @@ import rich.table
 
 from snnprune.bench.comparison import BY_KEY
 from snnprune.bench.tables import NONE, tables
-from snnprune.measures.statistics import LEVEL
+from snnprune.common.statistics import LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from snnprune.bench.comparison import Comparison, Group, Speed
     from snnprune.bench.tables import Table
-    from snnprune.measures.statistics import Interval
+    from snnprune.common.statistics import Interval
 
 
 def screen(table: Table) -> rich.table.Table:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from snnprune.errors import UserError
-from snnprune.registry import METHODS, options_of, pick
+from snnprune.common.errors import UserError
+from snnprune.config.names import METHODS, options_of, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
 
 DENSE = "dense"
 """The method that prunes nothing, which all others are compared with."""

@@ -15,7 +15,7 @@ from snnprune.training.progress import clock, say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from snnprune.training.folder import RunFolder
+    from snnprune.runs.folder import RunFolder
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 

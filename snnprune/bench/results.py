@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnprune import document
 from snnprune.bench.folder import settled
 from snnprune.bench.grid import group_name
-from snnprune.errors import UserError, in_one_line
-from snnprune.training.folder import RunFolder, first_difference
+from snnprune.common import document
+from snnprune.common.errors import UserError, in_one_line
+from snnprune.runs.folder import RunFolder, first_difference
 
 if TYPE_CHECKING:
     from pathlib import Path

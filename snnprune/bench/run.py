@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from snnprune import atomic
 from snnprune.bench import formats
 from snnprune.bench.comparison import compare as compare_runs
 from snnprune.bench.folder import BenchFolder
 from snnprune.bench.progress import DONE, FAILED, RUNNING, Line, Progress
 from snnprune.bench.results import read
 from snnprune.bench.tables import tables
+from snnprune.common import atomic
 from snnprune.training.progress import say
 from snnprune.training.run import located
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snnprune.bench.comparison import Comparison
     from snnprune.bench.executor import Executor
     from snnprune.bench.grid import Grid
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
 
 A_CELL_FAILED = 1
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended

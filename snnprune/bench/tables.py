@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snnprune.bench.comparison import BY_KEY, OPEN, operations
-from snnprune.measures.statistics import LEVEL
+from snnprune.common.statistics import LEVEL
 from snnprune.pruning.oversights import misses
 
 if TYPE_CHECKING:
     from snnprune.bench.comparison import Comparison, Group, Speed
-    from snnprune.measures.statistics import Interval
+    from snnprune.common.statistics import Interval
 
 NONE = "-"
 

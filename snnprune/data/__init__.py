@@ -1,8 +1,6 @@
-"""Data: a name and a folder become frames and labels.
+"""Data: a name and a folder become uint8 frames [T, P, H, W] (or images [C, H, W]) and labels.
 
-Recordings of event cameras become uint8 frames [T, P, H, W], binned once into a memory-mapped cache;
-still images stay images [C, H, W] until `encode` shows them to a network for T steps. Nothing heavy is
-imported before it is needed, so that asking `where` a data set is stays cheap.
+It knows no network. Only what is asked for is imported, so that asking `where` a data set is stays cheap.
 """
 
 from __future__ import annotations
@@ -10,14 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from snnprune.config.names import DATASETS, pick
 from snnprune.data.folders import root_given
 from snnprune.data.source import check
-from snnprune.registry import DATASETS, pick
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
     from snnprune.data.encoding import encode
     from snnprune.data.source import Source
     from snnprune.data.splits import FrameSet, Splits, as_is

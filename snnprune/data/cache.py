@@ -26,8 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from snnprune import document
-from snnprune.errors import UserError, memory_full
+from snnprune.common import document
+from snnprune.common.errors import UserError, memory_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

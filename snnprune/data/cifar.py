@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from PIL import Image
 
+from snnprune.common.errors import UserError
 from snnprune.data import archives
 from snnprune.data.cache import Batch, Stored, cached, fingerprint
 from snnprune.data.download import fetch_cifar10
 from snnprune.data.folders import cache_folder, missing, root_given, search
-from snnprune.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
     from snnprune.data.splits import Splits
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

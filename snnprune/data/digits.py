@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
     from snnprune.data.splits import Splits
 
 TOTAL = 1797

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from snnprune.common.errors import UserError
 from snnprune.data.archives import unpack
-from snnprune.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path

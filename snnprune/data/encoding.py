@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
 
 
 def encode(

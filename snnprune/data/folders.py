@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from snnprune.common.errors import UserError
 from snnprune.data.cache import Batch, Stored, cached, fingerprint
 from snnprune.data.download import fetch_recordings
 from snnprune.data.folders import cache_folder, missing, root_given, search
 from snnprune.data.frames import to_frames
-from snnprune.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
     from snnprune.data.splits import Splits
 
 LARGEST = 2**28

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
     from snnprune.data.splits import Splits
 
 

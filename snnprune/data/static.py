@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from snnprune.common.errors import UserError
 from snnprune.data.cache import Stored
 from snnprune.data.folders import missing, root_given, search
-from snnprune.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnprune.config import DataConfig
+    from snnprune.config.schema import DataConfig
     from snnprune.data.splits import Splits
 
 

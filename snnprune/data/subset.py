@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""A trained network as files: what others can load without trusting us with a pickle."""
+"""A trained network as a file for others, and back; what it answers and costs, in any of its files.
+
+It does not know how a network was trained.
+"""
 
 from snnprune.export.compact import load, save
 

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
-from snnprune import atomic, document
-from snnprune.errors import UserError
+from snnprune.common import atomic, document
+from snnprune.common.errors import UserError
 from snnprune.export.modules import describe, first_difference
 from snnprune.pruning.compaction.origin import Origin, origin_of, set_origin
 from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.network.axes import tensors_in
+from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import spiking_base
-from snnprune.pruning.compaction.duplicate import reset_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 from torch import nn
 
-from snnprune import atomic, document
-from snnprune.errors import UserError
+from snnprune.common import atomic, document
+from snnprune.common.errors import UserError
 from snnprune.export.graph import folded
 from snnprune.network.leaves import CONVOLUTIONS
 

@@ -11,11 +11,11 @@ import yaml
 from torch import nn
 from torch.nn import functional as F
 
-from snnprune import document
-from snnprune.errors import UserError, in_one_line
+from snnprune.common import document
+from snnprune.common.errors import UserError, in_one_line
 from snnprune.export.graph import folded
+from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import CONVOLUTIONS
-from snnprune.pruning.compaction.duplicate import reset_states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

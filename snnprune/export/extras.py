@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 
 
 def need(what: str, *packages: str) -> None:

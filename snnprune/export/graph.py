@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import fx, nn
 
-from snnprune.errors import UserError, first_line
+from snnprune.common.errors import UserError, first_line
+from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.network.leaves import CONVOLUTIONS, leaf_kind
-from snnprune.pruning.compaction.duplicate import duplicate, reset_states
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -55,8 +55,8 @@ def layer_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
 def plain(model: Network) -> Network:
     """Return a copy of ``model`` to export: without hooks, `accelerate` undone, evaluating, at rest."""
     copy = duplicate(model)
-    if any(type(m).__module__.startswith("snnprune.neurons") for m in copy.modules()):
-        from snnprune.neurons import restore  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
+    if any(type(m).__module__.startswith("snnprune.nn.fused") for m in copy.modules()):
+        from snnprune.nn.fused import restore  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
 
         restore(copy)
     reset_states(copy)

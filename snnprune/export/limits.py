@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.export.graph import NORMS, folded, layer_of, trace
 from snnprune.network.leaves import ACTIVATIONS
 

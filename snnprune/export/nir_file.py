@@ -14,14 +14,14 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from snnprune import atomic
-from snnprune.errors import UserError, first_line
+from snnprune.common import atomic
+from snnprune.common.errors import UserError, first_line
 from snnprune.export.comparison import Watched
 from snnprune.export.extras import need
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
+from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import spiking_base
-from snnprune.pruning.compaction.duplicate import reset_states
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snnprune import atomic, document
-from snnprune.errors import UserError, first_line
+from snnprune.common import atomic, document
+from snnprune.common.errors import UserError, first_line
 from snnprune.export.extras import need
 from snnprune.export.graph import plain
 from snnprune.export.onnx_counts import FIRES, add_counts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.export.graph import NORMS, folded
 from snnprune.network import discover
 from snnprune.network.leaves import is_multi_step, spiking_base

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.export.graph import plain
 from snnprune.network.leaves import is_multi_step, spiking_base
 

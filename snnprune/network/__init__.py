@@ -1,4 +1,7 @@
-"""What is in a network: populations, projections, and what they cost."""
+"""What is in a network: populations and projections, found by one forward, and what they cost.
+
+It knows no method and no mask.
+"""
 
 from snnprune.network.discovery import discover
 from snnprune.network.topology import Inflow, Population, Projection, Slot, Topology

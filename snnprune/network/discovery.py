@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.errors import UserError, first_line, memory_full
+from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
-from snnprune.untouched import untouched
+from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -76,7 +76,7 @@ def has_plain_forward(module: nn.Module) -> bool:
             wrapper = sys.modules.get(f"{_SPIKINGJELLY}.layer")
             if wrapper is not None:
                 forwards.append(getattr(wrapper, base.__name__).forward)
-            once = sys.modules.get("snnprune.neurons.once")
+            once = sys.modules.get("snnprune.nn.fused.once")
             if once is not None:  # the same layer, which computes a step that comes T times but once
                 forwards.append(once.Once.forward)
             same_inner = getattr(type(module), "_conv_forward", None) is getattr(base, "_conv_forward", None)

@@ -11,8 +11,8 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from snnprune.errors import UserError
-from snnprune.registry import nearest
+from snnprune.common.errors import UserError
+from snnprune.config.names import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,4 +1,7 @@
-"""The general machine of pruning; it knows no method by name."""
+"""The machine of pruning: traces, criteria, rules, targets, masks and `Pruner`; `compaction` cuts.
+
+It knows no method by name, and no trainer.
+"""
 
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.compacting import compact

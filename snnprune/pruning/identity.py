@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.rule import Rule
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.errors import CompactionError
+from snnprune.common.errors import CompactionError
 from snnprune.network.cost import Rates, rates
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from snnprune import processes
+from snnprune.common import ranks
 
 if TYPE_CHECKING:
     from snnprune.network.cost import Rates
@@ -79,6 +79,6 @@ class Oversights:
             self._say(said, TargetMissedWarning)
 
     def _say(self, sentence: str, kind: type[Warning]) -> None:
-        if kind not in self._said and processes.is_first():
+        if kind not in self._said and ranks.is_first():
             warnings.warn(sentence, kind, stacklevel=4)
         self._said.add(kind)

@@ -10,7 +10,9 @@ from weakref import WeakMethod, WeakSet
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.common.seeds import Stream, generator
+from snnprune.config.names import METHODS, build
 from snnprune.network.cost import rates
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
@@ -28,8 +30,6 @@ from snnprune.pruning.oversights import Oversights
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
 from snnprune.pruning.traces import TraceRecorder, full_precision
-from snnprune.registry import METHODS, build
-from snnprune.seeds import Stream, generator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

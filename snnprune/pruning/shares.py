@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune import processes
+from snnprune.common import ranks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,20 +33,20 @@ class Shares:
 
     def part(self, criterion: Criterion) -> None:
         """Make ready to observe: from the total, return to a share of it."""
-        if self._whole and not processes.is_first():
+        if self._whole and not ranks.is_first():
             for tensor in _sums(criterion):
                 tensor.zero_()
-        self._whole = processes.count() == 1
+        self._whole = ranks.world_size() == 1
 
     def average(self, criterion: Criterion, traces: Mapping[str, Activity]) -> None:
         """Let what follows the batch follow that of all processes; every process has to call it."""
         places = [(p, name) for p in criterion.state for name in criterion.averaged]
-        if processes.count() == 1 or not places:
+        if ranks.world_size() == 1 or not places:
             return
         own = [criterion.state[p][name] for p, name in places]
         samples = [float(traces[p].samples) if p in traces else 0.0 for p, _ in places]
         parts = [tensor * count for tensor, count in zip(own, samples, strict=True)]
-        *totals, counts = processes.summed([*parts, own[0].new_tensor(samples)])
+        *totals, counts = ranks.summed([*parts, own[0].new_tensor(samples)])
         for tensor, total, count in zip(own, totals, counts, strict=True):
             tensor.copy_(torch.where(count > 0, total / count, tensor))
 
@@ -54,7 +54,7 @@ class Shares:
         """Make ready to be read: add up what the processes have; every process has to call it."""
         if not self._whole:
             sums = _sums(criterion)
-            for tensor, total in zip(sums, processes.summed(sums), strict=True):
+            for tensor, total in zip(sums, ranks.summed(sums), strict=True):
                 tensor.copy_(total)
         self._whole = True
 
@@ -72,8 +72,8 @@ def of_first(metrics: Mapping[str, float] | None) -> Mapping[str, float] | None:
         UserError: the processes measured different things.
     """
     names = sorted(metrics or {})
-    processes.agree(zlib.crc32(" ".join(names).encode()), "names of what was measured (metrics)")
-    return dict(zip(names, processes.from_first([(metrics or {})[n] for n in names]), strict=True)) or metrics
+    ranks.agree(zlib.crc32(" ".join(names).encode()), "names of what was measured (metrics)")
+    return dict(zip(names, ranks.from_first([(metrics or {})[n] for n in names]), strict=True)) or metrics
 
 
 def agree(masks: Masks) -> None:
@@ -82,7 +82,7 @@ def agree(masks: Masks) -> None:
     Raises:
         UserError: it is not.
     """
-    if processes.count() > 1:
+    if ranks.world_size() > 1:
         alive = [*masks.units.values(), *masks.synapses.values()]
         flat = torch.cat([mask.flatten() for mask in alive]).cpu()
-        processes.agree(zlib.crc32(flat.numpy().tobytes()), "decisions")
+        ranks.agree(zlib.crc32(flat.numpy().tobytes()), "decisions")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.duplicate import reset_states
 from snnprune.network.resizing import resized
-from snnprune.pruning.compaction.duplicate import reset_states
 from snnprune.pruning.compaction.kept import Kept
 from snnprune.pruning.compaction.origin import set_origin
 from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of

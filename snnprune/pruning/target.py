@@ -14,9 +14,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
+from snnprune.config.names import nearest
 from snnprune.pruning.spread import FEWEST, spread
-from snnprune.registry import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

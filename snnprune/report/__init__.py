@@ -1,1 +1,4 @@
-"""Pictures of runs."""
+"""Pages and pictures of the folder of a run or a bench, from its files alone.
+
+It does not know how runs are made.
+"""

@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snnprune import document
-from snnprune.errors import UserError
-from snnprune.report.run_files import parsed_yaml, read_rows, read_run, read_text
+from snnprune.common import document
+from snnprune.common.errors import UserError
+from snnprune.runs.reading import parsed_yaml, read_rows, read_run, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
 KEYS: dict[str, type | tuple[type, ...]] = {
     "dataset": str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnprune import atomic
+from snnprune.common import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from snnprune import __version__, atomic
-from snnprune.errors import UserError
+from snnprune import __version__
+from snnprune.common import atomic
+from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snnprune import atomic
-from snnprune.errors import UserError, in_one_line
+from snnprune.common import atomic
+from snnprune.common.errors import UserError, in_one_line
 from snnprune.report.style import NIGHT, SETTINGS, WIDTH
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.report import bench_page, run_page
 from snnprune.report.bench_files import is_bench
 

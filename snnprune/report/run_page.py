@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from snnprune.measures.statistics import Interval, bootstrap_difference
+from snnprune.common.statistics import Interval, bootstrap_difference
 from snnprune.report.page import Block, Number, Page, Section, Table, write
 from snnprune.report.picture import draw_all
 from snnprune.report.plots import (
@@ -21,8 +21,8 @@ from snnprune.report.plots import (
     recording,
     survival,
 )
-from snnprune.report.run_files import read_run
 from snnprune.report.style import short
+from snnprune.runs.reading import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from snnprune.report.page import Written
     from snnprune.report.picture import Missing, Picture
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
     Maker = Callable[[Run], Picture | Missing | None]
 

@@ -1,5 +1,4 @@
-"""Training under Lightning: the task, the pruning callback, and runs that can be killed and resumed.
+"""Training under Lightning, from a configuration to a finished folder; `callbacks` and `distributed` inside.
 
-`callback.PruningCallback` works in anybody's Trainer and needs nothing else of this package's commands;
-`run` is what `snnprune train`, `--resume` and `eval` call.
+It does not know the command line.
 """

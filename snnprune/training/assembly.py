@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
-from snnprune import data, models, processes
-from snnprune.errors import UserError
+from snnprune import data
+from snnprune.common import ranks
+from snnprune.common.errors import UserError
+from snnprune.config.names import METHODS, build, options_of
 from snnprune.export.limits import check_nir
-from snnprune.registry import METHODS, build, options_of
-from snnprune.training.callback import PruningCallback
+from snnprune.nn import models
+from snnprune.training.callbacks.pruning import PruningCallback
 from snnprune.training.sampler import EpochSampler, SharedBatches
 from snnprune.training.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from snnprune.config import MethodConfig, RunConfig
+    from snnprune.config.schema import MethodConfig, RunConfig
 
 
 def device(config: RunConfig) -> str:
@@ -28,15 +30,15 @@ def device(config: RunConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def splits(config: RunConfig) -> data.Splits:
-    """Read the data, with the threads that are asked for.
+def splits(config: RunConfig, given: data.Splits | None = None) -> data.Splits:
+    """Read the data, or take those that are ``given``; with the threads that are asked for.
 
     Raises:
         UserError: as `snnprune.data.load`, or one of the three sets is empty.
     """
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    read = data.load(config.data)
+    read = data.load(config.data) if given is None else given
     for name in ("train", "validation", "test"):
         if len(getattr(read, name)) == 0:
             raise UserError(
@@ -57,11 +59,11 @@ def task(config: RunConfig, splits: data.Splits) -> Task:
     if config.train.export_check == "nir":
         check_nir(model)
     if config.model.accelerate and model.spiking:
-        from snnprune.neurons import accelerate  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
+        from snnprune.nn.fused import accelerate  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
 
         accelerate(model, channels_last=True)
     if config.train.precision != "float32" and model.spiking:
-        from snnprune.neurons import keep_precise  # noqa: PLC0415
+        from snnprune.nn.fused import keep_precise  # noqa: PLC0415
 
         keep_precise(model)
     return Task(config, model)
@@ -70,7 +72,7 @@ def task(config: RunConfig, splits: data.Splits) -> Task:
 def plain(model: nn.Module, config: RunConfig) -> nn.Module:
     """Return ``model`` with SpikingJelly's own neurons, in place."""
     if config.model.accelerate and getattr(model, "spiking", False):
-        from snnprune.neurons import restore  # noqa: PLC0415
+        from snnprune.nn.fused import restore  # noqa: PLC0415
 
         restore(model)
     return model
@@ -92,8 +94,8 @@ def loader(
             so many of the other batches, whole. No sample is seen by two.
     """
     size = config.train.batch_size
-    if shared and processes.count() > 1:
-        me, count = processes.number(), processes.count()
+    if shared and ranks.world_size() > 1:
+        me, count = ranks.rank(), ranks.world_size()
         starts = range(me * size, len(frames), count * size)
         own: Any = [list(range(start, min(start + size, len(frames)))) for start in starts]
         if shuffled:

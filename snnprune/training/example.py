@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import torch as safetensors
 
-from snnprune import atomic
-from snnprune.seeds import Stream
+from snnprune.common import atomic
+from snnprune.common.seeds import Stream
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,21 +12,24 @@ import lightning
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from snnprune import atomic, processes
-from snnprune.errors import CompactionError
+from snnprune.common import atomic, ranks
+from snnprune.common.errors import CompactionError
+from snnprune.common.seeds import Stream
 from snnprune.export import save
-from snnprune.models import firing
+from snnprune.network import firing
+from snnprune.nn import norms
 from snnprune.pruning import compact
 from snnprune.pruning.oversights import TargetMissedWarning
-from snnprune.seeds import Stream
-from snnprune.training import assembly, checkpoint, group, initial
-from snnprune.training.about import About
-from snnprune.training.dynamics import Dynamics
+from snnprune.runs import checkpoint
+from snnprune.runs.about import About
+from snnprune.runs.summary import summarise
+from snnprune.training import assembly, initial
+from snnprune.training.callbacks.dynamics import Dynamics
+from snnprune.training.callbacks.record import History, Record
+from snnprune.training.distributed import group
 from snnprune.training.example import write_example
 from snnprune.training.measure import CountOperations, Measured, PeakMemory, measure
 from snnprune.training.progress import EpochBar, say
-from snnprune.training.record import History, Record
-from snnprune.training.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +37,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor, nn
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
+    from snnprune.data import Splits
     from snnprune.pruning import Pruner
-    from snnprune.training.folder import RunFolder
+    from snnprune.runs.folder import RunFolder
     from snnprune.training.task import Task
 
 Summary = dict[str, Any]
@@ -45,22 +49,28 @@ PRECISIONS: dict[str, Any] = {"float32": "32-true", "bf16": "bf16-mixed", "fp16"
 """What Lightning calls them; "mixed" are weights in float32, and layers under autocast."""
 
 
-def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
+def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | None = None) -> Summary:
     """Train until the last epoch, from wherever the folder's checkpoint stands, and return the summary.
 
     Of several processes the first one measures and writes; the others' summary is empty.
 
+    Args:
+        config: of the run.
+        folder: where it lies.
+        console: for what is said meanwhile.
+        given: the data, where they were made by hand.
+
     Raises:
         UserError: data that cannot be read, a loss that is not finite, or files that cannot be written.
     """
-    first = processes.is_first()
+    first = ranks.is_first()
     finished = folder.read_summary() if first else None
     begun = first and finished is None and _begun(folder, console)
-    over, begun = map(bool, processes.from_first([finished is not None, begun]))
+    over, begun = map(bool, ranks.from_first([finished is not None, begun]))
     if over:
         say(console, f"{folder.path} is finished: nothing to train")
         return finished or {}
-    splits = assembly.splits(config)
+    splits = assembly.splits(config, given)
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     pruning = assembly.pruning(config.method, example, config.train.seed)
@@ -68,8 +78,8 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
         if config.train.init is not None:
             pruning.inherited = initial.load(task.model, Path(config.train.init))
         _warn_of_firing(task, example, console)
-    if processes.count() > 1:
-        processes.synchronise(task.model)
+    if ranks.world_size() > 1:
+        norms.synchronise(task.model)
     memory = PeakMemory(assembly.device(config))
     bar = EpochBar(console, config.method.name, config.train.epochs)
     dynamics = Dynamics(pruning, folder.dynamics)
@@ -85,7 +95,7 @@ def fit(config: RunConfig, folder: RunFolder, console: Console) -> Summary:
         )
     if not first:
         return {}
-    processes.separate(task.model)
+    norms.separate(task.model)
     pruner = pruning.restored(task.model, example, config.train.epochs)
     peak = memory.megabytes()
     small = _smallest(task.model, pruner, folder, console)
@@ -169,7 +179,7 @@ def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[lightning.Cal
 
 def _processes(config: RunConfig, files: checkpoint.AtomicCheckpoints) -> dict[str, Any]:
     """Return the Trainer's settings of devices and of what is plugged in."""
-    if processes.count() > 1:
+    if ranks.world_size() > 1:
         return group.strategy(config) | {"plugins": [files]}
     # One process on one device, whatever cluster this is started in.
     return {"devices": 1, "plugins": [files, LightningEnvironment()]}

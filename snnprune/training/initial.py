@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from snnprune.errors import UserError
+from snnprune.common.errors import UserError
 from snnprune.pruning.compaction.shapes import conform
-from snnprune.training import checkpoint
-from snnprune.training.folder import RunFolder
+from snnprune.runs import checkpoint
+from snnprune.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from pathlib import Path

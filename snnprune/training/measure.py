@@ -22,22 +22,22 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import torch
 
-from snnprune import processes
+from snnprune.common import ranks
+from snnprune.common.seeds import Stream
 from snnprune.network import discover
 from snnprune.network.cost import rates
 from snnprune.network.synops import ACCUMULATE_PJ, MAC_PJ, LayerOperations, Operations, SpikeCounter
-from snnprune.seeds import Stream
 from snnprune.training import assembly
 from snnprune.training.task import Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
     from snnprune.network.topology import Projection, Topology
     from snnprune.pruning import Pruner
-    from snnprune.training.callback import PruningCallback
+    from snnprune.training.callbacks.pruning import PruningCallback
 
 TEST = 1
 """Which of the validation loop's loaders holds the test set."""
@@ -86,9 +86,9 @@ class CountOperations(lightning.Callback):
         synops = 0.0  # of a process that had no batch of the test set
         if self._counter is not None:
             synops = self._counter.operations(self._samples, alive(self.pruning.pruner)).synops
-        if processes.count() > 1:
+        if ranks.world_size() > 1:
             own = torch.tensor([synops * self._samples, self._samples], dtype=torch.float64)
-            total, samples = processes.summed([own])[0].tolist()
+            total, samples = ranks.summed([own])[0].tolist()
             synops = total / samples
         pl_module.measured["synops"] = synops
         self._close()

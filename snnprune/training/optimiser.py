@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from snnprune.config import TrainConfig
+    from snnprune.config.schema import TrainConfig
 
 
 def build(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from snnprune.training.record import Row
+    from snnprune.training.callbacks.record import Row
 
 
 def clock(seconds: float) -> str:

@@ -15,21 +15,23 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from snnprune import atomic, processes
-from snnprune.config import MethodConfig
-from snnprune.errors import MemoryFullError, UserError, in_one_line, memory_full
-from snnprune.training import checkpoint, group
-from snnprune.training.check import check
+from snnprune.common import atomic, ranks
+from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
+from snnprune.config.check import check
+from snnprune.config.schema import MethodConfig
+from snnprune.runs import checkpoint
+from snnprune.runs.folder import RunFolder
+from snnprune.training.distributed import group
+from snnprune.training.distributed.launch import launch
 from snnprune.training.fit import Summary, fit
-from snnprune.training.folder import RunFolder
-from snnprune.training.launch import launch
 from snnprune.training.progress import say
 from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
+    from snnprune.data import Splits
 
 DENSE = "dense"
 NO_PLACE = {
@@ -45,10 +47,16 @@ NO_PLACE = {
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
-def train(config: RunConfig, out: Path) -> Summary:
+def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summary:
     """Train a run in folder ``out`` and return its summary.
 
     A finished run of the same configuration is shown again, an unfinished one continued.
+
+    Args:
+        config: of the run.
+        out: its folder.
+        splits: the data, where they were made by hand; ``config.data`` then says how they are encoded. To
+            resume or evaluate such a run, pass them again.
 
     Raises:
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
@@ -61,13 +69,13 @@ def train(config: RunConfig, out: Path) -> Summary:
             folder.claim(config)
         return _launch(config, out)
     with group.joined(config, out):
-        return _train(config, out, page=True)
+        return _train(config, out, splits, page=True)
 
 
-def _train(config: RunConfig, out: Path, *, page: bool) -> Summary:
+def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary:
     """Train, in the first process of the run or another; that one holds the folder."""
     with _held(RunFolder(out), config) as folder:
-        return _complete(config, folder, page=page)
+        return _complete(config, folder, splits, page=page)
 
 
 def _launch(config: RunConfig, out: Path) -> Summary:
@@ -78,7 +86,7 @@ def _launch(config: RunConfig, out: Path) -> Summary:
 @contextmanager
 def _held(folder: RunFolder, config: RunConfig) -> Iterator[RunFolder]:
     """Hold a folder for a run of ``config``, the first process for all."""
-    if not processes.is_first():
+    if not ranks.is_first():
         yield folder
         return
     with folder:
@@ -96,11 +104,12 @@ def located(config: RunConfig) -> RunConfig:
     return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
 
 
-def resume(run: Path, *, page: bool = True) -> Summary:
+def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Summary:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
 
     Args:
         run: its folder.
+        splits: the data, where they were made by hand.
         page: draw its pictures and write its page at the end, too.
 
     Raises:
@@ -112,21 +121,23 @@ def resume(run: Path, *, page: bool = True) -> Summary:
     if group.is_launcher(config):
         return _launch(config, run)
     with group.joined(config, run):
-        return _train(config, run, page=page)
+        return _train(config, run, splits, page=page)
 
 
-def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Summary:
+def _complete(
+    config: RunConfig, folder: RunFolder, splits: Splits | None = None, *, page: bool = True
+) -> Summary:
     """Bring the run and its dense twin to their end, whatever of them is there already."""
-    console = Console(quiet=not processes.is_first())
+    console = Console(quiet=not ranks.is_first())
     twin: RunFolder | None = None
     try:
-        summary = fit(config, folder, console)
+        summary = fit(config, folder, console, splits)
         shown = [summary]
         if config.train.twin and config.method.name != DENSE:
             alone = replace(config.train, twin=False)
             dense = replace(config, method=MethodConfig(name=DENSE, target=None), train=alone)
             with _held(RunFolder(folder.twin), dense) as twin:
-                shown.insert(0, fit(dense, twin, console))
+                shown.insert(0, fit(dense, twin, console, splits))
     except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which the signal would stay ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
         say(console, _stopped(folder, twin))
@@ -141,7 +152,7 @@ def _complete(config: RunConfig, folder: RunFolder, *, page: bool = True) -> Sum
             f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
             f"give it its folder back, then go on with `snnprune train --resume {folder.path}`"
         ) from error
-    if not processes.is_first():
+    if not ranks.is_first():
         return summary
     if page:
         _show(folder, twin, summary, console)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Sampler
 
-from snnprune.seeds import Stream, derive
+from snnprune.common.seeds import Stream, derive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from snnprune import processes
+from snnprune.common import ranks
+from snnprune.common.errors import UserError
+from snnprune.common.seeds import Stream, derive, generator
 from snnprune.data import encode
-from snnprune.errors import UserError
-from snnprune.seeds import Stream, derive, generator
 from snnprune.training import optimiser
 from snnprune.training.sampler import SharedBatches
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-    from snnprune.config import RunConfig
+    from snnprune.config.schema import RunConfig
 
 Batch = tuple[Tensor, Tensor]
 
@@ -66,7 +66,7 @@ class Tally:
     def means(self) -> tuple[float, float]:
         """Return (loss, accuracy as a share) over what all processes counted; every one has to ask."""
         own = torch.tensor([float(self.loss), float(self.hits), self.samples], dtype=torch.float64)
-        loss, hits, samples = processes.summed([own])[0].tolist()
+        loss, hits, samples = ranks.summed([own])[0].tolist()
         return loss / max(1, samples), hits / max(1, samples)
 
 
@@ -79,7 +79,7 @@ class Task(lightning.LightningModule):
 
     Args:
         config: the run's configuration.
-        model: network with ``spiking`` and ``loss``, as `snnprune.models.build` makes them.
+        model: network with ``spiking`` and ``loss``, as `snnprune.nn.models.build` makes them.
     """
 
     def __init__(self, config: RunConfig, model: nn.Module) -> None:
@@ -144,7 +144,7 @@ class Task(lightning.LightningModule):
     @staticmethod
     def _of_this_process(*at: int) -> tuple[int, ...]:
         """Return the place of random numbers: the first process's is ``at``, and no two share one."""
-        return (*at, processes.number()) if processes.number() else at
+        return (*at, ranks.rank()) if ranks.rank() else at
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Let go of the graph that the neurons hold."""
@@ -161,7 +161,7 @@ class Task(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch of the validation set (loader 0) or of the test set (loader 1)."""
         # Noise without the epoch: every epoch is measured on the same spikes, by however many processes.
-        place = batch_idx * processes.count() + processes.number()
+        place = batch_idx * ranks.world_size() + ranks.rank()
         self._step(batch, Stream.TEST if dataloader_idx else Stream.VALIDATION, place)
 
     def on_validation_batch_end(self, *_: Any) -> None:

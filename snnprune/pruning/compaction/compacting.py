@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from snnprune.errors import CompactionError
-from snnprune.pruning.compaction.duplicate import duplicate
+from snnprune.common.errors import CompactionError
+from snnprune.network.duplicate import duplicate
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.compaction.silence import prove_silent

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.errors import CompactionError
+from snnprune.common.errors import CompactionError
 from snnprune.network.resizing import resized, resized_shape, segments
 from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.origin import Origin

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune import processes
-from snnprune.errors import CompactionError, UserError
+from snnprune.common import ranks
+from snnprune.common.errors import CompactionError, UserError
 from snnprune.pruning.compaction.shapes import replace_content
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch:
 
 def _is_wrapped(model: nn.Module) -> bool:
     """Tell whether somebody in C++ holds the parameters, as DistributedDataParallel's buckets do."""
-    if processes.count() == 1:
+    if ranks.world_size() == 1:
         return False
     try:
         for parameter in list(model.parameters())[:1]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from snnprune.errors import CompactionError
+from snnprune.common.errors import CompactionError
 from snnprune.network.leaves import CONVOLUTIONS
 
 if TYPE_CHECKING:

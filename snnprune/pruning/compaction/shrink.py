@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.errors import CompactionError
-from snnprune.pruning.compaction.duplicate import reset_states
+from snnprune.common.errors import CompactionError
+from snnprune.network.duplicate import reset_states
 from snnprune.pruning.compaction.origin import note_cut
 from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of
 

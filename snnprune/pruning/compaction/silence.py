@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.errors import CompactionError
+from snnprune.common.errors import CompactionError
 from snnprune.network.axes import tensors_in
+from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.network.leaves import goes_unit_by_unit, is_multi_step
-from snnprune.pruning.compaction.duplicate import duplicate, reset_states
 from snnprune.pruning.compaction.shapes import tensor_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import torch
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.discovery import discover
+from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.duplicate import duplicate, reset_states
 from snnprune.pruning.compaction.origin import origin_of
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
 WRITTEN = 12
 """Classes up to which counts are written into the cells."""

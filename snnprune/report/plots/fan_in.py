@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
 MOST = 3
 """Populations shown; of more, those with the most units."""

@@ -10,7 +10,7 @@ from snnprune.report.style import DASHES, LINES, clipped, evenly, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
 
 def firing(run: Run) -> Picture | Missing | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
 
 def accuracy(run: Run) -> Picture:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
-    from snnprune.report.run_files import Dynamics, Run
+    from snnprune.runs.reading import Dynamics, Run
 
     Before = NDArray[np.floating]
     Pair = tuple[Before, Before]

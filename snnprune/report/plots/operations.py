@@ -12,7 +12,7 @@ from snnprune.report.style import DENSE, GRID, PRUNED, THIRD, clipped, short, ti
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
 COLUMNS = {"dense": (DENSE, "o"), "masked": (THIRD, "s"), "compact": (PRUNED, "D")}
 

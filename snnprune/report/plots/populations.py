@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from snnprune.report.run_files import Run
+    from snnprune.runs.reading import Run
 
 HALF = 1.0
 """Half of the width of the widest population, in the picture's own units."""

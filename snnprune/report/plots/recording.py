@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import NDArray
 
-    from snnprune.report.run_files import Example, Run
+    from snnprune.runs.reading import Example, Run
 
 ON, OFF = "#2f8fd0", "#e0702a"
 """Brighter and darker: to be read on a light and on a dark page, since pixels are not recoloured."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from snnprune.report.run_files import Dynamics, Run
+    from snnprune.runs.reading import Dynamics, Run
 
     Lives = list[NDArray[np.floating]]
 

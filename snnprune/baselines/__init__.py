@@ -1,1 +1,0 @@
-"""Methods that DPAP is compared with."""

@@ -1,0 +1,83 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from snnprune.common.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says where there is no room."""
+
+ASIDE = ".part"
+"""Ending of a file that is not whole yet; its name begins with a dot."""
+
+
+def write(path: Path, fill: Callable[[IO[bytes]], object], before: Path | None = None) -> None:
+    """Let ``fill`` write beside ``path``, bring it to the disk, then rename.
+
+    A kill at any moment leaves the old file or the new one.
+
+    Args:
+        path: of the file.
+        fill: writes the content.
+        before: where the old file goes. A kill may leave it there and nothing at ``path``.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    aside = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE, delete=False
+        ) as file:
+            aside = Path(file.name)
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.chmod(0o666 & ~_umask())
+        if before is not None and path.exists():
+            path.replace(before)
+        aside.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        mend = "free some space" if error.errno in FULL else "make the folder writable"
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; {mend} or choose another --out"
+        ) from error
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    write(path, lambda file: file.write(text.encode()))
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers have left in ``folder`` and below; nobody else may be writing there."""
+    for left in folder.rglob(f".*{ASIDE}"):
+        left.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,4 @@
+"""What a run is asked to do: the schema of its settings, how they are read and checked, and names.
+
+It does not know how anything is done.
+"""

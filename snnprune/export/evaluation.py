@@ -1,0 +1,212 @@
+"""What a trained network, in any of its files, does on a data set: answers, operations, latency, bits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from snnprune.common import atomic
+from snnprune.common.errors import UserError
+from snnprune.export import connections, nir_file
+from snnprune.export.comparison import RoundTrip, spiking_run
+from snnprune.export.latency import BATCHES, latency
+from snnprune.export.quantisation import quantise
+from snnprune.export.subject import Subject, find
+from snnprune.network import discover
+from snnprune.network.synops import SpikeCounter
+from snnprune.training import assembly
+from snnprune.training.progress import say
+from snnprune.training.task import LOSSES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+Result = dict[str, Any]
+
+WIDEST = 20
+"""Classes of a confusion matrix that a terminal still shows."""
+
+
+def evaluate(
+    path: Path,
+    data: Mapping[str, Any] | None = None,
+    *,
+    bits: int | None = None,
+    device: str | None = None,
+    out: Path | None = None,
+) -> Result:
+    """Measure a network on the test set of a data set, say what was found, and return it.
+
+    Args:
+        path: folder of a run (the network as it was trained), a compact network (.safetensors), or an export
+            (.onnx, .nir).
+        data: settings of `DataConfig` in place of the run's own, such as its root.
+        bits: measure the compact network with its weights rounded to so many bits, beside itself.
+        device: "cpu", "cuda" or "auto", in place of the run's own.
+        out: a JSON file for the result.
+
+    Raises:
+        UserError: no network there, data that cannot be read or do not fit, or a network that has no bits.
+    """
+    subject = find(path, data or {}, device, compact=bits is not None)
+    result = {
+        "network": str(path),
+        "dataset": subject.config.data.name,
+        "split": "test",
+        "samples": len(subject.splits.test),
+        "epoch": subject.epoch,
+        **(_answers(subject) if bits is None else _quantised(subject, bits)),
+    }
+    if out is not None:
+        atomic.write_text(out, json.dumps(result, indent=2) + "\n")
+    say(Console(), described(result, subject.splits.classes))
+    return result
+
+
+def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the test set, encoded, with its labels."""
+    for number, (frames, labels) in enumerate(assembly.loader(subject.splits.test, subject.config)):
+        yield subject.encode(frames, number), labels
+
+
+def _answers(subject: Subject) -> Result:
+    """Let the network answer as it is, and count and time what it does."""
+    scores, labels, counter = [], [], _counter(subject)
+    try:
+        with torch.inference_mode():
+            for encoded, wanted in batches(subject):
+                scores.append(subject.scores(encoded).cpu())
+                labels.append(wanted)
+                if subject.counting is not None:
+                    subject.counting(encoded)
+    finally:
+        if counter is not None:
+            counter.close()
+    answered, wanted = torch.cat(scores), torch.cat(labels)
+    return {
+        **_hits(answered.argmax(1), wanted, len(subject.splits.classes)),
+        "loss": _loss(subject, answered, wanted),
+        "operations": _operations(subject, counter),
+        "latency": latency(subject),
+    }
+
+
+def _loss(subject: Subject, scores: Tensor, labels: Tensor) -> float | None:
+    """Return the loss that the network was trained with, None where nobody says which."""
+    chosen = subject.config.train.loss
+    name = str(getattr(subject.model, "loss", "")) if chosen == "auto" else chosen
+    return float(LOSSES[name](scores.double(), labels)) if name in LOSSES else None
+
+
+def _hits(answers: Tensor, labels: Tensor, classes: int) -> Result:
+    """Return accuracy, and how often each class (row) was taken for each (column)."""
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (labels.numpy(), answers.numpy()), 1)
+    return {"accuracy": float(np.trace(counts)) / max(len(labels), 1), "confusion": counts.tolist()}
+
+
+def _counter(subject: Subject) -> SpikeCounter | None:
+    """Begin to count operations, where the network does not do so by itself."""
+    if subject.model is not None:
+        return SpikeCounter(subject.model, discover(subject.model, subject.example()))
+    if subject.imported is not None:
+        topology = discover(subject.imported, subject.example())
+        return SpikeCounter(subject.imported, topology, nir_file.wrappers(subject.imported))
+    return None
+
+
+def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None:
+    """Return operations of one sample at synapses that are not zero; MACs are of analogue layers alone."""
+    samples = len(subject.splits.test)
+    if counter is None:
+        return None if subject.counting is None else dict(subject.counting.operations(samples))
+    synapses = counter.topology.projections.values()
+    alive = {p.name: counter.model.get_parameter(p.weight) != 0 for p in synapses}
+    counted = counter.operations(samples, alive)
+    return {"synops": counted.synops, "macs": counted.macs}
+
+
+def _quantised(subject: Subject, bits: int) -> Result:
+    """Compare the network with itself on a grid of ``bits`` bits, over the whole test set."""
+    if subject.model is None or not subject.spiking:
+        raise UserError(
+            f"{subject.name} cannot be put on a grid: --bits is for spiking networks, in a run or in a "
+            ".safetensors file"
+        )
+    grid = quantise(subject.model, subject.example(), bits)
+    mine, other = spiking_run(subject.model), spiking_run(grid.model, grid.neurons)
+    found, answers, labels, floats = RoundTrip(), [], [], 0
+    with torch.inference_mode():
+        for encoded, wanted in batches(subject):
+            one, two = mine(encoded), other(encoded)
+            found.add(one, two)
+            answers.append(two[0].mean(0).argmax(1).cpu())
+            labels.append(wanted)
+            floats += int((one[0].mean(0).argmax(1).cpu() == wanted).sum())
+    return {
+        "bits": bits,
+        **_hits(torch.cat(answers), torch.cat(labels), len(subject.splits.classes)),
+        "accuracy_of_floats": floats / max(found.samples, 1),
+        "beside_floats": found.report(),
+        "bytes": {
+            "connections_float32": len(connections.content(subject.model)),
+            "connections": len(connections.content(grid)),
+        },
+    }
+
+
+def described(result: Result, classes: tuple[str, ...]) -> str:
+    """Say a result in lines for a terminal."""
+    after = "" if result["epoch"] is None else f", after epoch {result['epoch']}"
+    bits = f", {result['bits']} bits" if "bits" in result else ""
+    loss = "" if result.get("loss") is None else f", loss {result['loss']:.4f}"
+    lines = [
+        f"{result['network']}{after}{bits}: test accuracy {result['accuracy']:.2%} on "
+        f"{result['samples']} samples of {result['dataset']}{loss}"
+    ]
+    if "bits" in result:
+        beside, sizes = result["beside_floats"], result["bytes"]
+        lines += [
+            f"with floats {result['accuracy_of_floats']:.2%}; {beside['answers_differ']} answers differ, "
+            f"{beside['spike_flips']:,} spikes flip beside {beside['spikes']:,}",
+            f"as a list of connections {sizes['connections']:,} bytes, {sizes['connections_float32']:,} with "
+            f"floats (`snnprune export --to csr --bits {result['bits']}` writes it)",
+        ]
+    if result.get("operations"):
+        counts = result["operations"]
+        lines.append(
+            f"{counts['synops']:,.0f} SynOps and {counts['macs']:,.0f} analogue MACs a sample (of layers "
+            "that read spikes, and of those that read other numbers)"
+        )
+    if "latency" in result:
+        lines += [_timing(result["latency"], size) for size in BATCHES]
+    if len(classes) <= WIDEST:
+        lines += ["", *_table(result["confusion"], classes)]
+    return "\n".join(lines)
+
+
+def _timing(latencies: Result, size: int) -> str:
+    taken = latencies[f"batch_{size}"]
+    return (
+        f"batch {size}: median {taken['median_ms']:.2f} ms, 99th percentile {taken['p99_ms']:.2f} ms, of "
+        f"{taken['rounds']} rounds on {latencies['device']}, {latencies['threads']} threads"
+    )
+
+
+def _table(counts: list[list[int]], classes: tuple[str, ...]) -> list[str]:
+    """Return the confusion matrix: a row for each class, a column for each answer."""
+    names = [name[:12] for name in classes]
+    width = max(len(text) for text in (*names, *(str(n) for row in counts for n in row)))
+    head = " " * width + "".join(f"  {name:>{width}}" for name in names)
+    rows = [
+        f"{name:>{width}}" + "".join(f"  {count:>{width}}" for count in row)
+        for name, row in zip(names, counts, strict=True)
+    ]
+    return ["answers in columns, classes in rows:", head, *rows]

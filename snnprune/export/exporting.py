@@ -1,0 +1,152 @@
+"""The compact network of a run as a file for chips and runtimes, read back and compared on recordings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+
+from snnprune.common.errors import UserError
+from snnprune.export import connections, nir_file, onnx_file, save
+from snnprune.export.comparison import compare, spiking_run
+from snnprune.export.demand import BUDGETS, budgets, check, demand, shown
+from snnprune.export.graph import folded
+from snnprune.export.quantisation import quantise
+from snnprune.export.subject import Subject, find
+from snnprune.training.progress import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor, nn
+
+SAMPLES = 500
+"""Test recordings that an export is compared on: enough to see a spike in a million flip."""
+
+FILES = {
+    "nir": "model.nir",
+    "onnx": "model.onnx",
+    "safetensors": "model.safetensors",
+    "csr": "csr.safetensors",
+}
+"""Formats, with the names of their files."""
+
+EXACT = ("nir", "onnx")
+"""Formats whose files end as those of `FILES`, by which they are known."""
+
+
+def export(
+    path: Path,
+    to: str | None = None,
+    out: Path | None = None,
+    *,
+    data: Mapping[str, Any] | None = None,
+    samples: int | None = None,
+    bits: int | None = None,
+    chips: Path | None = None,
+) -> dict[str, Any]:
+    """Write the compact network of a run, check what was written, and say what it asks of a chip.
+
+    Args:
+        path: folder of a finished run, or a compact network (.safetensors).
+        to: "nir", "onnx", "safetensors" or "csr"; None writes nothing.
+        out: the file; without it export/model.nir and its like in the folder of ``path``.
+        data: settings of `DataConfig` in place of the run's own.
+        samples: test recordings to compare on; `SAMPLES` without.
+        bits: of the weights of "csr"; floats without.
+        chips: a file of budgets besides those that come with the package.
+
+    Returns:
+        "file" and "bytes", "round_trip" as `RoundTrip.report` says it, "demand" and "chips".
+
+    Raises:
+        UserError: no compact network there, a layer that the format cannot hold, data that cannot be read, an
+            option that the format has no use for, or a file that cannot be written.
+    """
+    if bits is not None and to != "csr":
+        raise UserError("--bits goes with --to csr: the other formats hold floats (`snnprune eval --bits`)")
+    samples = SAMPLES if samples is None else samples
+    if samples < 1:
+        raise UserError(f"--samples must be at least 1, and is {samples}")
+    offered = budgets(BUDGETS) | ({} if chips is None else budgets(chips))
+    subject = find(path, data or {}, "cpu", compact=True)
+    if subject.model is None:
+        raise UserError(f"{path} is an export already: give the run, or its .safetensors file")
+    layers = demand(subject.model, subject.example(1))
+    verdicts = check(layers, offered)
+    result: dict[str, Any] = {
+        "demand": [asdict(layer) for layer in layers],
+        "chips": [{**asdict(verdict), "verdict": verdict.verdict} for verdict in verdicts],
+    }
+    console = Console()
+    if to is not None:
+        folder = path if path.is_dir() else path.parent
+        file = folder / "export" / FILES[to] if out is None else out
+        if file.resolve() == path.resolve():
+            raise UserError(f"{file} is what is to be exported: choose another --out")
+        ending = Path(FILES[to]).suffix
+        if to in EXACT and file.suffix != ending:
+            raise UserError(f"{file} must end in {ending}, by which `snnprune eval` knows what it is")
+        if to == "csr":
+            written, said = _connections(subject, subject.model, file, bits)
+        else:
+            written, said = _network(subject, subject.model, (to, file), samples)
+        result |= written
+        say(console, f"{written['file']}: {written['bytes']:,} bytes\n{said}\n")
+    say(console, shown(layers, verdicts))
+    return result
+
+
+def _network(
+    subject: Subject, model: nn.Module, wanted: tuple[str, Path], samples: int
+) -> tuple[dict[str, Any], str]:
+    """Write a network in a format to a file, read it back and compare; say the outcome as well."""
+    to, file = wanted
+    example = subject.example(1)
+    if to == "nir":
+        nir_file.write(model, example, file, subject.about())
+        other = nir_file.spiking_run(nir_file.read(file)[0], model)
+    elif to == "onnx":
+        onnx_file.write(model, example, file, subject.about())
+        other = onnx_file.Runner.of(file, spikes=subject.spiking)
+    else:
+        save(model, file, subject.about())
+        file = file.with_name(file.name.removesuffix(".safetensors") + ".safetensors")
+        data = subject.config.data
+        again = find(file, {"root": data.root, "cache": data.cache}, "cpu").model
+        assert again is not None
+        other = spiking_run(again)
+    found = compare(spiking_run(model), other, _recordings(subject, samples))
+    return {"file": str(file), "bytes": file.stat().st_size, "round_trip": found.report()}, str(found)
+
+
+def _recordings(subject: Subject, samples: int) -> Iterator[Tensor]:
+    """Yield so many test samples, encoded, evenly spread over the set, whose order may be that of classes."""
+    test, size = subject.splits.test, subject.config.train.batch_size
+    chosen = np.linspace(0, len(test) - 1, min(samples, len(test))).round().astype(np.int64)
+    for number, start in enumerate(range(0, len(chosen), size)):
+        frames, _ = test.__getitems__(chosen[start : start + size].tolist())
+        yield subject.encode(frames, number)
+
+
+def _connections(
+    subject: Subject, model: nn.Module, file: Path, bits: int | None
+) -> tuple[dict[str, Any], str]:
+    """Write the list of alive synapses, read it back and compare weight by weight."""
+    if bits is None:
+        dense = folded(model)
+        connections.write(model, file)
+    else:
+        grid = quantise(model, subject.example(), bits)
+        dense = grid.model
+        connections.write(grid, file)
+    differ = alive = 0
+    for name, weight in connections.read(file).items():
+        mine = dense.get_submodule(name).get_parameter("weight").detach().numpy()
+        differ += int((mine != weight.astype(mine.dtype)).sum())
+        alive += int(np.count_nonzero(weight))
+    result = {"file": str(file), "bytes": file.stat().st_size, "synapses": alive, "weights_differ": differ}
+    return result, f"read back: {alive:,} connections, of whose weights {differ} differ"

@@ -1,0 +1,56 @@
+"""How long a network takes to answer: medians and the slow end, at batch 1 and 64."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.training.measure import wait
+
+if TYPE_CHECKING:
+    from snnprune.export.subject import Subject
+
+BATCHES = (1, 64)
+
+ROUNDS = 100
+"""Answers that are timed: the fewest of which a 99th percentile can be told."""
+
+SECONDS = 20.0
+"""After which no further answer is begun, so that a large network does not keep anybody waiting."""
+
+WARM_UP = 2
+
+
+def latency(subject: Subject) -> dict[str, Any]:
+    """Time whole recordings, from the encoded frames to the scores.
+
+    Returns:
+        ``median_ms`` and ``p99_ms`` of a batch by batch size (of fewer than `ROUNDS` rounds the slowest is
+        what stands for the 99th percentile), with the number of rounds, the threads and the device.
+    """
+    taken = {f"batch_{size}": _timed(subject, size) for size in BATCHES}
+    return {**taken, "threads": torch.get_num_threads(), "device": subject.device.type}
+
+
+def _timed(subject: Subject, size: int) -> dict[str, float | int]:
+    test = subject.splits.test
+    frames, _ = test.__getitems__([i % len(test) for i in range(size)])
+    times: list[float] = []
+    with torch.inference_mode():
+        encoded = subject.encode(frames, 0)
+        ends = time.perf_counter() + SECONDS
+        while len(times) < ROUNDS + WARM_UP and (len(times) <= WARM_UP or time.perf_counter() < ends):
+            wait(encoded)
+            began = time.perf_counter()
+            subject.scores(encoded)
+            wait(encoded)
+            times.append(time.perf_counter() - began)
+    ranked = sorted(times[WARM_UP:])
+    return {
+        "median_ms": round(1000 * ranked[(len(ranked) - 1) // 2], 4),
+        "p99_ms": round(1000 * ranked[math.ceil(0.99 * len(ranked)) - 1], 4),
+        "rounds": len(ranked),
+    }

@@ -1,0 +1,115 @@
+"""ADMM: weights are drawn towards a sparse copy of themselves, then cut to it.
+
+L. Deng, Y. Wu, Y. Hu, L. Liang, G. Li, X. Hu, Y. Ding, P. Li, Y. Xie, "Comprehensive SNN Compression Using
+ADMM Optimization and Activity Regularization", IEEE TNNLS 2021, arXiv 1911.00822.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from snnprune.config.schema import MethodConfig
+from snnprune.methods.hidden import HiddenMethod
+from snnprune.pruning.method import Decision
+from snnprune.pruning.rule import FINISH, lowest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snnprune.pruning.method import View
+
+
+class ADMM(HiddenMethod):
+    """The alternating direction method of multipliers, layer by layer.
+
+    With Z the sparse copy of a layer's weights W and U the scaled multiplier, from Z = W and U = 0::
+
+        W   trained on  E + rho / 2 |W - Z + U|^2      every step
+        Z <- the top share of W + U by magnitude       every k steps
+        U <- U + W - Z                                 every k steps
+
+    At ``finish`` the weights are cut to the support of Z for good, and training goes on without the penalty.
+
+    Args:
+        target: share of all weights to prune.
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target.
+        rho: weight of the penalty. [reading] 0.01: the gradient of the penalty of a typical weight of 0.02 is
+            then of the size of the loss's.
+        every: k, steps between two updates of Z and U. [reading] 100.
+        finish: epoch, from 0, at whose end the cut is made; None: half of the run, as DPAP's target.
+
+    Raises:
+        ValueError: a target outside [0, 1), or a constant outside its range.
+    """
+
+    def __init__(
+        self,
+        target: float | None = MethodConfig.target,
+        *,
+        target_macs: float | None = None,
+        layers: Mapping[str, float] | None = None,
+        rho: float = 0.01,
+        every: int = 100,
+        finish: int | None = None,
+    ) -> None:
+        super().__init__(target, target_macs=target_macs, layers=layers)
+        if rho < 0 or every < 1 or (finish is not None and finish < 0):
+            raise ValueError(f"rho and finish are at least 0 and every at least 1: {rho}, {finish}, {every}")
+        self.rho, self.every, self.finish = rho, every, finish
+
+    @torch.no_grad()
+    def after_backward(self, view: View) -> None:
+        """Add the gradient of the penalty, rho (W - Z + U)."""
+        parts = [
+            (weight.grad, weight, self.state[p.name]["z"], self.state[p.name]["u"])
+            for p, weight in self.weights(view)
+            if p.name in self.state and weight.grad is not None
+        ]
+        if parts:
+            gradients, weights, copies, multipliers = (list(column) for column in zip(*parts, strict=True))
+            pull = torch._foreach_sub(weights, copies)
+            torch._foreach_add_(pull, multipliers)
+            torch._foreach_add_(gradients, pull, alpha=self.rho)
+
+    @torch.no_grad()
+    def after_step(self, view: View) -> None:
+        """Begin with Z = W, and move Z and U every k steps, until the cut."""
+        if view.clock.epoch > self._last(view):
+            return
+        for p, weight in self.weights(view):
+            if p.name not in self.state:
+                self.state[p.name] = {"z": weight.detach().clone(), "u": torch.zeros_like(weight)}
+            elif view.clock.batches % self.every == 0:
+                z, u = self.state[p.name]["z"], self.state[p.name]["u"]
+                u.add_(weight)
+                z.copy_(u).mul_(self._top(view, p.name, u))
+                u.sub_(z)
+
+    @torch.no_grad()
+    def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
+        """Cut, once, when the time has come."""
+        decision = Decision()
+        if view.clock.decisions_left > 0 and view.clock.epoch >= self._last(view):
+            for p, _ in self.weights(view):
+                if p.name in self.state:
+                    decision.synapses[p.name] = self._top(view, p.name, self.state.pop(p.name)["z"])
+        return decision
+
+    def _last(self, view: View) -> int:
+        """Return the epoch at whose end the cut is made."""
+        last = round(FINISH * view.clock.epochs) if self.finish is None else self.finish
+        return min(last, view.clock.epochs - 2)
+
+    def _top(self, view: View, name: str, values: Tensor) -> Tensor:
+        """Return, bool, the top share of a layer's synapses by magnitude; equal ones in order."""
+        p, strength = view.topology.projections[name], values.abs()
+        alive = view.masks.alive(p)
+        dense = view.dense.projections[name]
+        keep = max(round(self.share(view, dense) * torch.Size(dense.shape).numel()), 1)
+        dying = lowest(strength, strength, alive, int(alive.sum()) - keep)
+        return alive & ~dying

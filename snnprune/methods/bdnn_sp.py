@@ -1,0 +1,237 @@
+"""Adaptive synaptic pruning (BDNN-sp): remove neurons little by little, stop where the network is fittest.
+
+F. Zhao, T. Zhang, Y. Zeng, B. Xu, "Towards a Brain-inspired Developmental Neural Network by Adaptive Synaptic
+Pruning", ICONIP 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from snnprune.common.errors import UserError
+from snnprune.pruning.method import Decision, Method
+from snnprune.pruning.rule import lowest
+from snnprune.pruning.target import is_prunable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snnprune.network.topology import Population, Projection, Topology
+    from snnprune.pruning.compaction.cut import Cut
+    from snnprune.pruning.method import View
+
+Divisor = Literal["connections", "units"]
+
+
+def stability(change: Tensor) -> float:
+    """Return S = H / (max_i |p_i log2 p_i| N_c) with H = -sum p log2 p (equations 3 to 5).
+
+    **[reading]** 0 log 0 = 0; S is clamped to [0, 1], and 0 where no weight changed.
+
+    Args:
+        change: p = |w retrained - w after pruning| of the N_c connections left, any shape.
+    """
+    terms = -torch.xlogy(change.double(), change.double()) / torch.log(torch.tensor(2.0, dtype=torch.float64))
+    largest = float(terms.abs().max()) if terms.numel() else 0.0
+    return min(max(float(terms.sum()) / (largest * terms.numel()), 0.0), 1.0) if largest else 0.0
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """How fit a network is after a removal and its retraining (equation 7).
+
+    Attributes:
+        epoch: after which it was measured, from 0.
+        neurons: that are left in the hidden populations.
+        accuracy: A, in [0, 1].
+        stability: S, in [0, 1].
+        mean_weight: E, in the weight's unit.
+    """
+
+    epoch: int
+    neurons: int
+    accuracy: float
+    stability: float
+    mean_weight: float
+
+    @property
+    def total(self) -> float:
+        """F = (A + S + E) / 3."""
+        return (self.accuracy + self.stability + self.mean_weight) / 3
+
+
+class AdaptivePruning(Method):
+    """Train; then again and again remove the least important hidden neurons, and retrain.
+
+    The importance of a neuron is I_j = sum |w_in| + sum |w_out| (equation 1). Removal stops once the fitness
+    F = (A + S + E) / 3 has peaked, and the network of the highest F is restored. **[reading]** A share of
+    those left goes, at least one, of each hidden population by itself; the peak has been passed when
+    ``patience`` removals in a row brought no higher F; accuracy is that of the validation set (the paper's,
+    of the test set); E is the mean |w| of the connections left. The network before the first removal has no
+    S, and is not in the contest. The last removal is the last one that can still be retrained and judged.
+
+    Args:
+        share: of the neurons left that each removal takes.
+        patience: removals without a higher fitness after which it ends.
+        train_epochs: epochs before the first removal; without a number, a quarter of the run.
+        retrain_epochs: epochs between two removals.
+        divisor: of E: the number of connections left, or "units" for n + m as the paper prints it, the
+            numbers of inputs and outputs of the network.
+        metric: which of the epoch's numbers is A.
+
+    Attributes:
+        curve: the fitness after each removal.
+
+    Raises:
+        ValueError: a share outside (0, 1), a patience or a number of epochs below 1, or another divisor.
+    """
+
+    def __init__(
+        self,
+        share: float = 0.05,
+        *,
+        patience: int = 3,
+        train_epochs: int | None = None,
+        retrain_epochs: int = 1,
+        divisor: Divisor = "connections",
+        metric: str = "val_accuracy",
+    ) -> None:
+        if not 0 < share < 1:
+            raise ValueError(f"share is a share of the neurons left, between 0 and 1, came {share}")
+        if min(patience, retrain_epochs, 1 if train_epochs is None else train_epochs) < 1:
+            raise ValueError("patience, train_epochs and retrain_epochs are whole numbers from 1")
+        if divisor not in ("connections", "units"):
+            raise ValueError(f"divisor is 'connections' or 'units', came '{divisor}'")
+        self.share, self.patience, self.divisor, self.metric = share, patience, divisor, metric
+        self.train_epochs, self.retrain_epochs = train_epochs, retrain_epochs
+        self.curve: list[Fitness] = []
+        self._waited = 0
+        self._after: dict[str, Tensor] = {}
+
+    def begin(self, view: View) -> None:
+        """Look at the length of the run.
+
+        Raises:
+            UserError: it ends before the first removal can be judged.
+        """
+        needed = (self.train_epochs or 0) + self.retrain_epochs + 1
+        if self.train_epochs is not None and view.clock.epochs < needed:
+            raise UserError(
+                f"bdnn-sp with train_epochs {self.train_epochs} and retrain_epochs {self.retrain_epochs} "
+                f"needs a run of at least {needed} epochs, and this one has {view.clock.epochs}"
+            )
+
+    @torch.no_grad()
+    def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:
+        """Judge the last removal once it has been retrained; then remove more, or go back to the peak.
+
+        Raises:
+            UserError: the metrics hold no accuracy.
+        """
+        self._waited += 1
+        before = max(view.clock.epochs // 4, 1) if self.train_epochs is None else self.train_epochs
+        if self._waited < (self.retrain_epochs if self._after else before):
+            return Decision()
+        highest = bool(self._after) and self._judge(view, metrics)
+        last = view.clock.decisions_left <= self.retrain_epochs
+        units = {} if last or self._peak_is_past() else self._removal(view)
+        if units:
+            self._waited, self._after = 0, _weights(view)
+            return Decision(units, snapshot=highest)
+        self._after = {}
+        judged = bool(self.curve)
+        return Decision(snapshot=highest, restore=judged, finished=judged)
+
+    def _judge(self, view: View, metrics: Mapping[str, float] | None) -> bool:
+        """Add to the curve, and tell whether its new point is the highest."""
+        if metrics is None or self.metric not in metrics:
+            raise UserError(
+                f"bdnn-sp decides by '{self.metric}', and the epoch's numbers have "
+                f"{sorted(metrics) if metrics else 'none'}: pass pruner.end_epoch({{'{self.metric}': ...}}), "
+                "or name another with metric=..."
+            )
+        change, size = [], []
+        for name, weight in _weights(view).items():
+            alive = view.masks.alive(view.topology.projections[name])
+            change.append((weight - self._after[name]).abs()[alive])
+            size.append(weight.abs()[alive])
+        left = torch.cat(size).double()
+        count = len(left) if self.divisor == "connections" else _ends(view.topology)
+        neurons = sum(int(view.masks.units[p.name].sum()) for p in view.topology.free())
+        fitness = Fitness(
+            view.clock.epoch,
+            neurons,
+            float(metrics[self.metric]),
+            stability(torch.cat(change)),
+            float(left.sum()) / count,
+        )
+        highest = all(fitness.total > other.total for other in self.curve)
+        self.curve.append(fitness)
+        return highest
+
+    def _peak_is_past(self) -> bool:
+        totals = [fitness.total for fitness in self.curve]
+        return bool(totals) and len(totals) - 1 - totals.index(max(totals)) >= self.patience
+
+    def _removal(self, view: View) -> dict[str, Tensor]:
+        """Return who stays of each hidden population that can lose some."""
+        units = {}
+        for population in view.topology.free():
+            alive = view.masks.units[population.name]
+            left = int(alive.sum())
+            count = min(max(int(self.share * left + 1e-9), 1), left - 1)
+            if count:
+                score = importance(view, population)
+                units[population.name] = alive & ~lowest(score, torch.zeros_like(score), alive, count)
+        return units
+
+    def shrink(self, cut: Cut) -> None:
+        """Take along the weights that retraining began with."""
+        for name, weight in self._after.items():
+            p = cut.before.projections[name]
+            self._after[name] = cut.take(p.weight, weight, p.shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curve and the weights that retraining began with."""
+        after = {name: weight.clone() for name, weight in self._after.items()}
+        return {"waited": self._waited, "after": after, "curve": [asdict(fitness) for fitness in self.curve]}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Put them back."""
+        self._waited = int(state["waited"])
+        self._after = {name: weight.to(device, copy=True) for name, weight in state["after"].items()}
+        self.curve = [Fitness(**fitness) for fitness in state["curve"]]
+
+
+@torch.no_grad()
+def importance(view: View, population: Population) -> Tensor:
+    """Return I [size] = sum |w_in| + sum |w_out| of each unit (equation 1), of a channel over its kernels."""
+    total = torch.zeros_like(view.masks.units[population.name], dtype=torch.float64)
+    for p in view.topology.incoming(population.name):
+        total += view.model.get_parameter(p.weight).abs().double().flatten(1).sum(1)
+    for p in view.topology.outgoing(population.name):
+        columns = view.model.get_parameter(p.weight).abs().double().transpose(0, 1).flatten(1).sum(1)
+        for i in p.inflow:
+            if i.population == population.name:
+                total += columns[i.offset : i.stop].view(i.size, i.spread).sum(1)
+    return total
+
+
+def _weights(view: View) -> dict[str, Tensor]:
+    """Return a copy of all weights that connect units."""
+    return {p.name: view.model.get_parameter(p.weight).detach().clone() for p in _connections(view.topology)}
+
+
+def _connections(topology: Topology) -> list[Projection]:
+    return [p for p in topology.projections.values() if is_prunable(p, output=True, convolutions=True)]
+
+
+def _ends(topology: Topology) -> int:
+    """Return n + m, the numbers of inputs and outputs of the network."""
+    inputs = sum(p.columns for p in topology.projections.values() if not p.inflow)
+    return inputs + sum(topology.populations[p.post].size for p in topology.projections.values() if p.output)

@@ -1,0 +1,64 @@
+"""Pruning by a score that needs no activity: which units, when, and how many."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from snnprune.config.schema import MethodConfig
+from snnprune.pruning.lowest import Lowest, Schedule
+from snnprune.pruning.method import CriterionMethod
+from snnprune.pruning.target import Scope, Target, aim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from snnprune.pruning.criterion import Criterion
+
+Unit = Literal["synapses", "neurons", "both"]
+UNITS: tuple[Unit, ...] = ("synapses", "neurons", "both")
+
+
+def by_score(
+    criterion: Callable[[], Criterion],
+    target: float | None = MethodConfig.target,
+    structured: float = MethodConfig.structured,
+    *,
+    target_macs: float | None = None,
+    layers: Mapping[str, float] | None = None,
+    scope: Scope = Target.scope,
+    schedule: Schedule = "gradual",
+    start: int = 1,
+    finish: int | None = None,
+    unit: Unit = "synapses",
+) -> CriterionMethod:
+    """Return the method that lets the units with the lowest scores die.
+
+    Args:
+        criterion: makes what scores units.
+        target: share of all weights to prune.
+        structured: with ``unit="both"``, how much of the target comes from channels and neurons.
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target (see `Target`).
+        scope: "local": all other layers give the same share; "global": one threshold for all layers.
+        schedule: "gradual" (Zhu and Gupta 2017) or "one-shot" (Han et al. 2015).
+        start: epoch, from 0, of the first gradual decision; 1, as DPAP's in a short run.
+        finish: epoch of the last one, or of the one shot; None: half of the run, as DPAP's.
+        unit: "synapses" of all layers but the output; "neurons" and channels; or "both": channels of
+            convolutions, neurons and synapses of linear layers, as DPAP does.
+
+    Raises:
+        ValueError: no target, or a value outside its range.
+    """
+    if unit not in UNITS:
+        raise ValueError(f"unit is one of {list(UNITS)}, came '{unit}'")
+    goal = aim(target, target_macs, structured=structured, layers=layers, scope=scope)
+    if goal is None:
+        raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
+    return CriterionMethod(
+        criterion(),
+        Lowest(schedule, start, finish),
+        target=goal,
+        neurons=unit != "synapses",
+        synapses=unit != "neurons",
+        convolutions=unit == "synapses",
+    )

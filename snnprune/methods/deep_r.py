@@ -1,0 +1,123 @@
+"""Deep R: a network that is sparse from the start and rewires itself while it learns.
+
+G. Bellec, D. Kappel, W. Maass, R. Legenstein, "Deep Rewiring: Training very sparse deep networks", ICLR 2018,
+arXiv 1711.05136, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from snnprune.config.schema import MethodConfig
+from snnprune.methods.hidden import HiddenMethod, learning_rates, signs
+from snnprune.pruning.method import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snnprune.pruning.method import View
+
+TINY = 1e-12
+"""Strength of a synapse that wakes: as good as the paper's 0, and not to be taken for a dead one."""
+
+
+class DeepR(HiddenMethod):
+    """Synapses die where their strength falls below 0, and as many wake elsewhere, by lot.
+
+    A synapse has a fixed sign s and, while it is active, a strength th: w = s th. After every step, for
+    active synapses only, with E the loss, lr the learning rate and nu normal noise::
+
+        th <- th - lr s dE/dw - lr alpha + sqrt(2 lr T) nu
+
+    Those with th < 0 go dormant; dormant ones, drawn at random, wake at th = 0 (here: `TINY`) until the
+    wanted number is active again.
+
+    [reading] Signs are those of the first weights, and the first step is still the dense network's; then a
+    random share of each layer goes dormant at once. What "dE/dw" is under another optimiser than SGD:
+    `snnprune.methods.hidden`.
+
+    Args:
+        target: share of all weights to prune; the network has it from the first step on.
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target.
+        alpha: rate of the L1 prior. 1e-5, the default of the authors' public code.
+        temperature: T. None: lr alpha^2 / 18, at which the noise is a third of the drift [reading].
+
+    Raises:
+        ValueError: a target outside [0, 1), or a constant below 0.
+    """
+
+    permanent: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        target: float | None = MethodConfig.target,
+        *,
+        target_macs: float | None = None,
+        layers: Mapping[str, float] | None = None,
+        alpha: float = 1e-5,
+        temperature: float | None = None,
+    ) -> None:
+        super().__init__(target, target_macs=target_macs, layers=layers)
+        if alpha < 0 or (temperature is not None and temperature < 0):
+            raise ValueError(f"alpha and temperature are at least 0, came {alpha} and {temperature}")
+        self.alpha, self.temperature = alpha, temperature
+
+    @torch.no_grad()
+    def after_step(self, view: View) -> Decision:
+        """Move the strengths, let some synapses go dormant and wake as many."""
+        rates = learning_rates(view)
+        decision = Decision()
+        for p, weight in self.weights(view):
+            goal = max(round(self.share(view, p) * weight.numel()), 1)
+            if p.name not in self.state:
+                self.state[p.name] = {"sign": signs(weight)}
+                alive = torch.zeros_like(weight, dtype=torch.bool)
+                alive.view(-1)[_draw(~alive, goal, view.generator)] = True
+                weight.mul_(alive)
+            else:
+                sign = self.state[p.name]["sign"]
+                alive = self._move(weight, sign, view.masks.alive(p), rates.get(weight, 0.0), view)
+                woken = _draw(~alive, goal - int(alive.sum()), view.generator)
+                weight.view(-1)[woken] = TINY * sign.view(-1)[woken].to(weight.dtype)
+                alive.view(-1)[woken] = True
+            decision.synapses[p.name] = alive
+        return decision
+
+    def _move(self, weight: Tensor, sign: Tensor, alive: Tensor, lr: float, view: View) -> Tensor:
+        """Move the strengths of the active and return, bool, who of them stays active."""
+        strength = weight * sign
+        temperature = lr * self.alpha**2 / 18 if self.temperature is None else self.temperature
+        scale = math.sqrt(2 * lr * temperature)
+        if scale > 0:
+            noise = torch.randn(weight.shape, generator=view.generator).to(strength)
+            strength.add_(noise, alpha=scale)
+        strength.sub_(lr * self.alpha)
+        alive = alive & (strength > 0)
+        weight.copy_(strength.mul_(sign).mul_(alive))
+        return alive
+
+
+def _draw(among: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return the flat indices of ``count`` of the True entries, each as likely as any, drawn on the CPU.
+
+    Places are drawn until enough of them are free, which beats shuffling all places while many are.
+    """
+    among = among.flatten().clone()
+    total = int(among.sum()) if count > 0 else 0
+    count = min(count, total)
+    found: list[Tensor] = []
+    while count > 0:
+        tries = math.ceil(1.2 * count * among.numel() / total) + 8
+        places = torch.randint(among.numel(), (tries,), generator=generator).to(among.device)
+        places = places[among[places]].unique()
+        lot = torch.randperm(len(places), generator=generator)[:count].to(among.device)
+        found.append(places[lot])
+        among[found[-1]] = False
+        count, total = count - len(found[-1]), total - len(found[-1])
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64, device=among.device)

@@ -1,0 +1,140 @@
+"""Grad R: pruning and regrowth by the gradient of hidden strengths.
+
+Y. Chen, Z. Yu, W. Fang, T. Huang, Y. Tian, "Pruning of Deep Spiking Neural Networks through Gradient
+Rewiring", IJCAI 2021, arXiv 2105.04916.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from snnprune.config.schema import MethodConfig
+from snnprune.methods.dpap.normalisation import quantile
+from snnprune.methods.hidden import HiddenMethod, awake, learning_rates, signs
+from snnprune.pruning.method import Decision
+from snnprune.pruning.rule import FINISH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.method import View
+
+
+def centre(share: float, alpha: float) -> float:
+    """Return the centre m of a Laplace prior of rate ``alpha`` that has ``share`` of its mass below 0.
+
+    m = ln(2 (1 - p)) / alpha for p >= 1/2 (the paper's), and by symmetry -ln(2 p) / alpha below.
+    """
+    if alpha == 0:
+        return -math.inf if share > 0.5 else math.inf if share < 0.5 else 0.0
+    return (math.log(2 * (1 - share)) if share >= 0.5 else -math.log(2 * share)) / alpha
+
+
+class GradR(HiddenMethod):
+    """Every synapse keeps a strength that the gradient reaches also while the synapse is dormant.
+
+    With s a fixed sign, th the strength, E the loss and lr the learning rate, in every step::
+
+        w   = s max(th, 0)
+        th <- th - lr s dE/dw - lr alpha sign(th - m)       dormant ones too
+
+    a Laplace prior of rate alpha, whose centre m = ln(2 (1 - p)) / alpha puts the share p below 0.
+
+    [reading] The prior alone reaches p when the loss has nothing to say, and long after a short run has
+    ended. So alpha is steered, one number per layer and epoch: let Q be the p-quantile of the layer's th,
+    which is the way that the layer has still to go down. Over an epoch whose steps have learning rates that
+    sum to R, Q moved by Q - Q_before = D - R alpha, with D the loss's share in it; should D stay the same, Q
+    is 0 after h epochs if
+
+        alpha <- (Q / h + D) / R = alpha + (Q / h + Q - Q_before) / R
+
+    with h the epochs left to half of the run, 1 after that. Where too many are dormant alpha is negative, and
+    the pull goes up. Signs are those of the first weights. What "lr dE/dw" is under another optimiser than
+    SGD: `snnprune.methods.hidden`.
+
+    Args:
+        target: p, the share of all weights to prune.
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target.
+        alpha: rate of the prior, in the first epoch where it is steered. 1e-5, the default of the authors'
+            public code.
+        steered: False: alpha stays as given, as in the paper, and the share that comes out is not the target.
+
+    Raises:
+        ValueError: a target outside [0, 1), or a negative alpha.
+    """
+
+    permanent: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        target: float | None = MethodConfig.target,
+        *,
+        target_macs: float | None = None,
+        layers: Mapping[str, float] | None = None,
+        alpha: float = 1e-5,
+        steered: bool = True,
+    ) -> None:
+        super().__init__(target, target_macs=target_macs, layers=layers)
+        if alpha < 0:
+            raise ValueError(f"alpha is at least 0, came {alpha}")
+        self.alpha, self.steered = alpha, steered
+        if not steered:
+            self.target = None  # p is where the prior leans to, and nothing sees to it that it is reached
+
+    @torch.no_grad()
+    def after_step(self, view: View) -> Decision:
+        """Move all strengths, and let those above 0 be the weights."""
+        rates = learning_rates(view)
+        decision = Decision()
+        for p, weight in self.weights(view):
+            if p.name not in self.state:
+                self.state[p.name] = self._first(weight, 1.0 - self.share(view, p))
+                continue
+            lr, alive = rates.get(weight, 0.0), view.masks.alive(p)
+            decision.synapses[p.name] = self._move(view, p, weight, lr=lr, alive=alive)
+        return decision
+
+    def _first(self, weight: Tensor, share: float) -> dict[str, Tensor]:
+        strength = weight.detach().abs()
+        number = {"alpha": self.alpha, "before": float(quantile(strength.flatten(), share)), "rates": 0.0}
+        as_tensors = {
+            name: torch.tensor(value, dtype=torch.float64, device=weight.device)
+            for name, value in number.items()
+        }
+        return {"sign": signs(weight), "strength": strength, **as_tensors}
+
+    def _move(self, view: View, p: Projection, weight: nn.Parameter, *, lr: float, alive: Tensor) -> Tensor:
+        state = self.state[p.name]
+        strength, sign = state["strength"], state["sign"]
+        alpha = float(state["alpha"])
+        middle = centre(1.0 - self.share(view, p), abs(alpha))
+        above = strength > middle
+        moved = weight * sign
+        if weight.grad is not None:
+            strength.addcmul_(weight.grad, sign.to(weight.dtype), value=-lr)
+        torch.where(alive, moved, strength, out=strength)
+        strength.sub_(torch.where(above, lr * alpha, -lr * abs(alpha)))
+        state["rates"] += lr
+        weight.copy_(strength.clamp(min=0).mul_(sign))
+        return awake(weight, strength)
+
+    @torch.no_grad()
+    def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
+        """Steer the pull of the prior."""
+        to_finish = max(round(FINISH * view.clock.epochs) - view.clock.epoch - 1, 1)
+        for p, _ in self.weights(view):
+            state = self.state.get(p.name)
+            if state is None or not self.steered or float(state["rates"]) == 0:
+                continue
+            way = quantile(state["strength"].flatten(), 1.0 - self.share(view, p)).to(state["alpha"])
+            state["alpha"] += (way / to_finish + way - state["before"]) / state["rates"]
+            state["before"].copy_(way)
+            state["rates"].zero_()
+        return Decision()

@@ -1,0 +1,44 @@
+"""Magnitude: the weakest weights go.
+
+Single synapses by |w|: S. Han, J. Pool, J. Tran, W. J. Dally, "Learning both Weights and Connections for
+Efficient Neural Networks", NIPS 2015 (one shot, then training on); the gradual schedule: M. Zhu, S. Gupta,
+"To prune, or not to prune", arXiv 1710.01878, 2017. Channels and neurons by the sum of their incoming |w|:
+H. Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from snnprune.methods.by_score import by_score
+from snnprune.pruning.criterion import Criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.method import View
+    from snnprune.pruning.rule import UnitKind
+
+
+class Magnitude(Criterion):
+    """A synapse matters by |w|; a neuron or channel by the sum of |w| of its incoming synapses.
+
+    Weights of different layers are compared as they are (global pruning by one threshold, Han et al.); sums,
+    which grow with the number of inputs, are not.
+    """
+
+    reads: ClassVar[None] = None
+    comparable: ClassVar[frozenset[UnitKind]] = frozenset({"synapse"})
+
+    def synapse_score(self, projection: Projection, view: View) -> Tensor:
+        """Return |w|, in the shape of the weight."""
+        return view.model.get_parameter(projection.weight).detach().abs()
+
+    def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002
+        """Return the sum of |w| over the inputs, [post]; the dead are zero."""
+        return self.synapse_score(projection, view).flatten(1).sum(1)
+
+
+preset = partial(by_score, Magnitude)

@@ -1,0 +1,47 @@
+"""Random: units go by lot, the least that any criterion has to beat."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from snnprune.methods.by_score import by_score
+from snnprune.pruning.compaction.cut import Cut
+from snnprune.pruning.criterion import Criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.method import View
+    from snnprune.pruning.rule import UnitKind
+
+
+class Random(Criterion):
+    """Each unit's score is a number in [0, 1), drawn anew for every decision.
+
+    Numbers are drawn for the dense network, on the CPU, so that neither a cut nor the device changes them.
+    """
+
+    reads: ClassVar[None] = None
+    comparable: ClassVar[frozenset[UnitKind]] = frozenset({"neuron", "synapse"})
+
+    def synapse_score(self, projection: Projection, view: View) -> Tensor:
+        """Return a number per synapse, in the shape of the weight."""
+        drawn = torch.rand(view.dense.projections[projection.name].shape, generator=view.generator)
+        stays = {
+            name: torch.isin(torch.arange(view.dense.populations[name].size), kept)
+            for name, kept in view.kept.items()
+        }
+        left = Cut(view.dense, stays).take(projection.weight, drawn)
+        return left.to(view.model.get_parameter(projection.weight).device)
+
+    def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002
+        """Return a number per unit, [post]; those of several incoming projections are summed."""
+        drawn = torch.rand(view.dense.populations[projection.post].size, generator=view.generator)
+        return drawn[view.kept[projection.post]].to(view.model.get_parameter(projection.weight).device)
+
+
+preset = partial(by_score, Random)

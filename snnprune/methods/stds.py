@@ -1,0 +1,121 @@
+"""STDS: dendritic spines grow and shrink through a filter whose threshold rises.
+
+Y. Chen, Z. Yu, W. Fang, Z. Ma, T. Huang, Y. Tian, "State Transition of Dendritic Spines Improves Learning of
+Sparse Spiking Neural Networks", ICML 2022 (PMLR 162).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch.nn.functional import softshrink
+
+from snnprune.config.schema import MethodConfig
+from snnprune.methods.dpap.normalisation import quantile
+from snnprune.methods.hidden import HiddenMethod, awake, learning_rates
+from snnprune.pruning.method import Decision
+from snnprune.pruning.rule import FINISH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snnprune.pruning.method import View
+
+Growth = Literal["linear", "sine"]
+GROWTHS: tuple[Growth, ...] = ("linear", "sine")
+
+
+class STDS(HiddenMethod):
+    """A synapse's weight is what its hidden spine size leaves over a threshold d.
+
+    With theta the spine size and E the loss, in every step::
+
+        w      = sign(theta) max(|theta| - d, 0)
+        theta <- theta - lr dE/dw            the gradient passes unchanged, through dormant synapses too
+
+    d grows from 0 to D over the first half of the run, linearly or as a quarter of a sine, and stays there.
+
+    [reading] d moves once an epoch. With a target, D is the quantile of a layer's |theta| at the share to
+    prune, taken anew each time. What "lr dE/dw" is under another optimiser than SGD:
+    `snnprune.methods.hidden`.
+
+    Args:
+        target: share of all weights to prune.
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target.
+        threshold: D itself, the paper's way; the target is then not looked at. None: solved from the target.
+        growth: "linear" or "sine".
+
+    Raises:
+        ValueError: a target outside [0, 1), a negative threshold, or no such growth.
+    """
+
+    permanent: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        target: float | None = MethodConfig.target,
+        *,
+        target_macs: float | None = None,
+        layers: Mapping[str, float] | None = None,
+        threshold: float | None = None,
+        growth: Growth = "sine",
+    ) -> None:
+        super().__init__(target, target_macs=target_macs, layers=layers)
+        if growth not in GROWTHS:
+            raise ValueError(f"growth is one of {list(GROWTHS)}, came '{growth}'")
+        if threshold is not None and threshold < 0:
+            raise ValueError(f"threshold is at least 0, came {threshold}")
+        self.threshold, self.growth = threshold, growth
+        if threshold is not None:
+            self.target = None
+
+    @torch.no_grad()
+    def after_step(self, view: View) -> Decision:
+        """Move the spines by what the optimiser did, and filter them."""
+        rates = learning_rates(view)
+        decision = Decision()
+        for p, weight in self.weights(view):
+            if p.name not in self.state:
+                self.state[p.name] = {"theta": weight.detach().clone(), "d": weight.new_zeros(())}
+                continue
+            theta, d = self.state[p.name]["theta"], float(self.state[p.name]["d"])
+            moved = weight + theta.sign() * d
+            if weight.grad is not None:
+                theta.sub_(weight.grad, alpha=rates.get(weight, 0.0))
+            theta.copy_(torch.where(view.masks.alive(p), moved, theta))
+            decision.synapses[p.name] = _filter(weight, theta, d)
+        return decision
+
+    @torch.no_grad()
+    def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
+        """Raise the threshold and filter anew."""
+        decision = Decision()
+        if view.clock.decisions_left == 0:
+            return decision
+        for p, weight in self.weights(view):
+            if p.name in self.state:
+                theta = self.state[p.name]["theta"]
+                final = self.threshold
+                if final is None:
+                    final = float(quantile(theta.abs().flatten(), 1.0 - self.share(view, p)))
+                d = final * self._grown(view.clock.epoch, view.clock.epochs)
+                self.state[p.name]["d"].fill_(d)
+                decision.synapses[p.name] = _filter(weight, theta, d)
+        return decision
+
+    def _grown(self, epoch: int, epochs: int) -> float:
+        """Return d / D after an epoch."""
+        last = min(max(round(FINISH * epochs), 1), epochs - 1)  # decisions until d = D
+        passed = min((epoch + 1) / last, 1.0)
+        return passed if self.growth == "linear" else math.sin(0.5 * math.pi * passed)
+
+
+def _filter(weight: Tensor, theta: Tensor, d: float) -> Tensor:
+    """Set the weight to sign(theta) max(|theta| - d, 0) and return who lives."""
+    weight.copy_(softshrink(theta, d))
+    return awake(weight, theta.abs())

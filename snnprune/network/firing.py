@@ -1,0 +1,117 @@
+"""Whether the layers of a network fire: a silent layer learns nothing, a saturated one says nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from snnprune.network.untouched import untouched
+
+SILENT = 0.001
+"""A layer with a smaller share of active outputs counts as silent: one spike in a thousand places."""
+
+SATURATED = 0.95
+"""A spiking layer with a larger share of active outputs counts as saturated."""
+
+
+@dataclass(frozen=True)
+class Firing:
+    """How much one layer of neurons fired.
+
+    Attributes:
+        layer: its name in the model.
+        rate: share of its outputs, over time, samples and places, that are not zero.
+        state: "silent", "saturated", or "ok".
+    """
+
+    layer: str
+    rate: float
+    state: Literal["ok", "silent", "saturated"]
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        if self.state == "silent":
+            return (
+                f"layer {self.layer} is silent ({self.rate:.2%} of its outputs are active), so nothing "
+                "behind it can learn: check the scale of the input and of the initial weights"
+            )
+        if self.state == "saturated":
+            return (
+                f"layer {self.layer} is saturated ({self.rate:.1%} of its outputs are active), so it hardly "
+                "tells inputs apart: check the scale of the input and of the initial weights"
+            )
+        return f"layer {self.layer} is active in {self.rate:.1%} of its outputs"
+
+
+def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
+    """Run ``batch`` once through ``model`` and return how much each layer of neurons fired, in forward order.
+
+    The batch runs in training mode, from the neurons' resting state, without gradients. Modes, neuron states,
+    buffers (batch norm's statistics) and the random generators are left as they were found.
+
+    Args:
+        model: any module; its layers of neurons are SpikingJelly's spiking nodes (what has a
+            ``v_threshold``) and ReLUs.
+        batch: what the model is called with, [T, B, ...] for a multi-step spiking network, else [B, ...].
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(untouched(model))
+        model.train()
+        watch = stack.enter_context(contextlib.closing(Watch(model)))
+        with torch.no_grad():
+            model(batch)
+    return [judge(name, rate, spikes=name in watch.spiking) for name, rate in watch.rates().items()]
+
+
+class Watch:
+    """Counts what the neurons of a network put out, from its making until `close`.
+
+    Args:
+        model: any module; its layers of neurons are SpikingJelly's spiking nodes (what has a
+            ``v_threshold``) and ReLUs.
+
+    Attributes:
+        spiking: names of the layers that spike.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.spiking: set[str] = set()
+        self._outputs: dict[str, tuple[int, int]] = {}
+        self._handles = []
+        for name, module in model.named_modules():
+            if hasattr(module, "v_threshold"):
+                self.spiking.add(name)
+            elif not isinstance(module, nn.ReLU):
+                continue
+            self._handles.append(module.register_forward_hook(self._count(name)))
+
+    def rates(self) -> dict[str, float]:
+        """Return the share of each layer's outputs, over time, samples and places, that were not zero.
+
+        By name, in forward order.
+        """
+        return {name: active / max(size, 1) for name, (active, size) in self._outputs.items()}
+
+    def _count(self, name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            active, size = self._outputs.get(name, (0, 0))
+            self._outputs[name] = (active + int(output.count_nonzero()), size + output.numel())
+
+        return hook
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+def judge(layer: str, rate: float, spikes: bool) -> Firing:
+    """Call a layer silent or saturated; a ReLU that is always active is linear, not saturated."""
+    if rate < SILENT:
+        return Firing(layer, rate, "silent")
+    return Firing(layer, rate, "saturated" if spikes and rate > SATURATED else "ok")

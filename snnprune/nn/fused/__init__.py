@@ -1,0 +1,7 @@
+"""Neurons that are fast to train: SpikingJelly's LIFNode with fused kernels, and networks of it converted."""
+
+from snnprune.nn.fused.accelerate import accelerate, restore
+from snnprune.nn.fused.lif import LIFNode
+from snnprune.nn.fused.precision import keep_precise
+
+__all__ = ["LIFNode", "accelerate", "keep_precise", "restore"]

@@ -1,0 +1,71 @@
+"""Make a network of SpikingJelly's LIF neurons fast, and itself again.
+
+A module is not replaced: it changes its class. So whoever holds it (an optimiser, a hook, SpikingJelly's list
+of what to reset, a second place in the network) holds the fast one, with its constants, state and mode.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+
+from snnprune.nn.fused.lif import LIFNode
+from snnprune.nn.fused.mixing import Mixed
+from snnprune.nn.fused.once import LAYERS, once
+from snnprune.nn.fused.sequential import pooling
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Model = TypeVar("Model", bound=nn.Module)
+
+
+def accelerate(model: Model, *, channels_last: bool = False, undo: bool = False) -> Model:
+    """Let the LIF neurons of ``model`` run as fused kernels, in place.
+
+    Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.nn.fused.LIFNode`; in a Sequential
+    it runs as one with the convolution before it and the average pool behind it; layers in front of the first
+    neuron are computed once where the input is the same at every time step. Outputs are the same, gradients
+    to 1e-6 of the largest, and the keys of the state_dict too. It may be done before or after the network is
+    copied or pruned.
+
+    Args:
+        model: any network; a module that is a LIF neuron itself will do.
+        channels_last: let SpikingJelly's ``Conv2d`` compute with channels innermost where its pictures hold
+            more numbers than its weight, which is faster and sums in another order: a spike in many thousands
+            then differs. Parameters lie as they lay.
+        undo: give everything its own class back, which SpikingJelly's and NIR's exporters ask for.
+
+    Returns:
+        ``model``
+    """
+    if undo:
+        return restore(model)
+    for module in model.modules():
+        kind: Any = type(module)
+        if kind is neuron.LIFNode:
+            module.__class__ = LIFNode
+        elif kind in LAYERS:
+            module.__class__ = once(kind)
+            if channels_last and kind is layer.Conv2d:
+                module.__dict__["channels_last"] = True
+        elif isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:
+            module.__class__ = pooling(kind)
+    functional.invalidate_reset_cache(model)
+    return model
+
+
+def restore(model: Model) -> Model:
+    """Undo `accelerate`: every module is of its own class again, with the state that it has now."""
+    for module in model.modules():
+        if type(module) is LIFNode:
+            module.__class__ = neuron.LIFNode
+            for name in ("recording", "_recorded", "_warned"):
+                module.__dict__.pop(name, None)
+        elif isinstance(module, Mixed):
+            module.__class__ = module.plain
+            module.__dict__.pop("channels_last", None)
+    functional.invalidate_reset_cache(model)
+    return model

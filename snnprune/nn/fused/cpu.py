@@ -1,0 +1,393 @@
+"""The neuron over time as compiled loops: a tile of neurons at a time, all steps of it while it is in cache.
+
+An array of activity is ``[T, P, M, I]`` in storage order: time outermost, then P planes of M = H x W places
+with I channels side by side (NCHW: P = B x C, I = 1; channels_last: P = B, I = C; no places: a plane per
+sample or channel). An array whose first axis is 1 where another's is T is the same at every step.
+
+Nothing but the input is kept for the backward: a tile's potentials are computed once more, which costs less
+than writing them to memory and reading them back. Every product and sum is written as SpikingJelly's torch
+operations round it, and none may be fused with another, so spikes are the same bit for bit; no sum crosses
+tiles, so results do not depend on the number of threads.
+
+A layer has little arithmetic for each number that it moves, so what counts is how often a number is touched.
+A step of a few rows is charged, fired and pooled while it is in the first-level cache; its rows at the next
+step, a whole array further on, are asked for meanwhile (`lanes.fetch`). A flag is tested once for a loop, not
+for each number: the compiler takes tests of what does not change out of a loop.
+"""
+# ruff: noqa: D417, PLR0917 - a kernel is given arrays and numbers one by one
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnprune.nn.fused.compiling import compiled
+from snnprune.nn.fused.lanes import LANES, add_lanes, copy_lanes, fetch, fetch_to_write
+from snnprune.nn.fused.slopes import slope
+from snnprune.nn.fused.surrogates import RECT
+
+TILE = 1 << 16
+"""Potentials of a tile over all steps, about: 256 kB in float32, which a second-level cache holds with the
+input beside them."""
+
+STRIP = 1 << 13
+"""Potentials of a tile at one step, at most."""
+
+PIECE = 1 << 10
+"""Neurons that are worked on at a time, about."""
+
+LONG = 1 << 8
+"""Neurons of a row that is worth calls of its own: its spikes are added up for the pool as they come."""
+
+
+@compiled
+def fire(x, v, s, lif, more):  # type: ignore[no-untyped-def]
+    """Take a step: charge V with X, let it spike and reset it; write S, or add it (``more``).
+
+    H = V + (X - (V - rest)) / tau, or V - (V - rest) / tau + X unless the input decays
+    S = [H >= threshold]; V = S reset + (1 - S) H, or H - S threshold
+    """
+    tau, threshold, reset, hard, decay_input = lif
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.size):
+        h = v[i] + (x[i] - (v[i] - reset)) / tau if decay_input else v[i] - (v[i] - reset) / tau + x[i]
+        spike = one if h >= threshold else zero
+        v[i] = spike * reset + (one - spike) * h if hard else h - spike * threshold
+        s[i] = s[i] + spike if more else spike
+
+
+@compiled
+def recall(x, before, h, lif, first):  # type: ignore[no-untyped-def]
+    """Compute H of a step again, as `fire` does, from that of the step ``before``, or (``first``) from V."""
+    tau, threshold, reset, hard, decay_input = lif
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.size):
+        v = before[i]
+        if not first:
+            spike = one if v >= threshold else zero
+            v = spike * reset + (one - spike) * v if hard else v - spike * threshold
+        h[i] = v + (x[i] - (v - reset)) / tau if decay_input else v - (v - reset) / tau + x[i]
+
+
+@compiled
+def back(g, h, slopes, carry, gx, lif, detach_reset, rectangle, a):  # type: ignore[no-untyped-def]
+    """One step of the chain rule: from the gradients of S[t] and V[t] to those of X[t] and V[t-1].
+
+    dL/dH = dL/dS S' + dL/dV ((1 - S) + (reset - H) S')   hard; the second part of the bracket unless detached
+    dL/dH = dL/dS S' + dL/dV (1 - threshold S')           soft
+
+    S' is in ``slopes``, or that of a ``rectangle`` of height ``a``, which is not worth a pass of its own.
+    """
+    tau, threshold, reset, hard, decay_input = lif
+    one, zero = h.dtype.type(1), h.dtype.type(0)
+    leak = one / tau
+    width = h.dtype.type(0.5) / a
+    for i in range(h.size):
+        steep = (a if abs(h[i] - threshold) < width else zero) if rectangle else slopes[i]
+        kept = (zero if h[i] >= threshold else one) if hard else one
+        if not detach_reset:
+            kept += (reset - h[i]) * steep if hard else -threshold * steep
+        gh = g[i] * steep + carry[i] * kept
+        gx[i] = gh * leak if decay_input else gh
+        carry[i] = gh - gh * leak
+
+
+@compiled
+def add(values, to):  # type: ignore[no-untyped-def]
+    """Add ``values``, in rows as long as ``to``, to it."""
+    for start in range(0, values.size, to.size):
+        row = values[start : start + to.size]
+        for i in range(to.size):
+            to[i] += row[i]
+
+
+@compiled
+def sum_rows(values, sums, line):  # type: ignore[no-untyped-def]
+    """Write the sum over the rows of ``values`` to ``sums``."""
+    if values.size == 2 * line:
+        for i in range(line):
+            sums[i] = values[i] + values[line + i]
+    else:
+        sums[:line] = values[:line]
+        for start in range(line, values.size, line):
+            for i in range(line):
+                sums[i] += values[start + i]
+
+
+@compiled
+def average(sums, out, row, inner, k):  # type: ignore[no-untyped-def]
+    """Average k x k squares, from sums over k rows by way of ``row`` into ``out``.
+
+    ``sums`` and ``row`` have `LANES` numbers more than they hold.
+    """
+    columns, scale = out.size // inner, out.dtype.type(k * k)
+    if inner == 1 and k == 2:
+        for j in range(columns):
+            row[j] = sums[2 * j] + sums[2 * j + 1]
+    else:
+        for j in range(columns):
+            for c in range(0, inner, LANES):
+                to, of = j * inner + c, j * k * inner + c
+                add_lanes(row, to, sums, of, sums, of + inner)
+                for right in range(2, k):
+                    add_lanes(row, to, row, to, sums, of + right * inner)
+    for i in range(out.size):
+        out[i] = row[i] / scale
+
+
+@compiled
+def spread(g, out, row, inner, k, line, copies):  # type: ignore[no-untyped-def]
+    """Give each neuron of a k x k square its share of the square's gradient; those in no square get zero.
+
+    Rows of squares ``g`` become ``copies`` equal rows each in ``out``. As ``row``, which is for one of ``g``,
+    it has `LANES` numbers more than it holds.
+    """
+    short = row.size - LANES
+    columns, part = short // inner, g.dtype.type(1) / g.dtype.type(k * k)
+    for number in range(g.size // short):
+        come = g[number * short : (number + 1) * short]
+        for i in range(short):
+            row[i] = come[i] * part
+        to = out[number * copies * line :]
+        if inner == 1 and k == 2:
+            for j in range(columns):
+                to[2 * j] = row[j]
+                to[2 * j + 1] = row[j]
+        else:
+            for j in range(columns):
+                for right in range(k):
+                    for c in range(0, inner, LANES):
+                        copy_lanes(to, (j * k + right) * inner + c, row, j * inner + c)
+        to[columns * k * inner : line] = 0
+        for further in range(1, copies):
+            to[further * line : (further + 1) * line] = to[:line]
+    out[g.size // short * copies * line :] = 0
+
+
+@compiled
+def rows_of(values, height, line, k):  # type: ignore[no-untyped-def]
+    """Return how many rows hold about so many values: whole squares, and no more than there are."""
+    return min(max(k, values // line // k * k), -(-height // k) * k)
+
+
+@compiled
+def cut(steps, height, line, k):  # type: ignore[no-untyped-def]
+    """Return the neurons of a tile, of a piece of it, and whether rows are worth calls of their own."""
+    tile, long = rows_of(min(TILE // steps, STRIP), height, line, k) * line, k > 1 and line >= LONG
+    return tile, k * line if long else rows_of(PIECE, height, line, k) * line, long
+
+
+@compiled
+def begin(v0, low, to):  # type: ignore[no-untyped-def]
+    """Write the potentials to begin with, from ``low`` on or one number for all."""
+    for i in range(to.size):
+        to[i] = v0[low + i] if v0.size > 1 else v0[0]
+
+
+@compiled
+def ask_ahead(x, t, steps, low, n, start, size):  # type: ignore[no-untyped-def]
+    """Ask for what a piece gets a step later, or one as far into the next tile at its first."""
+    if t + 1 < steps:
+        fetch(x[t + 1 if x.shape[0] > 1 else 0], low + start, size)
+    else:
+        fetch(x[0], low + n + start, size)
+
+
+@compiled
+def count(values, inner, counts):  # type: ignore[no-untyped-def]
+    """Add ``values`` [places x I] to ``counts`` [I]."""
+    whole = inner // LANES * LANES
+    for start in range(0, values.size, inner):
+        for c in range(0, whole, LANES):
+            add_lanes(counts, c, counts, c, values, start + c)
+        for c in range(whole, inner):
+            counts[c] += values[start + c]
+
+
+@compiled
+def pool(spikes, sums, row, s, to, within, beyond, inner, k, long, counting):  # type: ignore[no-untyped-def]
+    """Write the averages of a piece to ``s`` from ``to`` on, and count spikes if asked to.
+
+    What fired is in ``spikes``, or (``long``) added up over its k rows, or as many as there are, in ``sums``.
+    It is counted ``within`` squares, by channel or, of a single one, by place, with room for `LANES` more,
+    and ``beyond`` the last.
+    """
+    line, short, period = sums.size - LANES, row.size - LANES, within.size - LANES
+    for top in range(0, spikes.size, k * line):
+        whole = top + k * line <= spikes.size
+        if not long:
+            sum_rows(spikes[top : min(top + k * line, spikes.size)], sums, line)
+        if whole:
+            fetch_to_write(s, to + short, short)
+            average(sums, s[to : to + short], row, inner, k)
+            to += short
+        if counting:
+            count(sums[short * k if whole else 0 : line], inner, beyond)
+            for start in range(0, short if whole else 0, period):
+                for c in range(0, period, LANES):
+                    add_lanes(within, c, within, c, row, start + c)
+
+
+@compiled
+def settle(within, beyond, post, pre, p, k):  # type: ignore[no-untyped-def]
+    """Hand on what was counted at each step of plane ``p``, [T, ...], and begin anew."""
+    steps, inner = beyond.shape
+    counts, scale = np.empty(inner, beyond.dtype), beyond.dtype.type(k * k)
+    for t in range(steps):
+        counts[:] = 0
+        count(within[t, :-LANES], inner, counts)
+        for c in range(inner):
+            post[t, p, c] = counts[c] + beyond[t, c]
+            if k > 1:
+                pre[t, p, c] = counts[c] / scale
+    within[:] = 0
+    beyond[:] = 0
+
+
+@compiled
+def forward(  # type: ignore[no-untyped-def]
+    first, last, x, v0, s, v, post, pre, steps, height, width, inner, k, lif,
+):  # fmt: skip
+    """Run the neurons of planes ``first`` to ``last``.
+
+    Args:
+        first, last: the planes.
+        x: input [T or 1, P x M x I].
+        v0: potentials to begin with, [P x M x I], or one number for all.
+        s: spikes to write, [T, P x M x I]; or with k > 1 their average over k x k squares,
+            [T, P x (H // k) x (W // k) x I].
+        v: potentials to end with, [P x M x I].
+        post: number of spikes to add up by channel, [T, P, I]; or empty.
+        pre: sum of the averages by channel, likewise; empty where ``post`` is, or k is 1.
+        steps: T.
+        height: H.
+        width: W.
+        inner: I.
+        k: side of the squares; 1 leaves the spikes as they are.
+        lif: tau, threshold, reset, hard and decay_input of the neuron; where the reset is soft (not
+            ``hard``), ``reset`` is 0, to which the potential leaks.
+
+    Returns:
+        Whether a potential is not a number; one that once was not stays so.
+    """
+    line, short = width * inner, width // k * inner
+    plane, pooled = height * line, height // k * short
+    tile, piece, long = cut(steps, height, line, k)
+    broken = False
+    within = np.zeros((steps, (inner if inner > 1 else short) + LANES), x.dtype)
+    beyond = np.zeros((steps, inner), x.dtype)
+    sums, row = np.zeros(line + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
+    spikes, unit = np.empty(piece, x.dtype), line if long else piece
+    for p in range(first, last):
+        for place in range(0, plane, tile):
+            low = p * plane + place
+            n = min(tile, plane - place, x.shape[1] - low)
+            potential = v[low : low + n]
+            begin(v0, low, potential)
+            for t in range(steps):
+                now = x[t if x.shape[0] > 1 else 0, low : low + n]
+                for start in range(0, n, piece):
+                    end = min(start + piece, n)
+                    ask_ahead(x, t, steps, low, n, start, end - start)
+                    out = sums if long else spikes if k > 1 else s[t, low + start : low + end]
+                    for at in range(start, end, unit):
+                        till = min(at + unit, end)
+                        fire(now[at:till], potential[at:till], out[: till - at], lif, at > start)
+                    if k > 1:
+                        to = p * pooled + (place + start) // (k * line) * short
+                        pool(
+                            spikes[: end - start], sums, row, s[t], to, within[t], beyond[t], inner, k, long,
+                            post.size > 0,
+                        )  # fmt: skip
+                    elif post.size:
+                        count(out, inner, beyond[t])
+            for i in range(n):
+                broken |= potential[i] != potential[i]
+        if post.size:
+            settle(within, beyond, post, pre, p, k)
+    return broken
+
+
+@compiled
+def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
+    """Compute H of ``n`` neurons from ``low`` on at all steps again, [T, n or more]."""
+    steps = len(h)
+    begin(v0, low, h[steps - 1, :n])  # the last is written when the first is done with
+    for t in range(steps):
+        now = x[t if x.shape[0] > 1 else 0, low : low + n]
+        for start in range(0, n, piece):
+            end = min(start + piece, n)
+            ask_ahead(x, t, steps, low, n, start, end - start)
+            recall(now[start:end], h[t - 1, start:end], h[t, start:end], lif, t == 0)
+
+
+@compiled
+def tally(gradient, over_time, totals, once, biased):  # type: ignore[no-untyped-def]
+    """Add a step's gradient of the input up, over time for one input at all steps, by place for a bias."""
+    if once:
+        add(gradient, over_time)
+    if biased:
+        add(gradient, totals)
+
+
+@compiled
+def backward(  # type: ignore[no-untyped-def]
+    first, last, x, v0, gs, gv, gx, gv0, gb, steps, height, width, inner, k, lif, detach_reset, kind, a, b,
+):  # fmt: skip
+    """Bring gradients from the spikes (or their averages) and the last potentials to the input.
+
+    Args:
+        first, last: the planes.
+        x: input [T or 1, P x M x I].
+        v0: potentials that the forward began with, or one number.
+        gs: gradient of what the forward wrote to ``s``, [T or 1, ...]; or empty.
+        gv: gradient of the last potentials [P x M x I]; or empty.
+        gx: gradient of ``x`` to write, as ``x``: summed over time where x is the same at every step.
+        gv0: gradient of the first potentials to write, [P x M x I].
+        gb: gradient of ``x`` to add up by plane and channel, over time and places, [P, I]; or empty.
+        steps, height, width, inner, k, lif: as in `forward`.
+        detach_reset: whether no gradient passes through the reset.
+        kind, a, b: the surrogate.
+    """
+    line, short = width * inner, width // k * inner
+    plane, pooled = height * line, height // k * short
+    tile, piece, long = cut(steps, height, line, k)
+    unit, copies = (line, 1) if long else (piece, k)
+    h, once = np.empty((steps, tile), x.dtype), gx.shape[0] < steps
+    slopes, single = np.empty(unit, x.dtype), np.empty(unit, x.dtype)
+    g, row = np.zeros(piece + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
+    totals = np.zeros(line, x.dtype)
+    for p in range(first, last):
+        for place in range(0, plane, tile):
+            low = p * plane + place
+            n = min(tile, plane - place, x.shape[1] - low)
+            recall_tile(x, v0, h, low, n, piece, lif)
+            carry = gv0[low : low + n]
+            for i in range(n):
+                carry[i] = gv[low + i] if gv.size else 0
+            if once:
+                gx[0, low : low + n] = 0
+            for t in range(steps - 1, -1, -1):
+                come, ahead = gs[t if gs.shape[0] > 1 else 0], gs[t - 1 if gs.shape[0] > 1 else 0]
+                for start in range(0, n, piece):
+                    end = min(start + piece, n)
+                    if gs.size and k == 1:
+                        fetch(ahead, low + start, end - start)
+                        g = come[low + start : low + end]
+                    elif gs.size:
+                        squares = (end - start) // (k * line)
+                        to = p * pooled + (place + start) // (k * line) * short
+                        fetch(ahead, to, squares * short)
+                        spread(come[to : to + squares * short], g, row, inner, k, line, copies)
+                    for at in range(start, end, unit):
+                        till = min(at + unit, end)
+                        if kind != RECT:
+                            slope(h[t, at:till], slopes[: till - at], lif[1], kind, a, b)
+                        to_x = single[: till - at] if once else gx[t, low + at : low + till]
+                        back(
+                            g[: till - at], h[t, at:till], slopes[: till - at], carry[at:till], to_x, lif,
+                            detach_reset, kind == RECT, a,
+                        )  # fmt: skip
+                        tally(to_x, gx[0, low + at : low + till], totals, once, gb.size > 0)
+        if gb.size:
+            count(totals, inner, gb[p])
+            totals[:] = 0

@@ -1,0 +1,325 @@
+"""SpikingJelly's LIFNode with one kernel forward and one backward for all time steps."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from spikingjelly.activation_based import neuron
+
+from snnprune.nn.fused.convolution import Current, Fed, ready
+from snnprune.nn.fused.kernels import kernels, refuse_second_derivative
+from snnprune.nn.fused.layout import shown
+from snnprune.nn.fused.surrogates import Slope, slope_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+"""Of inputs; potentials of 16-bit inputs are kept in float32."""
+
+_said: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What a layer of LIF neurons does with a step.
+
+    Attributes:
+        tau: time constant of the leak, in steps.
+        threshold: potential of a spike.
+        reset: potential after a spike, None to subtract the threshold.
+        decay_input: whether the input leaks as well.
+        detach_reset: whether no gradient passes through the reset.
+        slope: derivative that stands for that of the spike.
+        steps: T.
+        square: side of the squares of spikes that are averaged, 1 for none.
+    """
+
+    tau: float
+    threshold: float
+    reset: float | None
+    decay_input: bool
+    detach_reset: bool
+    slope: Slope
+    steps: int
+    square: int = 1
+
+    @property
+    def rest(self) -> float:
+        """Potential that the leak leads to."""
+        return 0.0 if self.reset is None else self.reset
+
+
+class LIFNode(neuron.LIFNode):
+    """SpikingJelly's `LIFNode`, faster: same constructor, state, step modes, ``state_dict`` and spikes.
+
+    On a CPU its spikes and potentials are those of SpikingJelly bit for bit (float32, float64), its gradients
+    to 1e-6 of the largest. With 16-bit floats the potential stays in float32, which is more exact than
+    SpikingJelly. The input may lie in memory in any dense order, which the spikes take over; one that is
+    expanded over time is read once. What the kernels do not know is left to SpikingJelly's own forward, and
+    said once in a process: surrogates that are not its own or do not spike, ``store_v_seq``, `torch.func`
+    and `torch.compile`.
+
+    A NaN in the input stays in the potential and silences the neuron, as in SpikingJelly; here a
+    RuntimeWarning says so.
+
+    Attributes:
+        recording: whether forwards count spikes for `traces`.
+        ways: attributes that say how it computes and not what, so that none of them is saved with it.
+    """
+
+    recording = False
+    ways: ClassVar[frozenset[str]] = frozenset({"recording"})
+    _recorded: tuple[Tensor, Tensor | None] | None = None
+    _warned = False
+
+    def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Take one time step: [B, ...] to spikes of the same shape."""
+        if self._leaves(x, args or kwargs):
+            return super().single_step_forward(x, *args, **kwargs)
+        return self._run(x.unsqueeze(0), 1)[0]
+
+    def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Take T time steps: [T, B, ...] to spikes of the same shape."""
+        if self._leaves(x_seq, args or kwargs):
+            return super().multi_step_forward(x_seq, *args, **kwargs)
+        return self._run(x_seq, 1)
+
+    def pooled_forward(self, x_seq: Tensor, square: int) -> Tensor:
+        """Take T steps and average the spikes over squares, as ``AvgPool2d(square)`` behind this layer would.
+
+        Args:
+            x_seq: [T, B, C, H, W].
+            square: side of a square; places beyond the last whole square still fire, but are in no average.
+
+        Returns:
+            [T, B, C, H // square, W // square]
+        """
+        if x_seq.device.type != "cpu" or self._leaves(x_seq, None):
+            spikes = self.multi_step_forward(x_seq)
+            if self._is_counting():
+                with torch.no_grad():
+                    precise = torch.promote_types(spikes.dtype, torch.float32)
+                    self._recorded = spikes.sum((-1, -2), dtype=precise), None
+            return torch.nn.functional.avg_pool2d(spikes.flatten(0, 1), square).unflatten(0, x_seq.shape[:2])
+        return self._run(x_seq, square)
+
+    def fed_forward(self, conv: nn.Conv2d, x_seq: Tensor, square: int) -> Tensor:
+        """Take T steps of what ``conv`` makes of ``x_seq``, and average the spikes over squares.
+
+        Args:
+            conv: a convolution that `snnprune.nn.fused.convolution.feeds` allows.
+            x_seq: [T, B, C, H, W], its input.
+            square: side of a square; 1 for the spikes themselves.
+
+        Returns:
+            [T, B, C', H' // square, W' // square], as the three layers one after the other would.
+        """
+        once = shown(x_seq)
+        images = ready(conv, x_seq.flatten(0, 1) if once is None else once)
+        current = Current.of(conv, images)
+        assert current.value is not None
+        like = current.value if once is not None else current.value[: x_seq.shape[1]]
+        constants, note = self._asked(
+            len(x_seq), square, once is not None, x_seq.dtype, counting=self._is_counting()
+        )
+        state = self._state(like)
+        spikes, v = Fed.apply(images, conv.weight, conv.bias, state, constants, note, current)
+        return self._take(spikes, v, note)
+
+    def traces(self, tau: float) -> tuple[Tensor, Tensor | None] | None:
+        """Return the traces of the last multi-step forward on [T, B, C, H, W], if it was ``recording``.
+
+            S = sum_t tau^(T-1-t) o[t]          DPAP, equations (5) and (6)
+
+        Args:
+            tau: decay per step.
+
+        Returns:
+            The trace of the spikes, summed over H x W, and the same of their averages where these were made
+            in the same pass (None otherwise), both [B, C]. None where nothing was recorded.
+        """
+        if self._recorded is None:
+            return None
+        post, pre = (self._decayed(counts, tau) for counts in self._recorded)
+        assert post is not None
+        return post, pre
+
+    def counters(self) -> list[Any]:
+        """Return the forward hooks that need no spikes, but how many there were: those that have ``counts``.
+
+        Where this layer runs as one with others, ``hook.counts(output, post, pre)`` is called in the place of
+        the hook: what the next layer is given, and what `traces` weighs, numbers of spikes [T, B, C] and the
+        sums of their averages (None where there is no pool).
+        """
+        return [hook for hook in self._forward_hooks.values() if hasattr(hook, "counts")]
+
+    def _is_counting(self) -> bool:
+        return self.recording or bool(self.counters())
+
+    @staticmethod
+    def _decayed(counts: Tensor | None, tau: float) -> Tensor | None:
+        if counts is None:
+            return None
+        decay = tau ** torch.arange(len(counts) - 1, -1, -1, dtype=counts.dtype, device=counts.device)
+        return torch.tensordot(decay, counts, 1)
+
+    def reset(self) -> None:
+        """Put potentials to rest and forget what was recorded."""
+        super().reset()
+        self._recorded = None
+
+    # --- which forward
+
+    def knows(self, x: Tensor) -> bool:
+        """Tell whether the kernels know what to do with an input like ``x``."""
+        return self._unknown(x, None) is None
+
+    def _leaves(self, x: Tensor, more: Any) -> bool:
+        """Tell whether the forward is left to SpikingJelly, and why, once for each reason."""
+        if x.numel() == 0 and (self.step_mode == "m" and (x.ndim == 0 or x.shape[0] == 0)):
+            return True  # no time step: an error of SpikingJelly's
+        why = self._unknown(x, more)
+        if why is not None and why not in _said:
+            _said.add(why)
+            warnings.warn(
+                f"LIF neurons run with SpikingJelly's own, slower forward: {why}",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return why is not None
+
+    def _unknown(self, x: Tensor, more: Any) -> str | None:  # noqa: PLR0911 - a reason each
+        """Return what the kernels do not know."""
+        if torch.compiler.is_compiling():
+            return "torch.compile makes kernels of its own"
+        if torch._C._functorch.peek_interpreter_stack() is not None or type(x) is not torch.Tensor:
+            return "torch.func and tensor subclasses need its single operations"
+        if x.dtype not in DTYPES or x.ndim == 0 or x.device.type not in {"cpu", "cuda"}:
+            return f"there is no kernel for {x.dtype} on {x.device.type}, {x.ndim} axes"
+        slope = slope_of(self.surrogate_function)
+        if slope is None:
+            return f"the surrogate {self.surrogate_function} is not one that the kernels know"
+        if self.store_v_seq:
+            return "the potentials of all steps are asked for (store_v_seq)"
+        if self._neuron_precision is not None or more:
+            return "a precision or further arguments are given"
+        if x.device.type == "cuda" and not _gpu_knows(slope):
+            return f"Triton cannot be imported, or its kernels do not know {self.surrogate_function}"
+        return None
+
+    # --- the fused one
+
+    def _run(self, x: Tensor, square: int) -> Tensor:
+        once = shown(x)
+        counting = x.ndim == 5 and (self._is_counting() if square > 1 else self.recording)
+        constants, note = self._asked(len(x), square, once is not None, x.dtype, counting=counting)
+        spikes, v = _Steps.apply(x if once is None else once, self._state(x[0]), constants, note)
+        return self._take(spikes, v, note)
+
+    def _asked(
+        self, steps: int, square: int, once: bool, dtype: torch.dtype, *, counting: bool
+    ) -> tuple[Constants, Note]:
+        """Return what a forward is to do."""
+        slope = slope_of(self.surrogate_function)
+        assert slope is not None
+        constants = Constants(
+            float(self.tau), self.v_threshold, self.v_reset, self.decay_input, self.detach_reset, slope,
+            steps, square,
+        )  # fmt: skip
+        return constants, Note(counting or square > 1, counting, once, dtype)
+
+    def _take(self, spikes: Tensor, v: Tensor, note: Note) -> Tensor:
+        """Keep what a forward leaves behind and hand on its spikes."""
+        self._memories["v"] = v
+        self._recorded = note.counts
+        if note.nan and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "NaN reached a layer of LIF neurons, where it stays and silences them: look for an exploding "
+                "weight or a division by zero in front of it",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        return spikes
+
+    def _state(self, x: Tensor) -> Tensor | float:
+        """Return the potential to begin with, of the shape of one step ``x`` [B, ...], or one number for all.
+
+        A state of another shape is from another batch, and replaced, as SpikingJelly does.
+        """
+        v = self._memories["v"]
+        if not isinstance(v, torch.Tensor):
+            return float(v)
+        if v.shape != x.shape:
+            return 0.0 if self.v_reset is None else self.v_reset
+        return v.to(dtype=torch.float32 if x.element_size() == 2 else x.dtype, device=x.device)
+
+
+@dataclass
+class Note:
+    """What a forward is asked for and tells beside its spikes.
+
+    Attributes:
+        spatial: whether the input has places, [T, B, C, H, W], that matter.
+        count: whether spikes are to be counted.
+        once: whether the input has no time axis and stands for every step.
+        dtype: of the input.
+        keep: whether a backward may follow.
+        counts: number of spikes by step, sample and channel [T, B, C], and the sum of the averages.
+        nan: whether a potential is not a number.
+    """
+
+    spatial: bool
+    count: bool
+    once: bool
+    dtype: torch.dtype
+    keep: bool = False
+    counts: tuple[Tensor, Tensor | None] | None = None
+    nan: bool = False
+
+
+class _Steps(torch.autograd.Function):
+    """All steps of a layer: input and first potential to spikes and last potential."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, v: Tensor | float, constants: Constants, note: Note) -> Any:
+        """Run the kernel of the device."""
+        series = x.detach().expand(constants.steps, *x.shape) if note.once else x.detach()
+        carried = v.detach() if isinstance(v, torch.Tensor) else v
+        ctx.set_materialize_grads(False)
+        ctx.constants, ctx.note, ctx.number = constants, note, None
+        note.keep = any(ctx.needs_input_grad)
+        ctx.device_kernels = kernels(series.device.type)
+        spikes, last, kept = ctx.device_kernels.run(series, carried, constants, note)
+        if note.keep:
+            ctx.number = None if isinstance(v, torch.Tensor) else v
+            ctx.save_for_backward(x if kept is None else kept, v if isinstance(v, torch.Tensor) else None)
+            ctx.kept = kept is not None
+        return spikes, last
+
+    @staticmethod
+    def backward(ctx: Any, gs: Tensor | None, gv: Tensor | None) -> Any:
+        """Run the kernel backwards.
+
+        Raises:
+            UserError: the gradient is to be differentiated again.
+        """
+        refuse_second_derivative()
+        kept, v = ctx.saved_tensors
+        constants, note = ctx.constants, ctx.note
+        series = kept.expand(constants.steps, *kept.shape) if note.once and not ctx.kept else kept
+        first = ctx.number if v is None else v
+        gx, gv0, *_ = ctx.device_kernels.run_back(series, first, gs, gv, constants, note)
+        return gx, gv0 if ctx.needs_input_grad[1] else None, None, None
+
+
+def _gpu_knows(slope: Slope) -> bool:
+    """Tell whether Triton is there and its kernels know ``slope``."""
+    try:
+        return slope.kind in kernels("cuda").KNOWN
+    except ImportError:
+        return False

@@ -1,0 +1,41 @@
+"""Neurons whose state stays in float32 while the layers around them compute in 16 bits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from spikingjelly.activation_based.base import MemoryModule
+
+from snnprune.nn.fused.lif import LIFNode
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.utils.hooks import RemovableHandle
+
+
+def keep_precise(model: nn.Module) -> list[RemovableHandle]:
+    """Give SpikingJelly's neurons their input in float32, whatever ``torch.autocast`` makes of it.
+
+    A membrane that leaks in bfloat16 has three digits, and steps smaller than its last one are lost. The
+    fused `LIFNode` keeps its potential in float32 by itself; spikes of the others come out in float32, and
+    the next layer converts them without loss.
+
+    Args:
+        model: its neurons; those of other libraries keep what they are given.
+
+    Returns:
+        What takes it back: ``handle.remove()`` each.
+    """
+    return [
+        module.register_forward_pre_hook(_in_float32)
+        for module in model.modules()
+        if isinstance(module, MemoryModule) and type(module) is not LIFNode
+    ]
+
+
+def _in_float32(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        a.float() if isinstance(a, torch.Tensor) and a.is_floating_point() and a.element_size() < 4 else a
+        for a in args
+    )

@@ -1,0 +1,75 @@
+"""What a file of a network says of where it comes from, so that it can be run again on data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from snnprune.common import document
+from snnprune.common.errors import UserError, in_one_line
+from snnprune.runs.folder import as_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snnprune.config.schema import RunConfig
+    from snnprune.data import Splits
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a network comes from.
+
+    Attributes:
+        config: of its run, without folders.
+        shape: polarities (or colour channels), height and width of a frame.
+        classes: how many it tells apart.
+        spiking: whether it has a time axis.
+    """
+
+    config: RunConfig
+    shape: tuple[int, int, int]
+    classes: int
+    spiking: bool
+
+    @classmethod
+    def of(cls, config: RunConfig, splits: Splits, *, spiking: bool) -> About:
+        """Describe a network that was trained as ``config`` says on ``splits``."""
+        data = replace(config.data, root=None, cache=None)
+        alone = replace(config, data=data, train=replace(config.train, init=None))
+        return cls(alone, splits.shape, len(splits.classes), spiking)
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
+
+
+def parse(text: str, path: Path) -> About:
+    """Read what `About.text` wrote.
+
+    Args:
+        text: from a file that anybody may have written.
+        path: of the file, for the message.
+
+    Raises:
+        UserError: it says something else.
+    """
+    if not text:
+        raise UserError(
+            f"{path} does not say which data its network reads: expected a file of a run or of `snnprune "
+            "export`; give the run that it comes from"
+        )
+    try:
+        read: Any = document.parse_json(text)
+        shape = tuple(int(size) for size in read["shape"])
+        classes = int(read["classes"])
+        if len(shape) != 3 or not all(1 <= size <= 2**16 for size in (*shape, classes)):
+            raise ValueError(f"frames of {shape} and {classes} classes")  # noqa: TRY301 - said as any other
+        return About(as_config(read["config"]), shape, classes, bool(read["spiking"]))
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = in_one_line(error)
+        raise UserError(
+            f"{path} does not say which data its network reads ({reason}): expected a file that `snnprune "
+            "export` wrote"
+        ) from error

@@ -1,0 +1,135 @@
+"""Checkpoints written aside and renamed, sealed with a checksum, and read without pickle.
+
+A checkpoint is torch's zip archive whose comment holds the SHA-256 of all that stands before it: torch and
+every zip reader open it as they are used to. The one before is kept until the next is whole, so that a
+damaged file costs an epoch, not the run.
+"""
+
+# ruff: noqa: ARG002 - the methods' signatures are Lightning's
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from snnprune.common import atomic
+from snnprune.common.errors import MemoryFullError, UserError, memory_full
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SEAL = b"snnprune sha256 "
+SEAL_SIZE = len(SEAL) + 2 * hashlib.sha256().digest_size
+PARTS = {"state_dict", "callbacks", "epoch"}
+"""Of a run's checkpoint; Lightning writes more."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the checkpoint in ``path``, on the CPU. A seal that it bears is looked at; it needs none.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or holds more than tensors, numbers, strings and their
+            containers.
+    """
+    return _load(path, sealed=False)
+
+
+def newest(paths: Sequence[Path]) -> tuple[Path, dict[str, Any], list[str]]:
+    """Return the first of a run's checkpoints that is whole, and what is wrong with those before it.
+
+    Args:
+        paths: the newest first; one that is not there is passed over.
+
+    Raises:
+        UserError: none of them is whole, or none is there; or the memory is full.
+    """
+    wrong: list[str] = []
+    for path in paths:
+        if path.is_file():
+            try:
+                return path, _load(path, sealed=True), wrong
+            except MemoryFullError:
+                raise  # the file may be whole
+            except UserError as error:
+                wrong.append(str(error))
+    raise UserError("; ".join(wrong) or f"there is no checkpoint {paths[0]}")
+
+
+def _load(path: Path, *, sealed: bool) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+        _check_seal(content, sealed=sealed)
+        _check_size(content)
+        read: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        _check_parts(read, sealed=sealed)
+    except Exception as error:
+        if memory_full(error) is not None:
+            raise MemoryFullError(
+                f"the memory is full, and cannot hold the checkpoint {path}: end what else runs on this "
+                "machine"
+            ) from error
+        # Bytes that somebody else chose steer torch's reader, and it fails in as many ways as there are.
+        reason = str(error).partition("\n")[0][:120]
+        raise UserError(
+            f"cannot read the checkpoint {path} ({reason}): delete it to train this run from the start"
+        ) from error
+    found: dict[str, Any] = read
+    return found
+
+
+def _check_seal(content: bytes, *, sealed: bool) -> None:
+    body, mark, digest = content[:-SEAL_SIZE], content[-SEAL_SIZE:-64], content[-64:]
+    if mark != SEAL:
+        if sealed:
+            raise ValueError("it is damaged or cut short, or another version wrote it: it bears no checksum")
+    elif hashlib.sha256(body).hexdigest().encode() != digest:
+        raise ValueError("it is damaged: its content is not what its checksum says")
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse an archive that grows when it is read: torch packs nothing, and a bomb is nothing else."""
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > len(content):
+                raise ValueError("its members are larger than the file")
+
+
+def _check_parts(read: Any, *, sealed: bool) -> None:
+    if not isinstance(read, dict) or (sealed and not read.keys() >= PARTS):
+        raise ValueError("it is not the checkpoint of a run")
+
+
+def seal(content: bytes) -> bytes:
+    """Return torch's archive ``content`` with its checksum as the comment of the archive."""
+    # The last two bytes of a zip archive without a comment are the length of the comment.
+    body = content[:-2] + SEAL_SIZE.to_bytes(2, "little")
+    return body + SEAL + hashlib.sha256(body).hexdigest().encode()
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoint files, made safe against a kill at any moment and against damage.
+
+    Args:
+        previous: where the checkpoint before the last one stays.
+    """
+
+    def __init__(self, previous: Path) -> None:
+        super().__init__()
+        self.previous = previous
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``, whole or not at all; what was there becomes the one before."""
+        memory = io.BytesIO()  # torch makes another error of a disk that is full
+        torch.save(checkpoint, memory)
+        atomic.write(Path(path), lambda file: file.write(seal(memory.getvalue())), before=self.previous)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read ``path`` with ``weights_only=True``, whatever is asked."""
+        return _load(Path(path), sealed=True)

@@ -1,0 +1,257 @@
+"""What happens to neurons and synapses while a network is pruned, epoch by epoch, for a bounded sample.
+
+The sample is taken of the dense network once, so that a unit can be followed although the network is cut
+meanwhile. An epoch adds at most 6 bytes for each of `UNITS` units of a population and 2 for each of
+`SYNAPSES` synapses of a layer (2.8 kB for the paper's small network), and the maps are replaced.
+"""
+
+# ruff: noqa: ARG002 - the methods' signatures are Lightning's
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from safetensors import torch as safetensors
+
+from snnprune.common import atomic, document, ranks
+from snnprune.methods.dpap.survival import SurvivalFunction
+from snnprune.network.firing import Watch
+from snnprune.pruning.compaction.cut import Cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from snnprune.network.topology import Projection
+    from snnprune.pruning import Pruner
+    from snnprune.training.callbacks.pruning import PruningCallback
+
+FORMAT = "snnprune dynamics, version 1"
+
+UNITS = 512
+"""Followed of a population: all of the papers' layers, except for the widest of their two-layer networks."""
+
+SYNAPSES = 256
+"""Followed of a fully connected layer: as many lines as a picture can hold."""
+
+MAP = 96
+"""Rows and columns of the map of a fully connected layer: what a column of a paper can show."""
+
+TEST = 1
+"""Which of the validation loop's loaders holds the test set."""
+
+GOLDEN = 0.6180339887498949  # fractions of its multiples fill a row evenly, and in step with no layer's width
+
+
+class Dynamics(lightning.Callback):
+    """Writes a run's dynamics to a file after every epoch, and carries them in the checkpoint.
+
+    The file holds, in safetensors, with E epochs and who is dead as NaN (-1 among whole numbers):
+
+    - ``epochs`` int64 [E]; ``weights`` int64 [E, layers] and ``units`` int64 [E, populations], those left;
+    - ``firing`` float32 [E, layers of neurons], the share of outputs that are not zero
+      in the first test batch;
+    - ``survival/neurons/NAME`` and ``survival/synapses/NAME`` float16 [D, sample], F before the decision of
+      each of the last D epochs, where the method has survival functions, from its first decision on;
+    - ``fan_in/NAME`` int32 [E, sample], living synapses that end at each neuron;
+    - ``first/...`` and ``last/...`` float32, importance after the first and after the latest epoch: of a
+      population's sample, and of up to `MAP` x `MAP` synapses of a fully connected layer. Where the method
+      has no score, the magnitude of the weight stands for a synapse's.
+
+    Args:
+        pruning: knows the network and who is alive.
+        path: of the file.
+    """
+
+    def __init__(self, pruning: PruningCallback, path: Path) -> None:
+        self.pruning = pruning
+        self.path = path
+        self._series: dict[str, list[Tensor]] = {}
+        self._maps: dict[str, Tensor] = {}
+        self._about: dict[str, Any] = {"format": FORMAT}
+        self._watch: Watch | None = None
+
+    def on_validation_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Watch the neurons in the first test batch; more would slow down neurons that run fused."""
+        if (dataloader_idx, batch_idx) == (TEST, 0):
+            assert self.pruning.pruner is not None
+            self._watch = Watch(self.pruning.pruner.model)
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Take note of how much they fired."""
+        if self._watch is not None:
+            self._watch.close()
+            rates = self._watch.rates()
+            self._about["neurons"] = list(rates)
+            self._add("firing", torch.tensor(list(rates.values())))
+            self._watch = None
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Take the hooks off the network."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Add an epoch, and write the file anew."""
+        pruner = self.pruning.pruner
+        assert pruner is not None
+        if pruner.finished:
+            return  # no batch was trained since the last epoch
+        sample = Sample(pruner)
+        rates = pruner.rates()
+        self._describe(pruner, list(rates.layers), sample.scores)
+        self._add("epochs", torch.tensor(trainer.current_epoch + 1))
+        self._add("weights", torch.tensor([layer.left for layer in rates.layers.values()]))
+        self._add("units", torch.tensor([left for left, _ in rates.neurons_left.values()]))
+        for key, values in sample.survival().items():
+            self._add(f"survival/{key}", values.half())
+        for name, counts in sample.fan_in().items():
+            self._add(f"fan_in/{name}", counts.int())
+        maps = sample.importance()
+        for moment in ("first", "last") if len(self._series["epochs"]) == 1 else ("last",):
+            self._maps |= {f"{moment}/{key}": values.float().cpu().clone() for key, values in maps.items()}
+        self.write()
+
+    def write(self) -> None:
+        """Write what there is; nothing before the first epoch."""
+        if self._series and ranks.is_first():
+            state = self.state_dict()
+            # One entry: of several, safetensors writes now this one first, now that.
+            content = safetensors.save(state["tensors"], {"about": state["about"]})
+            atomic.write(self.path, lambda file: file.write(content))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything so far, for the checkpoint."""
+        series = {name: torch.stack(values) for name, values in self._series.items()}
+        return {"tensors": series | self._maps, "about": json.dumps(self._about)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+        tensors = state_dict["tensors"]
+        self._maps = {key: t for key, t in tensors.items() if key.startswith(("first/", "last/"))}
+        self._series = {key: list(t.unbind()) for key, t in tensors.items() if key not in self._maps}
+        self._about = document.parse_json(state_dict["about"])
+
+    def _add(self, name: str, values: Tensor) -> None:
+        self._series.setdefault(name, []).append(values.cpu())
+
+    def _describe(self, pruner: Pruner, layers: list[str], scored: Iterable[str]) -> None:
+        populations = pruner.dense.populations.values()
+        self._about |= {
+            "layers": layers,
+            "populations": {
+                p.name: {"size": p.size, "kind": p.kind, "frozen": p.frozen is not None} for p in populations
+            },
+            "shapes": {p.name: list(p.shape) for p in pruner.dense.projections.values()},
+            "scored": sorted(scored),
+        }
+
+
+class Sample:
+    """A sample of the dense network's units, read from the network as it is.
+
+    Args:
+        pruner: of the network.
+
+    Attributes:
+        scores: of the method, by kind and name; see `Pruner.importance`.
+    """
+
+    def __init__(self, pruner: Pruner) -> None:
+        self.pruner = pruner
+        self.scores = pruner.importance()
+        self.linear = [p for p in pruner.dense.projections.values() if p.kind == "linear"]
+        sizes = {p.name: p.size for p in pruner.dense.populations.values()}
+        left = {name: torch.zeros(sizes[name], dtype=torch.bool) for name in pruner.kept}
+        for name, kept in pruner.kept.items():
+            left[name][kept] = True
+        self._cut = Cut(pruner.dense, left)
+        self._alive = {p.name: pruner.masks.alive(p) for p in pruner.topology.projections.values()}
+        self._units = {name: _places(left[name], _spread(size, UNITS)) for name, size in sizes.items()}
+
+    def survival(self) -> dict[str, Tensor]:
+        """Return F of neurons and synapses; of none where the method has no survival functions."""
+        rule = getattr(self.pruner.method, "rule", None)
+        if not isinstance(rule, SurvivalFunction):
+            return {}
+        found = {}
+        for key, state in rule.state.items():
+            unit, _, name = key.partition("/")
+            if unit == "neurons":
+                found[key] = _read(state, self.pruner.masks.units[name], self._units[name])
+            elif name in {p.name for p in self.linear}:
+                rows, columns = self._synapses(self.pruner.dense.projections[name])
+                found[key] = _read(state, self._alive[name], _flat(rows, columns, state.shape[1]))
+        return found
+
+    def fan_in(self) -> dict[str, Tensor]:
+        """Return the number of living synapses at each neuron, int64 [sample] by population; -1: dead."""
+        found = {}
+        for name, places in self._units.items():
+            incoming = [self._alive[p.name] for p in self.pruner.topology.incoming(name)]
+            counts = torch.stack([alive.flatten(1).sum(1) for alive in incoming]).sum(0)
+            found[name] = _read(counts, self.pruner.masks.units[name], places, dead=-1)
+        return found
+
+    def importance(self) -> dict[str, Tensor]:
+        """Return scores: [sample] of neurons, [rows, columns] of the synapses of fully connected layers."""
+        found = {}
+        for name, places in self._units.items():
+            key = f"neurons/{name}"
+            if key in self.scores:
+                found[key] = _read(self.scores[key], self.pruner.masks.units[name], places)
+        for p in self.linear:
+            key, weight = f"synapses/{p.name}", self.pruner.model.get_parameter(p.weight).detach()
+            rows = _places(self._cut.post(p.name), _spread(p.shape[0], MAP))
+            columns = _places(self._cut.pre(p.name), _spread(p.shape[1], MAP))
+            flat = _flat(rows[:, None], columns[None, :], weight.shape[1])
+            values = _read(self.scores.get(key, weight), self._alive[p.name], flat)
+            found[key] = values if key in self.scores else values.abs()
+        return found
+
+    def _synapses(self, projection: Projection) -> tuple[Tensor, Tensor]:
+        """Return where the sample's rows and columns are now, -1 where they are gone."""
+        size, width = projection.shape[0] * projection.shape[1], projection.shape[1]
+        turns = torch.arange(min(SYNAPSES, size))
+        flat = turns if size <= SYNAPSES else ((turns + 0.5) * GOLDEN % 1.0 * size).long().sort().values
+        rows, columns = flat // width, flat % width
+        return (
+            _places(self._cut.post(projection.name), rows),
+            _places(self._cut.pre(projection.name), columns),
+        )
+
+
+def _spread(size: int, limit: int) -> Tensor:
+    """Return ``limit`` indices spread evenly over ``size``, or all where there are no more."""
+    return torch.arange(min(size, limit)) * size // min(size, limit)
+
+
+def _places(stays: Tensor, chosen: Tensor) -> Tensor:
+    """Return where each of the dense network's ``chosen`` entries is among those that stay, -1: nowhere."""
+    now = stays.cumsum(0) - 1
+    return torch.where(stays[chosen], now[chosen], -1)
+
+
+def _flat(rows: Tensor, columns: Tensor, width: int) -> Tensor:
+    return torch.where((rows >= 0) & (columns >= 0), rows * width + columns, -1)
+
+
+def _read(values: Tensor, alive: Tensor, places: Tensor, dead: float = torch.nan) -> Tensor:
+    """Return entries of flattened ``values`` at ``places``; ``dead`` where that is -1 or not ``alive``."""
+    places = places.to(values.device)
+    there = places.clamp(min=0)
+    living = (places >= 0) & alive.flatten()[there]
+    return torch.where(living, values.flatten()[there], dead)

@@ -1,0 +1,1 @@
+"""Several processes that train one run: started, joined, and ended together."""

@@ -1,0 +1,159 @@
+"""The processes of a run: to which group this one belongs, and what becomes of the others.
+
+torchrun and SLURM name a process's place in its environment; `launch` does as torchrun does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from snnprune.common import ranks
+from snnprune.common.errors import UserError
+from snnprune.training import assembly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lightning.pytorch.plugins.environments import ClusterEnvironment
+
+    from snnprune.config.schema import RunConfig
+
+HOW = "(docs/distributed.md says how)"
+
+LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
+"""What torch says where another process is gone."""
+
+
+class LostProcessError(UserError):
+    """Another process of the run has ended, and this one cannot go on."""
+
+
+def place(config: RunConfig) -> ClusterEnvironment | None:
+    """Return this process's place among several, None where it has none: it is alone, or is to start them.
+
+    Raises:
+        UserError: there are more or fewer processes than the run has, or machines and nobody to start them.
+    """
+    wanted = config.train.devices * config.train.nodes
+    environment: ClusterEnvironment | None = None
+    if TorchElasticEnvironment.detect():
+        environment = TorchElasticEnvironment()
+    elif wanted > 1 and SLURMEnvironment.detect():
+        environment = SLURMEnvironment()
+    if environment is not None and environment.world_size() != wanted:
+        raise UserError(
+            f"{environment.world_size()} processes were started for this run, and train.devices x "
+            f"train.nodes is {config.train.devices} x {config.train.nodes}: the two have to agree {HOW}"
+        )
+    if environment is None and config.train.nodes > 1:
+        raise UserError(
+            f"train.nodes is {config.train.nodes}: start the run on each of them with torchrun or srun {HOW}"
+        )
+    return environment if wanted > 1 else None
+
+
+@contextmanager
+def joined(config: RunConfig, run: Path) -> Iterator[None]:
+    """Be one of the run's processes, as long as they all are there; nothing where there is but one.
+
+    Args:
+        config: of the run.
+        run: its folder.
+
+    Raises:
+        LostProcessError: another one ended.
+        UserError: as `place`.
+    """
+    environment = place(config)
+    if environment is None:
+        yield
+        return
+    cuda = assembly.device(config) == "cuda"
+    if cuda:
+        if torch.cuda.device_count() < config.train.devices:
+            raise UserError(
+                f"train.devices is {config.train.devices}, and torch sees {torch.cuda.device_count()} "
+                "GPUs here: leave it to them, or train with --train.device cpu"
+            )
+        torch.cuda.set_device(environment.local_rank())
+    with _told(run):
+        distributed.init_process_group(
+            "nccl" if cuda else "gloo",
+            init_method=f"tcp://{environment.main_address}:{environment.main_port}"
+            if isinstance(environment, SLURMEnvironment)
+            else "env://",
+            rank=environment.global_rank(),
+            world_size=environment.world_size(),
+        )
+        with warnings.catch_warnings():
+            if not ranks.is_first():
+                warnings.simplefilter("ignore")  # the first one says the same
+            yield
+    distributed.destroy_process_group()
+
+
+@contextmanager
+def _told(run: Path) -> Iterator[None]:
+    """Say in a sentence what torch says in a page where another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        known = isinstance(error, distributed.DistError) or LOST.search(str(error))
+        if isinstance(error, UserError) or not known:
+            raise
+        raise LostProcessError(
+            "another process of this run has ended or cannot be reached, and training was stopped: "
+            f"`snnprune train --resume {run}`, started as this was, goes on from the last finished epoch"
+        ) from error
+
+
+def strategy(config: RunConfig) -> dict[str, Any]:
+    """Return the Trainer's settings for this process and the others."""
+    environment = place(config)
+    assert environment is not None
+    # Synchronised norms keep buffers equal, and processes evaluate different numbers of batches.
+    known = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    buffers: dict[str, Any] = {name: False}
+    return {
+        "devices": config.train.devices,
+        "num_nodes": config.train.nodes,
+        "strategy": DDPStrategy(
+            cluster_environment=environment,
+            process_group_backend=distributed.get_backend(),
+            **buffers,
+        ),
+        "use_distributed_sampler": False,
+    }
+
+
+def is_launcher(config: RunConfig) -> bool:
+    """Tell whether this process is to start the run's."""
+    return config.train.devices > 1 and place(config) is None
+
+
+def of_torchrun(number: int, count: int, port: int) -> dict[str, str]:
+    """Return the variables that torchrun gives process ``number`` of ``count`` on this machine."""
+    given = {
+        "RANK": number,
+        "LOCAL_RANK": number,
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "GROUP_RANK": 0,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "TORCHELASTIC_RUN_ID": "snnprune",
+    }
+    return os.environ | {name: str(value) for name, value in given.items()}

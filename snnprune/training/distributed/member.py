@@ -1,0 +1,41 @@
+"""One of a run's processes on this machine: `python -m snnprune.training.distributed.member FOLDER PID FILE`.
+
+It ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from snnprune.common.child import ORPHANED, WRONG_INPUT, be_interruptible, end_with
+from snnprune.common.errors import UserError
+
+LOST = 4
+
+
+def main(arguments: list[str]) -> int:
+    """Take part in the run in folder ``arguments[0]``.
+
+    Returns:
+        The exit code: 0, 2 with one sentence in the file ``arguments[2]`` for input that cannot be used, 3
+        where the process ``arguments[1]``, which started this one, is gone, 4 where another of the run is.
+    """
+    if not end_with(int(arguments[1])):
+        return ORPHANED
+    be_interruptible()
+    from snnprune.training import run  # noqa: PLC0415 - the parent may be gone by the time this is read
+    from snnprune.training.distributed.group import LostProcessError  # noqa: PLC0415
+
+    try:
+        run.resume(Path(arguments[0]))
+    except LostProcessError:
+        return LOST  # who started us knows better what happened to the other
+    except UserError as error:
+        Path(arguments[2]).write_text(str(error), encoding="utf-8")
+        return WRONG_INPUT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
