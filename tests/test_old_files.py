@@ -1,4 +1,4 @@
-"""What version 0.1 wrote still loads: states of every method, in mid-training, some of them of a cut network."""
+"""What version 0.1 wrote still loads: states of every method in mid-training, some of a cut network."""
 
 from __future__ import annotations
 
