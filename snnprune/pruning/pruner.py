@@ -191,7 +191,7 @@ class Pruner:
             try:
                 self.compact(unread=False)
             except CompactionError as error:  # the decision has been taken, and masks hold it
-                warnings.warn(f"{error}; training goes on with masks", stacklevel=2)
+                self._oversights.look_at_refusal(error)
 
     def _carry_out(self, decision: Decision | None) -> None:
         if decision is None:
@@ -479,18 +479,18 @@ def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
     """Return the method that goes by a name, with its ``options``, or the one that is given.
 
     Raises:
-        UserError: no such method, or no such option.
+        UserError: no such method, no such option, or something that is no method.
         TypeError: options beside a method that is an object already.
     """
-    if not isinstance(method, str):
-        if options:
-            raise TypeError(
-                f"options {sorted(options)} go with a method's name; set them on the method itself"
-            )
-        return method
-    built = build(METHODS, "method", method, options)
-    assert isinstance(built, Method)
-    return built
+    named = isinstance(method, str)
+    made = build(METHODS, "method", method, options) if isinstance(method, str) else method
+    if not isinstance(made, Method):
+        raise UserError(
+            f"method is a name, such as 'dpap', or an object, of class Method, and came as {method!r:.80}"
+        )
+    if options and not named:
+        raise TypeError(f"options {sorted(options)} go with a method's name; set them on the method itself")
+    return made
 
 
 def _nothing(_: Optimizer) -> None:
