@@ -127,8 +127,8 @@ class Masks:
     # --- keeping the dead dead
 
     @torch.no_grad()
-    def apply(self, optimizer: Optimizer | None = None) -> None:
-        """Zero everything dead: weights, biases, norms, gradients, and the moments in ``optimizer``.
+    def apply(self, *optimizers: Optimizer | None) -> None:
+        """Zero everything dead: weights, biases, norms, gradients, and the moments in ``optimizers``.
 
         Dead entries are zero afterwards whatever they were, inf and NaN too; all others stay as they are.
         """
@@ -139,8 +139,9 @@ class Masks:
         for key, factor in (self._factors or {}).items():
             parameter = state[key]
             held: list[Any] = [parameter, parameter.grad]
-            if optimizer is not None and parameter in optimizer.state:
-                held += optimizer.state[parameter].values()
+            for optimizer in optimizers:
+                if optimizer is not None and parameter in optimizer.state:
+                    held += optimizer.state[parameter].values()
             pairs += [
                 (tensor, factor)
                 for tensor in held

@@ -182,7 +182,7 @@ class Pruner:
                     self._remember_method(changes)
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
-        self.masks.apply()
+        self.masks.apply(*self._optimizers)
         self.clock.epoch += 1
         if self.clock.epoch >= self.clock.epochs:
             self._oversights.look_at_end(self.clock, self.method.target, self.rates())

@@ -72,8 +72,7 @@ def carry_out(
     for optimizer in optimizers:
         check_optimizer(optimizer, model)
     masks.refresh()
-    for optimizer in optimizers or [None]:  # type: ignore[list-item]
-        masks.apply(optimizer)
+    masks.apply(*optimizers)
     for name, stays in cut.units.items():
         dead = ~stays & ~masks.units[name]  # a living unit that goes needs no silence: nothing reads it
         if bool(dead.any()):
