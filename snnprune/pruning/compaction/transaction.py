@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,10 +26,14 @@ class Transaction:
     """What is changed within ``with Transaction() as changes`` is taken back where an exception leaves it.
 
     Ask it to remember what is about to be assigned; tensors get their new content by `replace`.
+
+    Args:
+        agreed: called once all tensors are known to be free, before the first gets its new content; what it
+            raises refuses the change.
     """
 
-    def __init__(self) -> None:
-        self._undo: list[Callable[[], object]] = []
+    def __init__(self, agreed: Callable[[], None] | None = None) -> None:
+        self._undo, self._agreed = ExitStack(), agreed
 
     def __enter__(self) -> Transaction:
         return self
@@ -37,13 +42,12 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            while self._undo:
-                self._undo.pop()()
-        self._undo.clear()
+            self._undo.close()
+        self._undo.pop_all()
 
     def on_failure(self, undo: Callable[[], object]) -> None:
         """Call ``undo`` if what follows fails; the last one that was given comes first."""
-        self._undo.append(undo)
+        self._undo.callback(undo)
 
     def remember(self, holder: object, *names: str) -> None:
         """Remember attributes that are about to be assigned; what they hold must not be changed in place."""
@@ -101,6 +105,8 @@ class Transaction:
                     f"{name} cannot change its shape, since {reason} still refers to it: evaluate under "
                     "torch.no_grad(), and delete outputs, losses and views that were kept"
                 )
+        if self._agreed is not None:
+            self._agreed()
         for name, (tensor, content, gradient) in contents.items():
             other = _twin(tensor, content, gradient)
             try:
