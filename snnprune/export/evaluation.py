@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from snnprune.common import atomic
+from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.export import connections, nir_file
 from snnprune.export.comparison import RoundTrip, spiking_run
@@ -19,7 +20,6 @@ from snnprune.export.subject import Subject, find
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.training import assembly
-from snnprune.training.progress import say
 from snnprune.training.task import LOSSES
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.export import connections, nir_file, onnx_file, save
 from snnprune.export.comparison import compare, spiking_run
@@ -16,7 +17,6 @@ from snnprune.export.demand import BUDGETS, budgets, check, demand, shown
 from snnprune.export.graph import folded
 from snnprune.export.quantisation import quantise
 from snnprune.export.subject import Subject, find
-from snnprune.training.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

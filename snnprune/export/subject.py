@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
+from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.check import check
@@ -20,7 +21,6 @@ from snnprune.pruning.compaction.shapes import conform
 from snnprune.runs import about, checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training import assembly
-from snnprune.training.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from snnprune.common import atomic, ranks
+from snnprune.common.console import say
 from snnprune.common.errors import CompactionError
 from snnprune.common.seeds import Stream
 from snnprune.export import save
@@ -29,7 +30,7 @@ from snnprune.training.callbacks.record import History, Record
 from snnprune.training.distributed import group
 from snnprune.training.example import write_example
 from snnprune.training.measure import CountOperations, Measured, PeakMemory, measure
-from snnprune.training.progress import EpochBar, say
+from snnprune.training.progress import EpochBar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
