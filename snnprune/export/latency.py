@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.training.measure import wait
-
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from snnprune.export.subject import Subject
 
 BATCHES = (1, 64)
@@ -39,18 +39,29 @@ def _timed(subject: Subject, size: int) -> dict[str, float | int]:
     test = subject.splits.test
     frames, _ = test.__getitems__([i % len(test) for i in range(size)])
     times: list[float] = []
-    with torch.inference_mode():
-        encoded = subject.encode(frames, 0)
-        ends = time.perf_counter() + SECONDS
-        while len(times) < ROUNDS + WARM_UP and (len(times) <= WARM_UP or time.perf_counter() < ends):
-            wait(encoded)
-            began = time.perf_counter()
-            subject.scores(encoded)
-            wait(encoded)
-            times.append(time.perf_counter() - began)
+    encoded = subject.encode(frames, 0)
+    ends = time.perf_counter() + SECONDS
+    while len(times) < ROUNDS + WARM_UP and (len(times) <= WARM_UP or time.perf_counter() < ends):
+        times.append(seconds(subject, encoded))
     ranked = sorted(times[WARM_UP:])
     return {
         "median_ms": round(1000 * ranked[(len(ranked) - 1) // 2], 4),
         "p99_ms": round(1000 * ranked[math.ceil(0.99 * len(ranked)) - 1], 4),
         "rounds": len(ranked),
     }
+
+
+@torch.inference_mode()
+def seconds(subject: Subject, encoded: Tensor) -> float:
+    """Return the time from a batch of encoded frames to its scores; a GPU is waited for."""
+    _wait(encoded)
+    began = time.perf_counter()
+    subject.scores(encoded)
+    _wait(encoded)
+    return time.perf_counter() - began
+
+
+def _wait(tensor: Tensor) -> None:
+    """Let a GPU finish what it was asked, so that the clock sees it."""
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from snnprune.common import ranks
 from snnprune.common.errors import UserError
-from snnprune.training import assembly
+from snnprune.nn.device import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
     if environment is None:
         yield
         return
-    cuda = assembly.device(config) == "cuda"
+    cuda = device_of(config) == "cuda"
     if cuda:
         if torch.cuda.device_count() < config.train.devices:
             raise UserError(
