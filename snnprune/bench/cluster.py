@@ -12,7 +12,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from snnprune.bench.executor import PROGRAM, Outcome, launch, log_of, sentence
+from snnprune.bench.process import PROGRAM, Outcome, launch, log_of, sentence
 from snnprune.common.child import GRACE, end
 from snnprune.common.errors import UserError
 

@@ -19,7 +19,7 @@ from snnprune.nn.fused.once import channels_innermost, laid_out, once
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from snnprune.nn.fused.lif import Constants, Note
+    from snnprune.nn.fused.constants import Constants, Note
 
 DTYPES = (torch.float32, torch.float64)
 """Of input and weight; others are converted on the way, and gain nothing from being written over."""
