@@ -52,11 +52,11 @@ def loader(
     """
     size = config.train.batch_size
     if shared and ranks.world_size() > 1:
-        me, count = ranks.rank(), ranks.world_size()
-        starts = range(me * size, len(frames), count * size)
+        rank, world_size = ranks.rank(), ranks.world_size()
+        starts = range(rank * size, len(frames), world_size * size)
         own: Any = [list(range(start, min(start + size, len(frames)))) for start in starts]
         if shuffled:
-            own = SharedBatches(EpochSampler(len(frames), config.train.seed), size, me, count)
+            own = SharedBatches(EpochSampler(len(frames), config.train.seed), size, rank, world_size)
         return DataLoader(
             frames, batch_sampler=own, collate_fn=data.as_is, pin_memory=device_of(config) == "cuda"
         )

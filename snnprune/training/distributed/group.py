@@ -1,6 +1,6 @@
 """The processes of a run: to which group this one belongs, and what becomes of the others.
 
-torchrun and SLURM name a process's place in its environment; `launch` does as torchrun does.
+torchrun and SLURM name a process's rank in its environment; `launch` does as torchrun does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from snnprune.config.schema import RunConfig
 
 HOW = "(docs/distributed.md says how)"
+
+HERE = "127.0.0.1"
 
 LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
 """What torch says where another process is gone."""
@@ -97,11 +99,16 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
             rank=environment.global_rank(),
             world_size=environment.world_size(),
         )
-        with warnings.catch_warnings():
-            if not ranks.is_first():
-                warnings.simplefilter("ignore")  # the first one says the same
-            yield
-    distributed.destroy_process_group()
+        try:
+            with warnings.catch_warnings():
+                if not ranks.is_first():
+                    warnings.simplefilter("ignore")  # the first one says the same
+                yield
+        except BaseException:
+            with suppress(Exception):  # the group may be broken, and the first error says more
+                distributed.destroy_process_group()
+            raise
+        distributed.destroy_process_group()
 
 
 @contextmanager
@@ -144,16 +151,33 @@ def is_launcher(config: RunConfig) -> bool:
     return config.train.devices > 1 and place(config) is None
 
 
-def of_torchrun(number: int, count: int, port: int) -> dict[str, str]:
-    """Return the variables that torchrun gives process ``number`` of ``count`` on this machine."""
+def store() -> distributed.TCPStore:
+    """Return a store where the processes of a group on this machine find each other.
+
+    It listens on a port that the system chooses, from now on and as long as the object lives: nobody else can
+    take the port between its choice and its use.
+    """
+    return distributed.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
+
+
+def of_torchrun(rank: int, world_size: int, found_at: distributed.TCPStore) -> dict[str, str]:
+    """Return the environment that torchrun gives a process of a group on this machine.
+
+    Args:
+        rank: of the process.
+        world_size: of the group.
+        found_at: where the group meets, see `store`; it has to live as long as the group does.
+    """
     given = {
-        "RANK": number,
-        "LOCAL_RANK": number,
-        "WORLD_SIZE": count,
-        "LOCAL_WORLD_SIZE": count,
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": world_size,
+        "LOCAL_WORLD_SIZE": world_size,
         "GROUP_RANK": 0,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
+        "MASTER_ADDR": HERE,
+        "MASTER_PORT": found_at.port,
         "TORCHELASTIC_RUN_ID": "snnprune",
+        "TORCHELASTIC_RESTART_COUNT": 0,
+        "TORCHELASTIC_USE_AGENT_STORE": True,
     }
     return os.environ | {name: str(value) for name, value in given.items()}
