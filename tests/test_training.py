@@ -20,7 +20,7 @@ from snnprune.common.seeds import Stream, derive
 from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.export import evaluation
 from snnprune.nn import models
-from snnprune.nn.losses import squared_error
+from snnprune.nn.losses import loss_of, squared_error
 from snnprune.runs import checkpoint, summary
 from snnprune.runs.folder import RunFolder
 from snnprune.training import assembly, optimiser, run
@@ -44,6 +44,17 @@ def finished(tmp_path_factory):
 
 
 # --- arithmetic
+
+
+def test_a_network_is_trained_with_the_loss_that_is_named():
+    model = torch.nn.Linear(2, 2)
+    assert loss_of("auto", model) is squared_error
+    model.loss = "cross-entropy"
+    assert loss_of("auto", model) is torch.nn.functional.cross_entropy
+    assert loss_of("mse", model) is squared_error
+    model.loss = "hinge"
+    with pytest.raises(UserError, match="no loss 'hinge': expected one of mse, cross-entropy, softmax-mse"):
+        loss_of("auto", model)
 
 
 def test_squared_error_sums_over_classes_and_averages_over_the_batch():

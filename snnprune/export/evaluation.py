@@ -88,7 +88,7 @@ def _answers(subject: Subject) -> Result:
 
 
 def _loss(subject: Subject, scores: Tensor, labels: Tensor) -> float | None:
-    """Return the loss that the network was trained with, None where nobody says which."""
+    """Return the loss that the network was trained with, None if its file does not say which."""
     chosen = subject.config.train.loss
     if chosen == "auto" and subject.model is None:
         return None
@@ -103,7 +103,7 @@ def _hits(answers: Tensor, labels: Tensor, classes: int) -> Result:
 
 
 def _counter(subject: Subject) -> SpikeCounter | None:
-    """Begin to count operations, where the network does not do so by itself."""
+    """Begin to count operations; None for an ONNX file, whose graph counts them."""
     if subject.model is not None:
         return SpikeCounter(subject.model, discover(subject.model, subject.example()))
     if subject.imported is not None:
@@ -124,7 +124,7 @@ def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None
 
 
 def _quantised(subject: Subject, bits: int) -> Result:
-    """Compare the network with itself on a grid of ``bits`` bits, over the whole test set."""
+    """Compare the network with its copy rounded to ``bits`` bits, over the whole test set."""
     if subject.model is None or not subject.spiking:
         raise UserError(
             f"{subject.name} cannot be put on a grid: --bits is for spiking networks, in a run or in a "

@@ -128,7 +128,7 @@ def _network(
 
 
 def _recordings(subject: Subject, samples: int) -> Iterator[Tensor]:
-    """Yield so many test samples, encoded, evenly spread over the set, whose order may be that of classes."""
+    """Yield ``samples`` test samples, encoded, evenly spread over the set: it may be sorted by class."""
     test, size = subject.splits.test, subject.config.train.batch_size
     chosen = np.linspace(0, len(test) - 1, min(samples, len(test))).round().astype(np.int64)
     for number, start in enumerate(range(0, len(chosen), size)):

@@ -64,14 +64,14 @@ def find(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is asked for in place of the run's own: settings of the data, a device, data made by hand."""
+    """What replaces the run's own: settings of the data, a device, data made by hand."""
 
     data: Mapping[str, Any]
     device: str | None
     splits: Splits | None
 
     def config(self, own: RunConfig) -> RunConfig:
-        """Return the configuration of a run with what is asked for, checked."""
+        """Return the configuration of a run with these replacements, checked."""
         data = own.data
         if self.data.get("name", data.name) != data.name:
             data = replace(data, samples=None, classes=None)  # they were chosen of the data that it learnt
@@ -82,7 +82,7 @@ class _Asked:
         return changed
 
     def read(self, config: RunConfig, known: about.About | None, path: Path) -> Splits:
-        """Read the data, and look whether a network can that was trained on data like those ``known``.
+        """Read the data, and check that they fit a network that was trained on data like ``known``.
 
         Raises:
             UserError: frames of another shape, or another number of classes.
@@ -136,7 +136,7 @@ def _of_compact(path: Path, asked: _Asked) -> Subject:
     connections.refuse(path)
     text, beside = about_of(path), RunFolder(path.parent)
     if beside.network == path and beside.config.is_file():
-        # In its run's folder, whose configuration knows as well where the data lie.
+        # In its run's folder, whose configuration also says where the data lie.
         config = asked.config(beside.read_config())
         known = about.parse(text, path) if text else None  # without a note it is trusted
     else:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 BATCHES = (1, 64)
 
 ROUNDS = 100
-"""Answers that are timed: the fewest of which a 99th percentile can be told."""
+"""Number of timed answers: the smallest that has a 99th percentile."""
 
 SECONDS = 20.0
-"""After which no further answer is begun, so that a large network does not keep anybody waiting."""
+"""After so many seconds no further answer is begun: a large network would take minutes."""
 
 WARM_UP = 2
 
@@ -28,8 +28,8 @@ def latency(subject: Subject) -> dict[str, Any]:
     """Time whole recordings, from the encoded frames to the scores.
 
     Returns:
-        ``median_ms`` and ``p99_ms`` of a batch by batch size (of fewer than `ROUNDS` rounds the slowest is
-        what stands for the 99th percentile), with the number of rounds, the threads and the device.
+        ``median_ms`` and ``p99_ms`` of a batch by batch size (the slowest of fewer than `ROUNDS` rounds
+        counts as their 99th percentile), with the number of rounds, the threads and the device.
     """
     taken = {f"batch_{size}": _timed(subject, size) for size in BATCHES}
     return {**taken, "threads": torch.get_num_threads(), "device": subject.device.type}
@@ -62,6 +62,6 @@ def seconds(subject: Subject, encoded: Tensor) -> float:
 
 
 def _wait(tensor: Tensor) -> None:
-    """Let a GPU finish what it was asked, so that the clock sees it."""
+    """Wait until a GPU has finished, so that the clock includes its work."""
     if tensor.device.type == "cuda":
         torch.cuda.synchronize()

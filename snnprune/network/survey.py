@@ -127,7 +127,7 @@ class Survey(TorchFunctionMode):
             self.found.freeze([x], f"a silent unit does not stay at zero through {axis.resting}()")
         return axis
 
-    # --- what may be a neuron that nobody named
+    # --- modules that may be neurons, of classes that were not named
 
     def _on_module_called(self, name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: Any) -> None:
@@ -155,7 +155,7 @@ class Survey(TorchFunctionMode):
 
 
 def _may_be_neuron(module: nn.Module) -> bool:
-    """Tell whether ``module`` is of somebody's own class, with no layer inside."""
+    """Tell whether ``module`` is of a class of no known library, with no layer inside."""
     known = type(module).__module__.partition(".")[0] in {"torch", "torchvision", "spikingjelly"}
     return not known and not any(
         leaf_kind(inner, ()) in {"conv", "linear", "norm"} for inner in module.modules()

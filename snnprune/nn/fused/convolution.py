@@ -1,7 +1,7 @@
 """A convolution and the LIF neurons behind it as one node of the graph.
 
-Nobody but the node ever sees what the convolution gives to the neurons. So its gradient is written over it:
-the largest tensor of a layer is allocated once per step in place of twice, and stays in cache on the way.
+Only this node reads what the convolution gives to the neurons. So the gradient is written over it: the
+largest tensor of a layer is allocated once per step in place of twice, and stays in cache.
 """
 
 from __future__ import annotations

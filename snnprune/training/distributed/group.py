@@ -35,7 +35,7 @@ HOW = "(docs/distributed.md says how)"
 HERE = "127.0.0.1"
 
 LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
-"""What torch says where another process is gone."""
+"""What torch's messages contain if another process has ended."""
 
 
 class LostProcessError(UserError):
@@ -43,7 +43,7 @@ class LostProcessError(UserError):
 
 
 def place(config: RunConfig) -> ClusterEnvironment | None:
-    """Return this process's place among several, None where it has none: it is alone, or is to start them.
+    """Return what says this process's rank; None if the run has one process, or this one starts them.
 
     Raises:
         UserError: there are more or fewer processes than the run has, or machines and nobody to start them.
@@ -68,7 +68,7 @@ def place(config: RunConfig) -> ClusterEnvironment | None:
 
 @contextmanager
 def joined(config: RunConfig, run: Path) -> Iterator[None]:
-    """Be one of the run's processes, as long as they all are there; nothing where there is but one.
+    """Join the process group of the run, and leave it at the end; nothing to do for a single process.
 
     Args:
         config: of the run.
@@ -86,8 +86,8 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
     if cuda:
         if torch.cuda.device_count() < config.train.devices:
             raise UserError(
-                f"train.devices is {config.train.devices}, and torch sees {torch.cuda.device_count()} "
-                "GPUs here: leave it to them, or train with --train.device cpu"
+                f"train.devices is {config.train.devices}, and torch sees {torch.cuda.device_count()} GPUs "
+                "here: set --train.devices to that number, or train with --train.device cpu"
             )
         torch.cuda.set_device(environment.local_rank())
     with _told(run):
@@ -113,7 +113,7 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
 
 @contextmanager
 def _told(run: Path) -> Iterator[None]:
-    """Say in a sentence what torch says in a page where another process is gone."""
+    """Turn torch's long message into a sentence if another process has ended."""
     try:
         yield
     except RuntimeError as error:
@@ -147,7 +147,7 @@ def strategy(config: RunConfig) -> dict[str, Any]:
 
 
 def is_launcher(config: RunConfig) -> bool:
-    """Tell whether this process is to start the run's."""
+    """Tell whether this process has to start those of the run."""
     return config.train.devices > 1 and place(config) is None
 
 
