@@ -30,8 +30,8 @@ from snnprune.common import atomic
 from snnprune.common.statistics import paired_difference
 from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.nn import models
+from snnprune.nn.losses import squared_error
 from snnprune.training.sampler import EpochSampler
-from snnprune.training.task import squared_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

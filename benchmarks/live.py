@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from snnprune import data
 from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.nn import models
+from snnprune.nn.losses import squared_error
 from snnprune.pruning import Pruner
-from snnprune.training.task import squared_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -175,6 +175,30 @@ def test_other_data_are_not_cut_to_what_the_run_learnt(
     assert [(config.samples, config.classes) for config in asked] == [(40, "0,1"), (None, None)]
 
 
+@pytest.mark.parametrize("file", [".", "model.safetensors", "export/model.onnx", "export/model.nir"])
+def test_data_may_be_made_by_hand(exported: tuple[Path, dict[str, Any]], file: str) -> None:
+    """Of handmade data only the test set is needed."""
+    out, _ = exported
+    whole, nothing = tiny_run.splits(), tiny_run.stripes(0, 0)
+    given = replace(whole, train=nothing, validation=nothing)
+    result = evaluation.evaluate(out / file, splits=given)
+    assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
+    with pytest.raises(UserError, match=r"reads frames of .* 3 classes apart; 'stripes' has .* 4 classes"):
+        evaluation.evaluate(out / file, splits=replace(given, classes=("a", "b", "c", "d")))
+    with pytest.raises(UserError, match="the test set of 'stripes' is empty"):
+        evaluation.evaluate(out / file, splits=replace(whole, test=nothing))
+
+
+def test_an_export_may_be_compared_on_data_made_by_hand(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, _ = exported
+    few = replace(tiny_run.splits(), test=tiny_run.stripes(5, 3))
+    written = exporting.export(out, "safetensors", tmp_path / "net.safetensors", splits=few)
+    assert written["round_trip"]["samples"] == 5
+    assert written["round_trip"]["spike_flips"] == 0
+
+
 def test_settings_of_the_data_are_taken_over(
     exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,10 +10,11 @@ import torch
 from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 
+from snnprune.export.measure import Measured, undone
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks, compact
-from snnprune.training.measure import Measured, PeakMemory, undone
+from snnprune.training.memory import PeakMemory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

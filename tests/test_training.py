@@ -19,12 +19,14 @@ from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream, derive
 from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.export import evaluation
+from snnprune.nn import models
+from snnprune.nn.losses import loss_of, squared_error
 from snnprune.runs import checkpoint, summary
 from snnprune.runs.folder import RunFolder
 from snnprune.training import assembly, optimiser, run
 from snnprune.training.callbacks.record import COLUMNS
 from snnprune.training.sampler import EpochSampler
-from snnprune.training.task import Tally, Task, squared_error
+from snnprune.training.task import Tally, Task
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,17 @@ def finished(tmp_path_factory):
 
 
 # --- arithmetic
+
+
+def test_a_network_is_trained_with_the_loss_that_is_named():
+    model = torch.nn.Linear(2, 2)
+    assert loss_of("auto", model) is squared_error
+    model.loss = "cross-entropy"
+    assert loss_of("auto", model) is torch.nn.functional.cross_entropy
+    assert loss_of("mse", model) is squared_error
+    model.loss = "hinge"
+    with pytest.raises(UserError, match="no loss 'hinge': expected one of mse, cross-entropy, softmax-mse"):
+        loss_of("auto", model)
 
 
 def test_squared_error_sums_over_classes_and_averages_over_the_batch():
@@ -226,7 +239,7 @@ def test_progress_is_a_line_per_epoch_where_there_is_no_terminal(tmp_path, capsy
 
 
 def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
-    build = assembly.models.build
+    build = models.build
 
     def silent(*args):
         model = build(*args)
@@ -234,7 +247,7 @@ def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
         torch.nn.init.zeros_(model.fc1.bias)
         return model
 
-    monkeypatch.setattr(assembly.models, "build", silent)
+    monkeypatch.setattr(models, "build", silent)
     run.train(tiny_run.config("dense", epochs=1), tmp_path / "run")
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2  # the layer behind it is silent too
@@ -359,7 +372,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path):
 
 
 def test_weights_that_are_not_finite_stop_a_spiking_network_too(tmp_path, monkeypatch):
-    build = assembly.models.build
+    build = models.build
 
     def broken(*args):
         model = build(*args)
@@ -367,7 +380,7 @@ def test_weights_that_are_not_finite_stop_a_spiking_network_too(tmp_path, monkey
             model.fc1.weight[0, 0] = torch.nan
         return model
 
-    monkeypatch.setattr(assembly.models, "build", broken)
+    monkeypatch.setattr(models, "build", broken)
     with pytest.raises(UserError, match="not a number"):
         run.train(tiny_run.config("dense"), tmp_path / "run")
 

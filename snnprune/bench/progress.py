@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.table import Table
 
-from snnprune.training.progress import clock, say
+from snnprune.common.console import clock, say
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -16,7 +16,7 @@ from snnprune.bench.progress import DONE, FAILED, RUNNING, Line, Progress
 from snnprune.bench.results import read
 from snnprune.bench.tables import tables
 from snnprune.common import atomic
-from snnprune.training.progress import say
+from snnprune.common.console import say
 from snnprune.training.run import located
 
 if TYPE_CHECKING:

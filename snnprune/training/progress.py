@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Any
 import lightning
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from snnprune.common.console import clock, say
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from snnprune.training.callbacks.record import Row
-
-
-def clock(seconds: float) -> str:
-    """Return a span of time as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print ``text`` as it is: a path may hold brackets, and breaks nowhere."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class EpochBar(lightning.Callback):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from snnprune.common import atomic, ranks
+from snnprune.common.console import say
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
 from snnprune.config.check import check
 from snnprune.config.schema import MethodConfig
@@ -24,7 +25,6 @@ from snnprune.runs.folder import RunFolder
 from snnprune.training.distributed import group
 from snnprune.training.distributed.launch import launch
 from snnprune.training.fit import Summary, fit
-from snnprune.training.progress import say
 from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from snnprune.common.console import clock
 from snnprune.pruning import oversights
-from snnprune.training.progress import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
