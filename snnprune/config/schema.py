@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses that the YAML file and the command line both fill.
 
 A default stands here, beside its reason, unless the room that uses it has a better one (a method's
-constants stand in the method's own preset, with their equations).
+constants stand in the method's own class, with their equations).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class MethodConfig:
             (for DPAP the paper's fixed epsilon). 0.6 is where the DPAP paper sees its best accuracy.
         structured: how much of the target comes from whole channels and neurons, as a share of the
             log-survival of weights; the rest comes from single synapses.
-        options: constants of the method by name, in place of its preset's.
+        options: constants of the method by name, in place of its own.
         compact_every: take the dead out of the network at the start of every so many epochs, or null to keep
             them at zero until the end. Decisions are the same. A cut takes less time than a step, so it pays
             in every epoch in which something died. Networks and methods that cannot be cut are masked.

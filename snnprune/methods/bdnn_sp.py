@@ -7,7 +7,7 @@ Pruning", ICONIP 2017.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
@@ -65,7 +65,7 @@ class Fitness:
         return (self.accuracy + self.stability + self.mean_weight) / 3
 
 
-class AdaptivePruning(Method):
+class BDNNsp(Method):
     """Train; then again and again remove the least important hidden neurons, and retrain.
 
     The importance of a neuron is I_j = sum |w_in| + sum |w_out| (equation 1). Removal stops once the fitness
@@ -90,6 +90,8 @@ class AdaptivePruning(Method):
     Raises:
         ValueError: a share outside (0, 1), a patience or a number of epochs below 1, or another divisor.
     """
+
+    formerly: ClassVar[tuple[str, ...]] = ("AdaptivePruning",)
 
     def __init__(
         self,

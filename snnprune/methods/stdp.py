@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from snnprune.methods import dpap
 from snnprune.methods.dpap.bcm import SpineCriterion
+from snnprune.methods.dpap.method import DPAP
 from snnprune.pruning.traces import spiking_trace
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def fired(post: Tensor) -> Tensor | None:
     return indices if len(indices) < post.shape[-1] else None
 
 
-class STDP(SpineCriterion):
+class STDPCriterion(SpineCriterion):
     """Pairs of spikes: pre before post strengthens, post before pre weakens.
 
     For every batch, with o the spikes and x their traces from earlier steps::
@@ -50,6 +49,7 @@ class STDP(SpineCriterion):
     """
 
     reads: ClassVar[Keep] = "series"
+    formerly: ClassVar[tuple[str, ...]] = ("STDP",)
 
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:  # noqa: ARG002
         """Add a batch of series [T, B, C]."""
@@ -66,4 +66,7 @@ class STDP(SpineCriterion):
             statistics["sum"].index_add_(0, firing, paired.flatten(0, 1).T @ pre.flatten(0, 1))
 
 
-preset = partial(dpap.preset, criterion=STDP)
+class STDP(DPAP):
+    """`DPAP` with `STDPCriterion` in BCM's place; its arguments are those of `DPAP`."""
+
+    criterion_class: ClassVar[type[SpineCriterion]] = STDPCriterion

@@ -32,6 +32,7 @@ class Criterion:
             which are added up over processes before they are read.
         comparable: kinds of units whose scores are on one scale in all layers, so that a global target need
             not normalise them.
+        formerly: names that the class has had before, under which states of it were saved.
     """
 
     reads: ClassVar[Keep | None] = "trace"
@@ -40,6 +41,7 @@ class Criterion:
     per_epoch: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = ()
     comparable: ClassVar[frozenset[UnitKind]] = frozenset()
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.state: dict[str, dict[str, Tensor]] = {}

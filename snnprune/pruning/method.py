@@ -88,12 +88,14 @@ class Method:
         tau: decay of the traces that it reads.
         permanent: what is dead stays dead.
         target: what it is to reach by the end of the run, None where it stops by itself.
+        formerly: names that the class has had before, under which states of it were saved.
     """
 
     reads: Keep | None = None
     tau: float = 0.5
     target: Target | None = None
     permanent: ClassVar[bool] = True
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def begin(self, view: View) -> None:
         """Look at the network before the first batch."""
