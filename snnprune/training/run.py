@@ -29,6 +29,7 @@ from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
     from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
@@ -47,7 +48,7 @@ NO_PLACE = {
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
-def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summary:
+def train(config: RunConfig, out: str | PathLike[str], *, splits: Splits | None = None) -> Summary:
     """Train a run in folder ``out`` and return its summary.
 
     A finished run of the same configuration is shown again, an unfinished one continued.
@@ -63,7 +64,7 @@ def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summ
             not finite.
     """
     check(config)
-    config = located(config)
+    config, out = located(config), Path(out)
     if group.is_launcher(config):
         with RunFolder(out) as folder:
             folder.claim(config)
@@ -104,7 +105,7 @@ def located(config: RunConfig) -> RunConfig:
     return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
 
 
-def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Summary:
+def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool = True) -> Summary:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
 
     Args:
@@ -115,8 +116,8 @@ def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Sum
     Raises:
         UserError: as `train`, or ``run`` is not the folder of a run.
     """
-    folder = RunFolder(run)
-    config = folder.read_config()
+    run = Path(run)
+    config = RunFolder(run).read_config()
     check(config)
     if group.is_launcher(config):
         return _launch(config, run)
