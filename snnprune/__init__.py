@@ -1,6 +1,7 @@
 """snnprune: spiking neural networks that prune themselves while they learn.
 
->>> pruner = snnprune.Pruner(model, example_input, "dpap", epochs=60, target=0.6)
+`Pruner` prunes a network in a training loop of the user's own, `PruningCallback` in a Lightning Trainer, and
+`train` does a whole run from its configuration.
 """
 
 from __future__ import annotations

@@ -50,6 +50,14 @@ class BDNNdsd(Method):
 
     Raises:
         ValueError: a negative bound or change, or fewer than one step.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BDNNdsd(R_i=0.5), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bdnn-dsd", epochs=60, R_i=0.5)
     """
 
     formerly: ClassVar[tuple[str, ...]] = ("SpineDynamics",)

@@ -89,6 +89,14 @@ class BDNNsp(Method):
 
     Raises:
         ValueError: a share outside (0, 1), a patience or a number of epochs below 1, or another divisor.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BDNNsp(share=0.1), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bdnn-sp", epochs=60, share=0.1)
     """
 
     formerly: ClassVar[tuple[str, ...]] = ("AdaptivePruning",)

@@ -99,6 +99,14 @@ class BSP(Method):
 
     Raises:
         ValueError: a schedule of another name, a share outside [0, 1), or a number below 0.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BSP(alpha=0.05), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bsp", epochs=60, alpha=0.05)
     """
 
     def __init__(

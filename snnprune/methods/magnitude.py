@@ -42,6 +42,15 @@ class MagnitudeCriterion(Criterion):
 
 
 class Magnitude(ByScore):
-    """The smallest weights die, or the neurons with the smallest sums of them, until the target is met."""
+    """The smallest weights die, or the neurons with the smallest sums of them, until the target is met.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.Magnitude(scope="global"), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "magnitude", epochs=60, scope="global")
+    """
 
     criterion_class: ClassVar[type[Criterion]] = MagnitudeCriterion

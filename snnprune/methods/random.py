@@ -45,6 +45,15 @@ class RandomCriterion(Criterion):
 
 
 class Random(ByScore):
-    """Units die by lot, until the target is met."""
+    """Units die by lot, until the target is met.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.Random(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "random", epochs=60, target=0.6)
+    """
 
     criterion_class: ClassVar[type[Criterion]] = RandomCriterion

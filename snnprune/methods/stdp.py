@@ -67,6 +67,15 @@ class STDPCriterion(SpineCriterion):
 
 
 class STDP(DPAP):
-    """`DPAP` with `STDPCriterion` in BCM's place; its arguments are those of `DPAP`."""
+    """`DPAP` with `STDPCriterion` in BCM's place; its arguments are those of `DPAP`.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.STDP(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "stdp", epochs=60, target=0.6)
+    """
 
     criterion_class: ClassVar[type[SpineCriterion]] = STDPCriterion

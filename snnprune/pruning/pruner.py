@@ -74,6 +74,22 @@ class Pruner:
     Raises:
         UserError: no such method, no such option, no such layer, no epochs, or an example input that
             the model does not take.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        >>> with snnprune.Pruner(model, x, "magnitude", epochs=6, target=0.5) as pruner:
+        ...     for _ in range(6):
+        ...         optimizer.zero_grad()
+        ...         model(x).square().mean().backward()
+        ...         optimizer.step()
+        ...         pruner.step(optimizer)  # after every step of the optimiser
+        ...         pruner.end_epoch()  # after every epoch
+        >>> pruner.rates().synapses
+        0.5
     """
 
     def __init__(

@@ -62,6 +62,22 @@ def train(config: RunConfig, out: str | PathLike[str], *, splits: Splits | None 
     Raises:
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
             not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> import snnprune
+        >>> images = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
+        >>> samples = snnprune.data.FrameSet(images, np.arange(30) % 3)
+        >>> splits = snnprune.Splits(samples, samples, samples, ("a", "b", "c"), (1, 8, 8), events=False)
+        >>> config = snnprune.RunConfig(
+        ...     model=snnprune.ModelConfig("mlp-ann", hidden=20),
+        ...     method=snnprune.MethodConfig("magnitude", target=0.5),
+        ...     train=snnprune.TrainConfig(epochs=3, twin=False, device="cpu"),
+        ... )
+        >>> summary = snnprune.train(config, "runs/by-hand", splits=splits)
+        [...]
+        >>> round(summary["pruning_rate"], 2)
+        0.5
     """
     check(config)
     config, out = located(config), Path(out)
@@ -115,6 +131,13 @@ def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool
 
     Raises:
         UserError: as `train`, or ``run`` is not the folder of a run.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.resume("runs/none")
+        Traceback (most recent call last):
+            ...
+        snnprune.common.errors.UserError: [...]
     """
     run = Path(run)
     config = RunFolder(run).read_config()

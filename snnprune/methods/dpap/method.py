@@ -55,6 +55,14 @@ class DPAP(CriterionMethod):
     Raises:
         ValueError: a target, share or constant outside its range, or no such normalisation.
         TypeError: ``criterion`` is no `Criterion`, and makes none.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.DPAP(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "dpap", epochs=60, target=0.6)
     """
 
     criterion_class: ClassVar[type[SpineCriterion]] = BCM

@@ -39,6 +39,17 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
 
     Returns:
         ``model``
+
+    Examples:
+        >>> import torch
+        >>> from spikingjelly.activation_based import layer, neuron
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model = nn.Sequential(layer.Linear(4, 8, step_mode="m"), neuron.LIFNode(step_mode="m"))
+        >>> type(snnprune.accelerate(model)[1])
+        <class 'snnprune.nn.fused.lif.LIFNode'>
+        >>> model(torch.rand(10, 3, 4)).shape  # T, B, units
+        torch.Size([10, 3, 8])
     """
     for module in model.modules():
         kind: Any = type(module)
@@ -64,6 +75,13 @@ def restore(model: Model) -> Model:
 
     Returns:
         ``model``
+
+    Examples:
+        >>> from spikingjelly.activation_based import neuron
+        >>> import snnprune
+        >>> node = snnprune.accelerate(neuron.LIFNode())
+        >>> type(snnprune.restore(node)) is neuron.LIFNode
+        True
     """
     for module in model.modules():
         if type(module) is LIFNode:

@@ -50,6 +50,20 @@ def compact(
         CompactionError: a dead unit cannot be proved silent, the optimiser is another model's, or the masks
             are.
         UserError: there is an optimiser, and a copy is asked for.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> masks = snnprune.Masks(model, snnprune.discover(model, x))
+        >>> masks.keep_units(masks.topology.populations["0"], torch.arange(8) < 6)
+        >>> small = snnprune.compact(model, masks)
+        >>> small[0].out_features, model[0].out_features
+        (6, 8)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> snnprune.compact(model, masks, inplace=True, optimizer=optimizer) is model
+        True
     """
     if not inplace:
         if optimizer is not None:

@@ -58,6 +58,11 @@ class PruningCallback(lightning.Callback):
     Attributes:
         inherited: state of another `Pruner`, with whose masks and cuts this one begins (`Pruner.inherit`).
         pruner: the `Pruner`, from the first batch on; without hooks once training has ended.
+
+    Examples:
+        >>> import lightning, snnprune
+        >>> pruning = snnprune.PruningCallback("dpap", target=0.6, compact_every=10)
+        >>> trainer = lightning.Trainer(max_epochs=60, callbacks=[pruning], accelerator="cpu", logger=False)
     """
 
     def __init__(
