@@ -86,8 +86,14 @@ def test_a_method_object_works_as_well_as_a_name() -> None:
     method = DPAP(target=None, epsilon=0.9, criterion=HebbCriterion)
     with Pruner(mlp(), torch.rand(1, 64), method, epochs=3) as pruner:
         assert pruner.method is method
-    with pytest.raises(TypeError, match="options"):
+    with pytest.raises(UserError, match=r"\['target'\] came beside a DPAP object.*in DPAP\(target="):
         Pruner(mlp(), torch.rand(1, 64), method, epochs=3, target=0.5)
+
+
+@pytest.mark.parametrize("method", [DPAP, None, 3, "pathlib:PurePath"])
+def test_what_is_no_method_is_refused(method: Any) -> None:
+    with pytest.raises(UserError, match="method is a name, such as 'dpap', or an object"):
+        Pruner(mlp(), torch.rand(1, 64), method, epochs=3)
 
 
 # --- what a state belongs to

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from torch.utils.hooks import RemovableHandle
 
+    from snnprune.pruning import Method
+
 
 class PruningCallback(lightning.Callback):
     """Prunes the network of a LightningModule while a Trainer trains it.
@@ -67,7 +69,7 @@ class PruningCallback(lightning.Callback):
 
     def __init__(
         self,
-        method: Any = "dpap",
+        method: str | Method = "dpap",
         *,
         epochs: int | None = None,
         example_input: Tensor | None = None,
