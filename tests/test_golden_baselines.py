@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnprune.methods.bdnn_dsd import SpineDynamics
-from snnprune.methods.bdnn_sp import AdaptivePruning, importance
+from snnprune.methods.bdnn_dsd import BDNNdsd
+from snnprune.methods.bdnn_sp import BDNNsp, importance
 from snnprune.methods.bsp import BSP
 from snnprune.pruning import Pruner
 
@@ -60,7 +60,7 @@ def test_bdnn_dsd_moves_its_bounds_as_written() -> None:
     model = nn.Sequential(nn.Linear(p["in"], p["out"], bias=False)).double()
     set_weight(model[0], g["w0"])
     x = torch.zeros(1, p["in"], dtype=torch.float64)
-    method = SpineDynamics(p["R_i"], p["R_d"], p["T_num"])
+    method = BDNNdsd(R_i=p["R_i"], R_d=p["R_d"], T_num=p["T_num"])
     with Pruner(model, x, method, epochs=1) as pruner:
         state = method.state["0"]
         for step in range(p["steps"]):
@@ -77,7 +77,7 @@ def test_bdnn_dsd_moves_its_bounds_as_written() -> None:
 def test_bdnn_sp_removes_and_judges_as_written() -> None:
     p, g = golden("bdnn_sp")
     model = network(p["in"], p["hidden"], p["out"])
-    method = AdaptivePruning(p["share"], train_epochs=1)
+    method = BDNNsp(p["share"], train_epochs=1)
     x = torch.zeros(1, p["in"], dtype=torch.float64)
     with Pruner(model, x, method, epochs=9) as pruner:
         set_weight(model[0], g["w_in"])

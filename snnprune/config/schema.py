@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses that the YAML file and the command line both fill.
 
 A default stands here, beside its reason, unless the room that uses it has a better one (a method's
-constants stand in the method's own preset, with their equations).
+constants stand in the method's own class, with their equations).
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class DataConfig:
         classes: labels of the classes to tell apart, joined by commas ("0,1,2,3,4"); all without them.
         download: fetch the data set into `root` when it is not there.
         skip_corrupt: leave unreadable recordings out, with a count, and go on.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.DataConfig("nmnist", time_steps=5).binning
+        'time'
     """
 
     name: str = "digits-events"
@@ -59,6 +64,11 @@ class ModelConfig:
             fraction of SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit
             for bit; the convolutions add up in another order. Without, SpikingJelly's own layers run. What is
             saved is SpikingJelly's either way.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.ModelConfig("mlp-snn", hidden=300).accelerate
+        True
     """
 
     name: str = "conv-snn"
@@ -79,10 +89,15 @@ class MethodConfig:
             (for DPAP the paper's fixed epsilon). 0.6 is where the DPAP paper sees its best accuracy.
         structured: how much of the target comes from whole channels and neurons, as a share of the
             log-survival of weights; the rest comes from single synapses.
-        options: constants of the method by name, in place of its preset's.
+        options: constants of the method by name, in place of its own.
         compact_every: take the dead out of the network at the start of every so many epochs, or null to keep
             them at zero until the end. Decisions are the same. A cut takes less time than a step, so it pays
             in every epoch in which something died. Networks and methods that cannot be cut are masked.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.MethodConfig("dpap", target=0.8, options={"eta": 30.0}).structured
+        0.5
     """
 
     name: str = "dpap"
@@ -121,6 +136,11 @@ class TrainConfig:
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
         export_check: name before training what a format could not hold afterwards: nir, or null.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.TrainConfig(epochs=60, seed=1).optimizer
+        'adam'
     """
 
     epochs: int = 12
@@ -147,7 +167,14 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's numbers."""
+    """Everything that decides a run's numbers.
+
+    Examples:
+        >>> import snnprune
+        >>> config = snnprune.RunConfig(method=snnprune.MethodConfig(target=0.8))
+        >>> config.method.name, config.data.name, config.train.epochs
+        ('dpap', 'digits-events', 12)
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

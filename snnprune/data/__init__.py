@@ -5,10 +5,10 @@ It knows no network. Only what is asked for is imported, so that asking `where` 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
+from snnprune.common.lazy import lazily
 from snnprune.config.names import DATASETS, pick
 from snnprune.data.folders import root_given
 from snnprune.data.source import check
@@ -21,23 +21,17 @@ if TYPE_CHECKING:
     from snnprune.data.encoding import Encoder, encode
     from snnprune.data.source import Source
     from snnprune.data.splits import FrameSet, Splits, as_is
+else:
+    # What needs torch is imported when it is first asked for.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "snnprune.data.encoding": ["Encoder", "encode"],
+            "snnprune.data.splits": ["FrameSet", "Splits", "as_is"],
+        },
+    )
 
 __all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "prepare", "read", "where"]
-
-_HOMES = {
-    "Encoder": "encoding",
-    "FrameSet": "splits",
-    "Splits": "splits",
-    "as_is": "splits",
-    "encode": "encoding",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Fetch what needs torch when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'snnprune.data' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"snnprune.data.{_HOMES[name]}"), name)
 
 
 def load(config: DataConfig) -> Splits:

@@ -98,6 +98,15 @@ class Splits:
         shape: polarities (or colour channels), height and width of a frame.
         events: recordings, [N, T, P, H, W], rather than still images, [N, C, H, W].
         skipped: files that could not be read and were left out, because that was asked for.
+
+    Examples:
+        >>> import numpy as np
+        >>> import snnprune
+        >>> images, labels = np.zeros((9, 1, 8, 8), dtype=np.uint8), np.arange(9) % 3
+        >>> third = snnprune.data.FrameSet(images[:3], labels[:3])
+        >>> splits = snnprune.Splits(third, third, third, ("a", "b", "c"), (1, 8, 8), events=False)
+        >>> len(splits.train)
+        3
     """
 
     train: FrameSet

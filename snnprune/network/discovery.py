@@ -46,6 +46,17 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     Raises:
         UserError: the example input holds no sample, the model does not take it, or ``neurons`` are no
             classes of modules.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> print(snnprune.discover(model, torch.rand(1, 4)))
+        population  size  kind     coupled with  frozen because
+        ----------  ----  -------  ------------  --------------
+        0           8     neurons  -             -
+        2           2     neurons  -             it is the output of the network
     """
     survey = Survey(model, _classes(neurons))
     found = survey.found

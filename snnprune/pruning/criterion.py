@@ -32,6 +32,16 @@ class Criterion:
             which are added up over processes before they are read.
         comparable: kinds of units whose scores are on one scale in all layers, so that a global target need
             not normalise them.
+        formerly: names that the class has had before, under which states of it were saved.
+
+    Examples:
+        >>> from snnprune.pruning import Criterion, CriterionMethod, Target
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> class SquaredWeight(Criterion):
+        ...     reads = None  # no activity
+        ...     def synapse_score(self, projection, view):
+        ...         return view.model.get_parameter(projection.weight).detach().square()
+        >>> method = CriterionMethod(SquaredWeight(), Lowest(), target=Target(0.6), neurons=False)
     """
 
     reads: ClassVar[Keep | None] = "trace"
@@ -40,6 +50,7 @@ class Criterion:
     per_epoch: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = ()
     comparable: ClassVar[frozenset[UnitKind]] = frozenset()
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.state: dict[str, dict[str, Tensor]] = {}

@@ -43,6 +43,17 @@ class View:
             the dense network and takes these, so that a cut changes no draw.
         optimizers: those that train the network, as far as they have been seen.
         samples: of the training set, where that is known.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> class Look(snnprune.pruning.Method):
+        ...     def begin(self, view):
+        ...         print(list(view.topology.populations), view.clock)
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, Look(), epochs=3)
+        ['0', '2'] Clock(epochs=3, epoch=0, batches=0)
     """
 
     model: nn.Module
@@ -71,6 +82,13 @@ class Decision:
         restore: go back to the snapshot, with its shapes where the network was cut since. What the method has
             of its own by slots is of another network then: it lets go of that before it answers.
         finished: nothing more is to be decided, and training may end; the method is not asked again.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.pruning import Decision
+        >>> decision = Decision(units={"conv1": torch.tensor([True, True, False])})
+        >>> decision.finished
+        False
     """
 
     units: dict[str, Tensor] = field(default_factory=dict)
@@ -88,12 +106,29 @@ class Method:
         tau: decay of the traces that it reads.
         permanent: what is dead stays dead.
         target: what it is to reach by the end of the run, None where it stops by itself.
+        formerly: names that the class has had before, under which states of it were saved.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> class ByHalves(snnprune.pruning.Method):
+        ...     def end_epoch(self, view, metrics):
+        ...         first = view.topology.free()[0]
+        ...         return snnprune.pruning.Decision(units={first.name: torch.arange(first.size) % 2 == 0})
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> with snnprune.Pruner(model, x, ByHalves(), epochs=1) as pruner:
+        ...     pruner.step()
+        ...     pruner.end_epoch()
+        >>> pruner.rates().neurons_left["0"]
+        (4, 8)
     """
 
     reads: Keep | None = None
     tau: float = 0.5
     target: Target | None = None
     permanent: ClassVar[bool] = True
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def begin(self, view: View) -> None:
         """Look at the network before the first batch."""
@@ -151,6 +186,13 @@ class CriterionMethod(Method):
         synapses: whether single synapses of linear layers may die.
         convolutions: whether those of convolutions may, too (DPAP prunes convolutions by channel, section 1.5
             of the methods).
+
+    Examples:
+        >>> from snnprune.dpap import BCM, SurvivalFunction
+        >>> from snnprune.pruning import CriterionMethod, Target
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> by_survival = CriterionMethod(BCM(), SurvivalFunction(), target=Target(0.6))  # DPAP
+        >>> by_rank = CriterionMethod(BCM(), Lowest(), target=Target(0.6))  # the same scores, another rule
     """
 
     def __init__(

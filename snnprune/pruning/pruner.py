@@ -72,8 +72,24 @@ class Pruner:
             to it; else None.
 
     Raises:
-        UserError: no such method, no such option, no such layer, no epochs, or an example input that
-            the model does not take.
+        UserError: no such method, no such option, options beside a method object, no such layer, no epochs,
+            or an example input that the model does not take.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        >>> with snnprune.Pruner(model, x, "magnitude", epochs=6, target=0.5) as pruner:
+        ...     for _ in range(6):
+        ...         optimizer.zero_grad()
+        ...         model(x).square().mean().backward()
+        ...         optimizer.step()
+        ...         pruner.step(optimizer)  # after every step of the optimiser
+        ...         pruner.end_epoch()  # after every epoch
+        >>> pruner.rates().synapses
+        0.5
     """
 
     def __init__(
@@ -92,13 +108,18 @@ class Pruner:
         **options: Any,
     ) -> None:
         self.name = method if isinstance(method, str) else type(method).__name__
+        named = isinstance(method, str)
         if isinstance(method, str):
             method = build(METHODS, "method", method, options)
-        elif options:
-            raise TypeError(
-                f"options {sorted(options)} go with a method's name; set them on the method itself"
+        if not isinstance(method, Method):
+            raise UserError(
+                f"method is a name, such as 'dpap', or an object, such as DPAP(target=0.6): came {method}"
             )
-        assert isinstance(method, Method)
+        if options and not named:
+            raise UserError(
+                f"the options {sorted(options)} came beside a {self.name} object: they are arguments of its "
+                f"class, as in {self.name}({next(iter(options))}=...)"
+            )
         if epochs < 1:
             raise UserError(f"Pruner needs the length of the run in epochs, at least 1, and got {epochs}")
         check_cut_every(compact_every)

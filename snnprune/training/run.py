@@ -29,6 +29,7 @@ from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
     from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
@@ -47,7 +48,7 @@ NO_PLACE = {
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
-def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summary:
+def train(config: RunConfig, out: str | PathLike[str], *, splits: Splits | None = None) -> Summary:
     """Train a run in folder ``out`` and return its summary.
 
     A finished run of the same configuration is shown again, an unfinished one continued.
@@ -61,9 +62,25 @@ def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summ
     Raises:
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
             not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> import snnprune
+        >>> images = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
+        >>> samples = snnprune.data.FrameSet(images, np.arange(30) % 3)
+        >>> splits = snnprune.Splits(samples, samples, samples, ("a", "b", "c"), (1, 8, 8), events=False)
+        >>> config = snnprune.RunConfig(
+        ...     model=snnprune.ModelConfig("mlp-ann", hidden=20),
+        ...     method=snnprune.MethodConfig("magnitude", target=0.5),
+        ...     train=snnprune.TrainConfig(epochs=3, twin=False, device="cpu"),
+        ... )
+        >>> summary = snnprune.train(config, "runs/by-hand", splits=splits)
+        [...]
+        >>> round(summary["pruning_rate"], 2)
+        0.5
     """
     check(config)
-    config = located(config)
+    config, out = located(config), Path(out)
     if group.is_launcher(config):
         with RunFolder(out) as folder:
             folder.claim(config)
@@ -104,7 +121,7 @@ def located(config: RunConfig) -> RunConfig:
     return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
 
 
-def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Summary:
+def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool = True) -> Summary:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
 
     Args:
@@ -114,9 +131,16 @@ def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Sum
 
     Raises:
         UserError: as `train`, or ``run`` is not the folder of a run.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.resume("runs/none")
+        Traceback (most recent call last):
+            ...
+        snnprune.common.errors.UserError: [...]
     """
-    folder = RunFolder(run)
-    config = folder.read_config()
+    run = Path(run)
+    config = RunFolder(run).read_config()
     check(config)
     if group.is_launcher(config):
         return _launch(config, run)

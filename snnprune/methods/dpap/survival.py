@@ -108,6 +108,18 @@ class SurvivalFunction(Rule):
 
     Raises:
         ValueError: no such normalisation.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import SurvivalFunction
+        >>> from snnprune.pruning import Candidates, Clock
+        >>> score, alive = torch.tensor([1.0, 2.0, 3.0]), torch.ones(3, dtype=torch.bool)
+        >>> candidates = Candidates("neurons/fc", "neuron", "linear", score, alive, weight=score)
+        >>> rule = SurvivalFunction(normalisation="rank")
+        >>> rule.decide(candidates, Clock(epochs=300, epoch=5))  # all are alive still
+        tensor([True, True, True])
+        >>> rule.state["neurons/fc"]  # 9.99 + 2 u - 0.65, and C = 2 more where that is a gain
+        tensor([ 9.3400, 12.3400, 13.3400])
     """
 
     def __init__(

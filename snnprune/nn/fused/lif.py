@@ -41,6 +41,13 @@ class LIFNode(neuron.LIFNode):
     Attributes:
         recording: whether forwards count spikes for `traces`.
         ways: attributes that say how it computes and not what, so that none of them is saved with it.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.nn.fused import LIFNode
+        >>> node = LIFNode(tau=2.0, v_threshold=1.0, step_mode="m")
+        >>> node(torch.full((4, 1, 1), 1.5)).flatten()
+        tensor([0., 1., 0., 1.])
     """
 
     recording = False
