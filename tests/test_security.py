@@ -71,9 +71,7 @@ def test_a_checkpoint_with_code_runs_nothing(kind: str, tmp_path: Path) -> None:
     assert trap.exists(), "the trap does not snap: the test shows nothing"
 
 
-def test_a_run_with_a_poisoned_checkpoint_is_neither_resumed_nor_measured(
-    tmp_path: Path,
-) -> None:
+def test_a_run_with_a_poisoned_checkpoint_is_neither_resumed_nor_measured(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run") as folder:
         folder.claim(tiny_run.config())
         folder.last.parent.mkdir()

@@ -1,19 +1,20 @@
-"""A run that takes a second: stripes for recordings. As a program it may kill itself in mid-epoch."""
+"""A run that takes a second: stripes for recordings. It may kill itself in mid-epoch."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DATA = "tiny_run:STRIPES"
 """The name of the data in a configuration: an import path, which child processes find as well."""
@@ -114,21 +115,3 @@ def kill_in(epoch: int, batch: int) -> None:
         return step(self, given, batch_idx)
 
     Task.training_step = deadly  # type: ignore[method-assign]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--method", default="dpap")
-    parser.add_argument("--twin", action="store_true")
-    parser.add_argument("--kill", type=int, nargs=2, metavar=("EPOCH", "BATCH"))
-    given = parser.parse_args()
-    if given.kill:
-        kill_in(*given.kill)
-    from snnprune.training import run
-
-    run.train(config(given.method, twin=given.twin), given.out, page=False)
-
-
-if __name__ == "__main__":
-    main()
