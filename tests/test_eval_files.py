@@ -32,7 +32,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, d
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latency, "ROUNDS", 3)
         out = tmp_path_factory.mktemp("runs") / "run"
-        run.train(tiny_run.config(export_check="nir"), out)
+        run.train(tiny_run.config(export_check="nir"), out, page=False)
         yield out, {to: exporting.export(out, to) for to in FORMATS}
 
 

@@ -110,7 +110,7 @@ def test_a_method_decides_in_float32_wherever_it_is_called(method: str) -> None:
 
 
 def test_a_run_in_bfloat16(tmp_path: Path) -> None:
-    run.train(tiny_run.config(precision="bf16"), tmp_path / "run")
+    run.train(tiny_run.config(precision="bf16"), tmp_path / "run", page=False)
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     kept = [saved["state_dict"], saved["optimizer_states"], saved["callbacks"]["PruningCallback"]]
     assert {tensor.dtype for tensor in tensors(kept)} == {torch.float32}

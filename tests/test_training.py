@@ -173,7 +173,7 @@ def test_files(finished):
 
 def test_saved_network_is_dead_where_it_was_pruned(tmp_path):
     config = tiny_run.config()
-    read = run.train(replace(config, method=replace(config.method, compact_every=None)), tmp_path)
+    read = run.train(replace(config, method=replace(config.method, compact_every=None)), tmp_path, page=False)
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     masks = saved["callbacks"]["PruningCallback"]["pruner"]["masks"]
     dead = ~masks["units"]["conv2"]
@@ -211,7 +211,7 @@ def test_a_finished_run_is_shown_again_and_not_trained(finished, capsys, monkeyp
 
 
 def test_progress_is_a_line_per_epoch_where_there_is_no_terminal(tmp_path, capsys):
-    run.train(tiny_run.config(epochs=2), tmp_path / "run")
+    run.train(tiny_run.config(epochs=2), tmp_path / "run", page=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "epoch " in line and "pruned" in line]
     assert len(lines) == 2
     assert lines[1].startswith("dpap  epoch 2/2  loss ")
@@ -228,7 +228,7 @@ def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
         return model
 
     monkeypatch.setattr(assembly.models, "build", silent)
-    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run")
+    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run", page=False)
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2  # the layer behind it is silent too
     assert "is silent" in warnings[0]
@@ -237,7 +237,7 @@ def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("model", ["conv-snn", "mlp-snn", "mlp-ann"])
 @pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
 def test_models_and_losses(model, loss, tmp_path):
-    read = run.train(tiny_run.config(model=model, loss=loss, epochs=2), tmp_path / "run")
+    read = run.train(tiny_run.config(model=model, loss=loss, epochs=2), tmp_path / "run", page=False)
     assert read["model"] == model
     assert 0 <= read["accuracy"] <= 1
 
@@ -258,7 +258,7 @@ def test_still_images_repeat_bit_for_bit(encoding, tmp_path, monkeypatch):
 
 
 def test_stripes_are_learnt(tmp_path):
-    read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run")
+    read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run", page=False)
     assert read["accuracy"] > 0.9
 
 
