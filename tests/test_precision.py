@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tiny_run
 import torch
+from hooks import hooks
 from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
@@ -55,7 +56,7 @@ def test_membranes_stay_in_float32(kind: Any, short: torch.dtype) -> None:
     assert net[0].weight.grad.dtype == torch.float32
     for handle in handles:
         handle.remove()
-    assert not net[1]._forward_pre_hooks
+    assert not hooks(net)
 
 
 @pytest.mark.parametrize("short", SHORT)
