@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import ray
 import tiny_cell
 import tiny_run
 
@@ -16,8 +17,6 @@ from snnprune.bench import run
 from snnprune.bench.cluster import OnRay
 from snnprune.bench.grid import Grid
 from snnprune.common.errors import UserError
-
-ray = pytest.importorskip("ray")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,6 +7,7 @@ import logging
 import lightning
 import pytest
 import torch
+from hooks import hooks, own_hooks
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -117,8 +118,8 @@ def test_hooks_are_gone_when_training_ends():
     callback, task = PruningCallback("dpap"), Classifier()
     fit = trainer(callback, epochs=2)
     fit.fit(task, loader())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in task.modules())
-    assert not fit.optimizers[0]._optimizer_step_post_hooks
+    assert not hooks(task)
+    assert not own_hooks(fit.optimizers[0])
 
 
 def test_hooks_are_gone_when_training_fails():
@@ -132,7 +133,7 @@ def test_hooks_are_gone_when_training_fails():
     with pytest.raises(RuntimeError, match="no more"):
         trainer(callback).fit(task, loader())
     assert callback.pruner is not None
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in task.modules())
+    assert not hooks(task)
 
 
 def test_accumulated_batches_are_one_batch():

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from hooks import hooks
 from spikingjelly.activation_based import functional
 from torch import nn
 
@@ -184,7 +185,7 @@ def test_check_leaves_everything_as_it_was() -> None:
     assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(not module._forward_hooks for module in model.modules())
+    assert not hooks(model)
 
 
 def test_same_seed_same_weights() -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 import yaml
 
 from snnprune.common import atomic, document
-from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.common.errors import UserError, in_one_line
+from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.runs.lock import FolderLock
 from snnprune.runs.summary import is_summary
 
