@@ -9,13 +9,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_cell
-import tiny_run
 
 from snnprune.bench import run
 from snnprune.bench.cluster import OnRay
 from snnprune.bench.grid import Grid
 from snnprune.common.errors import UserError
+from support import tiny_cell, tiny_run
 
 ray = pytest.importorskip("ray")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import tiny_run
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -17,6 +16,7 @@ from snnprune.nn import models
 from snnprune.training import run
 from snnprune.training.callbacks import dynamics
 from snnprune.training.callbacks.dynamics import Dynamics, Sample
+from support import tiny_run
 
 EPOCHS = 5
 

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES, STEPS, Family, half_dead
-from loops import Loop, difference, equal, sgd
 from torch import Tensor, nn
 
 import snnprune
@@ -26,6 +24,8 @@ from snnprune.config.names import METHODS
 from snnprune.network import discover, firing
 from snnprune.network.leaves import leaf_kind
 from snnprune.pruning import Pruner
+from support.families import FAMILIES, STEPS, Family, half_dead
+from support.loops import Loop, difference, equal, sgd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,7 @@ import csv
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
@@ -18,6 +16,8 @@ from snnprune.config.names import METHODS
 from snnprune.nn.fused import accelerate, keep_precise
 from snnprune.pruning import Pruner
 from snnprune.training import run
+from support import tiny_run
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path

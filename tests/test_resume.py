@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import tiny_run
 import torch
 
 from snnprune import data
 from snnprune.training import run
 from snnprune.training.task import Task
+from support import tiny_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tiny_run
-
 from snnprune import data
 from snnprune.bench import cell
 from snnprune.common.errors import UserError
+from support import tiny_run
 
 
 def fail(_: Any) -> Any:
