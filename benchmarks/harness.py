@@ -1,8 +1,8 @@
 """How all benchmarks measure, keep what they have measured, and print it.
 
-What is compared takes turns: a round has one turn of each, every round begins with another one, and ratios are
-taken within a round, so that whatever else the machine does meets all of them alike. A figure is the median
-over at least `ROUNDS` rounds.
+What is compared takes turns: a round has one turn of each, every round begins with another one, and ratios
+are taken within a round, so that whatever else the machine does meets all of them alike. A figure is the
+median over at least `ROUNDS` rounds.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """Measure one thing in this process, and print it as JSON; `step` starts it with malloc set as it wants.
 
-    python -m benchmarks.speed.measure turns mnist       # also: limit mnist, growth steps, bandwidth
+python -m benchmarks.speed.measure turns mnist       # also: limit mnist, growth steps, bandwidth
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +15,9 @@ from benchmarks import harness
 from benchmarks.workloads import BARE, DPAP, FUSED_SURROGATES, LIMIT, PLAIN, REMOVED, WORKLOADS, Workload
 from snnprune.nn.fused import accelerate
 from snnprune.nn.models.lif import lif
+
+if TYPE_CHECKING:
+    import argparse
 
 COMPETING = (PLAIN, BARE, DPAP, REMOVED)
 TRAIN, INFER = "train", "infer"
@@ -30,8 +32,8 @@ SWEEPS: dict[str, tuple[float, ...]] = {
 GROWING = (PLAIN, DPAP, REMOVED)
 
 PASSES = 5
-"""Over [T, N], of whoever computes a layer of neurons: read the input, write the spikes; read the gradient and
-the input (or what was kept of it), write the gradient. What a kernel moves beyond that counts as lost."""
+"""Over [T, N], of whoever computes a layer of neurons: read the input, write the spikes; read the gradient
+and the input (or what was kept of it), write the gradient. What a kernel moves beyond that is lost."""
 
 LAYER = (10, 50, 15, 34, 34)  # first layer of conv-snn on N-MNIST
 
@@ -61,7 +63,7 @@ def growth(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def bandwidth(given: argparse.Namespace) -> dict[str, Any]:
-    """Return bytes a second of a copy and of a layer of fused neurons, and the layer's share of the copy's."""
+    """Return bytes a second of a copy and of a layer of fused neurons, and the share that the layer reaches."""
     shape = (2, 2, *LAYER[2:]) if given.quick else LAYER
     node = accelerate(lif()).to(given.device)
     x = torch.rand(shape, device=given.device, requires_grad=True)

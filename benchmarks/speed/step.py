@@ -111,7 +111,16 @@ def whole(epochs: int, repeats: int, variables: dict[str, str]) -> dict[str, lis
         for name in reversed(OPTIONS) if number % 2 else OPTIONS:
             with TemporaryDirectory() as folder:
                 out = Path(folder) / "run"
-                command = [sys.executable, "-m", "snnprune", "train", *given, *OPTIONS[name], "--out", str(out)]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "snnprune",
+                    "train",
+                    *given,
+                    *OPTIONS[name],
+                    "--out",
+                    str(out),
+                ]
                 begun = time.perf_counter()
                 subprocess.run(command, env=variables, check=True, stdout=subprocess.DEVNULL)
                 wall = time.perf_counter() - begun
