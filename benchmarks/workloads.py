@@ -126,7 +126,7 @@ WORKLOADS = {
 
 
 def sew_resnet18(channels: int, classes: int) -> nn.Module:
-    """Return SpikingJelly's, with spikes added (ADD) and the arctangent for a surrogate, in multi-step mode."""
+    """Return SpikingJelly's, with spikes added (ADD) and an arctangent surrogate, in multi-step mode."""
     net = sew_resnet.sew_resnet18(
         cnf="ADD", spiking_neuron=neuron.LIFNode, surrogate_function=surrogate.ATan(), num_classes=classes
     )

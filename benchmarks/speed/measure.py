@@ -63,7 +63,7 @@ def growth(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def bandwidth(given: argparse.Namespace) -> dict[str, Any]:
-    """Return bytes a second of a copy and of a layer of fused neurons, and the share that the layer reaches."""
+    """Return bytes a second of a copy and of a layer of fused neurons, and the share that it reaches."""
     shape = (2, 2, *LAYER[2:]) if given.quick else LAYER
     node = accelerate(lif()).to(given.device)
     x = torch.rand(shape, device=given.device, requires_grad=True)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.methods [--steps 8] [--batch 100] [--rounds 15] [--threads N] [--device cpu]
 
-The paper's conv-snn, with SpikingJelly's neurons and with `snnprune.accelerate`d ones. Decisions that are taken
+The paper's conv-snn, with SpikingJelly's neurons and with accelerated ones. Decisions that are taken
 once an epoch stand apart, in seconds: an epoch of 60,000 images has 600 steps.
 """
 

@@ -10,7 +10,6 @@ contender.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -29,6 +28,9 @@ from benchmarks.harness import ALLOCATORS, IMAGES, child, environment, parser, r
 from benchmarks.harness import table as markdown
 from benchmarks.speed.measure import INFER, SWEEPS, TRAIN
 from benchmarks.workloads import BARE, DPAP, FUSED_SURROGATES, LIMIT, PLAIN, REMOVED, WORKLOADS
+
+if TYPE_CHECKING:
+    import argparse
 
 PEAKED, PEAKS = (PLAIN, DPAP, REMOVED), 3  # malloc does not fill its holes alike in every process
 
