@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_run
 
 from snnprune import data
 from snnprune.bench.results import Result
 from snnprune.common.statistics import Interval
 from snnprune.training import run
+from support import tiny_run
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))

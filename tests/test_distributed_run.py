@@ -13,10 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_member
-import tiny_run
 import torch
-from processes import apart, free_port
 from test_resume import numbers, same
 from torch import distributed
 
@@ -25,6 +22,8 @@ from snnprune.training import run
 from snnprune.training.distributed import group
 from snnprune.training.distributed.launch import launch
 from snnprune.training.sampler import EpochSampler, SharedBatches
+from support import tiny_member, tiny_run
+from support.processes import apart, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

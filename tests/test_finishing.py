@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 
 from snnprune.config.schema import MethodConfig
 from snnprune.export import evaluation
 from snnprune.runs import checkpoint
 from snnprune.training import run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

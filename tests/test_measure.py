@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 
 from snnprune.export.measure import Measured, undone
@@ -15,6 +14,7 @@ from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks, compact
 from snnprune.training.memory import PeakMemory
+from support.networks import conv_ann, conv_snn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = 240.0
 """Seconds after which processes that wait for each other are taken for stuck."""
 
-PRELOADED = ["loops", "families", "snnprune.training.run"]
+PRELOADED = ["support.loops", "support.families", "snnprune.training.run"]
 
 
 def alone(work: Callable[..., Any], *args: Any) -> int:

@@ -5,12 +5,11 @@ lies on the other, and cannot be said in between. Differences are paired by seed
 intervals, as in `snnprune bench`: Student's over seeds, and a bootstrap over seeds and test samples.
 
     snnprune bench --config configs/bench/nmnist-small.yaml
-    python benchmarks/claims.py runs/bench-nmnist
+    python -m benchmarks.papers.claims runs/bench-nmnist
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,8 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from reported import ABLATIONS, BEST, FAN_IN, GAIN_FROM, REPORTED, USUAL_SPEEDUP, Reported
 
+from benchmarks.harness import parser, table
 from snnprune.bench.convergence import convergence
 from snnprune.bench.results import Result, read
 from snnprune.bench.tables import NONE
@@ -28,6 +27,7 @@ from snnprune.common.errors import UserError
 from snnprune.common.statistics import Interval, bootstrap_difference, mean_interval
 from snnprune.report.plots.fan_in import fates
 from snnprune.runs.reading import read_rows, read_run
+from support.reported import ABLATIONS, BEST, FAN_IN, GAIN_FROM, REPORTED, USUAL_SPEEDUP, Reported
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be said"
 
@@ -57,11 +57,9 @@ class Claim:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("bench", nargs="+", type=Path, help="folder of a bench of dense and dpap")
-    for folder in parser.parse_args(words).bench:
+    options = parser(__doc__)
+    options.add_argument("bench", nargs="+", type=Path, help="folder of a bench of dense and dpap")
+    for folder in options.parse_args(words).bench:
         try:
             print(markdown(folder))
         except UserError as error:
@@ -78,18 +76,15 @@ def markdown(folder: Path) -> str:
     """
     runs = grouped(folder)
     first = next(iter(runs["dense", None].values()))
-    lines = [
+    about = (
         f"{first.summary['model']} on {first.summary['dataset']}, {first.summary['epochs']} epochs, seeds "
-        f"{', '.join(map(str, runs['dense', None]))}, {len(first.labels):,} test samples:",
-        "",
-        "| claim of the paper | reported | measured | 95 % over seeds | 95 % over seeds and samples | |",
-        "| --- | ---: | ---: | ---: | ---: | --- |",
-    ]
-    rows = claims(runs, folder)
-    lines += [
-        f"| {c.claim} | {c.paper} | {c.figure} | {c.seeds} | {c.sampled} | **{c.verdict}** |" for c in rows
-    ]
-    return "\n".join([*lines, "", NOTE]) + "\n"
+        f"{', '.join(map(str, runs['dense', None]))}, {len(first.labels):,} test samples:"
+    )
+    head = ":claim of the paper | reported | measured | 95 % over seeds | 95 % over seeds and samples | :"
+    rows = (
+        (c.claim, c.paper, c.figure, c.seeds, c.sampled, f"**{c.verdict}**") for c in claims(runs, folder)
+    )
+    return "\n\n".join([about, table(head, rows), NOTE]) + "\n"
 
 
 NOTE = (

@@ -3,6 +3,10 @@
 On a GPU PyTorch counts its own memory exactly. On a CPU nobody counts all of it: PyTorch's profiler sees its
 own allocator and misses the scratch of oneDNN, of kernels compiled elsewhere, and what malloc keeps. So the
 kernel's mark of the highest resident size is read, from when weights, gradients and moments are there.
+
+    python -m benchmarks.memory.peak mnist "fused, DPAP"
+
+prints bytes; `benchmarks.speed.step` calls it for its table.
 """
 
 from __future__ import annotations
@@ -15,8 +19,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks.harness import parser
+from benchmarks.workloads import WORKLOADS
+
 if TYPE_CHECKING:
-    from contest import Contender
+    from benchmarks.harness import Contender
 
 STEPS = 3
 CLEAR_PEAK = "5"  # proc(5), clear_refs
@@ -56,3 +63,19 @@ def _status(field: str) -> int:
     found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return 1024 * int(found[1])
+
+
+def main() -> None:
+    options = parser(__doc__, rounds=STEPS)
+    options.add_argument("workload", choices=WORKLOADS)
+    options.add_argument("contender")
+    options.add_argument("--quick", action="store_true", help="tiny shapes: does it run at all?")
+    given = options.parse_args()
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    workload = WORKLOADS[given.workload].tiny() if given.quick else WORKLOADS[given.workload]
+    print(peak(workload.contender(given.contender, *workload.inputs(given.device))) or "null")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,16 +6,16 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import torch
-from families import STEPS
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnprune.network.axes import tensors_in
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction import Cut
+from support.families import STEPS
 
 if TYPE_CHECKING:
-    from families import Family
+    from support.families import Family
 
 Masks = dict[str, Tensor]
 

@@ -1,14 +1,16 @@
 """Two processes beside one, and 16-bit autocast beside float32: do they prune the same?
 
 A network of two convolutions with norms is trained for 200 steps on the recordings that come with the
-package, pruned by DPAP, and compared mask by mask. ``python benchmarks/processes.py`` prints the table of
-docs/distributed.md, ``--only float64`` those of its rows. Where two processes part from one, one process that
-adds up the samples of each batch backwards does so as well: it is training that makes rounding grow.
+package, pruned by DPAP, and compared mask by mask. Where two processes part from one, one process that adds
+up the samples of each batch backwards does so as well: it is training that makes rounding grow.
+
+    python -m benchmarks.distributed.processes [--seeds 5] [--only float64]
+
+A loop of its own, as no run of a bench is in float64, or takes the samples of its batches backwards.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 from contextlib import nullcontext
@@ -22,6 +24,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks.harness import accuracy, parser, table
 from snnprune import data
 from snnprune.common import ranks
 from snnprune.config.schema import DataConfig
@@ -131,16 +134,9 @@ def train(way: Way, seed: int) -> Trained:
         alive = pruner.dense_masks()
         masks.append(torch.cat([mask.flatten() for kind in alive.values() for mask in kind.values()]))
     weights = torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])
-    return Trained(masks, weights, accuracy(norms.separate(model), splits.test, way.dtype))
-
-
-@torch.inference_mode()
-def accuracy(model: nn.Module, test: data.FrameSet, dtype: torch.dtype) -> float:
-    model.eval()
-    frames, labels = test.__getitems__(range(len(test)))
-    right = model(frames.transpose(0, 1).to(dtype)).mean(0).argmax(1) == labels
-    functional.reset_net(model)
-    return float(right.double().mean())
+    frames, labels = splits.test.__getitems__(range(len(splits.test)))
+    told = accuracy(norms.separate(model), [(frames.transpose(0, 1).to(way.dtype), labels)])
+    return Trained(masks, weights, told)
 
 
 def member(number: int, count: int, jobs: list[tuple[Way, int]], folder: str) -> None:
@@ -161,23 +157,30 @@ def together(jobs: list[tuple[Way, int]]) -> list[Trained]:
         return [Trained(**torch.load(Path(folder) / f"{n}.pt", weights_only=True)) for n in range(len(jobs))]
 
 
-def row(name: str, pairs: list[tuple[Trained, Trained]]) -> str:
+def row(name: str, pairs: list[tuple[Trained, Trained]]) -> tuple[str, ...]:
+    """Return what ``pairs`` of a reference and of a way have in common, one a seed."""
     equal = sum(all(torch.equal(p, q) for p, q in zip(a.masks, b.masks, strict=True)) for a, b in pairs)
     agree = [float((a.masks[-1] == b.masks[-1]).double().mean()) for a, b in pairs]
     apart = max(float((a.weights - b.weights).abs().max()) for a, b in pairs)
     left = statistics.mean(b.accuracy for _, b in pairs)
     gained = statistics.mean(b.accuracy - a.accuracy for a, b in pairs)
     return (
-        f"| {name} | {equal} of {len(pairs)} | {statistics.median(agree):.2%} ({min(agree):.2%}) | "
-        f"{apart:.1e} | {left:.1%} ({100 * gained:+.1f}) |"
+        name,
+        f"{equal} of {len(pairs)}",
+        f"{statistics.median(agree):.2%} ({min(agree):.2%})",
+        f"{apart:.1e}",
+        f"{left:.1%} ({100 * gained:+.1f})",
     )
 
 
+HEAD = ":trained as | equal masks in all epochs | masks that agree at the end | weights apart | accuracy"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", choices=["float64", "float32"], help="rows of these numbers")
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=5)
+    options.add_argument("--only", choices=["float64", "float32"], help="rows of these numbers")
+    given = options.parse_args()
     seeds = range(given.seeds)
     pairs = [pair for pair in WAYS if given.only is None or f"torch.{given.only}" == str(pair[1].dtype)]
     done: dict[tuple[str, int], Any] = {}
@@ -188,11 +191,11 @@ def main() -> None:
         for seed in seeds:
             done[way.name, seed] = train(way, seed)
     print(
-        "| trained as | equal masks in all epochs | masks that agree at the end | weights apart | accuracy |"
+        table(
+            HEAD,
+            (row(way.name, [(done[ref.name, s], done[way.name, s]) for s in seeds]) for ref, way in pairs),
+        )
     )
-    print("| --- | ---: | ---: | ---: | ---: |")
-    for reference, way in pairs:
-        print(row(way.name, [(done[reference.name, s], done[way.name, s]) for s in seeds]))
 
 
 if __name__ == "__main__":

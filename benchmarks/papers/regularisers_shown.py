@@ -1,27 +1,25 @@
-"""What `papers.py` has trained, as tables and pictures."""
+"""What `regularisers` has trained, as tables and pictures."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import statistics
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from spread import spread
 
+from benchmarks.harness import cells, spread, table
 from snnprune.bench.convergence import learning_speed
 from snnprune.report.style import DASHES, LINES, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from matplotlib.axes import Axes
 
-PICTURES = Path(__file__).parents[1] / "docs" / "images"
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 DSD_BATCH = 600
 
@@ -86,8 +84,7 @@ Key = tuple[str, int, str, int, bool]
 def load(folder: Path) -> dict[Key, dict[int, Run]]:
     """Return all finished cells, by what they are and by seed."""
     found: dict[Key, dict[int, Run]] = defaultdict(dict)
-    for file in sorted(folder.glob("*-s[0-9]*.json")):
-        done = json.loads(file.read_text(encoding="utf-8"))
+    for done in cells(folder, "*-s[0-9]*.json"):
         cell = done["cell"]
         key = (cell["dataset"], cell["hidden"], cell["name"], cell["batch"], cell["samples"] is None)
         found[key][cell["seed"]] = done
@@ -109,7 +106,7 @@ def tables(folder: Path) -> list[str]:
         ("Constants of BDNN-dsd", _sweeps(runs, swept)),
         ("Initial weights", _initial(runs, initial)),
     ]
-    return [line for title, lines in parts if lines for line in (f"### {title}", "", *lines, "")] + [NOTE]
+    return [line for title, shown in parts if shown for line in (f"### {title}", "", shown, "")] + [NOTE]
 
 
 NOTE = (
@@ -119,38 +116,35 @@ NOTE = (
 )
 
 
-def _table(runs: dict[Key, dict[int, Run]], keys: Sequence[Key]) -> list[str]:
+def _table(runs: dict[Key, dict[int, Run]], keys: Sequence[Key]) -> str:
     if not keys:
-        return []
-    lines = [
-        "| data, hidden units | row | batch | epochs | seeds | accuracy, last epoch (%) | best epoch (%) | L "
-        "| L to dropout | pruned (%) | the paper's |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
-    rows = ("plain", "dropout", "l2", "bsp", "bdnn-dsd")
-    order = list(TITLES)
-    for key in sorted(keys, key=lambda k: (order.index(k[0]), k[1], k[3], rows.index(k[2]))):
+        return ""
+    rows, names, order = [], ("plain", "dropout", "l2", "bsp", "bdnn-dsd"), list(TITLES)
+    for key in sorted(keys, key=lambda k: (order.index(k[0]), k[1], k[3], names.index(k[2]))):
         dataset, hidden, row, batch, whole = key
         own = runs[key]
         plain, dropout = (
             runs.get((dataset, hidden, name, batch, whole), {}) for name in ("plain", "dropout")
         )
         epochs = {len(done["accuracy"]) for done in own.values()}
-        cells = (
+        rows.append((
             f"{TITLES[dataset]}, {hidden}",
             row,
-            str(batch),
+            batch,
             " / ".join(map(str, sorted(epochs))),
-            str(len(own)),
+            len(own),
             _last(own.values(), "accuracy"),
             _best(own.values()),
             _speed(plain, own) if row != "plain" else "-",
             _speed(dropout, own) if row == "bsp" else "-",
             _last(own.values(), "pruned") if row == "bsp" else "-",
             _printed(dataset, hidden, row, batch, whole),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        ))  # fmt: skip
+    head = (
+        ":data, hidden units | :row | batch | epochs | seeds | accuracy, last epoch (%) | best epoch (%) | L "
+        "| L to dropout | pruned (%) | :the paper's"
+    )
+    return table(head, rows)
 
 
 def _last(own: Iterable[Run], what: str) -> str:
@@ -179,43 +173,26 @@ def _printed(dataset: str, hidden: int, row: str, batch: int, whole: bool) -> st
     return paper.get((dataset, hidden), {}).get(row, "-") if batch == DSD_BATCH else "-"
 
 
-def _sweeps(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> list[str]:
-    if not keys:
-        return []
-    lines = [
-        "| constant | value | seeds | accuracy, last epoch (%) | best epoch (%) | weights at zero (%) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+def _sweeps(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> str:
+    rows = [
+        (constant, f"{value:g}", len(own), _last(own, "accuracy"), _best(own), _last(own, "zeros"))
+        for constant, value, own in _values(runs, keys)
     ]
-    for constant, value, own in _values(runs, keys):
-        cells = (
-            constant,
-            f"{value:g}",
-            str(len(own)),
-            _last(own, "accuracy"),
-            _best(own),
-            _last(own, "zeros"),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+    head = ":constant | value | seeds | accuracy, last epoch (%) | best epoch (%) | weights at zero (%)"
+    return table(head, rows) if rows else ""
 
 
-def _initial(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> list[str]:
-    if not keys:
-        return []
-    lines = [
-        "| hidden units | initial weights | seeds | plain: last epoch (%) | BDNN-dsd: last epoch (%) | L |",
-        "| ---: | --- | ---: | ---: | ---: | ---: |",
-    ]
-    sizes = {(hidden, float(name.split("@")[1])) for _, hidden, name, _, _ in keys}
-    for hidden, size in sorted(sizes):
+def _initial(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> str:
+    rows = []
+    for hidden, size in sorted({(hidden, float(name.split("@")[1])) for _, hidden, name, _, _ in keys}):
         plain, own = (
             runs.get(("mnist", hidden, f"{name}@{size:g}", DSD_BATCH, False), {})
             for name in ("plain", "bdnn-dsd")
         )
         last = [_last(of.values(), "accuracy") if of else "-" for of in (plain, own)]
-        cells = (str(hidden), f"N(0, {size:g}²)", str(len(own)), *last, _speed(plain, own))
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        rows.append((hidden, f"N(0, {size:g}²)", len(own), *last, _speed(plain, own)))
+    head = "hidden units | :initial weights | seeds | plain: last epoch (%) | BDNN-dsd: last epoch (%) | L"
+    return table(head, rows) if rows else ""
 
 
 def _values(runs: dict[Key, dict[int, Run]], keys: set[Key]) -> Iterator[tuple[str, float, list[Run]]]:

@@ -1,21 +1,19 @@
 """The table and the picture of the BDNN-sp paper: how large a network each task needs.
 
-    python benchmarks/shrinking.py run FOLDER       # what is there already is not done again
-    python benchmarks/shrinking.py table FOLDER
-    python benchmarks/shrinking.py picture FOLDER FILE.png
+    python -m benchmarks.papers.shrinking run FOLDER       # what is there already is not done again
+    python -m benchmarks.papers.shrinking table FOLDER
+    python -m benchmarks.papers.shrinking picture FOLDER FILE.png
 
 784-1000-K with sigmoid units, lr 1 without momentum, as in the paper, whose batch, numbers of epochs and
 patience are not printed: here batches of 100, 30 epochs before the first removal and 5 between two, a
 patience of 3 (the method's default) and of 10 removals, and a mean weight E over the connections left or, as
-the paper prints it, over inputs and outputs.
+the paper prints it, over inputs and outputs. A loop of its own: its axes are samples, classes and readings of
+the paper, of which a bench has none.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,10 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import torch
-from papers import Cell, accuracy, learn, network, read
-from spread import spread
 
-from snnprune.common import atomic
+from benchmarks.harness import accuracy, cells, once, parser, spread, table
+from benchmarks.papers.regularisers import Cell, learn, network, read
 from snnprune.methods.bdnn_sp import BDNNsp, Divisor
 from snnprune.pruning import Pruner
 from snnprune.report.style import DASHES, LINES, SETTINGS
@@ -67,8 +64,8 @@ def train(seed: int, samples: int, classes: str, patience: int, divisor: Divisor
             learn(model, images, optimizer, pruner, cell)
             due = epoch + 1 >= BEFORE and (epoch + 1 - BEFORE) % BETWEEN == 0
             if epoch + 1 == BEFORE:
-                dense = accuracy(model, test)
-            pruner.end_epoch({"val_accuracy": accuracy(model, validation)} if due else None)
+                dense = accuracy(model, test.batches())
+            pruner.end_epoch({"val_accuracy": accuracy(model, validation.batches())} if due else None)
             if len(method.curve) > len(curve):
                 fitness = method.curve[-1]
                 curve.append(asdict(fitness) | {"total": fitness.total})
@@ -82,7 +79,7 @@ def train(seed: int, samples: int, classes: str, patience: int, divisor: Divisor
         "divisor": divisor,
         "classes": classes.count(",") + 1,
         "accuracy_dense": dense,
-        "accuracy": accuracy(model, test),
+        "accuracy": accuracy(model, test.batches()),
         "hidden": left,
         "curve": curve,
         "finished": pruner.finished,
@@ -92,55 +89,47 @@ def train(seed: int, samples: int, classes: str, patience: int, divisor: Divisor
 
 def run(folder: Path, seeds: Sequence[int]) -> None:
     """Train what is not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for seed, (patience, divisor), samples, classes in tasks(seeds):
         task = f"n{samples}-k{classes.count(',') + 1}-p{patience}-{divisor}-s{seed}"
-        file = folder / f"shrinking-{task}.json"
-        if not file.exists():
-            done = train(seed, samples, classes, patience, divisor)
-            atomic.write_text(file, json.dumps(done))
-            print(f"{file.stem}: {done['hidden']} left, {done['seconds']:.0f} s", flush=True)
+        given = (seed, samples, classes, patience, divisor)
+        done = once(folder / f"shrinking-{task}.json", lambda given=given: train(*given))
+        print(f"{task}: {done['hidden']} left, {done['seconds']:.0f} s", flush=True)
 
 
-def load(folder: Path) -> list[dict[str, Any]]:
-    """Return all finished runs."""
-    files = sorted(folder.glob("shrinking-*.json"))
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+def load(folder: Path, **wanted: Any) -> list[dict[str, Any]]:
+    """Return all finished runs of what is wanted."""
+    return [done for done in cells(folder, "shrinking-*.json") if wanted.items() <= done.items()]
 
 
-def table(folder: Path) -> list[str]:
+def shown(folder: Path) -> str:
     """Return a row for each number of samples and classes, as Markdown."""
-    lines = [
-        "| patience | E over | samples | classes | seeds | hidden neurons left of 1,000 "
-        "| accuracy before pruning (%) | at the end (%) |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    runs = load(folder)
+    rows = []
     for (patience, divisor), samples, classes in itertools.product(READINGS, SAMPLES, CLASSES):
         kinds = classes.count(",") + 1
-        wanted = {"patience": patience, "divisor": divisor, "samples": samples, "classes": kinds}
-        own = [done for done in runs if wanted.items() <= done.items()]
+        own = load(folder, patience=patience, divisor=divisor, samples=samples, classes=kinds)
         if own:
-            cells = (
-                str(patience),
+            rows.append((
+                patience,
                 divisor,
                 f"{samples:,}",
-                str(kinds),
-                str(len(own)),
+                kinds,
+                len(own),
                 spread([r["hidden"] for r in own], "{:.0f}"),
                 spread([100 * r["accuracy_dense"] for r in own]),
                 spread([100 * r["accuracy"] for r in own]),
-            )
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
+            ))  # fmt: skip
+    head = (
+        "patience | :E over | samples | classes | seeds | hidden neurons left of 1,000 "
+        "| accuracy before pruning (%) | at the end (%)"
+    )
+    return table(head, rows)
 
 
 def picture(folder: Path, file: Path) -> None:
     """Draw accuracy, stability, mean weight and fitness against the neurons left (the paper's Fig. 3)."""
     patience, divisor = DRAWN
-    wanted = {"seed": 0, "classes": CLASSES[1].count(",") + 1, "patience": patience, "divisor": divisor}
-    own = [r for r in load(folder) if wanted.items() <= r.items()]
+    own = load(folder, seed=0, classes=CLASSES[1].count(",") + 1, patience=patience, divisor=divisor)
     with plt.rc_context(SETTINGS):
         figure, axes = plt.subplots(
             1,
@@ -168,24 +157,21 @@ def picture(folder: Path, file: Path) -> None:
         plt.close(figure)
 
 
-def main() -> int:
+def main() -> None:
     """Run, or show what is there."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["run", "table", "picture"])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("file", type=Path, nargs="?", default=Path("shrinking.png"))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("what", choices=["run", "table", "picture"])
+    options.add_argument("folder", type=Path)
+    options.add_argument("file", type=Path, nargs="?", default=Path("shrinking.png"))
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    given = options.parse_args()
     if given.what == "run":
         run(given.folder, given.seeds)
     elif given.what == "table":
-        print("\n".join(table(given.folder)))
+        print(shown(given.folder))
     else:
         picture(given.folder, given.file)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,36 +1,34 @@
 """The tables and pictures of the BSP and BDNN-dsd papers: three-layer networks, most from a few samples.
 
-    python benchmarks/papers.py run FOLDER          # what is there already is not done again
-    python benchmarks/papers.py run FOLDER --plan sweeps
-    python benchmarks/papers.py run FOLDER --plan initial
-    python benchmarks/papers.py run FOLDER --plan large --seeds 0
-    python benchmarks/papers.py table FOLDER
-    python benchmarks/papers.py pictures FOLDER [PICTURES]
+    python -m benchmarks.papers.regularisers run FOLDER          # what is there already is not done again
+    python -m benchmarks.papers.regularisers run FOLDER --plan sweeps
+    python -m benchmarks.papers.regularisers run FOLDER --plan initial
+    python -m benchmarks.papers.regularisers run FOLDER --plan large --seeds 0
+    python -m benchmarks.papers.regularisers table FOLDER
+    python -m benchmarks.papers.regularisers pictures FOLDER [PICTURES]
 
 Each cell of a table is a file in FOLDER, with the test accuracy after every epoch, so that a run that was
-stopped goes on. A plain loop, since a trainer would cost a third of the time of networks as small as these;
-the network, the data, the methods and the pruner are those that `snnprune train` takes.
+stopped goes on. A plain loop, since a bench knows no dropout, L2 or initial weights of several sizes, and a
+trainer would cost a third of the time of networks as small as these; the network, the data, the methods and
+the pruner are those that `snnprune train` takes.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import papers_report
 import torch
-from papers_report import DSD_BATCH
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.harness import IMAGES, accuracy, once, parser, step
+from benchmarks.papers import regularisers_shown
+from benchmarks.papers.regularisers_shown import DSD_BATCH
 from snnprune import data
-from snnprune.common import atomic
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import METHODS, build
 from snnprune.config.schema import DataConfig, ModelConfig
@@ -39,6 +37,7 @@ from snnprune.nn import models
 from snnprune.pruning import Pruner
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from torch import Tensor
@@ -167,6 +166,10 @@ class Images:
         pixels, labels = frames.__getitems__(range(len(frames)))
         return Images(pixels.float().div_(255), labels)
 
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield all samples, a thousand at a time."""
+        return zip(self.pixels.split(1000), self.labels.split(1000), strict=True)
+
 
 def read(dataset: str, **options: Any) -> tuple[data.Splits, Images, Images, Images]:
     """Return a data set, and its training, validation and test images."""
@@ -194,21 +197,8 @@ def learn(
     model.train()
     dice = generator(torch.device("cpu"), cell.seed, Stream.ORDER, pruner.clock.epoch)
     for chosen in torch.randperm(len(train.labels), generator=dice).split(cell.batch):
-        loss = F.cross_entropy(model(train.pixels[chosen]), train.labels[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        pruner.step(optimizer)
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, images: Images) -> float:
-    """Return the share of ``images`` that the network names rightly."""
-    hits = sum(
-        int((model.eval()(x).argmax(1) == y).sum())
-        for x, y in zip(images.pixels.split(1000), images.labels.split(1000), strict=True)
-    )
-    return hits / len(images.labels)
+        x, y = train.pixels[chosen], train.labels[chosen]
+        step(model, optimizer, lambda x=x, y=y: F.cross_entropy(model(x), y), pruner.step)
 
 
 def train_cell(cell: Cell, epochs: int) -> dict[str, Any]:
@@ -226,7 +216,7 @@ def train_cell(cell: Cell, epochs: int) -> dict[str, Any]:
     ) as pruner:
         for _ in range(epochs):
             learn(model, train, optimizer, pruner, cell)
-            curves["accuracy"].append(accuracy(model, test))
+            curves["accuracy"].append(accuracy(model, test.batches()))
             curves["pruned"].append(pruner.rates().synapses)  # of the network that was just measured
             curves["zeros"].append(float((weights(model) == 0).float().mean()))
             if isinstance(method, BDNNdsd):
@@ -254,40 +244,33 @@ def weights(model: nn.Module) -> Tensor:
 
 def run(folder: Path, given: argparse.Namespace) -> None:
     """Train what is not there yet."""
-    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for cell in PLANS[given.plan](given):
-        file = folder / cell.file
-        if not file.exists():
-            done = train_cell(cell, given.epochs)
-            atomic.write_text(file, json.dumps(done))
-            print(f"{file.stem}: {100 * done['accuracy'][-1]:.2f} %, {done['seconds']:.0f} s", flush=True)
+        done = once(folder / cell.file, lambda cell=cell: train_cell(cell, given.epochs))
+        print(f"{cell.file}: {100 * done['accuracy'][-1]:.2f} %, {done['seconds']:.0f} s", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     """Run cells, or print the tables of those that are there."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=["run", "table", "pictures"])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("pictures", type=Path, nargs="?", default=papers_report.PICTURES)
-    parser.add_argument("--plan", choices=PLANS, default="regularisers")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument(
+    options = parser(__doc__)
+    options.add_argument("what", choices=["run", "table", "pictures"])
+    options.add_argument("folder", type=Path)
+    options.add_argument("pictures", type=Path, nargs="?", default=IMAGES)
+    options.add_argument("--plan", choices=PLANS, default="regularisers")
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options.add_argument(
         "--datasets", nargs="+", choices=LARGE_DATASETS, help="all those of the plan, if none"
     )
-    parser.add_argument("--hidden", nargs="+", type=int, default=list(HIDDEN))
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    given = parser.parse_args()
+    options.add_argument("--hidden", nargs="+", type=int, default=list(HIDDEN))
+    options.add_argument("--epochs", type=int, default=EPOCHS)
+    given = options.parse_args()
     if given.what == "run":
         run(given.folder, given)
     elif given.what == "table":
-        print("\n".join(papers_report.tables(given.folder)))
+        print("\n".join(regularisers_shown.tables(given.folder)))
     else:
-        papers_report.draw(given.folder, given.pictures)
-    return 0
+        regularisers_shown.draw(given.folder, given.pictures)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,32 +1,29 @@
 """Methods against each other: conv-snn on MNIST's first 6,000 training images, all 10,000 test images.
 
-    python benchmarks/comparison.py --out FOLDER [--seeds 0 1 2] [--only dpap hebb] [--root FOLDER]
-    python benchmarks/comparison.py --out FOLDER --table
+    python -m benchmarks.papers.comparison --out FOLDER [--seeds 0 1 2] [--only dpap hebb] [--root FOLDER]
+    python -m benchmarks.papers.comparison --out FOLDER --table
 
 Every method is asked for the same share of all weights and gets the same first weights, batches and budget,
 on one thread. A cell is one method with one seed, and a file of its own: cells that are there are not trained
 again, so the command may be stopped and repeated. Accuracy is that of the network after the last epoch; the
 test set is looked at once. `--table` prints what is there as Markdown.
 
-Data sets are found in the folder that SNNPRUNE_DATA names, or in --root.
+Data sets are found in the folder that SNNPRUNE_DATA names, or in --root. A loop of its own: a bench has each
+method once, and compares it with the unpruned network alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from spikingjelly.activation_based import functional
-from spread import spread
 
 import snnprune
+from benchmarks.harness import accuracy, cells, once, parser, spread, step, table
 from snnprune import data
-from snnprune.common import atomic
 from snnprune.common.statistics import paired_difference
 from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.nn import models
@@ -36,7 +33,7 @@ from snnprune.training.sampler import EpochSampler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
 TARGET = 0.6
 TRAINING_IMAGES = 6000
@@ -78,18 +75,19 @@ def train(name: str, seed: int, splits: data.Splits, config: DataConfig, epochs:
             order.set_epoch(epoch)
             model.train()
             for x, labels in batches(splits.train, config, order):
-                optimizer.zero_grad()
-                squared_error(model(x).mean(0), labels).backward()
-                optimizer.step()
-                pruner.step(optimizer)
-                functional.reset_net(model)
+                step(
+                    model,
+                    optimizer,
+                    lambda x=x, y=labels: squared_error(model(x).mean(0), y),
+                    pruner.step,
+                )
             pruner.end_epoch()
             pruned.append(pruner.rates().synapses)
         rates = pruner.rates()
     return {
         "method": name,
         "seed": seed,
-        "accuracy": accuracy(model, splits.test, config),
+        "accuracy": accuracy(model, batches(splits.test, config, range(len(splits.test)))),
         "pruned_synapses": rates.synapses,
         "pruned_neurons": rates.neurons,
         "macs": rates.macs_left,
@@ -109,50 +107,37 @@ def batches(frames: data.FrameSet, config: DataConfig, order: Any) -> Iterator[t
         yield data.encode(images, config, torch.Generator(), time=True), labels
 
 
-@torch.inference_mode()
-def accuracy(model: nn.Module, frames: data.FrameSet, config: DataConfig) -> float:
-    """Return the share of ``frames`` that the network tells right."""
-    model.eval()
-    hits = 0
-    for x, labels in batches(frames, config, range(len(frames))):
-        hits += int((model(x).mean(0).argmax(1) == labels).sum())
-        functional.reset_net(model)
-    return hits / len(frames)
-
-
 def path_of(folder: Path, name: str, seed: int) -> Path:
     """Return the file of a cell."""
     word = "".join(c if c.isalnum() else "-" for c in name.lower())
     return folder / f"{word}-seed{seed}.json"
 
 
-def cells(folder: Path) -> dict[str, dict[int, Cell]]:
+def by_method(folder: Path) -> dict[str, dict[int, Cell]]:
     """Return the cells that are there, by method and seed, in the order of `METHODS`."""
     found: dict[str, dict[int, Cell]] = {name: {} for name in METHODS}
-    for file in sorted(folder.glob("*.json")):
-        cell = json.loads(file.read_text(encoding="utf-8"))
+    for cell in cells(folder):
         found[cell["method"]][cell["seed"]] = cell
     return {name: by_seed for name, by_seed in found.items() if by_seed}
 
 
-def table(found: dict[str, dict[int, Cell]]) -> list[str]:
+def compared(found: dict[str, dict[int, Cell]]) -> str:
     """Return the numbers of every method, and their differences to the first pruned one, paired by seed."""
-    reference = "DPAP (BCM)"
-    lines = [
-        "| method | seeds | accuracy, % | pruned, % | neurons pruned, % | MACs left, % | to DPAP, points |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
     points = _points(found)
-    for name, own in found.items():
-        numbers = [
+    rows = [
+        (
+            name,
+            len(own),
             spread(list(points[name].values())),
             spread([100 * c["pruned_synapses"] for c in own.values()]),
             spread([100 * c["pruned_neurons"] for c in own.values()]),
             spread([100 * c["macs"] / c["macs_dense"] for c in own.values()]),
-        ]
-        cells_of_row = [name, str(len(own)), *numbers, _difference(points, name, reference)]
-        lines.append(f"| {' | '.join(cells_of_row)} |")
-    return lines
+            _difference(points, name, "DPAP (BCM)"),
+        )
+        for name, own in found.items()
+    ]
+    head = ":method | seeds | accuracy, % | pruned, % | neurons pruned, % | MACs left, % | :to DPAP, points"
+    return table(head, rows)
 
 
 def _points(found: dict[str, dict[int, Cell]]) -> dict[str, dict[int, float]]:
@@ -183,28 +168,24 @@ def apart(found: dict[str, dict[int, Cell]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--root", default=None, help="folder of the data sets")
-    parser.add_argument("--table", action="store_true", help="print what is there, train nothing")
-    given = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--out", type=Path, required=True)
+    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    options.add_argument("--epochs", type=int, default=EPOCHS)
+    options.add_argument("--root", default=None, help="folder of the data sets")
+    options.add_argument("--table", action="store_true", help="print what is there, train nothing")
+    given = options.parse_args()
     if not given.table:
         torch.set_num_threads(1)
         config = DataConfig("mnist", root=given.root, time_steps=STEPS, validation=0.0)
         splits = data.load(config)
         for seed, name in itertools.product(given.seeds, given.only):
             file = path_of(given.out, name, seed)
-            if not file.exists():
-                cell = train(name, seed, splits, config, given.epochs)
-                atomic.write_text(file, json.dumps(cell, indent=1))
-                print(f"{name}, seed {seed}: {cell['accuracy']:.2%}, {cell['seconds']:.0f} s", flush=True)
-    found = cells(given.out)
-    print("\n".join([*table(found), "", *apart(found)]))
+            cell = once(file, lambda name=name, seed=seed: train(name, seed, splits, config, given.epochs))
+            print(f"{name}, seed {seed}: {cell['accuracy']:.2%}, {cell['seconds']:.0f} s", flush=True)
+    found = by_method(given.out)
+    print("\n".join([compared(found), "", *apart(found)]))
     print("\nintervals: 95 %, Student, of differences paired by seed; ± in the other columns: one deviation")
 
 

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import tiny_run
-
 from snnprune.common.errors import UserError
+from support import tiny_run
 
 PROGRAM = (sys.executable, str(Path(__file__)))
 

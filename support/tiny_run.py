@@ -16,7 +16,7 @@ from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunCon
 if TYPE_CHECKING:
     from pathlib import Path
 
-DATA = "tiny_run:STRIPES"
+DATA = "support.tiny_run:STRIPES"
 """The name of the data in a configuration: an import path, which child processes find as well."""
 
 CLASSES, STEPS, SIZE = 3, 4, 8

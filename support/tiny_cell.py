@@ -12,9 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tiny_run
-
 from snnprune.bench import cell
+from support import tiny_run
 
 
 def dawdle() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from snnprune.config.schema import ModelConfig
 from snnprune.network.leaves import leaf_kind
 from snnprune.nn import models
 from snnprune.pruning import Masks
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 if TYPE_CHECKING:
     from collections.abc import Callable
