@@ -8,8 +8,6 @@ training has ended, the network as it was trained and the compact one answer the
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import math
 import resource
 import statistics
@@ -145,14 +143,6 @@ class Measured:
     labels: list[int]
     answers: list[int]
     summary: dict[str, Any]
-
-    def csv(self) -> str:
-        """Return labels and answers as a table, a row for each test sample."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(("label", "answer"))
-        table.writerows(zip(self.labels, self.answers, strict=True))
-        return text.getvalue()
 
 
 def measure(task: Task, small: nn.Module, pruner: Pruner, splits: Splits, config: RunConfig) -> Measured:
