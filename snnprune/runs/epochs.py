@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snnprune.runs.summary import Size
-from snnprune.runs.typed import Record, as_table, from_table, read_file, typed
+from snnprune.runs.typed import Record, as_table, columns, from_table, read_file, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,10 @@ class Epoch(Record):
     macs: int
     synops: float
     seconds: float
+
+
+COLUMNS = columns(Epoch)
+"""Of metrics.csv."""
 
 
 def read_epochs(file: Path) -> list[Epoch]:
