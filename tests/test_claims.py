@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import records
@@ -18,7 +19,6 @@ from snnprune.training import run
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
 
-from typing import TYPE_CHECKING
 
 import claims  # noqa: E402
 from claims import FAILS, HOLDS, OPEN, verdict  # noqa: E402

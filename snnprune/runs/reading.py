@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from snnprune.runs.tensors import Dynamics, Example
 
 
+TOLERANCE = 0.05
+"""By how much an accuracy may differ that is measured once more: on a GPU, or with other noise."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run.
@@ -129,7 +133,16 @@ def read_run(path: Path) -> Run:
     summary = read_summary(folder.summary)
     predictions = read_predictions(folder.predictions) if folder.predictions.exists() else None
     _check_together(folder, config, summary, rows)
+    if predictions is not None and abs(predictions.hits.mean() - summary.accuracy) > TOLERANCE:
+        raise UserError(
+            f"{folder.predictions} is of another run than {folder.summary}: {predictions.hits.mean():.2%} of "
+            f"its samples are right, and there it is {summary.accuracy:.2%}; {_again(folder)}"
+        )
     return Run(path, config, summary, rows, predictions)
+
+
+def _again(folder: RunFolder) -> str:
+    return f"restore them, or train again in a new folder with --config {folder.config}"
 
 
 def _check_together(folder: RunFolder, config: RunConfig, summary: Summary, rows: list[Epoch]) -> None:
@@ -144,7 +157,7 @@ def _check_together(folder: RunFolder, config: RunConfig, summary: Summary, rows
         "method": (summary.method, config.method.name),
         "seed": (summary.seed, config.train.seed),
     }
-    again = f"restore them, or train again in a new folder with --config {folder.config}"
+    again = _again(folder)
     for key, (ended, begun) in said.items():
         if ended != begun:
             raise UserError(
