@@ -5,8 +5,6 @@ Once training has ended, both answer the whole test set.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import statistics
 from dataclasses import dataclass
@@ -49,14 +47,6 @@ class Measured:
     labels: list[int]
     answers: list[int]
     summary: dict[str, Any]
-
-    def csv(self) -> str:
-        """Return labels and answers as a table, a row for each test sample."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(("label", "answer"))
-        table.writerows(zip(self.labels, self.answers, strict=True))
-        return text.getvalue()
 
 
 def measure(
