@@ -23,7 +23,7 @@ def changed(**values: int) -> Progress:
 
 def counts(pruner: Pruner) -> list[list[int]]:
     assert isinstance(pruner.method, BSP)
-    counted: list[list[int]] = pruner.method.counts["0"].tolist()
+    counted: list[list[int]] = pruner.method.state["0"]["count"].tolist()
     return counted
 
 

@@ -86,7 +86,7 @@ def test_round_to_and_min_alive() -> None:
     rounded = snnprune.compact(model, masks, round_to=8)
     assert rounded[0].out_features == 8
     assert not rounded[0].weight[3:].any()  # and stay, with weights of zero
-    assert 11 in rounded.snnprune_origin.kept["0"].tolist()  # type: ignore[union-attr]
+    assert 11 in rounded.snnprune_survivors["0"].tolist()  # type: ignore[union-attr]
     assert snnprune.compact(model, masks, round_to=64)[0].out_features == 20  # never above the dense size
     assert snnprune.compact(model, masks, min_alive=5)[0].out_features == 5
     assert snnprune.compact(model, masks)[0].out_features == 3
@@ -226,8 +226,8 @@ def test_a_compact_network_is_compacted_again() -> None:
     model, x, _, _ = lively("conv-norm", torch.float64)
     first = snnprune.compact(model, masked(model, x, {"0": [1], "9": [0, 5, 19]}))
     second = snnprune.compact(first, masked(first, x, {"0": [0], "9": [4, 16]}))
-    assert second.snnprune_origin.kept["0"].tolist() == [2, 3, 4]  # type: ignore[union-attr]
-    assert not {0, 5, 19} & set(second.snnprune_origin.kept["9"].tolist())  # type: ignore[union-attr]
+    assert second.snnprune_survivors["0"].tolist() == [2, 3, 4]  # type: ignore[union-attr]
+    assert not {0, 5, 19} & set(second.snnprune_survivors["9"].tolist())  # type: ignore[union-attr]
     masks = masked(model, x, {"0": [0, 1], "9": [0, 5, 6, 18, 19]})
     masks.apply()
     assert snnprune.verify(model, second, x).difference < 1e-9
@@ -358,13 +358,15 @@ def test_a_living_unit_that_nothing_reads_needs_no_silence() -> None:
     assert snnprune.compact(model, masks)[0].out_features == 2
 
 
-def test_weights_that_are_not_numbers_are_no_silence() -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    masks = masked(model, torch.rand(1, 4), {"0": [1]})
+def test_dead_weights_that_are_not_numbers_go_like_all_others() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(1, 4)
+    masks = masked(model, x, {"0": [1]})
+    masks.apply()
+    answer = model(x)
     with torch.no_grad():
         model[0].bias[1] = torch.nan
-    with pytest.raises(ValueError, match=r"0\.bias of its dead units is not zero"):
-        snnprune.compact(model, masks)
+        model[2].weight[:, 1] = torch.inf
+    assert torch.equal(snnprune.compact(model, masks)(x), answer)
 
 
 def test_in_place_and_as_a_copy() -> None:

@@ -99,7 +99,7 @@ class Outcome:
     @staticmethod
     def of(run: Loop) -> Outcome:
         weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-        return Outcome(run.masks, run.sizes, dict(run.pruner.kept), run.pruner.rates(), weights)
+        return Outcome(run.masks, run.sizes, run.pruner.survivors, run.pruner.rates(), weights)
 
 
 def shared(cases: list[Case], shares: Shares, length: tuple[int, int], every: int = 0) -> list[Outcome]:

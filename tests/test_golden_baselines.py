@@ -50,7 +50,7 @@ def test_bsp_counts_and_prunes_as_written() -> None:
             for name, layer in (("0", 0), ("2", 1)):
                 alive = pruner.masks.alive(pruner.topology.projections[name]).numpy()
                 assert np.array_equal(alive, g[f"alive{layer}"][epoch])
-                count = pruner.method.counts[name].numpy()
+                count = pruner.method.state[name]["count"].numpy()
                 assert np.array_equal(count[alive], g[f"count{layer}"][epoch][alive])
     assert not alive.all()
 

@@ -41,7 +41,7 @@ def test_moments_follow_their_units() -> None:
     groups = [id(p) for p in run.optimizer.param_groups[0]["params"]]
     assert run.pruner.compact(run.optimizer) is run.model
     assert groups == [id(p) for p in run.model.parameters()]
-    rows, columns = run.pruner.kept["4"], run.pruner.kept["0"]
+    rows, columns = run.pruner.survivors["4"], run.pruner.survivors["0"]
     assert len(rows) < 6
     for key, index in (("4.weight", (rows[:, None], columns)), ("4.bias", rows), ("5.weight", rows)):
         moment = run.optimizer.state[run.model.get_parameter(key)]["max_exp_avg_sq"]
@@ -65,10 +65,10 @@ def test_an_unread_unit_stays_while_methods_count_it_and_goes_at_the_end() -> No
     keep[:, 9:18] = False  # all that channel 1 of layer "4" is read by
     run.pruner.masks.keep_synapses(p, keep)
     assert run.pruner.compact(run.optimizer) is run.model
-    assert 1 in run.pruner.kept["4"]
+    assert 1 in run.pruner.survivors["4"]
     run.epochs(1, 3)
     run.pruner.compact()
-    assert 1 not in run.pruner.kept["4"]
+    assert 1 not in run.pruner.survivors["4"]
 
 
 @pytest.mark.parametrize("network", sorted(NETWORKS))
@@ -141,7 +141,7 @@ def test_a_cut_waits_where_a_forward_was_not_followed_by_a_step() -> None:
     assert run.sizes[15] < run.sizes[0]
 
 
-def test_a_method_that_wakes_the_dead_is_cut_at_the_end_only() -> None:
+def test_a_method_that_lets_synapses_regrow_is_cut_at_the_end_only() -> None:
     class Rewiring(Method):
         permanent = False
 
@@ -152,7 +152,7 @@ def test_a_method_that_wakes_the_dead_is_cut_at_the_end_only() -> None:
     pruner = Pruner(model, torch.rand(1, 4), Rewiring(), epochs=2)
     pruner.end_epoch()
     pruner.clock.epoch = 0
-    with pytest.raises(CompactionError, match="Rewiring wakes what it let die"):
+    with pytest.raises(CompactionError, match="Rewiring lets dead synapses live again"):
         pruner.compact()
     pruner.clock.epoch = 2
     assert pruner.compact()[0].out_features == 2  # type: ignore[index]
@@ -165,7 +165,7 @@ def test_a_method_whose_state_cannot_follow_is_refused() -> None:
 
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     pruner = Pruner(model, torch.rand(1, 4), Stateful(), epochs=2)
-    with pytest.raises(CompactionError, match=r"Stateful has a state and no shrink\(\)"):
+    with pytest.raises(CompactionError, match=r"Stateful has a state_dict\(\) of its own and no shrink\(\)"):
         pruner.compact()
 
 

@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is still read: runs, unfinished runs and benches."""
+"""What version 0.1 wrote is still read: runs, benches, and states of every method in mid-training."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from snnprune import cli
 from snnprune.export import evaluation
 from snnprune.runs.reading import read_run
 from snnprune.runs.tensors import read_dynamics, read_example
+from support.families import FAMILIES
+from support.loops import Loop, equal
 
 WRITTEN = Path(__file__).parent / "fixtures" / "v0.1"
 
@@ -109,3 +112,20 @@ def test_a_bench_is_compared_and_has_its_page(tmp_path: Path) -> None:
     after = json.loads((bench / "comparison.json").read_text())
     assert after["groups"] == before["groups"]
     assert after["pareto"] == before["pareto"]
+
+
+# --- states of methods
+
+
+METHODS = sorted((WRITTEN / "methods").glob("*.pt"))
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.stem)
+def test_a_state_of_each_method_is_trained_on_to_the_same_end(path: Path) -> None:
+    torch.set_num_threads(1)
+    saved = torch.load(path, weights_only=True)
+    torch.manual_seed(0)
+    loop = Loop(FAMILIES["four layers"], "m", path.stem, epochs=7, **saved["options"])
+    loop.load(saved["at"]).epochs(4, 7, 2)
+    assert equal(loop.alive(), saved["after"])
+    assert loop.pruner.finished == saved["finished"]

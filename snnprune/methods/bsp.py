@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from snnprune.pruning.method import Decision, Method
-from snnprune.pruning.target import is_prunable
+from snnprune.pruning.method import Method
+from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.compaction.cut import Cut
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 MOST = 0.9
 """Largest share of candidates [reading]: the reconstructed p_r passes 1 for many neurons and few samples."""
@@ -109,6 +111,8 @@ class BSP(Method):
         >>> same = snnprune.Pruner(model, x, "bsp", epochs=60, alpha=0.05)
     """
 
+    axes: ClassVar[Mapping[str, Axes]] = {"count": WEIGHT}
+
     def __init__(
         self,
         *,
@@ -134,7 +138,6 @@ class BSP(Method):
         self.p_r, self.p_c, self.reconstruction, self.samples = p_r, p_c, own, int(b)
         self.rate = own.rate if p_r is None else _function(p_r)
         self.patience = own.patience if p_c is None else _function(p_c)
-        self.counts: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
@@ -146,8 +149,8 @@ class BSP(Method):
         named = smallest(weights, alive, int(self.rate(at) * at.left))
         patience, synapses = self.patience(at), {}
         for name, chosen in named.items():
-            count = self.counts.get(name, torch.zeros_like(chosen, dtype=torch.int32))
-            self.counts[name] = count = (count + 1) * chosen
+            state = self.state.setdefault(name, {"count": torch.zeros_like(chosen, dtype=torch.int32)})
+            count = state["count"].add_(1).mul_(chosen)
             dying = count > patience
             if bool(dying.any()):
                 synapses[name] = _without(dying, alive[name], weights[name])
@@ -160,20 +163,6 @@ class BSP(Method):
         samples = self.samples if view.samples is None else view.samples
         total = sum(math.prod(p.shape) for p in dense)
         return Progress(sum(p.size for p in hidden), samples, total - left, left)
-
-    def shrink(self, cut: Cut) -> None:
-        """Take along the counts of the synapses that stay."""
-        for name, count in self.counts.items():
-            p = cut.before.projections[name]
-            self.counts[name] = cut.take(p.weight, count, p.shape)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts."""
-        return {name: count.clone() for name, count in self.counts.items()}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put them back."""
-        self.counts = {name: count.to(device, copy=True) for name, count in state.items()}
 
 
 def _belongs(projection: Projection) -> bool:

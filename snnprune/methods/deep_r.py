@@ -13,14 +13,16 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, learning_rates, signs
-from snnprune.pruning.method import Decision
+from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 TINY = 1e-12
 """Strength of a synapse that wakes: as good as the paper's 0, and not to be taken for a dead one."""
@@ -61,6 +63,7 @@ class DeepR(HiddenMethod):
     """
 
     permanent: ClassVar[bool] = False
+    axes: ClassVar[Mapping[str, Axes]] = {"sign": WEIGHT}
 
     def __init__(
         self,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.method import View
     from snnprune.pruning.rule import UnitKind
+    from snnprune.pruning.view import View
 
 
 class MagnitudeCriterion(Criterion):

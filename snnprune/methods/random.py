@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from snnprune.methods.by_score import ByScore
-from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.criterion import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.method import View
     from snnprune.pruning.rule import UnitKind
+    from snnprune.pruning.view import View
 
 
 class RandomCriterion(Criterion):
@@ -31,17 +30,13 @@ class RandomCriterion(Criterion):
     def synapse_score(self, projection: Projection, view: View) -> Tensor:
         """Return a number per synapse, in the shape of the weight."""
         drawn = torch.rand(view.dense.projections[projection.name].shape, generator=view.generator)
-        stays = {
-            name: torch.isin(torch.arange(view.dense.populations[name].size), kept)
-            for name, kept in view.kept.items()
-        }
-        left = Cut(view.dense, stays).take(projection.weight, drawn)
+        left = view.survivors.cut(view.dense).take(projection.weight, drawn)
         return left.to(view.model.get_parameter(projection.weight).device)
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002
         """Return a number per unit, [post]; those of several incoming projections are summed."""
         drawn = torch.rand(view.dense.populations[projection.post].size, generator=view.generator)
-        return drawn[view.kept[projection.post]].to(view.model.get_parameter(projection.weight).device)
+        return drawn[view.survivors[projection.post]].to(view.model.get_parameter(projection.weight).device)
 
 
 class Random(ByScore):

@@ -41,7 +41,6 @@ class Lowest(Rule):
     """
 
     def __init__(self, schedule: Schedule = "gradual", start: int = 1, finish: int | None = None) -> None:
-        super().__init__()
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule is one of {list(SCHEDULES)}, came '{schedule}'")
         for name, epoch in (("start", start), ("finish", finish)):

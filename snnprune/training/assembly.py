@@ -73,7 +73,7 @@ def loader(
 def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:
     """Return the callback of ``method``; target and structured go to the methods that know them.
 
-    The network is not cut for a method that wakes the dead, or has a state that cannot be cut.
+    The network is not cut for a method that lets synapses regrow, or has a state that cannot be cut.
     """
     known = options_of(METHODS, "method", method.name)
     for name in ("target", "structured", "compact_every"):

@@ -9,11 +9,14 @@ import torch
 from snnprune.pruning.criterion import Criterion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
     from snnprune.pruning.traces import Activity
+    from snnprune.pruning.view import View
 
 
 class SpineCriterion(Criterion):
@@ -33,11 +36,10 @@ class SpineCriterion(Criterion):
         >>> method = DPAP(target=0.6, criterion=Together)
     """
 
-    axes: ClassVar[dict[str, tuple[str, ...]]] = {"sum": ("post", "pre"), "activity": ("post",)}
+    axes: ClassVar[Mapping[str, Axes]] = {"sum": ("post", "pre"), "activity": ("post",)}
     per_epoch: ClassVar[tuple[str, ...]] = ("sum", "activity")
 
     def __init__(self, tau: float = 0.5) -> None:
-        super().__init__()
         self.tau = tau
 
     @torch.no_grad()
@@ -86,7 +88,7 @@ class BCM(SpineCriterion):
         (tensor([[2.]]), tensor([2.]))
     """
 
-    axes: ClassVar[dict[str, tuple[str, ...]]] = {**SpineCriterion.axes, "theta": ("post",)}
+    axes: ClassVar[Mapping[str, Axes]] = {**SpineCriterion.axes, "theta": ("post",)}
     averaged: ClassVar[tuple[str, ...]] = ("theta",)
 
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:

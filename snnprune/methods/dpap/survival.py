@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from snnprune.methods.dpap.normalisation import NORMALISATIONS, quantile
 from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
+from snnprune.pruning.state import SCORES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.state import Axes
 
 
 EPSILON = 0.65  # of the authors' code; the paper gives none
@@ -122,6 +126,8 @@ class SurvivalFunction(Rule):
         tensor([ 9.3400, 12.3400, 13.3400])
     """
 
+    axes: ClassVar[Mapping[str, Axes]] = {"survival": SCORES}
+
     def __init__(
         self,
         epsilon: float = EPSILON,
@@ -130,7 +136,6 @@ class SurvivalFunction(Rule):
         constants: Constants | None = None,
         normalisation: str = "percentile",
     ) -> None:
-        super().__init__()
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation is one of {sorted(NORMALISATIONS)}, came '{normalisation}'")
         self.epsilon = epsilon
@@ -141,8 +146,8 @@ class SurvivalFunction(Rule):
     def survival(self, candidates: Candidates, schedule: Schedule) -> Tensor:
         """Return F of ``candidates``, beta at first."""
         if candidates.key not in self.state:
-            self.state[candidates.key] = torch.full_like(candidates.score, schedule.beta)
-        return self.state[candidates.key]
+            self.state[candidates.key] = {"survival": torch.full_like(candidates.score, schedule.beta)}
+        return self.state[candidates.key]["survival"]
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Move F and return who is alive."""

@@ -9,6 +9,7 @@ from snnprune.network.duplicate import duplicate
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.compaction.silence import prove_silent
+from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ def compact(
 
     Raises:
         CompactionError: a dead unit cannot be proved silent, the optimiser is another model's, or the masks
-            are.
+            are, or something holds a tensor of the network where torch cannot swap it.
         UserError: there is an optimiser, and a copy is asked for.
 
     Examples:
@@ -74,28 +75,31 @@ def compact(
         model = duplicate(model)
         masks = masks.bound_to(model)
     cut = plan_cut(model, masks, round_to=round_to, min_alive=min_alive)
-    carry_out(model, masks, cut, [] if optimizer is None else [optimizer])
+    with Transaction() as changes:
+        carry_out(model, masks, cut, [] if optimizer is None else [optimizer], changes)
     return model
 
 
-def carry_out(model: nn.Module, masks: Masks, cut: Cut, optimizers: Iterable[Optimizer]) -> None:
+def carry_out(
+    model: nn.Module, masks: Masks, cut: Cut, optimizers: Iterable[Optimizer], changes: Transaction
+) -> None:
     """Make ``model``, ``masks`` and the moments of ``optimizers`` smaller, in place.
 
     Raises:
-        CompactionError: as `compact`; then nothing was changed but that the masks were applied.
+        CompactionError: as `compact`; once ``changes`` are taken back, nothing has changed but that the masks
+            were applied.
     """
     optimizers = list(optimizers)
     for optimizer in optimizers:
         check_optimizer(optimizer, model)
     masks.refresh()
-    for optimizer in optimizers or [None]:  # type: ignore[list-item]
-        masks.apply(optimizer)
+    masks.apply(*optimizers)
     for name, stays in cut.units.items():
         dead = ~stays & ~masks.units[name]  # a living unit that goes needs no silence: nothing reads it
         if bool(dead.any()):
             prove_silent(model, masks.topology, masks.topology.populations[name], dead)
-    shrink(model, cut, optimizers)
-    masks.shrink(cut)
+    shrink(model, cut, optimizers, changes)
+    masks.shrink(cut, changes)
 
 
 def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:

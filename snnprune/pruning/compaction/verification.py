@@ -11,7 +11,7 @@ from snnprune.network.axes import tensors_in
 from snnprune.network.discovery import discover
 from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.origin import origin_of
+from snnprune.pruning.compaction.survivors import survivors_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +160,7 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], steps: int, seen: Calls) 
 
 def _cut(masked: nn.Module, small: nn.Module, topology: Topology) -> Cut:
     """Return the cut that made the compact network of the masked one."""
-    before, after = origin_of(masked).kept, origin_of(small).kept
+    before, after = survivors_of(masked), survivors_of(small)
     stays = {}
     for name, population in topology.populations.items():
         here = before.get(name, torch.arange(population.size))

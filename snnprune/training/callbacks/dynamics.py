@@ -16,7 +16,6 @@ import torch
 from snnprune.common import document, ranks
 from snnprune.methods.dpap.survival import SurvivalFunction
 from snnprune.network.firing import Watch
-from snnprune.pruning.compaction.cut import Cut
 from snnprune.runs import tensors
 from snnprune.runs.tensors import AboutDynamics, Followed
 from snnprune.runs.typed import typed
@@ -169,12 +168,11 @@ class Sample:
         self.scores = pruner.importance()
         self.linear = [p for p in pruner.dense.projections.values() if p.kind == "linear"]
         sizes = {p.name: p.size for p in pruner.dense.populations.values()}
-        left = {name: torch.zeros(sizes[name], dtype=torch.bool) for name in pruner.kept}
-        for name, kept in pruner.kept.items():
-            left[name][kept] = True
-        self._cut = Cut(pruner.dense, left)
+        self._cut = pruner.survivors.cut(pruner.dense)
         self._alive = {p.name: pruner.masks.alive(p) for p in pruner.topology.projections.values()}
-        self._units = {name: _places(left[name], _spread(size, UNITS)) for name, size in sizes.items()}
+        self._units = {
+            name: _places(self._cut.unit(name), _spread(size, UNITS)) for name, size in sizes.items()
+        }
 
     def survival(self) -> dict[str, Tensor]:
         """Return F of neurons and synapses; of none where the method has no survival functions."""
@@ -182,7 +180,7 @@ class Sample:
         if not isinstance(rule, SurvivalFunction):
             return {}
         found = {}
-        for key, state in rule.state.items():
+        for key, state in ((key, own["survival"]) for key, own in rule.state.items()):
             unit, _, name = key.partition("/")
             if unit == "neurons":
                 found[key] = _read(state, self.pruner.masks.units[name], self._units[name])
