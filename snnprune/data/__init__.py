@@ -24,13 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "prepare", "read", "where"]
 
-_HOMES = {
-    "Encoder": "encoding",
-    "FrameSet": "splits",
-    "Splits": "splits",
-    "as_is": "splits",
-    "encode": "encoding",
-}
+_HOMES = dict.fromkeys(("FrameSet", "Splits", "as_is"), "splits") | dict.fromkeys(
+    ("Encoder", "encode"), "encoding"
+)
 
 
 def __getattr__(name: str) -> Any:
