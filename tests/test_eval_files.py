@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 import snnprune
 from snnprune.common.errors import UserError
 from snnprune.export import evaluation, exporting, latency
+from snnprune.export.subject import Subject
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
 from support import tiny_run
@@ -189,6 +191,28 @@ def test_data_may_be_made_by_hand(exported: tuple[Path, dict[str, Any]], file: s
         evaluation.evaluate(out / file, splits=replace(given, classes=("a", "b", "c", "d")))
     with pytest.raises(UserError, match="the test set of 'stripes' is empty"):
         evaluation.evaluate(out / file, splits=replace(whole, test=nothing))
+
+
+class Remembering(nn.Module):
+    """A network of one's own that adds up its inputs until it is reset."""
+
+    spiking = True
+
+    def reset(self) -> None:
+        self.total: Any = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.total = self.total + x.mean()
+        return self.total.expand(*x.shape[:2], tiny_run.CLASSES)
+
+
+def test_each_batch_is_answered_from_rest() -> None:
+    """As in training, also by neurons that are none of SpikingJelly's but have a reset."""
+    model = Remembering()
+    subject = Subject.of("mine", model, tiny_run.config(), tiny_run.splits())
+    first, again = subject.answers()[0], subject.answers()[0]
+    assert first.abs().sum() > 0
+    assert torch.equal(first, again)
 
 
 def test_an_export_may_be_compared_on_data_made_by_hand(

@@ -9,8 +9,8 @@ import torch
 
 from snnprune.common.seeds import Stream
 from snnprune.data import Encoder
-from snnprune.network.duplicate import reset_states
 from snnprune.nn.device import device_of
+from snnprune.nn.run_network import reset
 from snnprune.runs.about import About
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Subject:
         model.to(device).eval()
 
         def outputs(encoded: Tensor) -> Tensor:
-            reset_states(model)
+            reset(model)
             out: Tensor = model(encoded)
             return out
 
@@ -89,7 +89,7 @@ class Subject:
                 if self.counting is not None:
                     self.counting(encoded)
         if self.model is not None:
-            reset_states(self.model)
+            reset(self.model)
         return torch.cat(scores), torch.cat(labels)
 
     def example(self, samples: int = 2) -> Tensor:

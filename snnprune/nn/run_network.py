@@ -47,3 +47,11 @@ def plain(model: nn.Module, config: RunConfig) -> nn.Module:
 
         restore(model)
     return model
+
+
+def reset(model: nn.Module) -> None:
+    """Put the neurons of a run's network at rest: all its modules with a ``reset``, if it is spiking."""
+    if getattr(model, "spiking", True):
+        from spikingjelly.activation_based import functional  # noqa: PLC0415 - slow, and ANNs need none
+
+        functional.reset_net(model)

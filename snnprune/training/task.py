@@ -13,6 +13,7 @@ from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream, derive
 from snnprune.data import Encoder
 from snnprune.nn.losses import loss_of
+from snnprune.nn.run_network import reset
 from snnprune.training import optimiser
 from snnprune.training.sampler import SharedBatches
 
@@ -72,10 +73,7 @@ class Task(lightning.LightningModule):
 
     def reset(self) -> None:
         """Put all neurons at rest, and let go of the last batch's graph."""
-        if self.spiking:
-            from spikingjelly.activation_based import functional  # noqa: PLC0415 - slow, and ANNs need none
-
-            functional.reset_net(self.model)
+        reset(self.model)
 
     def forward(self, encoded: Tensor) -> Tensor:
         """Return scores [B, K]: output rates of a spiking network, logits of another."""
@@ -143,20 +141,6 @@ class Task(lightning.LightningModule):
         self.measured |= {"val_loss": loss, "val_accuracy": accuracy}
         self.measured["test_accuracy"] = self._tallies[Stream.TEST].means()[1]
         self.log_dict(self.measured, logger=False)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch of the test set, with the noise that validation gave it."""
-        self._step(batch, Stream.TEST, batch_idx)
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting anew."""
-        self._tallies[Stream.TEST] = Tally()
-
-    def on_test_epoch_end(self) -> None:
-        """Publish loss and accuracy."""
-        loss, accuracy = self._tallies[Stream.TEST].means()
-        self.measured = {"test_loss": loss, "test_accuracy": accuracy}
-        self.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser and its schedule, stepped once an epoch."""
