@@ -20,6 +20,8 @@ from snnprune.pruning.target import Scope, Target, aim
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from snnprune.methods.dpap.normalisation import Normalisation
+
 
 class DPAP(CriterionMethod):
     """Units that learn little lose strength every epoch, and die when it is gone.
@@ -86,7 +88,7 @@ class DPAP(CriterionMethod):
         beta: float = Constants.beta,
         gamma: float = Constants.gamma,
         scale_to_epochs: bool = True,
-        normalisation: str = "percentile",
+        normalisation: Normalisation = "percentile",
         neurons: bool = True,
         synapses: bool = True,
     ) -> None:

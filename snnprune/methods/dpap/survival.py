@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.methods.dpap.normalisation import NORMALISATIONS, quantile
+from snnprune.methods.dpap.normalisation import NORMALISATIONS, Normalisation, quantile
 from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class SurvivalFunction(Rule):
         growth_conv: float = GROWTH_CONV,
         growth_linear: float = GROWTH_LINEAR,
         constants: Constants | None = None,
-        normalisation: str = "percentile",
+        normalisation: Normalisation = "percentile",
     ) -> None:
         super().__init__()
         if normalisation not in NORMALISATIONS:
