@@ -11,6 +11,7 @@ from snnprune.methods.dpap.survival import (
     GROWTH_CONV,
     GROWTH_LINEAR,
     Constants,
+    Normalisation,
     SurvivalFunction,
 )
 from snnprune.pruning.criterion import Criterion
@@ -19,8 +20,6 @@ from snnprune.pruning.target import Scope, Target, aim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from snnprune.methods.dpap.normalisation import Normalisation
 
 
 class DPAP(CriterionMethod):
