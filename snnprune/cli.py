@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; without them, the process's own.
 
     Returns:
-        The exit code: 0, 1 if a run of a bench failed, 2 for input that cannot be used or memory that is full
-        (one sentence on stderr says why), 130 after Ctrl-C.
+        The exit code: 0, 1 if a run of a bench failed or was left out, 2 for input that cannot be used or
+        memory that is full (one sentence on stderr says why), 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -152,8 +152,7 @@ def bench(given: list[str]) -> int:
             raise UserError("--compare trains nothing: leave the other options out")
         from snnprune.bench import run  # noqa: PLC0415
 
-        run.compare(Path(parsed.compare))
-        return 0
+        return run.compare(Path(parsed.compare))
     base = settings.run_config(parsed)
     if parsed.jobs is not None and parsed.jobs < 1:
         raise UserError(f"--jobs must be at least 1, and is {parsed.jobs}")

@@ -138,7 +138,7 @@ def test_a_users_script_is_checked_with_types(tmp_path: Path) -> None:
 
 
 def test_no_file_of_the_package_is_left_out_of_the_wheel() -> None:
-    """Hatch leaves out what .gitignore names, so no folder of the package may have such a name."""
+    """Hatch leaves out what .gitignore names: no folder of the package may have such a name."""
     files = [str(p.relative_to(ROOT)) for p in (ROOT / "snnprune").rglob("*") if p.suffix != ".pyc"]
     assert "snnprune/py.typed" in files
     ignored = subprocess.run(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from recordings import write_nmnist
+
+from support.recordings import write_nmnist
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import tiny_run
 
 from snnprune.common import document
 from snnprune.common.errors import UserError
 from snnprune.config import reading as settings
 from snnprune.data import neuromorphic
+from support import tiny_run
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 

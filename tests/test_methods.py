@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES
-from loops import Loop
 from torch import nn
 
 import snnprune
@@ -21,6 +19,8 @@ from snnprune.methods.dpap import BCM, DPAP
 from snnprune.methods.hebb import HebbCriterion
 from snnprune.methods.magnitude import MagnitudeCriterion
 from snnprune.pruning import Method, Pruner
+from support.families import FAMILIES
+from support.loops import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 import torch
 import yaml
 
@@ -28,6 +27,7 @@ from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
 from snnprune.training.task import Task
+from support import tiny_run
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import conv_snn
+
+from support.networks import conv_snn
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))

@@ -7,26 +7,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snnprune.common.errors import UserError
 from snnprune.common.lazy import lazily
 from snnprune.config.names import DATASETS, pick
 from snnprune.data.folders import root_given
 from snnprune.data.source import check
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
-    from snnprune.data.encoding import encode
+    from snnprune.data.encoding import Encoder, encode
     from snnprune.data.source import Source
     from snnprune.data.splits import FrameSet, Splits, as_is
 else:
     # What needs torch is imported when it is first asked for.
     __getattr__, __dir__ = lazily(
         __name__,
-        {"snnprune.data.encoding": ["encode"], "snnprune.data.splits": ["FrameSet", "Splits", "as_is"]},
+        {
+            "snnprune.data.encoding": ["Encoder", "encode"],
+            "snnprune.data.splits": ["FrameSet", "Splits", "as_is"],
+        },
     )
 
-__all__ = ["FrameSet", "Splits", "as_is", "encode", "load", "prepare", "where"]
+__all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "prepare", "read", "where"]
 
 
 def load(config: DataConfig) -> Splits:
@@ -37,6 +42,31 @@ def load(config: DataConfig) -> Splits:
     """
     check(config)
     return _narrowed(_source(config.name).load(config), config)
+
+
+def read(
+    config: DataConfig,
+    given: Splits | None = None,
+    needed: Sequence[str] = ("train", "validation", "test"),
+) -> Splits:
+    """Read a data set as `load` does, or take the one that is ``given``, and look whether it has samples.
+
+    Args:
+        config: names the data set.
+        given: the data, where they were made by hand.
+        needed: which of the three sets must not be empty.
+
+    Raises:
+        UserError: as `load`, or one of the ``needed`` sets is empty.
+    """
+    splits = load(config) if given is None else given
+    for name in needed:
+        if len(getattr(splits, name)) == 0:
+            raise UserError(
+                f"the {name} set of '{config.name}' is empty, and samples of it are needed: look at "
+                f"data.validation (it is {config.validation}) and at what the data folder holds"
+            )
+    return splits
 
 
 def prepare(config: DataConfig) -> str:

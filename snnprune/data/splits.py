@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -65,6 +65,11 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
         # A view without the memmap class: fancy indexing then copies straight into a plain array.
         batch = self._frames.view(np.ndarray)[self._index[rows]]
         return torch.from_numpy(batch), torch.from_numpy(self.labels[rows])
+
+    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield all samples in order, ``size`` at a time; the last batch may be shorter."""
+        for start in range(0, len(self), size):
+            yield self.__getitems__(range(start, min(start + size, len(self))))
 
     def __getstate__(self) -> dict[str, Any]:
         """Send a memory map to a worker process as its file's name, not as its content."""

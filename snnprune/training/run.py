@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import signal
 from contextlib import contextmanager
@@ -16,15 +15,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from snnprune.common import atomic, ranks
+from snnprune.common.console import say
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
 from snnprune.config.check import check
 from snnprune.config.schema import MethodConfig
 from snnprune.runs import checkpoint
+from snnprune.runs.epochs import read_epochs
 from snnprune.runs.folder import RunFolder
 from snnprune.training.distributed import group
 from snnprune.training.distributed.launch import launch
-from snnprune.training.fit import Summary, fit
-from snnprune.training.progress import say
+from snnprune.training.fit import fit
 from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
+    from snnprune.runs.summary import Summary
 
 DENSE = "dense"
 NO_PLACE = {
@@ -48,16 +49,21 @@ NO_PLACE = {
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
-def train(config: RunConfig, out: str | PathLike[str], *, splits: Splits | None = None) -> Summary:
+def train(
+    config: RunConfig, out: str | PathLike[str], *, splits: Splits | None = None, page: bool = True
+) -> Summary | None:
     """Train a run in folder ``out`` and return its summary.
 
-    A finished run of the same configuration is shown again, an unfinished one continued.
+    A finished run of the same configuration is shown again, an unfinished one continued. Of a run in several
+    processes the first returns the summary, the others None.
 
     Args:
         config: of the run.
         out: its folder.
         splits: the data, where they were made by hand; ``config.data`` then says how they are encoded. To
             resume or evaluate such a run, pass them again.
+        page: draw its pictures and write its page at the end, too. The processes that a run starts by itself
+            always do.
 
     Raises:
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
@@ -86,18 +92,18 @@ def train(config: RunConfig, out: str | PathLike[str], *, splits: Splits | None 
             folder.claim(config)
         return _launch(config, out)
     with group.joined(config, out):
-        return _train(config, out, splits, page=True)
+        return _train(config, out, splits, page=page)
 
 
-def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary:
+def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary | None:
     """Train, in the first process of the run or another; that one holds the folder."""
     with _held(RunFolder(out), config) as folder:
         return _complete(config, folder, splits, page=page)
 
 
-def _launch(config: RunConfig, out: Path) -> Summary:
+def _launch(config: RunConfig, out: Path) -> Summary | None:
     launch(out, config.train.devices)
-    return RunFolder(out).read_summary() or {}
+    return RunFolder(out).read_summary()
 
 
 @contextmanager
@@ -121,7 +127,7 @@ def located(config: RunConfig) -> RunConfig:
     return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
 
 
-def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool = True) -> Summary:
+def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool = True) -> Summary | None:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
 
     Args:
@@ -150,7 +156,7 @@ def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool
 
 def _complete(
     config: RunConfig, folder: RunFolder, splits: Splits | None = None, *, page: bool = True
-) -> Summary:
+) -> Summary | None:
     """Bring the run and its dense twin to their end, whatever of them is there already."""
     console = Console(quiet=not ranks.is_first())
     twin: RunFolder | None = None
@@ -176,11 +182,11 @@ def _complete(
             f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
             f"give it its folder back, then go on with `snnprune train --resume {folder.path}`"
         ) from error
-    if not ranks.is_first():
-        return summary
+    if summary is None:  # in the other processes of a run
+        return None
     if page:
         _show(folder, twin, summary, console)
-    console.print(comparison(shown))
+    console.print(comparison([each for each in shown if each is not None]))
     missed = shortfall(summary)
     if missed is not None:
         say(console, f"warning: {missed}", style="yellow")
@@ -224,10 +230,10 @@ def _picture(folder: RunFolder, twin: RunFolder | None, summary: Summary) -> Non
 
     curves.draw(
         folder.curves,
-        _read_rows(folder),
-        method=summary["method"],
-        dense=None if twin is None else _read_rows(twin),
-        title=f"{summary['model']} on {summary['dataset']}",
+        read_epochs(folder.metrics),
+        method=summary.method,
+        dense=None if twin is None else read_epochs(twin.metrics),
+        title=f"{summary.model} on {summary.dataset}",
     )
 
 
@@ -257,11 +263,6 @@ def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: 
                 else f"{type(error).__name__}: {in_one_line(error)}"
             )
             say(console, f"warning: no {what} was written: {reason}", style="yellow")
-
-
-def _read_rows(folder: RunFolder) -> list[dict[str, float]]:
-    with folder.metrics.open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> None:
