@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,9 @@ def test_every_constant_has_a_name_a_type_and_a_default_and_is_explained(name: s
         assert option.default is not inspect.Parameter.empty
         assert option.kind is option.KEYWORD_ONLY or (place == 0 and option.name in {"target", "share"})
         assert f"    {option.name}: " in said, f"{method.__name__} does not explain {option.name}"
+        if not {"Mapping", "Callable"} & set(re.findall(r"\w+", option.annotation)):
+            module = inspect.getmodule(method.__init__)
+            eval(option.annotation, vars(module))  # the command line reads text as this type has it
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

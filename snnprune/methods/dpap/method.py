@@ -11,6 +11,7 @@ from snnprune.methods.dpap.survival import (
     GROWTH_CONV,
     GROWTH_LINEAR,
     Constants,
+    Normalisation,
     SurvivalFunction,
 )
 from snnprune.pruning.criterion import Criterion
@@ -86,7 +87,7 @@ class DPAP(CriterionMethod):
         beta: float = Constants.beta,
         gamma: float = Constants.gamma,
         scale_to_epochs: bool = True,
-        normalisation: str = "percentile",
+        normalisation: Normalisation = "percentile",
         neurons: bool = True,
         synapses: bool = True,
     ) -> None:

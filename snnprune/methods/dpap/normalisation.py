@@ -7,7 +7,7 @@ must never prune a whole layer because its scores tie.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -95,7 +95,9 @@ def rank(score: Tensor, alive: Tensor) -> Tensor | None:
     return u
 
 
-NORMALISATIONS: dict[str, Callable[[Tensor, Tensor], Tensor | None]] = {
+Normalisation = Literal["percentile", "min-max", "rank"]
+
+NORMALISATIONS: dict[Normalisation, Callable[[Tensor, Tensor], Tensor | None]] = {
     "percentile": percentile,
     "min-max": min_max,
     "rank": rank,

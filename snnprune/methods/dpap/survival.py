@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from snnprune.methods.dpap.normalisation import NORMALISATIONS, quantile
+from snnprune.methods.dpap.normalisation import NORMALISATIONS, Normalisation, quantile
 from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
 from snnprune.pruning.state import SCORES
 
@@ -134,7 +134,7 @@ class SurvivalFunction(Rule):
         growth_conv: float = GROWTH_CONV,
         growth_linear: float = GROWTH_LINEAR,
         constants: Constants | None = None,
-        normalisation: str = "percentile",
+        normalisation: Normalisation = "percentile",
     ) -> None:
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation is one of {sorted(NORMALISATIONS)}, came '{normalisation}'")
