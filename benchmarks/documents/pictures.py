@@ -1,12 +1,11 @@
 """Draw the pictures of docs/dpap.md: DPAP's equations by the code that computes them, and what a run did.
 
-snnprune train --out runs/pictures                 # the demo, a minute or two
-python benchmarks/pictures.py runs/pictures        # without a run: the equations alone
+snnprune train --out runs/pictures                          # the demo, a minute or two
+python -m benchmarks.documents.pictures runs/pictures       # without a run: the equations alone
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks import harness
 from snnprune.methods.dpap import BCM, SurvivalFunction, spiking_trace
 from snnprune.methods.dpap.normalisation import percentile
 from snnprune.pruning import Activity, Candidates, Clock
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images" / "dpap"
+IMAGES = harness.IMAGES / "dpap"
 
 STEPS = 20
 EPOCHS = 300
@@ -40,9 +40,7 @@ OF_A_RUN = (learning.weights_left, fan_in.fan_in, maps.synapses)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = harness.parser(__doc__)
     parser.add_argument("run", nargs="?", type=Path, help="folder of a run of dpap")
     parser.add_argument("--out", type=Path, default=IMAGES)
     given = parser.parse_args(words)

@@ -1,6 +1,6 @@
 """What discovery finds in the networks that people have, at full width: the table of docs/networks.md.
 
-    python benchmarks/networks.py [--only NAME ...]
+    python -m benchmarks.networks.discovery [--only NAME ...]
 
 A weight is removable where its row or its column belongs to a population that may be cut: it goes if all of
 them go; halves show what to expect of a pruning. One column of the table is one entry of `COLUMNS`.
@@ -8,20 +8,18 @@ them go; halves show what to expect of a pruning. One column of the table is one
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import math
 import re
-import sys
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import nn
 
+from benchmarks.harness import parser, table
 from snnprune import compact, verify
 from snnprune.config.schema import ModelConfig
 from snnprune.network import Projection, Topology, discover
@@ -152,9 +150,8 @@ def frozen(found: Found) -> str:
 def compacted(found: Found) -> str:
     """Return how outputs and spikes differ once half of each free population is gone, in float64."""
     net, x = found.net.double(), found.example.double()
-    x = (
-        x[..., :64, :64] if x.shape[-1] > 128 else x
-    )  # outputs agree or not at any size; costs are at full size
+    if x.shape[-1] > 128:  # outputs agree or not at any size; costs are at full size
+        x = x[..., :64, :64]
     x = x.repeat_interleave(2, 1 if found.time else 0)
     masks = Masks(net, found.topology)
     for population in found.topology.free():
@@ -193,29 +190,24 @@ COLUMNS: dict[str, Callable[[Found], str]] = {
 }
 
 
-def row(network: Network) -> str:
+def row(network: Network) -> tuple[str, ...]:
     torch.manual_seed(0)
     try:
         net = network.build()
     except (ImportError, OSError) as why:
-        return f"| {network.name} | cannot be imported here: {why} |{' |' * (len(COLUMNS) - 1)}"
+        return network.name, f"cannot be imported here: {why}", *[""] * (len(COLUMNS) - 1)
     example = network.example()
     found = Found(net, example, discover(net, example), network.time)
-    return f"| {network.name} | {' | '.join(column(found) for column in COLUMNS.values())} |"
+    return network.name, *(column(found) for column in COLUMNS.values())
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        prog=Path(__file__).name, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", default=[n.name for n in NETWORKS], help="names of rows")
-    only = parser.parse_args().only
-    print(f"| network | {' | '.join(COLUMNS)} |\n|{' --- |' * (len(COLUMNS) + 1)}")
-    for network in NETWORKS:
-        if network.name in only:
-            print(row(network), flush=True)
-    return 0
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--only", nargs="+", default=[n.name for n in NETWORKS], help="names of rows")
+    only = options.parse_args().only
+    head = " | ".join(f":{title}" for title in ("network", *COLUMNS))
+    print(table(head, (row(network) for network in NETWORKS if network.name in only)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

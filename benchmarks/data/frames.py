@@ -1,6 +1,6 @@
 """Events to frames, and frames from a cache: this package beside Tonic, in one interleaved run.
 
-    python benchmarks/data.py --data.root FOLDER [--json FILE]
+    python -m benchmarks.data.frames --data.root FOLDER [--json FILE]
 
 reads N-MNIST recordings from FOLDER (or from the folder that SNNPRUNE_DATA names); without any, it makes
 simulated ones. Both sides get the same events and must give the same frames, or the run stops.
@@ -8,25 +8,31 @@ simulated ones. Both sides get the same events and must give the same frames, or
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tonic import DiskCachedDataset
+from tonic.transforms import ToFrame
+from torch.utils.data import DataLoader
+
+from benchmarks import harness
+from snnprune.data import FrameSet, as_is
+from snnprune.data.cache import Batch, cached
+from snnprune.data.digits import DIGITS_EVENTS
+from snnprune.data.folders import root_given
+from snnprune.data.frames import to_frames
+from snnprune.data.neuromorphic import NMNIST
+from snnprune.data.saccade import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import torch
-
-    from snnprune.data import FrameSet
 
 SENSOR = (2, 34, 34)
 BATCH = 50
@@ -60,11 +66,6 @@ class OneByOne:
 
 def recordings_in(root: str | None, many: int) -> tuple[list[np.ndarray], str]:
     """Return recordings with Tonic's own type of event, and what they are."""
-    from snnprune.data.digits import DIGITS_EVENTS
-    from snnprune.data.folders import root_given
-    from snnprune.data.neuromorphic import NMNIST
-    from snnprune.data.saccade import record
-
     folder = NMNIST.found(root_given(root))
     if folder is not None:
         read = NMNIST.reader()
@@ -76,54 +77,32 @@ def recordings_in(root: str | None, many: int) -> tuple[list[np.ndarray], str]:
     return [events.astype(dtype) for events in record(images[:many])], "simulated recordings"
 
 
-def timed(
-    contenders: dict[str, Callable[[], None]], rounds: int, samples: int
+def rates(
+    contenders: dict[str, Callable[[], Iterable[Any]]], rounds: int, samples: int
 ) -> dict[str, dict[str, float]]:
-    """Measure all in turns, and return the median rate of each and its median ratio to the first.
-
-    A ratio is taken within a round, so that whatever else the machine does meanwhile weighs on both sides.
-    One round to warm up is not counted.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
-        for name, run in contenders.items():
-            begin = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - begin)
-    first = next(iter(seconds.values()))
+    """Let all take turns at ``samples``; return the rate of each, and its ratio to the first."""
+    turns = {name: lambda run=run: [None for _ in run()] for name, run in contenders.items()}
+    found = harness.take_turns(turns, rounds, warm_up=1)
+    first = next(iter(found.values())).times
     return {
-        name: {
-            "samples_per_second": samples / statistics.median(own),
-            "ratio": statistics.median(theirs / ours for theirs, ours in zip(first, own, strict=True)),
-        }
-        for name, own in seconds.items()
+        name: {"samples_per_second": samples / took.median, "ratio": harness.ratio(first, took.times)}
+        for name, took in found.items()
     }
 
 
 def binning(recordings: list[np.ndarray], T: int, rounds: int) -> dict[str, dict[str, float]]:
-    from tonic.transforms import ToFrame
-
-    from snnprune.data.frames import to_frames
-
     tonic = ToFrame(sensor_size=SENSOR[::-1], n_time_bins=T)
     for events in recordings:
         if not np.array_equal(tonic(events), to_frames(events, T, SENSOR, "tonic")):
             sys.exit("the two sides do not give the same frames")
-
-    def run(bin_one: Callable[[np.ndarray], Any]) -> Callable[[], None]:
-        def all_of_them() -> None:
-            for events in recordings:
-                bin_one(events)
-
-        return all_of_them
-
-    return timed(
+    rules = {"Tonic's rule": "tonic", "equal time": "time", "equal count": "count"}
+    return rates(
         {
-            "Tonic ToFrame(n_time_bins)": run(tonic),
-            "snnprune, Tonic's rule": run(lambda events: to_frames(events, T, SENSOR, "tonic")),
-            "snnprune, equal time": run(lambda events: to_frames(events, T, SENSOR, "time")),
-            "snnprune, equal count": run(lambda events: to_frames(events, T, SENSOR, "count")),
+            "Tonic ToFrame(n_time_bins)": lambda: map(tonic, recordings),
+            **{
+                f"snnprune, {name}": lambda rule=rule: (to_frames(e, T, SENSOR, rule) for e in recordings)
+                for name, rule in rules.items()
+            },
         },
         rounds,
         len(recordings),
@@ -132,13 +111,6 @@ def binning(recordings: list[np.ndarray], T: int, rounds: int) -> dict[str, dict
 
 def reading(recordings: list[np.ndarray], T: int, rounds: int, folder: Path) -> dict[str, dict[str, float]]:
     """Read shuffled batches through a DataLoader in this process, every cache filled before."""
-    from tonic import DiskCachedDataset
-    from tonic.transforms import ToFrame
-    from torch.utils.data import DataLoader
-
-    from snnprune.data import FrameSet, as_is
-    from snnprune.data.cache import Batch, cached
-    from snnprune.data.frames import to_frames
 
     def build() -> Iterator[Batch]:
         for i, events in enumerate(recordings):
@@ -147,61 +119,33 @@ def reading(recordings: list[np.ndarray], T: int, rounds: int, folder: Path) -> 
     stored = cached(folder, "benchmark", {"T": T}, build, len(recordings))
     source = Transformed(recordings, ToFrame(sensor_size=SENSOR[::-1], n_time_bins=T))
     frames = FrameSet(stored.frames, stored.labels)
+    packed = DiskCachedDataset(source, str(folder / "lzf"))
+    raw = DiskCachedDataset(source, str(folder / "plain"), compress=False)
     loaders = {
-        "Tonic DiskCachedDataset": DataLoader(
-            DiskCachedDataset(source, str(folder / "lzf")), BATCH, shuffle=True
-        ),
-        "Tonic DiskCachedDataset(compress=False)": DataLoader(
-            DiskCachedDataset(source, str(folder / "plain"), compress=False), BATCH, shuffle=True
-        ),
+        "Tonic DiskCachedDataset": DataLoader(packed, BATCH, shuffle=True),
+        "Tonic DiskCachedDataset(compress=False)": DataLoader(raw, BATCH, shuffle=True),
         "snnprune, memory map, one by one": DataLoader(OneByOne(frames), BATCH, shuffle=True),
         "snnprune, memory map, ready batches": DataLoader(frames, BATCH, shuffle=True, collate_fn=as_is),
     }
-
-    def run(loader: DataLoader) -> Callable[[], None]:
-        def all_of_them() -> None:
-            for _ in loader:
-                pass
-
-        return all_of_them
-
-    return timed({name: run(loader) for name, loader in loaders.items()}, rounds, len(recordings))
+    runs = {name: lambda loader=loader: loader for name, loader in loaders.items()}
+    return rates(runs, rounds, len(recordings))
 
 
 def table(title: str, results: dict[str, dict[str, float]]) -> str:
-    rows = [
-        f"| {name} | {row['samples_per_second']:,.0f} | {row['ratio']:.1f}x |"
-        for name, row in results.items()
-    ]
-    return "\n".join([f"| {title} | samples/s | ratio |", "| --- | ---: | ---: |", *rows])
-
-
-def versions() -> dict[str, str]:
-    import tonic
-    import torch
-
-    import snnprune
-
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "tonic": tonic.__version__,
-        "snnprune": snnprune.__version__,
-        "machine": platform.machine(),
-        "cores": str(os.cpu_count()),
-        "threads": str(torch.get_num_threads()),
-    }
+    rows = (
+        (name, f"{row['samples_per_second']:,.0f}", f"{row['ratio']:.1f}x") for name, row in results.items()
+    )
+    return harness.table(f":{title} | samples/s | ratio", rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data.root", dest="root", help="folder with N-MNIST; else SNNPRUNE_DATA")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--rounds", type=int, default=9, help="times that each is measured")
-    parser.add_argument("--recordings", type=int, default=600, help="recordings to use")
-    parser.add_argument("--time-steps", type=int, default=10, help="frames of a recording")
-    given = parser.parse_args()
+    options = harness.parser(__doc__)
+    options.add_argument("--data.root", dest="root", help="folder with N-MNIST; else SNNPRUNE_DATA")
+    options.add_argument("--json", type=Path, help="write the figures there too")
+    options.add_argument("--rounds", type=int, default=9, help="times that each is measured")
+    options.add_argument("--recordings", type=int, default=600, help="recordings to use")
+    options.add_argument("--time-steps", type=int, default=10, help="frames of a recording")
+    given = options.parse_args()
     recordings, kind = recordings_in(given.root, given.recordings)
     T = given.time_steps
     with tempfile.TemporaryDirectory() as folder:
@@ -215,7 +159,7 @@ def main() -> None:
         "events": int(statistics.median(len(events) for events in recordings)),
         "time_steps": T,
         "rounds": given.rounds,
-        **versions(),
+        **harness.machine("cpu", "numpy", "tonic", "snnprune"),
     }
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print()

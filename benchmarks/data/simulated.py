@@ -1,6 +1,6 @@
 """The simulated event camera beside the real one: the same digits, filmed and computed.
 
-    python benchmarks/simulated_events.py --data.root FOLDER [--out docs/images/simulated-events.png]
+    python -m benchmarks.data.simulated --data.root FOLDER [--out docs/images/simulated-events.png]
 
 FOLDER (or the folder that SNNPRUNE_DATA names) holds N-MNIST and MNIST. Recording number n of N-MNIST's
 training set shows MNIST's training image n - 1, so every real recording has a simulated twin.
@@ -8,14 +8,15 @@ training set shows MNIST's training image n - 1, so every real recording has a s
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torchvision import datasets
 
+from benchmarks import harness
 from snnprune.data.digits import DIGITS_EVENTS
 from snnprune.data.folders import root_given
 from snnprune.data.neuromorphic import NMNIST
@@ -38,8 +39,6 @@ SIDE = 34
 
 def recordings(root: str | None) -> dict[str, list[np.ndarray]]:
     """Return real recordings, their simulated twins, and the embedded data set."""
-    from torchvision import datasets
-
     folder = root_given(root)
     real, still = NMNIST.found(folder), MNIST.found(folder)
     if real is None or still is None:
@@ -68,7 +67,6 @@ def rate(recorded: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def table(sets: dict[str, list[np.ndarray]]) -> str:
-    rows = ["| | " + " | ".join(sets) + " |", "| --- |" + " ---: |" * len(sets)]
     counts = [np.array([len(events) for events in some]) for some in sets.values()]
     spread = [np.percentile(count, [10, 50, 90]) for count in counts]
     thirds = [
@@ -85,8 +83,7 @@ def table(sets: dict[str, list[np.ndarray]]) -> str:
         "share in the three saccades": [", ".join(f"{value:.2f}" for value in some) for some in thirds],
         "pixels that fire at all, of 1,156": [f"{value:.0f}" for value in touched],
     }
-    rows += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in lines.items()]
-    return "\n".join(rows)
+    return harness.table(" | ".join([":", *sets]), ((name, *cells) for name, cells in lines.items()))
 
 
 def agreement(sets: dict[str, list[np.ndarray]]) -> str:
@@ -131,15 +128,8 @@ def figure(sets: dict[str, list[np.ndarray]]) -> Figure:
     left, right = below.subplots(1, 2)
     for (name, some), colour in zip(sets.items(), COLOURS.values(), strict=True):
         counts = [len(events) for events in some]
-        left.hist(
-            counts,
-            np.arange(0, 8001, 250),
-            density=True,
-            histtype="step",
-            color=colour,
-            label=name,
-            linewidth=1.5,
-        )
+        look: Any = {"histtype": "step", "color": colour, "label": name, "linewidth": 1.5}
+        left.hist(counts, np.arange(0, 8001, 250), density=True, **look)
         right.plot(np.arange(63) * 5 + 2.5, rate(some), color=colour, linewidth=1.5)
     left.set(xlabel="events in a recording", yticks=[])
     left.set_ylabel("share of recordings")
@@ -152,7 +142,7 @@ def figure(sets: dict[str, list[np.ndarray]]) -> Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.parser(__doc__)
     parser.add_argument("--data.root", dest="root", help="folder with N-MNIST and MNIST; else SNNPRUNE_DATA")
     parser.add_argument("--out", type=Path, default=Path("docs/images/simulated-events.png"))
     given = parser.parse_args()
