@@ -8,10 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnprune.common.errors import CompactionError
+from snnprune.common.errors import CompactionError, UserError
+from snnprune.config.names import METHODS
 from snnprune.pruning import Decision, Method, Pruner, View
+from snnprune.pruning.state import NUMBER, WEIGHT
+from snnprune.training.callbacks.pruning import PruningCallback
 from support.families import FAMILIES
-from support.loops import Loop, equal
+from support.loops import Loop, equal, through_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,6 +170,72 @@ def test_a_method_whose_state_cannot_follow_is_refused() -> None:
     pruner = Pruner(model, torch.rand(1, 4), Stateful(), epochs=2)
     with pytest.raises(CompactionError, match=r"Stateful has a state_dict\(\) of its own and no shrink\(\)"):
         pruner.compact()
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_what_can_never_be_cut_is_refused_when_the_pruner_is_made(name: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    method = Pruner(model, torch.rand(1, 4), name, epochs=8).method
+    for given in (name, method):
+        if method.permanent:
+            Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2).close()
+            PruningCallback(given, compact_every=2)
+            continue
+        said = f"compact_every=2 cannot be kept: {type(method).__name__} lets dead .* after the last epoch"
+        with pytest.raises(UserError, match=said):
+            Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2)
+        with pytest.raises(UserError, match=said):
+            PruningCallback(given, compact_every=2, protect_first=True)
+
+
+class Dense(Method):
+    """Keeps tensors of every layout, all of whose entries are numbers of their own."""
+
+    axes = {"rows": ("post",), "sum": ("post", "pre"), "both": WEIGHT, "unit": ("unit",), "one": NUMBER}  # noqa: RUF012
+
+    def begin(self, view: View) -> None:
+        for p in view.topology.projections.values():
+            shapes = {"rows": p.shape[:1], "sum": p.shape[:2], "both": p.shape, "one": ()}
+            self.state[p.name] = {name: numbers(shape) for name, shape in shapes.items()}
+        for population in view.topology.populations.values():
+            self.state[population.name]["unit"] = numbers((population.size,))
+
+
+def numbers(shape: tuple[int, ...]) -> Tensor:
+    return torch.arange(float(torch.Size(shape).numel())).view(shape)
+
+
+def test_tensors_that_a_method_declares_follow_a_cut_and_go_through_a_file() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 2)
+    )
+    pruner = Pruner(model, torch.rand(1, 1, 2, 2), Dense(), epochs=2)
+    kept = {"0": torch.tensor([False, True]), "3": torch.tensor([True, False, True])}
+    for name, alive in kept.items():
+        pruner.masks.keep_units(pruner.topology.populations[name], alive)
+    pruner.compact()
+    own = pruner.method.state["3"]
+    assert own["rows"].tolist() == own["unit"].tolist() == [0, 2]
+    assert own["sum"].tolist() == own["both"].tolist() == [[4, 5, 6, 7], [20, 21, 22, 23]]
+    assert own["one"].item() == 0
+    assert pruner.method.state["0"]["both"].flatten().tolist() == [1]
+    again = Dense()
+    again.load_state_dict(through_a_file(pruner=pruner)["pruner"]["method"], torch.device("cpu"))
+    for owner, tensors in pruner.method.state.items():
+        assert all(torch.equal(again.state[owner][name], t) for name, t in tensors.items())
+
+
+def test_a_tensor_that_is_not_declared_is_named_before_anything_is_cut() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    pruner = Pruner(model, torch.rand(1, 4), Dense(), epochs=2)
+    pruner.method.state["2"]["strange"] = torch.zeros(3)
+    pruner.masks.keep_units(pruner.topology.populations["0"], torch.tensor([True, False, True]))
+    with pytest.raises(
+        CompactionError, match=r"Dense keeps a tensor 'strange' of 2 .* add 'strange' to Dense.axes"
+    ):
+        pruner.compact()
+    assert model[0].weight.shape == (3, 4)
+    assert pruner.method.state["0"]["rows"].shape == (3,)
 
 
 def test_a_neuron_that_is_never_silent_is_told_at_the_start_and_its_cut_changes_nothing() -> None:

@@ -62,14 +62,6 @@ def small(masked: dict[str, Any]) -> dict[str, Any]:
 
 # --- who holds a tensor
 
-HOLDERS: dict[str, Callable[[Loop], object]] = {
-    "scores of an evaluation without no_grad": lambda run: scores(run),  # noqa: PLW0108 - defined below
-    "the graph of a loss": lambda run: scores(run).square().sum(),
-    "a weak reference to a weight": lambda run: weakref.ref(run.model.get_parameter("9.weight")),
-    "a weak reference to a buffer": lambda run: weakref.ref(run.model.get_buffer("5.running_mean")),
-    "a view": lambda run: run.model.get_parameter("4.weight")[:1],
-}
-
 
 def scores(run: Loop) -> Tensor:
     """Return what the network answers, with its graph, which the states of its neurons hold as well."""
@@ -77,6 +69,15 @@ def scores(run: Loop) -> Tensor:
     out = tensors_in(run.forward(run.x))[0]
     run.model.train()
     return out
+
+
+HOLDERS: dict[str, Callable[[Loop], object]] = {
+    "scores of an evaluation without no_grad": scores,
+    "the graph of a loss": lambda run: scores(run).square().sum(),
+    "a weak reference to a weight": lambda run: weakref.ref(run.model.get_parameter("9.weight")),
+    "a weak reference to a buffer": lambda run: weakref.ref(run.model.get_buffer("5.running_mean")),
+    "a view": lambda run: run.model.get_parameter("4.weight")[:1],
+}
 
 
 # --- who asks

@@ -10,6 +10,7 @@ from weakref import WeakMethod, WeakSet
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import METHODS, build
@@ -206,7 +207,7 @@ class Pruner:
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
-                self.compact(unread=False)
+                self._cut_together()
             except CompactionError as error:  # the decision has been taken, and masks hold it
                 self._oversights.look_at_refusal(error)
 
@@ -338,17 +339,33 @@ class Pruner:
         """
         if optimizer is not None:
             self.follow(optimizer)
-        check_may_cut(self.model, self.method, training=not self._decided, in_batch=self._in_batch())
-        if unread is None:
-            unread = self._decided
-        cut = plan_cut(self.model, self.masks, round_to=round_to, min_alive=min_alive, unread=unread)
-        if cut:
-            with Transaction() as changes:
-                self._remember_method(changes)
-                self.method.shrink(cut)
-                carry_out(self.model, self.masks, cut, self._optimizers, changes)
-                self._follow(self.survivors.after(cut), changes)
+        unread = self._decided if unread is None else unread
+        with Transaction() as changes:
+            self._cut(changes, round_to=round_to, min_alive=min_alive, unread=unread)
         return self.model
+
+    def _cut(self, changes: Transaction, *, unread: bool, **limits: Any) -> None:
+        check_may_cut(self.model, self.method, training=not self._decided, in_batch=self._in_batch())
+        cut = plan_cut(self.model, self.masks, unread=unread, **limits)
+        if cut:
+            self._remember_method(changes)
+            self.method.shrink(cut)
+            carry_out(self.model, self.masks, cut, self._optimizers, changes)
+            self._follow(self.survivors.after(cut), changes)
+
+    def _cut_together(self) -> None:
+        """Cut in all processes, or in none of them."""
+        with Transaction() as changes:
+            refusal = None
+            try:
+                self._cut(changes, unread=False)
+            except CompactionError as error:
+                refusal = error
+            [refused] = ranks.summed([torch.tensor(float(refusal is not None))])
+            if refusal is None and refused > 0:
+                refusal = CompactionError("another process that trains this network cannot cut it")
+            if refusal is not None:
+                raise refusal
 
     def _follow(self, survivors: SurvivingUnits, changes: Transaction) -> None:
         """Take note of a cut that was made."""
