@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from snnprune.common.errors import UserError
+from snnprune.common.phases import phase
+from snnprune.config.check import check_values
 from snnprune.config.names import DATASETS, pick
 from snnprune.data.folders import root_given
-from snnprune.data.source import check
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from snnprune.data.source import Source
     from snnprune.data.splits import FrameSet, Splits, as_is
 
-__all__ = ["FrameSet", "Splits", "as_is", "encode", "load", "prepare", "where"]
+__all__ = ["FrameSet", "Splits", "as_is", "encode", "load", "look", "prepare", "where"]
 
 _HOMES = {"FrameSet": "splits", "Splits": "splits", "as_is": "splits", "encode": "encoding"}
 
@@ -38,7 +40,8 @@ def load(config: DataConfig) -> Splits:
     Raises:
         UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
     """
-    check(config)
+    check_values(config, "data")
+    phase(f"reading {config.name}")
     return _narrowed(_source(config.name).load(config), config)
 
 
@@ -66,6 +69,20 @@ def where(name: str, root: str | Path | None = None) -> Path | None:
         UserError: there is no data set of this name.
     """
     return _source(name).found(root_given(root))
+
+
+def look(config: DataConfig) -> None:
+    """Find out whether a data set is on disk, or may be fetched, before anything slow is imported.
+
+    Raises:
+        UserError: it is not.
+    """
+    source, root = _source(config.name), root_given(config.root)
+    if (config.download and root is not None) or source.found(root) is not None:
+        return
+    if hasattr(source, "missing"):
+        raise source.missing(root)
+    raise UserError(f"the data set '{config.name}' is not found{'' if root is None else f' in {root}'}")
 
 
 def _narrowed(splits: Splits, config: DataConfig) -> Splits:

@@ -10,14 +10,14 @@ import errno
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from snnprune.common import atomic, ranks
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
-from snnprune.config.check import check
+from snnprune.common.phases import told
+from snnprune.config.check import check, check_names
 from snnprune.config.schema import MethodConfig
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
@@ -29,6 +29,7 @@ from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
@@ -62,8 +63,9 @@ def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summ
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
             not finite.
     """
-    check(config)
-    config = located(config)
+    check(config, data=splits is None)
+    check_names(config, data=splits is None)
+    config = config.located()
     if group.is_launcher(config):
         with RunFolder(out) as folder:
             folder.claim(config)
@@ -94,16 +96,6 @@ def _held(folder: RunFolder, config: RunConfig) -> Iterator[RunFolder]:
         yield folder
 
 
-def located(config: RunConfig) -> RunConfig:
-    """Return ``config`` with absolute paths, so that a run can be resumed and evaluated from any folder."""
-
-    def absolute(path: str | None) -> str | None:
-        return None if path is None else str(Path(path).expanduser().absolute())
-
-    data = replace(config.data, root=absolute(config.data.root), cache=absolute(config.data.cache))
-    return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
-
-
 def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Summary:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
 
@@ -117,7 +109,8 @@ def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Sum
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    check(config)
+    check(config, data=splits is None)
+    check_names(config, data=splits is None)
     if group.is_launcher(config):
         return _launch(config, run)
     with group.joined(config, run):
@@ -129,6 +122,13 @@ def _complete(
 ) -> Summary:
     """Bring the run and its dense twin to their end, whatever of them is there already."""
     console = Console(quiet=not ranks.is_first())
+    with told(lambda what: say(console, what, style="dim")):
+        return _brought_to_its_end(config, folder, console, splits, page=page)
+
+
+def _brought_to_its_end(
+    config: RunConfig, folder: RunFolder, console: Console, splits: Splits | None, *, page: bool
+) -> Summary:
     twin: RunFolder | None = None
     try:
         summary = fit(config, folder, console, splits)
