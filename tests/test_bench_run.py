@@ -346,7 +346,7 @@ def no_table(copy: Path) -> None:
 
 def another_data_set(copy: Path) -> None:
     path = copy / NAMES[1] / "config.yaml"
-    path.write_text(path.read_text().replace("name: stripes", "name: nmnist"))
+    path.write_text(path.read_text().replace(f"name: {tiny_run.DATA}", "name: nmnist"))
 
 
 def another_test_set(copy: Path) -> None:
@@ -379,7 +379,7 @@ def a_run(copy: Path) -> None:
         (word_for_number, "cannot read"),
         (deep_summary, "cannot read"),
         (no_table, "cannot read"),
-        (another_data_set, "data.name is 'stripes' in dense-seed0 and 'nmnist' in dpap-0.5-seed0"),
+        (another_data_set, f"data.name is '{tiny_run.DATA}' in dense-seed0 and 'nmnist' in dpap-0.5-seed0"),
         (another_test_set, "were tested on different samples"),
         (twice, "are the same method, target and seed"),
         (nothing, "holds no finished run to compare"),

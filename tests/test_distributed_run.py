@@ -17,7 +17,6 @@ import torch
 from processes import apart, free_port
 from test_resume import numbers, same
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.training import run
 from snnprune.training.distributed.launch import launch
@@ -27,14 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 def member(out: Path, death: str = "") -> str | None:
     """Be one of two processes of a run; return what it says when it cannot go on."""
-    data.load = tiny_run.splits
     tiny_member.prepare(death)
     try:
         run.train(tiny_run.config(devices=2), out)

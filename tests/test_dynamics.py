@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from test_resume import killed
 
-from snnprune import Pruner, data
+from snnprune import Pruner
 from snnprune.network.firing import Watch
 from snnprune.nn import models
 from snnprune.training import run
@@ -21,18 +21,9 @@ from snnprune.training.callbacks.dynamics import Dynamics, Sample
 EPOCHS = 5
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    out = tmp_path_factory.mktemp("dynamics") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        run.train(tiny_run.config(epochs=EPOCHS), out)
-    return out
+    return tiny_run.finished(tmp_path_factory.mktemp("dynamics") / "run", EPOCHS)
 
 
 @pytest.fixture

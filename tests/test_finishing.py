@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tiny_run
 
-from snnprune import data
 from snnprune.config.schema import MethodConfig
 from snnprune.export import evaluation
 from snnprune.runs import checkpoint
@@ -25,11 +24,6 @@ OPTIONS = {"train_epochs": 1, "patience": 1, "share": 0.5}
 def config(compact_every: int | None) -> Any:
     made = tiny_run.config("bdnn-sp", epochs=9)
     return replace(made, method=MethodConfig("bdnn-sp", options=OPTIONS, compact_every=compact_every))
-
-
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:

@@ -10,7 +10,6 @@ import tiny_run
 import torch
 from safetensors.torch import save_file
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import MethodConfig
 from snnprune.nn import models
@@ -32,10 +31,7 @@ def same(one: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
 
 
-def test_a_run_starts_where_another_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: torch.nn.Module
-) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_a_run_starts_where_another_ended(tmp_path: Path, model: torch.nn.Module) -> None:
     first = run.train(tiny_run.config("dense", epochs=4, lr=1e-2), tmp_path / "first")
     started = tiny_run.config("dpap", epochs=1, init=str(tmp_path / "first"), lr=1e-9, schedule="constant")
     again = run.train(started, tmp_path / "second")
@@ -54,9 +50,8 @@ PRUNED = {
 @pytest.mark.parametrize("compact_every", [None, 1])
 @pytest.mark.parametrize("method", sorted(PRUNED))
 def test_a_pruned_network_goes_on_as_it_was_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, compact_every: int | None
+    tmp_path: Path, method: str, compact_every: int | None
 ) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
     own = MethodConfig(method, options=PRUNED[method], compact_every=compact_every)
     pruned = run.train(replace(tiny_run.config(method), method=own), tmp_path / "first")
     assert pruned["pruning_rate"] > 0.3

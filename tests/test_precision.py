@@ -12,7 +12,6 @@ from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.names import METHODS
 from snnprune.nn.fused import accelerate, keep_precise
@@ -110,8 +109,7 @@ def test_a_method_decides_in_float32_wherever_it_is_called(method: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(held, tensors(outside.method.state_dict()), strict=True))
 
 
-def test_a_run_in_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_a_run_in_bfloat16(tmp_path: Path) -> None:
     run.train(tiny_run.config(precision="bf16"), tmp_path / "run")
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     kept = [saved["state_dict"], saved["optimizer_states"], saved["callbacks"]["PruningCallback"]]

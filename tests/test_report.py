@@ -17,7 +17,7 @@ import tiny_run
 import yaml
 from PIL import Image
 
-from snnprune import cli, data
+from snnprune import cli
 from snnprune.common.errors import UserError
 from snnprune.report import page as pages
 from snnprune.report.picture import _recoloured
@@ -69,9 +69,7 @@ class Parsed(HTMLParser):
 def folder(tmp_path_factory):
     """The folder of a pruned run and its twin; training has written the page."""
     out = tmp_path_factory.mktemp("report") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        run.train(tiny_run.config(epochs=6, twin=True), out)
+    run.train(tiny_run.config(epochs=6, twin=True), out)
     return out
 
 
@@ -210,7 +208,6 @@ def test_page_of_a_dense_run_speaks_of_no_pruning(folder, tmp_path):
 
 @pytest.mark.parametrize(("method", "model"), [("magnitude", "conv-snn"), ("deep-r", "conv-ann")])
 def test_pages_of_other_methods_and_networks(method, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
     monkeypatch.setitem(tiny_run.METHODS, method, {"target": 0.5})
     run.train(tiny_run.config(method, model, epochs=3), tmp_path / "run")
     names = {path.stem for path in (tmp_path / "run" / "figures").glob("*.svg")}
@@ -442,7 +439,6 @@ def test_a_picture_that_fails_when_drawn_has_its_own_title(copied, monkeypatch):
 @pytest.mark.parametrize("part", ["report", "curves"])
 def test_a_page_that_fails_never_fails_a_run(part, tmp_path, monkeypatch, capsys):
     target = {"report": "snnprune.report.report.report", "curves": "snnprune.report.curves.draw"}[part]
-    monkeypatch.setattr(data, "load", tiny_run.splits)
     monkeypatch.setattr(target, lambda *_, **__: broken(None))
     summary = run.train(tiny_run.config(epochs=1), tmp_path / "run")
     assert summary["epochs"] == 1
@@ -450,8 +446,7 @@ def test_a_page_that_fails_never_fails_a_run(part, tmp_path, monkeypatch, capsys
     assert (tmp_path / "run" / "summary.json").is_file()
 
 
-def test_a_run_with_sigmoid_units_has_its_page(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_a_run_with_sigmoid_units_has_its_page(tmp_path, capsys):
     config = tiny_run.config("bsp", "mlp-ann", epochs=2)
     run.train(replace(config, model=replace(config.model, activation="sigmoid")), tmp_path / "run")
     assert "warning" not in capsys.readouterr().out

@@ -8,7 +8,6 @@ import chromium
 import pytest
 import tiny_run
 
-from snnprune import data
 from snnprune.training import run
 
 pytestmark = pytest.mark.skipif(
@@ -26,9 +25,7 @@ WIDE = """
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("browser") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        run.train(tiny_run.config(epochs=4, twin=True), out)
+    run.train(tiny_run.config(epochs=4, twin=True), out)
     return out
 
 

@@ -16,7 +16,6 @@ import pytest
 import tiny_run
 import torch
 
-from snnprune import data
 from snnprune.training import run
 from snnprune.training.task import Task
 
@@ -26,18 +25,11 @@ if TYPE_CHECKING:
 FC1 = "model.fc1.weight"  # 24 x 160 until it is cut
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of an uninterrupted run."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        run.train(tiny_run.config(), out)
+    run.train(tiny_run.config(), out)
     return out
 
 

@@ -10,7 +10,6 @@ import tiny_run
 import torch
 
 import snnprune
-from snnprune import data
 from snnprune.common.errors import CompactionError
 from snnprune.common.seeds import Stream
 from snnprune.export import evaluation
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnprune.config.schema import RunConfig
-
-
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
 
 
 def built(config: RunConfig) -> torch.nn.Module:

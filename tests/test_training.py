@@ -27,18 +27,11 @@ from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import Tally, Task, squared_error
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run with its dense twin: (folder, summary)."""
     out = tmp_path_factory.mktemp("runs") / "stripes"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        return out, run.train(tiny_run.config(twin=True), out)
+    return out, run.train(tiny_run.config(twin=True), out)
 
 
 # --- arithmetic
@@ -254,10 +247,12 @@ def test_still_images_repeat_bit_for_bit(encoding, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(24, dtype=np.int64) % 3
     images = data.FrameSet(rng.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8), labels)
-    still = data.Splits(images, images, images, ("a", "b", "c"), (1, 8, 8), events=False)
-    monkeypatch.setattr(data, "load", lambda _: still)
-    config = replace(tiny_run.config(epochs=2), data=DataConfig("images", time_steps=3, encoding=encoding))
-    read = [run.train(config, tmp_path / name) | {"seconds": 0, "machine": {}} for name in "ab"]
+    parts = {"train": images, "validation": images, "test": images}
+    monkeypatch.setattr(tiny_run.STRIPES, "changed", parts | {"shape": (1, 8, 8), "events": False})
+    config = replace(
+        tiny_run.config(epochs=2), data=DataConfig(tiny_run.DATA, time_steps=3, encoding=encoding)
+    )
+    read = [run.train(config, tmp_path / name, page=False) | {"seconds": 0, "machine": {}} for name in "ab"]
     assert read[0] == read[1]
     assert evaluation.evaluate(tmp_path / "a")["accuracy"] == read[0]["accuracy"]
 
@@ -346,11 +341,11 @@ def test_settings_out_of_range(part, key, value, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_empty_validation_set(tmp_path, monkeypatch):
+def test_an_empty_validation_set(tmp_path):
     empty = data.FrameSet(np.zeros((0, 4, 2, 8, 8), np.uint8), np.zeros(0, np.int64))
-    monkeypatch.setattr(data, "load", lambda _: replace(tiny_run.splits(), validation=empty))
-    with pytest.raises(UserError, match="the validation set of 'stripes' is empty"):
-        run.train(tiny_run.config(), tmp_path / "run")
+    splits = replace(tiny_run.splits(), validation=empty)
+    with pytest.raises(UserError, match=f"the validation set of '{tiny_run.DATA}' is empty"):
+        run.train(tiny_run.config(), tmp_path / "run", splits=splits)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path):

@@ -9,7 +9,6 @@ from typing import Any
 
 import tiny_run
 
-from snnprune import data
 from snnprune.common.errors import UserError
 
 PROGRAM = (sys.executable, str(Path(__file__)))
@@ -17,7 +16,6 @@ PROGRAM = (sys.executable, str(Path(__file__)))
 
 def main() -> int:
     """Take part in a run on the data that tests have; TINY_DEATH says what is to go wrong (`prepare`)."""
-    data.load = tiny_run.splits
     prepare(os.environ.get("TINY_DEATH", ""))
     from snnprune.training.distributed import member
 

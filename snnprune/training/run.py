@@ -48,7 +48,7 @@ NO_PLACE = {
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
-def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summary:
+def train(config: RunConfig, out: Path, *, splits: Splits | None = None, page: bool = True) -> Summary:
     """Train a run in folder ``out`` and return its summary.
 
     A finished run of the same configuration is shown again, an unfinished one continued.
@@ -58,6 +58,8 @@ def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summ
         out: its folder.
         splits: the data, where they were made by hand; ``config.data`` then says how they are encoded. To
             resume or evaluate such a run, pass them again.
+        page: draw its pictures and write its page at the end, too. The processes that a run starts by itself
+            always do.
 
     Raises:
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
@@ -71,7 +73,7 @@ def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summ
             folder.claim(config)
         return _launch(config, out)
     with group.joined(config, out):
-        return _train(config, out, splits, page=True)
+        return _train(config, out, splits, page=page)
 
 
 def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary:
