@@ -128,12 +128,12 @@ def train(given: list[str]) -> None:
     if parsed.print_config:
         sys.stdout.write(yaml.safe_dump(asdict(config), sort_keys=False))
         return
-    _warn(unused(config, chosen(parsed.given)))
     out = default_folder(config) if parsed.out is None else Path(parsed.out)
     data.look(config.data)
     RunFolder(out).look(config.located())
     with told(_say):
         phase(IMPORTING)
+        _warn(unused(config, chosen(parsed.given)))
         from snnprune.training import run  # noqa: PLC0415
 
         run.train(config, out)
@@ -190,11 +190,11 @@ def bench(given: list[str]) -> int:
     lists = {name: parsed.given[name] for name in BENCH_LISTS if name in parsed.given}
     named = {name: one.named(name) for name, one in lists.items()}
     asked = grid(base, **{name: one.value for name, one in lists.items()}, named=named)
-    _warn(unused_in_bench(base, asked, chosen(parsed.given)))
     data.look(base.data)
     BenchFolder(out).look()
     with told(_say):
         phase(IMPORTING)
+        _warn(unused_in_bench(base, asked, chosen(parsed.given)))
         from snnprune.bench import executor, run  # noqa: PLC0415
 
         return run.bench(base, asked, out, executor.build(parsed.executor, parsed.jobs, base, out / "logs"))

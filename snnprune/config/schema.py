@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from snnprune.config.values import Called, Count, File, Folder, Share, Within
+from snnprune.config.values import MOST, Called, Count, File, Folder, Share, Within
 
 MOST_STEPS = 10_000
 """Time steps: with so many a recording of N-MNIST has 23 MB of frames."""
@@ -149,7 +149,7 @@ class TrainConfig:
     schedule: Literal["constant", "step", "cosine"] = "constant"
     step_epochs: Count = 40
     step_gamma: Annotated[float, Within(0, above=True)] = 0.1
-    warmup_epochs: Annotated[int, Within(0)] = 0
+    warmup_epochs: Annotated[int, Within(0, MOST)] = 0
     loss: Literal["auto", "mse", "cross-entropy", "softmax-mse"] = "auto"
     seed: Annotated[int, Within(0, LARGEST_SEED)] = 0
     init: File | None = None

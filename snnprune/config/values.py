@@ -50,8 +50,8 @@ class Within:
     def wanted(self, word: str) -> str:
         """Say what a number has to be; ``word`` is "a number" or "a whole number"."""
         if self.high == math.inf:
-            return f"{word} {'above' if self.above else 'of at least'} {self.low}"
-        low, high = f"{'above ' * self.above}{self.low}", f"{'below ' * self.below}{self.high}"
+            return f"{word} {'above' if self.above else 'of at least'} {self.low:,}"
+        low, high = f"{'above ' * self.above}{self.low:,}", f"{'below ' * self.below}{self.high:,}"
         return f"{word} from {low} to {high}"
 
 
@@ -74,7 +74,10 @@ class Called:
         return self.what
 
 
-Count = Annotated[int, Within(1)]
+MOST = 10**9
+"""Of whatever is counted: libraries below keep such numbers in 32 bits."""
+
+Count = Annotated[int, Within(1, MOST)]
 Share = Annotated[float, Within(0, 1, below=True)]
 Folder = Annotated[str, Called("the name of a folder")]
 File = Annotated[str, Called("the name of a file")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from snnprune.common.errors import UserError
 from snnprune.common.phases import phase
 from snnprune.config.check import check_values
 from snnprune.config.names import DATASETS, pick
@@ -74,15 +73,15 @@ def where(name: str, root: str | Path | None = None) -> Path | None:
 def look(config: DataConfig) -> None:
     """Find out whether a data set is on disk, or may be fetched, before anything slow is imported.
 
+    One of the user's own is not asked: its `load` says what it lacks.
+
     Raises:
         UserError: it is not.
     """
     source, root = _source(config.name), root_given(config.root)
-    if (config.download and root is not None) or source.found(root) is not None:
-        return
-    if hasattr(source, "missing"):
+    fetched = config.download and root is not None
+    if hasattr(source, "missing") and not fetched and source.found(root) is None:
         raise source.missing(root)
-    raise UserError(f"the data set '{config.name}' is not found{'' if root is None else f' in {root}'}")
 
 
 def _narrowed(splits: Splits, config: DataConfig) -> Splits:
