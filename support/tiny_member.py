@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from support import tiny_run
 
@@ -16,7 +15,6 @@ PROGRAM = (sys.executable, str(Path(__file__)))
 
 def main() -> int:
     """Take part in a run on the data that tests have; TINY_DEATH says what is to go wrong (`prepare`)."""
-    data.load = tiny_run.splits
     prepare(os.environ.get("TINY_DEATH", ""))
     from snnprune.training.distributed import member
 

@@ -1,18 +1,23 @@
-"""A run that takes a second: stripes for recordings. As a program it may kill itself in mid-epoch."""
+"""A run that takes a second: stripes for recordings. It may kill itself in mid-epoch."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pytest
 
 from snnprune import data
+from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATA = "support.tiny_run:STRIPES"
+"""The name of the data in a configuration: an import path, which child processes find as well."""
 
 CLASSES, STEPS, SIZE = 3, 4, 8
 METHODS = {"dpap": {"target": 0.5}, "dense": {}}
@@ -40,6 +45,34 @@ def splits(_: DataConfig | None = None) -> data.Splits:
     )
 
 
+@dataclass
+class Source:
+    """A data set with a name, `DATA` or its like, so that a test patches nothing to have it read.
+
+    Attributes:
+        changed: fields of its splits that are not those of `splits`.
+        fault: the sentence with which reading it fails.
+        asked: with which settings it was read.
+    """
+
+    changed: dict[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+    asked: list[DataConfig] = field(default_factory=list)
+    events: ClassVar[bool] = True
+
+    def found(self, root: Path | None) -> Path | None:
+        return root
+
+    def load(self, config: DataConfig) -> data.Splits:
+        self.asked.append(config)
+        if self.fault is not None:
+            raise UserError(self.fault)
+        return replace(splits(), **self.changed)
+
+
+STRIPES = Source()
+
+
 def config(method: str = "dpap", model: str = "conv-snn", **train: Any) -> RunConfig:
     """A run of 5 epochs on one thread; keywords are training settings."""
     settings: dict[str, Any] = {
@@ -55,7 +88,7 @@ def config(method: str = "dpap", model: str = "conv-snn", **train: Any) -> RunCo
         "twin": False,
     }
     return RunConfig(
-        data=DataConfig(name="stripes", time_steps=STEPS),
+        data=DataConfig(name=DATA, time_steps=STEPS),
         model=ModelConfig(name=model, hidden=24),
         method=MethodConfig(name=method, **METHODS.get(method, {})),
         train=TrainConfig(**(settings | train)),
@@ -66,11 +99,7 @@ def finished(out: Path, epochs: int) -> Path:
     """Train a run in ``out`` to its end, without its pictures, and return it."""
     from snnprune.training import run
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", splits)
-        for name in ("_picture", "_page"):
-            patch.setattr(run, name, lambda *_: None)
-        run.train(config(epochs=epochs), out)
+    run.train(config(epochs=epochs), out, page=False)
     return out
 
 
@@ -86,22 +115,3 @@ def kill_in(epoch: int, batch: int) -> None:
         return step(self, given, batch_idx)
 
     Task.training_step = deadly  # type: ignore[method-assign]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--method", default="dpap")
-    parser.add_argument("--twin", action="store_true")
-    parser.add_argument("--kill", type=int, nargs=2, metavar=("EPOCH", "BATCH"))
-    given = parser.parse_args()
-    data.load = splits
-    if given.kill:
-        kill_in(*given.kill)
-    from snnprune.training import run
-
-    run.train(config(given.method, twin=given.twin), given.out)
-
-
-if __name__ == "__main__":
-    main()

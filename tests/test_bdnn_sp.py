@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
 from snnprune.methods.bdnn_sp import AdaptivePruning, Fitness, importance, stability
-from snnprune.pruning import Pruner
+from snnprune.pruning import Decision, Method, Pruner, View
 from support.loops import through_a_file
 from support.networks import conv_snn
 
@@ -74,8 +74,16 @@ def test_importance_is_what_comes_in_and_goes_out_of_all_layers() -> None:
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
         model[2].weight.copy_(torch.tensor([[-5.0, 0.5]]))
-    with Pruner(model, torch.zeros(1, 2), "bdnn-sp", epochs=4) as pruner:
-        assert importance(pruner._view({}), pruner.topology.populations["0"]).tolist() == [8.0, 7.5]
+    scores = []
+
+    class Looking(Method):
+        def end_epoch(self, view: View, metrics: Any) -> Decision:
+            scores.append(importance(view, view.topology.populations["0"]).tolist())
+            return Decision()
+
+    with Pruner(model, torch.zeros(1, 2), Looking(), epochs=4) as pruner:
+        pruner.end_epoch()
+    assert scores == [[8.0, 7.5]]
 
 
 @pytest.mark.parametrize(("divisor", "expected"), [("connections", 15.5 / 6), ("units", 15.5 / 3)])

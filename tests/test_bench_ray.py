@@ -9,14 +9,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import ray
 
 from snnprune.bench import run
 from snnprune.bench.cluster import OnRay
 from snnprune.bench.grid import Grid
 from snnprune.common.errors import UserError
 from support import tiny_cell, tiny_run
-
-ray = pytest.importorskip("ray")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

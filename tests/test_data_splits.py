@@ -51,7 +51,10 @@ def test_a_class_of_one_stays_in_training() -> None:
 def test_no_sample_is_in_two_sets(tmp_path: Path) -> None:
     write_nmnist(tmp_path, train=5)
     splits = data.load(DataConfig(name="nmnist", root=str(tmp_path), cache=str(tmp_path), validation=0.2))
-    assert not set(splits.train._index) & set(splits.validation._index)
+    seen = [splits.train[i][0] for i in range(len(splits.train))]
+    kept = [splits.validation[i][0] for i in range(len(splits.validation))]
+    assert not {frames.numpy().tobytes() for frames in seen} & {frames.numpy().tobytes() for frames in kept}
+    assert len({frames.numpy().tobytes() for frames in seen + kept}) == 50
     assert len(splits.train) == 40
     assert np.bincount(splits.validation.labels).tolist() == [1] * 10
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 from test_resume import numbers, same
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.training import run
 from snnprune.training.distributed.launch import launch
@@ -26,17 +25,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 def member(out: Path, death: str = "") -> str | None:
     """Be one of two processes of a run; return what it says when it cannot go on."""
-    data.load = tiny_run.splits
     tiny_member.prepare(death)
     try:
-        run.train(tiny_run.config(devices=2), out)
+        run.train(tiny_run.config(devices=2), out, page=False)
     except UserError as error:
         return str(error)
     return None
@@ -57,7 +50,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_end_as_one_does(pair: Path, tmp_path: Path) -> None:
     """51 samples in batches of 12: the last one has 3, which two processes share as 1 and 2."""
     alone = tmp_path / "run"
-    run.train(tiny_run.config(), alone)
+    run.train(tiny_run.config(), alone, page=False)
     (a, first), (b, second) = numbers(alone), numbers(pair)
     assert {row["epoch"] for row in second} == {"1", "2", "3", "4", "5"}
     assert a["pruning_rate"] == pytest.approx(b["pruning_rate"], abs=0.02)
@@ -99,12 +92,12 @@ def test_who_starts_them_says_which_one_died_and_of_what(
     monkeypatch.setattr(run, "launch", functools.partial(launch, program=tiny_member.PROGRAM))
     monkeypatch.setenv("TINY_DEATH", f"{how} {number} 3 2")
     with pytest.raises(UserError) as why:
-        run.train(tiny_run.config(devices=2), out)
+        run.train(tiny_run.config(devices=2), out, page=False)
     said = {"kill": "was ended by SIGKILL", "fail": "failed (this process has had enough)"}[how]
     assert f"process {number} of 2 {said}" in str(why.value)
     assert f"snnprune train --resume {out}" in str(why.value)
     monkeypatch.delenv("TINY_DEATH")
-    run.resume(out)
+    run.resume(out, page=False)
     assert numbers(out) == numbers(pair)
 
 
@@ -164,16 +157,16 @@ def test_more_processes_than_the_run_has_are_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(UserError, match=r"8 processes were started .* is 2 x 1"):
-        run.train(tiny_run.config(devices=2), tmp_path / "run")
+        run.train(tiny_run.config(devices=2), tmp_path / "run", page=False)
     with pytest.raises(UserError, match=r"8 processes were started .* is 1 x 1"):
-        run.train(tiny_run.config(), tmp_path / "run")
+        run.train(tiny_run.config(), tmp_path / "run", page=False)
 
 
 def test_machines_need_somebody_to_start_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="with torchrun or srun"):
-        run.train(tiny_run.config(devices=2, nodes=2), tmp_path / "run")
+        run.train(tiny_run.config(devices=2, nodes=2), tmp_path / "run", page=False)
 
 
 def test_each_process_needs_a_sample(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"divided among 4 processes .* and is 3"):
-        run.train(tiny_run.config(devices=2, nodes=2, batch_size=3), tmp_path / "run")
+        run.train(tiny_run.config(devices=2, nodes=2, batch_size=3), tmp_path / "run", page=False)

@@ -51,7 +51,7 @@ class Residual(nn.Module):
 def lived(model: nn.Module) -> nn.Module:
     """A network whose norms have seen data and whose layers fire."""
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.weight, 2.0)
             nn.init.constant_(module.bias, 0.3)
     model.train()(FRAMES)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from snnprune import data
 from snnprune.config.schema import MethodConfig
 from snnprune.export import evaluation
 from snnprune.runs import checkpoint
@@ -27,11 +26,6 @@ def config(compact_every: int | None) -> Any:
     return replace(made, method=MethodConfig("bdnn-sp", options=OPTIONS, compact_every=compact_every))
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
@@ -39,7 +33,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("compact_every", [None, 1])
 def test_a_run_ends_with_the_network_of_the_peak(tmp_path: Path, compact_every: int | None) -> None:
-    summary = run.train(config(compact_every), tmp_path / "run")
+    summary = run.train(config(compact_every), tmp_path / "run", page=False)
     measured, peak = rows(tmp_path / "run"), summary["returned_to_epoch"]
     assert peak is not None
     assert peak < summary["epochs"] == len(measured) < 9
@@ -56,11 +50,11 @@ def test_a_run_ends_with_the_network_of_the_peak(tmp_path: Path, compact_every: 
 def test_without_its_last_files_it_is_resumed_to_the_same_end(
     tmp_path: Path, compact_every: int | None
 ) -> None:
-    first = run.train(config(compact_every), tmp_path / "run")
+    first = run.train(config(compact_every), tmp_path / "run", page=False)
     table = (tmp_path / "run" / "metrics.csv").read_text()
     for name in ("summary.json", "metrics.csv", "model.safetensors"):
         (tmp_path / "run" / name).unlink()
-    second = run.resume(tmp_path / "run")
+    second = run.resume(tmp_path / "run", page=False)
     assert json.loads(json.dumps(second))["accuracy"] == first["accuracy"]
     assert second["neurons_left"] == first["neurons_left"]
     assert second["returned_to_epoch"] == first["returned_to_epoch"]

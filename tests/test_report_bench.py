@@ -15,7 +15,7 @@ import pytest
 from test_report import HOSTILE, Parsed, svgs
 from test_report_browser import WIDE
 
-from snnprune import cli, data
+from snnprune import cli
 from snnprune.bench.folder import BenchFolder
 from snnprune.bench.grid import Grid, grid
 from snnprune.bench.run import compare
@@ -153,8 +153,7 @@ def test_damaged_benches_are_one_sentence(bench, harm, sentence, capsys):
     assert not (bench / "report.html").exists()
 
 
-def test_page_of_a_real_comparison(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_page_of_a_real_comparison(tmp_path):
     run.train(tiny_run.config(epochs=3, twin=True), tmp_path / "run")
     bench = tmp_path / "bench"
     shutil.copytree(tmp_path / "run", bench / "dpap-0.5-seed0", ignore=shutil.ignore_patterns("dense"))
@@ -168,8 +167,7 @@ def test_page_of_a_real_comparison(tmp_path, monkeypatch):
     assert "snnprune bench --config" in (bench / "report.html").read_text()
 
 
-def test_the_command_of_a_bench_repeats_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_the_command_of_a_bench_repeats_it(tmp_path):
     config = tiny_run.config(epochs=3)
     config = replace(config, method=replace(config.method, options={"gamma": 0.99}))
     asked = Grid(("dense", "dpap"), (0.5,), (3,))

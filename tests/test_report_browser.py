@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from snnprune import data
 from snnprune.training import run
 from support import chromium, tiny_run
 
@@ -25,9 +24,7 @@ WIDE = """
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("browser") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        run.train(tiny_run.config(epochs=4, twin=True), out)
+    run.train(tiny_run.config(epochs=4, twin=True), out)
     return out
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks
+from support.hooks import hooks
 from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 
@@ -229,7 +230,7 @@ def test_step_by_step_is_all_at_once() -> None:
         for frame in x:
             single(frame)
     assert counter.operations(2) == operations(whole, x, {}, 2)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in single.modules())
+    assert not hooks(single)
 
 
 def test_masks_leave_out_what_is_dead() -> None:

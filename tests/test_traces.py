@@ -16,6 +16,7 @@ from snnprune.network import discover
 from snnprune.nn.fused import accelerate
 from snnprune.pruning import Activity, TraceRecorder, spiking_trace
 from snnprune.pruning.traces import sum_over_space
+from support.hooks import hooks
 from support.networks import conv_ann, conv_snn, lif
 
 
@@ -232,9 +233,9 @@ def test_nothing_of_the_size_of_the_activity_is_kept(frames: torch.Tensor) -> No
 def test_hooks_are_gone_after_close(frames: torch.Tensor) -> None:
     model = conv_snn()
     recorder = TraceRecorder(model, discover(model, frames))
-    assert any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert hooks(model)
     recorder.close()
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not hooks(model)
 
 
 def test_time_steps_of_foreign_neurons_that_are_called_from_outside_are_said_once() -> None:

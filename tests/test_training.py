@@ -27,18 +27,11 @@ from snnprune.training.task import Tally, Task, squared_error
 from support import tiny_run
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run with its dense twin: (folder, summary)."""
     out = tmp_path_factory.mktemp("runs") / "stripes"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        return out, run.train(tiny_run.config(twin=True), out)
+    return out, run.train(tiny_run.config(twin=True), out)
 
 
 # --- arithmetic
@@ -180,7 +173,7 @@ def test_files(finished):
 
 def test_saved_network_is_dead_where_it_was_pruned(tmp_path):
     config = tiny_run.config()
-    read = run.train(replace(config, method=replace(config.method, compact_every=None)), tmp_path)
+    read = run.train(replace(config, method=replace(config.method, compact_every=None)), tmp_path, page=False)
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     masks = saved["callbacks"]["PruningCallback"]["pruner"]["masks"]
     dead = ~masks["units"]["conv2"]
@@ -218,7 +211,7 @@ def test_a_finished_run_is_shown_again_and_not_trained(finished, capsys, monkeyp
 
 
 def test_progress_is_a_line_per_epoch_where_there_is_no_terminal(tmp_path, capsys):
-    run.train(tiny_run.config(epochs=2), tmp_path / "run")
+    run.train(tiny_run.config(epochs=2), tmp_path / "run", page=False)
     lines = [line for line in capsys.readouterr().out.splitlines() if "epoch " in line and "pruned" in line]
     assert len(lines) == 2
     assert lines[1].startswith("dpap  epoch 2/2  loss ")
@@ -235,7 +228,7 @@ def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
         return model
 
     monkeypatch.setattr(assembly.models, "build", silent)
-    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run")
+    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run", page=False)
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2  # the layer behind it is silent too
     assert "is silent" in warnings[0]
@@ -244,7 +237,7 @@ def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("model", ["conv-snn", "mlp-snn", "mlp-ann"])
 @pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
 def test_models_and_losses(model, loss, tmp_path):
-    read = run.train(tiny_run.config(model=model, loss=loss, epochs=2), tmp_path / "run")
+    read = run.train(tiny_run.config(model=model, loss=loss, epochs=2), tmp_path / "run", page=False)
     assert read["model"] == model
     assert 0 <= read["accuracy"] <= 1
 
@@ -254,16 +247,18 @@ def test_still_images_repeat_bit_for_bit(encoding, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(24, dtype=np.int64) % 3
     images = data.FrameSet(rng.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8), labels)
-    still = data.Splits(images, images, images, ("a", "b", "c"), (1, 8, 8), events=False)
-    monkeypatch.setattr(data, "load", lambda _: still)
-    config = replace(tiny_run.config(epochs=2), data=DataConfig("images", time_steps=3, encoding=encoding))
-    read = [run.train(config, tmp_path / name) | {"seconds": 0, "machine": {}} for name in "ab"]
+    parts = {"train": images, "validation": images, "test": images}
+    monkeypatch.setattr(tiny_run.STRIPES, "changed", parts | {"shape": (1, 8, 8), "events": False})
+    config = replace(
+        tiny_run.config(epochs=2), data=DataConfig(tiny_run.DATA, time_steps=3, encoding=encoding)
+    )
+    read = [run.train(config, tmp_path / name, page=False) | {"seconds": 0, "machine": {}} for name in "ab"]
     assert read[0] == read[1]
     assert evaluation.evaluate(tmp_path / "a")["accuracy"] == read[0]["accuracy"]
 
 
 def test_stripes_are_learnt(tmp_path):
-    read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run")
+    read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run", page=False)
     assert read["accuracy"] > 0.9
 
 
@@ -346,11 +341,11 @@ def test_settings_out_of_range(part, key, value, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_empty_validation_set(tmp_path, monkeypatch):
+def test_an_empty_validation_set(tmp_path):
     empty = data.FrameSet(np.zeros((0, 4, 2, 8, 8), np.uint8), np.zeros(0, np.int64))
-    monkeypatch.setattr(data, "load", lambda _: replace(tiny_run.splits(), validation=empty))
-    with pytest.raises(UserError, match="the validation set of 'stripes' is empty"):
-        run.train(tiny_run.config(), tmp_path / "run")
+    splits = replace(tiny_run.splits(), validation=empty)
+    with pytest.raises(UserError, match=f"the validation set of '{tiny_run.DATA}' is empty"):
+        run.train(tiny_run.config(), tmp_path / "run", splits=splits)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path):

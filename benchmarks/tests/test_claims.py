@@ -20,7 +20,8 @@ sys.path.append(str(BENCHMARKS))
 
 import claims  # noqa: E402
 from claims import FAILS, HOLDS, OPEN, verdict  # noqa: E402
-from reported import REPORTED  # noqa: E402
+
+from support.reported import REPORTED  # noqa: E402
 
 SAMPLES = 200
 

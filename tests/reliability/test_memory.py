@@ -15,7 +15,7 @@ from snnprune.training.task import Task
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-import tiny_run
+from support import tiny_run
 
 EVERY = 10
 PER_EPOCH = 100
