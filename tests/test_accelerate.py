@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES
-from networks import ResidualSNN, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,6 +18,8 @@ from snnprune.nn import models
 from snnprune.nn.fused import LIFNode, restore
 from snnprune.nn.fused.once import Once
 from snnprune.nn.fused.sequential import Pooling, square_behind
+from support.families import FAMILIES
+from support.networks import ResidualSNN, conv_snn, lif
 
 if TYPE_CHECKING:
     from collections.abc import Callable

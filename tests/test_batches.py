@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import tiny_run
 
 from snnprune import data
 from snnprune.training import assembly, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from loops import through_a_file
-from networks import conv_snn
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
 from snnprune.methods.bdnn_sp import AdaptivePruning, Fitness, importance, stability
 from snnprune.pruning import Decision, Method, Pruner, View
+from support.loops import through_a_file
+from support.networks import conv_snn
 
 X = torch.rand(8, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 Y = torch.arange(8) % 3

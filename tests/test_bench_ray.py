@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import ray
-import tiny_cell
-import tiny_run
 
 from snnprune.bench import run
 from snnprune.bench.cluster import OnRay
 from snnprune.bench.grid import Grid
 from snnprune.common.errors import UserError
+from support import tiny_cell, tiny_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

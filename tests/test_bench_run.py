@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_cell
-import tiny_run
 import yaml
 from safetensors import safe_open
 
@@ -28,6 +26,7 @@ from snnprune.bench.grid import Grid
 from snnprune.bench.results import read
 from snnprune.common.errors import UserError
 from snnprune.training import run as training
+from support import tiny_cell, tiny_run
 
 PROGRAM = (sys.executable, tiny_cell.__file__)
 GRID = Grid(("dense", "dpap"), (0.5,), (0, 1))
@@ -234,7 +233,8 @@ def started(out: Path, slow: str) -> subprocess.Popen[str]:
 
 
 HALF = replace(GRID, seeds=(0,))
-PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+HERE = Path(__file__).parent
+PATH = os.pathsep.join(filter(None, [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH")]))
 
 
 def cells_of(out: Path) -> list[Path]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from networks import conv_snn
 from torch import nn
 
 from snnprune.common.errors import UserError
 from snnprune.methods import bsp
 from snnprune.methods.bsp import Progress, Reconstruction
 from snnprune.pruning import Pruner
+from support.networks import conv_snn
 
 HALF = Progress(neurons=100, samples=1200, pruned=5000, left=5000)
 

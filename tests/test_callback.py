@@ -7,7 +7,6 @@ import logging
 import lightning
 import pytest
 import torch
-from hooks import hooks, own_hooks
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from snnprune.common.errors import UserError
 from snnprune.pruning import Pruner
 from snnprune.training.callbacks.pruning import PruningCallback
+from support.hooks import hooks, own_hooks
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

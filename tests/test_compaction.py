@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ import snnprune
 from snnprune.common.errors import CompactionError
 from snnprune.network import discover
 from snnprune.pruning import Masks, Pruner
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 
 def masked(model: nn.Module, x: Tensor, dead: dict[str, list[int]], **options: Any) -> Masks:

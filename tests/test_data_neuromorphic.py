@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tonic
 import torch
-from recordings import events, moving_bar, write_bin, write_dvs_gesture, write_nmnist, write_poker_dvs
 
 from snnprune import data
 from snnprune.common.errors import UserError
@@ -20,6 +19,7 @@ from snnprune.config.schema import DataConfig
 from snnprune.data.archives import unpack
 from snnprune.data.frames import to_frames
 from snnprune.data.neuromorphic import DVS_GESTURE, NMNIST, POKER_DVS, Recordings, checked
+from support.recordings import events, moving_bar, write_bin, write_dvs_gesture, write_nmnist, write_poker_dvs
 
 WRITERS = {"nmnist": write_nmnist, "dvs-gesture": write_dvs_gesture, "poker-dvs": write_poker_dvs}
 SOURCES = {"nmnist": NMNIST, "dvs-gesture": DVS_GESTURE, "poker-dvs": POKER_DVS}

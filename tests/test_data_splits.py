@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from recordings import write_nmnist
 from torch.utils.data import DataLoader
 
 from snnprune import data
@@ -17,6 +16,7 @@ from snnprune.common.errors import UserError
 from snnprune.config.names import DATASETS
 from snnprune.config.schema import DataConfig
 from snnprune.data.splits import divide
+from support.recordings import write_nmnist
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hooks import hooks
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron, rnn
 from torch import Tensor, nn
 
 from snnprune.network import Inflow, Slot, discover
+from support.hooks import hooks
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 FRAMES = torch.rand(3, 2, 2, 12, 12, generator=torch.Generator().manual_seed(0))
 

@@ -11,16 +11,15 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_member
-import tiny_run
 import torch
-from processes import apart, free_port
 from test_resume import numbers, same
 
 from snnprune.common.errors import UserError
 from snnprune.training import run
 from snnprune.training.distributed.launch import launch
 from snnprune.training.sampler import EpochSampler, SharedBatches
+from support import tiny_member, tiny_run
+from support.processes import apart, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import tiny_run
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -15,6 +14,7 @@ from snnprune.network.firing import Watch
 from snnprune.nn import models
 from snnprune.training.callbacks import dynamics
 from snnprune.training.callbacks.dynamics import Dynamics, Sample
+from support import tiny_run
 
 EPOCHS = 5
 

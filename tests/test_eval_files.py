@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import tiny_run
 import yaml
 from torch import nn
 
@@ -18,6 +17,7 @@ from snnprune.common.errors import UserError
 from snnprune.export import evaluation, exporting, latency
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
@@ -18,6 +17,7 @@ from snnprune.export.graph import folded
 from snnprune.export.limits import check_nir
 from snnprune.network import discover
 from snnprune.pruning import Masks
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_run
 
 from snnprune.config.schema import MethodConfig
 from snnprune.export import evaluation
 from snnprune.runs import checkpoint
 from snnprune.training import run
+from support import tiny_run
 
 OPTIONS = {"train_epochs": 1, "patience": 1, "share": 0.5}
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-import tiny_run
 import torch
 from safetensors.torch import save_file
 
@@ -15,6 +14,7 @@ from snnprune.config.schema import MethodConfig
 from snnprune.nn import models
 from snnprune.runs import checkpoint
 from snnprune.training import initial, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

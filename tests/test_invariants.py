@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES, STEPS, Family, half_dead
-from hooks import hooks, own_hooks
-from loops import Loop, difference, equal, sgd
 from torch import Tensor
 
 import snnprune
@@ -25,6 +22,9 @@ from snnprune.config.names import METHODS
 from snnprune.network import discover, firing
 from snnprune.network.leaves import leaf_kind
 from snnprune.pruning import Pruner
+from support.families import FAMILIES, STEPS, Family, half_dead
+from support.hooks import hooks, own_hooks
+from support.loops import Loop, difference, equal, sgd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES
-from loops import Loop, equal
 from torch import Tensor, nn
 
 from snnprune.common.errors import CompactionError
 from snnprune.pruning import Decision, Method, Pruner, View
+from support.families import FAMILIES
+from support.loops import Loop, equal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-from hooks import hooks
 from spikingjelly.activation_based import functional
 from torch import nn
 
@@ -20,6 +19,7 @@ from snnprune.nn.models.kit import analogue, spiking
 from snnprune.nn.models.lif import lif
 from snnprune.nn.models.notation import network
 from snnprune.pruning import Pruner
+from support.hooks import hooks
 
 SNNS = [name for name in MODELS if name.endswith("snn")]
 ANNS = [name for name in MODELS if name.endswith("ann")]

@@ -6,10 +6,7 @@ import csv
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 import torch
-from hooks import hooks
-from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
@@ -18,6 +15,9 @@ from snnprune.config.names import METHODS
 from snnprune.nn.fused import accelerate, keep_precise
 from snnprune.pruning import Pruner
 from snnprune.training import run
+from support import tiny_run
+from support.hooks import hooks
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from loops import through_a_file
-from networks import conv_ann, conv_snn
 from torch import nn
 
 import snnprune
@@ -24,6 +22,8 @@ from snnprune.methods.stdp import STDP, pairing
 from snnprune.network import Projection, discover
 from snnprune.network.cost import rates
 from snnprune.pruning import Activity, Masks, Pruner, Target
+from support.loops import through_a_file
+from support.networks import conv_ann, conv_snn
 
 if TYPE_CHECKING:
     from snnprune.pruning.target import Plan

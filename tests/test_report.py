@@ -13,7 +13,6 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import tiny_run
 import yaml
 from PIL import Image
 
@@ -33,6 +32,7 @@ from snnprune.report.run_page import SECTIONS, sampled_difference
 from snnprune.report.style import NIGHT, short
 from snnprune.runs.reading import Dynamics, read_run
 from snnprune.training import run
+from support import tiny_run
 
 LOADS = {"src", "href", "srcset", "data", "action", "poster", "background"}
 """Attributes by which a page fetches something."""

@@ -11,9 +11,7 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
-import chromium
 import pytest
-import tiny_run
 from test_report import HOSTILE, Parsed, svgs
 from test_report_browser import WIDE
 
@@ -23,6 +21,7 @@ from snnprune.bench.grid import Grid, grid
 from snnprune.bench.run import compare
 from snnprune.report.report import report
 from snnprune.training import run
+from support import chromium, tiny_run
 
 
 def interval(mean, half):

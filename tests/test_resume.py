@@ -10,12 +10,12 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-import tiny_run
 import torch
-from processes import alone
 
 from snnprune.training import run
 from snnprune.training.task import Task
+from support import tiny_run
+from support.processes import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

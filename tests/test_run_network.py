@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-import tiny_run
 import torch
 
 import snnprune
@@ -18,6 +17,7 @@ from snnprune.nn.fused import LIFNode
 from snnprune.pruning import Method, Pruner
 from snnprune.runs import checkpoint
 from snnprune.training import assembly, fit, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

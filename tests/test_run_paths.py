@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 
 from snnprune.export import evaluation
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
 from snnprune.training.task import Task
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

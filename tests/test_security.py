@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_run
 import torch
 
 from snnprune.common import document
@@ -31,6 +30,7 @@ from snnprune.report.report import report
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training import initial, run
+from support import tiny_run
 
 PACKAGE = Path(__file__).parents[1] / "snnprune"
 

@@ -6,16 +6,16 @@ import itertools
 
 import pytest
 import torch
-from hooks import hooks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer
 from torch import Tensor, nn
 
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks
+from support.hooks import hooks
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 
 def counted_by_hand(x: Tensor, weight: Tensor, conv: nn.Conv2d | None) -> int:

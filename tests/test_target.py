@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 from torch import nn
 
@@ -16,6 +15,7 @@ from snnprune.network import discover
 from snnprune.pruning import Candidates, Clock, Pruner, Target
 from snnprune.pruning.lowest import Lowest
 from snnprune.pruning.masks import Masks
+from support.networks import conv_ann, conv_snn
 
 if TYPE_CHECKING:
     from snnprune.pruning.rule import UnitKind

@@ -8,8 +8,6 @@ import warnings
 
 import pytest
 import torch
-from hooks import hooks
-from networks import conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -18,6 +16,8 @@ from snnprune.network import discover
 from snnprune.nn.fused import accelerate
 from snnprune.pruning import Activity, TraceRecorder, spiking_trace
 from snnprune.pruning.traces import sum_over_space
+from support.hooks import hooks
+from support.networks import conv_ann, conv_snn, lif
 
 
 def test_trace_of_three_steps() -> None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_run
 import torch
 import yaml
 
@@ -25,6 +24,7 @@ from snnprune.training import assembly, optimiser, run
 from snnprune.training.callbacks.record import COLUMNS
 from snnprune.training.sampler import EpochSampler
 from snnprune.training.task import Tally, Task, squared_error
+from support import tiny_run
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 
 from snnprune import cli, data
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.config.unused import unused
 from snnprune.training import run
 from snnprune.training.table import shortfall
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
