@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional
 
 from snnprune.pruning import Pruner
+from support.networks import conv_snn
 
 TEXT = (Path(__file__).parents[1] / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)

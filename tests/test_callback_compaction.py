@@ -9,7 +9,6 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from networks import conv_snn
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from snnprune import Pruner
 from snnprune.common.errors import UserError
 from snnprune.training.callbacks.pruning import PruningCallback
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 import snnprune
-from snnprune.common.errors import CompactionError
+from snnprune.common.errors import CompactionError, UserError
 from snnprune.network import discover
 from snnprune.pruning import Masks, Pruner
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 
 def masked(model: nn.Module, x: Tensor, dead: dict[str, list[int]], **options: Any) -> Masks:
@@ -213,7 +213,8 @@ def test_they_train_alike(name: str) -> None:
     for net in (model, small):
         net.train()
         net(x).square().sum().backward()
-    snnprune.compact(model, masks, torch.optim.SGD(model.parameters()))
+    optimizer = torch.optim.SGD(model.parameters())
+    assert snnprune.compact(model, masks, inplace=True, optimizer=optimizer) is model
     for (key, a), b in zip(model.named_parameters(), small.parameters(), strict=True):
         assert b.grad.any(), key
         torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-9, msg=key)
@@ -265,7 +266,7 @@ def test_an_optimiser_goes_on() -> None:
     masks = masked(model, x, {"0": [1], "4": [0, 5], "9": [3]})
     before = {k: optimizer.state[p]["exp_avg"].clone() for k, p in model.named_parameters()}
     parameters = list(model.parameters())
-    assert snnprune.compact(model, masks, optimizer) is model
+    assert snnprune.compact(model, masks, inplace=True, optimizer=optimizer) is model
     assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
     moment = optimizer.state[model[4].weight]["exp_avg"]
     assert torch.equal(moment, before["4.weight"][1:5][:, [0, 2, 3, 4]])
@@ -368,16 +369,30 @@ def test_dead_weights_that_are_not_numbers_go_like_all_others() -> None:
     assert torch.equal(snnprune.compact(model, masks)(x), answer)
 
 
+def test_in_place_and_as_a_copy() -> None:
+    model, x, _, _ = lively("conv", torch.float64)
+    masks = masked(model, x, {"0": [1]})
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(UserError, match=r"returns a copy.*inplace=True"):
+        snnprune.compact(model, masks, optimizer=optimizer)
+    copied = snnprune.compact(model, masks)
+    assert copied is not model
+    assert (model[0].out_channels, masks.topology.populations["0"].size) == (5, 5)
+    assert snnprune.compact(model, masks, inplace=True) is model
+    assert (model[0].out_channels, masks.topology.populations["0"].size) == (4, 4)
+    torch.testing.assert_close(model(x), copied(x), rtol=0, atol=0)
+
+
 def test_an_optimiser_of_another_model_and_strange_states_are_refused() -> None:
     model, x, _, _ = lively("conv", torch.float32)
     masks = masked(model, x, {"0": [1]})
     stranger = torch.optim.SGD(copy.deepcopy(model).parameters(), 0.1)
     with pytest.raises(ValueError, match="holds no parameter of the network"):
-        snnprune.compact(model, masks, stranger)
+        snnprune.compact(model, masks, inplace=True, optimizer=stranger)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     optimizer.state[model[0].weight]["curvature"] = torch.ones(7, 7)
     with pytest.raises(ValueError, match=r"keeps 'curvature' of 0\.weight in a shape"):
-        snnprune.compact(model, masks, optimizer)
+        snnprune.compact(model, masks, inplace=True, optimizer=optimizer)
     assert model[0].out_channels == 5
     assert model[0].weight.shape[0] == 5
 

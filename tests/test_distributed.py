@@ -15,9 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
-from families import FAMILIES
-from loops import Loop, Masks, difference, distance, equal, through_a_file
-from processes import together
 from spikingjelly.activation_based import layer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -28,6 +25,9 @@ from snnprune.config.names import METHODS
 from snnprune.nn import norms
 from snnprune.pruning import Criterion, CriterionMethod, Pruner, Target
 from snnprune.pruning.lowest import Lowest
+from support.families import FAMILIES
+from support.loops import Loop, Masks, difference, distance, equal, through_a_file
+from support.processes import together
 
 if TYPE_CHECKING:
     from snnprune.network.cost import Rates

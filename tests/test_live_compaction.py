@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES
-from loops import Loop, equal, through_a_file
 from torch import Tensor, nn
 
 from snnprune.common.errors import CompactionError, UserError
@@ -15,6 +13,8 @@ from snnprune.config.names import METHODS
 from snnprune.pruning import Decision, Method, Pruner, View
 from snnprune.pruning.state import NUMBER, WEIGHT
 from snnprune.training.callbacks.pruning import PruningCallback
+from support.families import FAMILIES
+from support.loops import Loop, equal, through_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

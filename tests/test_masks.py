@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 from torch import nn
 
 from snnprune.network import discover
 from snnprune.pruning import Masks
+from support.networks import ResidualSNN, conv_ann, conv_snn
 
 FRAMES = torch.rand(3, 4, 2, 12, 12, generator=torch.Generator().manual_seed(0))
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_snn
 from safetensors.torch import load_file
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
@@ -16,6 +15,7 @@ import snnprune
 from snnprune.common.errors import UserError
 from snnprune.network import discover
 from snnprune.pruning import Masks
+from support.networks import ResidualSNN, conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path

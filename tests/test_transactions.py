@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES
-from loops import Loop, through_a_file
 from torch import nn
 
 import snnprune
@@ -18,6 +16,8 @@ from snnprune.network.axes import tensors_in
 from snnprune.pruning import Decision, Method, Pruner, View
 from snnprune.pruning.compaction.shapes import conform
 from snnprune.pruning.compaction.survivors import survivors_of
+from support.families import FAMILIES
+from support.loops import Loop, through_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +90,7 @@ def by_hand(run: Loop, small: dict[str, Any]) -> None:
 
 def without_a_pruner(run: Loop, small: dict[str, Any]) -> None:
     with pytest.raises(CompactionError, match=REFUSED):
-        snnprune.compact(run.model, run.pruner.masks, run.optimizer)
+        snnprune.compact(run.model, run.pruner.masks, inplace=True, optimizer=run.optimizer)
 
 
 def inheriting(run: Loop, small: dict[str, Any]) -> None:

@@ -44,6 +44,11 @@ def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
 
     Raises:
         UserError: the folder cannot be written.
+
+    Examples:
+        >>> from torch import nn
+        >>> import snnprune
+        >>> snnprune.save(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "net", about="by hand")
     """
     tensors = _tensors(model)
     shared = _shared(tensors)
@@ -81,6 +86,14 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
     Raises:
         UserError: the files cannot be read or do not belong together, or ``builder`` builds another
             network; the message names the first layer that differs, in class, constants or shape.
+
+    Examples:
+        >>> from torch import nn
+        >>> import snnprune
+        >>> build = lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> snnprune.save(build(), "net")
+        >>> snnprune.load("net", build)[0]
+        Linear(in_features=4, out_features=8, bias=True)
     """
     weights, text = _files(path)
     description, content = _read(weights, text)

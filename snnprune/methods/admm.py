@@ -47,6 +47,14 @@ class ADMM(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), or a constant outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.ADMM(rho=0.02), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "admm", epochs=60, rho=0.02)
     """
 
     axes: ClassVar[Mapping[str, Axes]] = {"z": WEIGHT, "u": WEIGHT}

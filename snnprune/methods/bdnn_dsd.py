@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from snnprune.pruning.view import View
 
 
-class SpineDynamics(Method):
+class BDNNdsd(Method):
     """Bounds that move with the recent history of their weights, and clip them.
 
     After each step of the optimiser, for every weight w with its bound M (Algorithm 1)::
@@ -51,12 +51,21 @@ class SpineDynamics(Method):
 
     Raises:
         ValueError: a negative bound or change, or fewer than one step.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BDNNdsd(R_i=0.5), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bdnn-dsd", epochs=60, R_i=0.5)
     """
 
+    formerly: ClassVar[tuple[str, ...]] = ("SpineDynamics",)
     axes: ClassVar[Mapping[str, Axes]] = dict.fromkeys(("bound", "plus", "minus", "last"), WEIGHT)
 
     def __init__(
-        self, R_i: float = 0.45, R_d: float = 0.06, T_num: int = 10, *, consecutive: bool = True
+        self, *, R_i: float = 0.45, R_d: float = 0.06, T_num: int = 10, consecutive: bool = True
     ) -> None:
         if R_i < 0 or R_d < 0:
             raise ValueError(f"R_i and R_d are sizes of weights, from 0, came {R_i} and {R_d}")

@@ -67,7 +67,7 @@ class Fitness:
         return (self.accuracy + self.stability + self.mean_weight) / 3
 
 
-class AdaptivePruning(Method):
+class BDNNsp(Method):
     """Train; then again and again remove the least important hidden neurons, and retrain.
 
     The importance of a neuron is I_j = sum |w_in| + sum |w_out| (equation 1). Removal stops once the fitness
@@ -92,8 +92,17 @@ class AdaptivePruning(Method):
 
     Raises:
         ValueError: a share outside (0, 1), a patience or a number of epochs below 1, or another divisor.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BDNNsp(share=0.1), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bdnn-sp", epochs=60, share=0.1)
     """
 
+    formerly: ClassVar[tuple[str, ...]] = ("AdaptivePruning",)
     axes: ClassVar[Mapping[str, Axes]] = {"after": WEIGHT}
 
     def __init__(

@@ -70,6 +70,14 @@ class GradR(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), or a negative alpha.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.GradR(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "grad-r", epochs=60, target=0.6)
     """
 
     permanent: ClassVar[bool] = False

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from snnprune.methods.by_score import by_score
+from snnprune.methods.by_score import ByScore
 from snnprune.pruning.criterion import Criterion
 
 if TYPE_CHECKING:
@@ -18,13 +17,14 @@ if TYPE_CHECKING:
     from snnprune.pruning.view import View
 
 
-class Random(Criterion):
+class RandomCriterion(Criterion):
     """Each unit's score is a number in [0, 1), drawn anew for every decision.
 
     Numbers are drawn for the dense network, on the CPU, so that neither a cut nor the device changes them.
     """
 
     reads: ClassVar[None] = None
+    formerly: ClassVar[tuple[str, ...]] = ("Random",)
     comparable: ClassVar[frozenset[UnitKind]] = frozenset({"neuron", "synapse"})
 
     def synapse_score(self, projection: Projection, view: View) -> Tensor:
@@ -39,4 +39,16 @@ class Random(Criterion):
         return drawn[view.survivors[projection.post]].to(view.model.get_parameter(projection.weight).device)
 
 
-preset = partial(by_score, Random)
+class Random(ByScore):
+    """Units die by lot, until the target is met.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.Random(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "random", epochs=60, target=0.6)
+    """
+
+    criterion_class: ClassVar[type[Criterion]] = RandomCriterion

@@ -54,6 +54,14 @@ class STDS(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), a negative threshold, or no such growth.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.STDS(growth="linear"), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "stds", epochs=60, growth="linear")
     """
 
     permanent: ClassVar[bool] = False

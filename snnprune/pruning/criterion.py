@@ -32,6 +32,16 @@ class Criterion(Stateful):
             which are added up over processes before they are read.
         comparable: kinds of units whose scores are on one scale in all layers, so that a global target need
             not normalise them.
+        formerly: names that the class has had before, under which states of it were saved.
+
+    Examples:
+        >>> from snnprune.pruning import Criterion, CriterionMethod, Target
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> class SquaredWeight(Criterion):
+        ...     reads = None  # no activity
+        ...     def synapse_score(self, projection, view):
+        ...         return view.model.get_parameter(projection.weight).detach().square()
+        >>> method = CriterionMethod(SquaredWeight(), Lowest(), target=Target(0.6), neurons=False)
     """
 
     reads: ClassVar[Keep | None] = "trace"
@@ -39,6 +49,7 @@ class Criterion(Stateful):
     per_epoch: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = ()
     comparable: ClassVar[frozenset[UnitKind]] = frozenset()
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def statistics(self, projection: Projection, like: Tensor) -> dict[str, Tensor]:
         """Return the statistics of ``projection``, made of zeros (dtype and device of ``like``) at first."""

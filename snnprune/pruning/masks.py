@@ -32,6 +32,19 @@ class Masks:
     Attributes:
         units: bool [size] by population.
         synapses: bool, shape of the weight, by projection; only those where single synapses ever died.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> topology = snnprune.discover(model, x)
+        >>> masks = snnprune.Masks(model, topology)
+        >>> masks.keep_units(topology.populations["0"], torch.arange(8) < 6)
+        >>> masks.refresh()
+        >>> masks.apply()
+        >>> masks.rates().neurons_left["0"], bool(model[0].weight[6:].any())  # 6 of 8; the others are zero
+        ((6, 8), False)
     """
 
     def __init__(self, model: nn.Module, topology: Topology) -> None:

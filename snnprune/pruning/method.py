@@ -34,12 +34,29 @@ class Method(Stateful):
         tau: decay of the traces that it reads.
         permanent: what is dead stays dead.
         target: what it is to reach by the end of the run, None where it stops by itself.
+        formerly: names that the class has had before, under which states of it were saved.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> class ByHalves(snnprune.pruning.Method):
+        ...     def end_epoch(self, view, metrics):
+        ...         first = view.topology.free()[0]
+        ...         return snnprune.pruning.Decision(units={first.name: torch.arange(first.size) % 2 == 0})
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> with snnprune.Pruner(model, x, ByHalves(), epochs=1) as pruner:
+        ...     pruner.step()
+        ...     pruner.end_epoch()
+        >>> pruner.rates().neurons_left["0"]
+        (4, 8)
     """
 
     reads: Keep | None = None
     tau: float = 0.5
     target: Target | None = None
     permanent: ClassVar[bool] = True
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def begin(self, view: View) -> None:
         """Look at the network before the first batch."""
@@ -82,6 +99,13 @@ class CriterionMethod(Method):
         synapses: whether single synapses of linear layers may die.
         convolutions: whether those of convolutions may, too (DPAP prunes convolutions by channel, section 1.5
             of the methods).
+
+    Examples:
+        >>> from snnprune.dpap import BCM, SurvivalFunction
+        >>> from snnprune.pruning import CriterionMethod, Target
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> by_survival = CriterionMethod(BCM(), SurvivalFunction(), target=Target(0.6))  # DPAP
+        >>> by_rank = CriterionMethod(BCM(), Lowest(), target=Target(0.6))  # the same scores, another rule
     """
 
     def __init__(

@@ -23,7 +23,13 @@ NO_STEP = (
 
 
 class TargetMissedWarning(UserWarning):
-    """A run came to its end with less pruned than was asked for."""
+    """A run came to its end with less pruned than was asked for.
+
+    Examples:
+        >>> import warnings
+        >>> import snnprune
+        >>> warnings.simplefilter("ignore", snnprune.TargetMissedWarning)
+    """
 
 
 def misses(rate: float, target: float) -> bool:

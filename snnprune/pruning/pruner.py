@@ -79,8 +79,25 @@ class Pruner:
             to it; else None.
 
     Raises:
-        UserError: no such method, no such option, no such layer, no epochs, an example input that the model
-            does not take, or ``compact_every`` with a method whose network cannot be cut while it trains.
+        UserError: no such method, no such option, options beside a method object, no such layer, no epochs,
+            an example input that the model does not take, or ``compact_every`` with a method whose network
+            cannot be cut while it trains.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        >>> with snnprune.Pruner(model, x, "magnitude", epochs=6, target=0.5) as pruner:
+        ...     for _ in range(6):
+        ...         optimizer.zero_grad()
+        ...         model(x).square().mean().backward()
+        ...         optimizer.step()
+        ...         pruner.step(optimizer)  # after every step of the optimiser
+        ...         pruner.end_epoch()  # after every epoch
+        >>> pruner.rates().synapses
+        0.5
     """
 
     def __init__(
@@ -520,17 +537,21 @@ def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
     """Return the method that goes by a name, with its ``options``, or the one that is given.
 
     Raises:
-        UserError: no such method, no such option, or something that is no method.
-        TypeError: options beside a method that is an object already.
+        UserError: no such method, no such option, something that is no method, or options beside a method
+            that is an object already.
     """
     named = isinstance(method, str)
     made = build(METHODS, "method", method, options) if isinstance(method, str) else method
     if not isinstance(made, Method):
         raise UserError(
-            f"method is a name, such as 'dpap', or an object, of class Method, and came as {method!r:.80}"
+            f"method is a name, such as 'dpap', or an object, such as DPAP(target=0.6): came {method!r:.80}"
         )
     if options and not named:
-        raise TypeError(f"options {sorted(options)} go with a method's name; set them on the method itself")
+        name = type(made).__name__
+        raise UserError(
+            f"the options {sorted(options)} came beside a {name} object: they are arguments of its class, as "
+            f"in {name}({next(iter(options))}=...)"
+        )
     return made
 
 

@@ -35,6 +35,15 @@ class Candidates:
         weight: magnitude of each unit's weights, the same shape; breaks ties.
         to_go: how many should still die (as far as `Rule.due` lets them now), or None where there is no
             target and the rule alone decides.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.pruning import Candidates, Clock
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> score, alive = torch.tensor([0.3, 0.1, 0.2]), torch.ones(3, dtype=torch.bool)
+        >>> candidates = Candidates("neurons/fc", "neuron", "linear", score, alive, weight=score, to_go=2)
+        >>> Lowest().decide(candidates, Clock(epochs=10))
+        tensor([ True, False, False])
     """
 
     key: str
@@ -55,6 +64,12 @@ class Rule(Stateful):
     """Decides from scores; its ``state`` is tensors by the candidates' key and a name.
 
     Those that are laid out as the candidates are, are declared with the axes `SCORES`.
+
+    Examples:
+        >>> from snnprune.pruning import Rule
+        >>> class BelowZero(Rule):
+        ...     def decide(self, candidates, clock):
+        ...         return candidates.alive & (candidates.score > 0)
     """
 
     def due(self, clock: Clock) -> float:  # noqa: ARG002

@@ -40,6 +40,12 @@ class Target:
             layers make up for the rest of the rate.
         scope: "local", every other layer gives the same share, or "global", the least important go wherever
             they are.
+
+    Examples:
+        >>> from snnprune.pruning import Target
+        >>> Target(0.6)  # 60 % of all weights
+        Target(rate=0.6, structured=0.5, measure='weights', layers={}, scope='local')
+        >>> by_macs = Target(0.6, measure="macs", layers={"conv1": 0.2, "fc*": 0.8})
     """
 
     rate: float

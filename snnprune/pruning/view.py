@@ -35,6 +35,17 @@ class View:
             network and takes these, so that a cut changes no draw.
         optimizers: those that train the network, as far as they have been seen.
         samples: of the training set, where that is known.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> class Look(snnprune.pruning.Method):
+        ...     def begin(self, view):
+        ...         print(list(view.topology.populations), view.clock)
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, Look(), epochs=3)
+        ['0', '2'] Clock(epochs=3, epoch=0, batches=0)
     """
 
     model: nn.Module
@@ -63,6 +74,13 @@ class Decision:
         restore: go back to the snapshot, with its shapes where the network was cut since. What the method has
             of its own by slots is of another network then: it lets go of that before it answers.
         finished: nothing more is to be decided, and training may end; the method is not asked again.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.pruning import Decision
+        >>> decision = Decision(units={"conv1": torch.tensor([True, True, False])})
+        >>> decision.finished
+        False
     """
 
     units: dict[str, Tensor] = field(default_factory=dict)

@@ -26,6 +26,14 @@ class SpineCriterion(Criterion):
 
     Args:
         tau: decay of the spiking trace per time step. 0.5 is the paper's.
+
+    Examples:
+        >>> from snnprune.dpap import DPAP, SpineCriterion
+        >>> class Together(SpineCriterion):
+        ...     def plasticity(self, statistics, activity, batches):
+        ...         statistics["sum"].addmm_(activity.post.T, activity.pre)
+        ...         statistics["activity"].add_(activity.post.sum(0))
+        >>> method = DPAP(target=0.6, criterion=Together)
     """
 
     axes: ClassVar[Mapping[str, Axes]] = {"sum": ("post", "pre"), "activity": ("post",)}
@@ -68,6 +76,16 @@ class BCM(SpineCriterion):
 
     Num counts batches since training began, from 1 (9). [reading] theta starts at 0 and BCM uses its value
     from before the batch.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import BCM
+        >>> from snnprune.pruning import Activity
+        >>> statistics = {"sum": torch.zeros(1, 1), "activity": torch.zeros(1), "theta": torch.zeros(1)}
+        >>> activity = Activity(pre=torch.tensor([[0.5]]), post=torch.tensor([[2.0]]))
+        >>> BCM().plasticity(statistics, activity, batches=1)
+        >>> statistics["sum"], statistics["theta"]  # 2 (2 - 0) 0.5, and the mean of S_post
+        (tensor([[2.]]), tensor([2.]))
     """
 
     axes: ClassVar[Mapping[str, Axes]] = {**SpineCriterion.axes, "theta": ("post",)}

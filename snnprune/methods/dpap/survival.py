@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from snnprune.methods.dpap.normalisation import NORMALISATIONS, quantile
+from snnprune.methods.dpap.normalisation import NORMALISATIONS, Normalisation, quantile
 from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
 from snnprune.pruning.state import SCORES
 
@@ -112,6 +112,18 @@ class SurvivalFunction(Rule):
 
     Raises:
         ValueError: no such normalisation.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import SurvivalFunction
+        >>> from snnprune.pruning import Candidates, Clock
+        >>> score, alive = torch.tensor([1.0, 2.0, 3.0]), torch.ones(3, dtype=torch.bool)
+        >>> candidates = Candidates("neurons/fc", "neuron", "linear", score, alive, weight=score)
+        >>> rule = SurvivalFunction(normalisation="rank")
+        >>> rule.decide(candidates, Clock(epochs=300, epoch=5))  # all are alive still
+        tensor([True, True, True])
+        >>> rule.state["neurons/fc"]  # 9.99 + 2 u - 0.65, and C = 2 more where that is a gain
+        tensor([ 9.3400, 12.3400, 13.3400])
     """
 
     axes: ClassVar[Mapping[str, Axes]] = {"survival": SCORES}
@@ -122,7 +134,7 @@ class SurvivalFunction(Rule):
         growth_conv: float = GROWTH_CONV,
         growth_linear: float = GROWTH_LINEAR,
         constants: Constants | None = None,
-        normalisation: str = "percentile",
+        normalisation: Normalisation = "percentile",
     ) -> None:
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation is one of {sorted(NORMALISATIONS)}, came '{normalisation}'")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from torch.utils.hooks import RemovableHandle
 
+    from snnprune.pruning import Method
+
 
 class PruningCallback(lightning.Callback):
     """Prunes the network of a LightningModule while a Trainer trains it.
@@ -63,11 +65,16 @@ class PruningCallback(lightning.Callback):
     Attributes:
         inherited: state of another `Pruner`, with whose masks and cuts this one begins (`Pruner.inherit`).
         pruner: the `Pruner`, from the first batch on; without hooks once training has ended.
+
+    Examples:
+        >>> import lightning, snnprune
+        >>> pruning = snnprune.PruningCallback("dpap", target=0.6, compact_every=10)
+        >>> trainer = lightning.Trainer(max_epochs=60, callbacks=[pruning], accelerator="cpu", logger=False)
     """
 
     def __init__(
         self,
-        method: Any = "dpap",
+        method: str | Method = "dpap",
         *,
         epochs: int | None = None,
         example_input: Tensor | None = None,
