@@ -198,7 +198,8 @@ class Pruner:
             self._oversights.look_at_epoch(self.clock)
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
-                self._remember_method(changes)  # it may be asked again where its decision is refused
+                state = self.method.state_dict()  # it may be asked again where its decision is refused
+                changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
         self.masks.apply(*self._optimizers)
@@ -352,7 +353,7 @@ class Pruner:
         check_may_cut(self.model, self.method, training=not self._decided, in_batch=self._in_batch())
         cut = plan_cut(self.model, self.masks, unread=unread, **limits)
         if cut:
-            self._remember_method(changes)
+            changes.remember_state(self.method)
             self.method.shrink(cut)
             carry_out(self.model, self.masks, cut, self._optimizers, changes)
             self._follow(self.survivors.after(cut), changes)
@@ -386,10 +387,6 @@ class Pruner:
         if self.recorder is not None:
             changes.remember(self.recorder, "projections")
             self.recorder.follow(self.topology)
-
-    def _remember_method(self, changes: Transaction) -> None:
-        state, device = self.method.state_dict(), self._device
-        changes.on_failure(lambda: self.method.load_state_dict(state, device))
 
     @property
     def _device(self) -> torch.device:
@@ -468,7 +465,7 @@ class Pruner:
         """Yield the changes that a state makes, which is no pruner's where a part of it is missing."""
         try:
             with Transaction() as changes:
-                self._remember_method(changes)
+                changes.remember_state(self.method)
                 yield changes
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(

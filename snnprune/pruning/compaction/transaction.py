@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 import weakref
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from torch import nn
 
 from snnprune.common.errors import CompactionError
 from snnprune.network.duplicate import reset_states, states_in
+from snnprune.pruning.state import Stateful
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -67,6 +69,17 @@ class Transaction:
             items.update(before)
 
         self.on_failure(undo)
+
+    def remember_state(self, thing: object) -> None:
+        """Remember what a method and its parts hold; tensors may be exchanged, not changed in place."""
+        if isinstance(thing, Stateful):
+            thing = vars(thing)
+        if isinstance(thing, dict):
+            self.remember_items(thing)
+            for value in thing.values():
+                self.remember_state(value)
+        elif isinstance(thing, list):
+            self.on_failure(lambda before=thing[:]: operator.setitem(thing, slice(None), before))  # type: ignore[misc]
 
     def put_at_rest(self, model: nn.Module) -> None:
         """Put neurons at rest, which also lets go of the graph behind their states.
