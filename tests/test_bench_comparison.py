@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from snnprune.bench import formats
 from snnprune.bench.comparison import BETTER, LESS, OPEN, WORSE, compare
@@ -220,6 +222,32 @@ def test_latex_means_what_it_shows(compared: Any) -> None:
         assert "%" not in line.replace(r"\%", "") or line.startswith("%")
     columns = text.split(r"\begin{tabular}{l")[1].split("}")[0]
     assert text.split(r"\midrule")[1].split(r"\\")[0].count("&") == len(columns)
+
+
+def test_each_latex_table_has_a_label_of_its_own(compared: Any) -> None:
+    labels = re.findall(r"\\caption\{.+\}\n\\label\{([^}]+)\}", formats.latex(compared))
+    assert labels[0] == "tab:net-stripes-accuracy"
+    assert len(set(labels)) == len(tables(compared))
+    assert all(re.fullmatch(r"tab:[a-z0-9-]+", label) for label in labels)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 300])
+@pytest.mark.parametrize("name", ["dpap", "mypackage.with_a_long_name.methods:WideMethodNames"])
+def test_tables_fit_the_screen_and_name_what_they_leave_out(width: int, name: str) -> None:
+    runs = [result("dense", None, seed, 8, RISE) for seed in range(3)]
+    runs += [result(name, 0.4, seed, 7, RISE) for seed in range(3)]
+    for table in tables(compare(Found(runs, []))):
+        drawn, hidden = formats.screen(table, width)
+        out = io.StringIO()
+        Console(file=out, width=width).print(drawn)
+        lines = out.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        assert len(drawn.columns) + len(hidden) == len(table.header)
+        assert len(drawn.columns) > 1
+        assert (hidden == []) or width < 300
+        text = out.getvalue()
+        numbers = [row[i] for row in table.rows for i, h in enumerate(table.header) if i and h not in hidden]
+        assert all(number in text for number in numbers if not any(map(str.isalpha, number)))
 
 
 def test_sizes_are_dense_alive_and_compact(compared: Any) -> None:

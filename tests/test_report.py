@@ -34,7 +34,7 @@ from snnprune.runs.reading import read_run
 from snnprune.runs.summary import Counts, LayerSynops, Synops
 from snnprune.runs.tensors import Dynamics
 from snnprune.training import run
-from support import tiny_run
+from support import records, tiny_run
 
 LOADS = {"src", "href", "srcset", "data", "action", "poster", "background"}
 """Attributes by which a page fetches something."""
@@ -464,14 +464,22 @@ def test_a_picture_that_fails_when_drawn_has_its_own_title(folder, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("part", ["report", "curves"])
-def test_a_page_that_fails_never_fails_a_run(part, tmp_path, monkeypatch, capsys):
-    target = {"report": "snnprune.report.report.report", "curves": "snnprune.report.curves.draw"}[part]
-    monkeypatch.setattr(target, lambda *_, **__: broken(None))
+def test_a_page_that_fails_never_fails_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("snnprune.report.report.report", lambda *_, **__: broken(None))
     summary = run.train(tiny_run.config(epochs=1), tmp_path / "run")
     assert summary["epochs"] == 1
     assert "was written: ZeroDivisionError: division by zero" in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "run" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_epochs_are_whole_numbers_on_the_axis(epochs, tmp_path):
+    rows = [records.epoch(n, n / 10) for n in range(1, epochs + 1)]
+    axes = learning.accuracy(replace(records.run(), path=tmp_path, rows=rows)).draw().axes[0]
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == list(range(1, epochs + 1))
+    assert (axes.lines[0].get_marker() == "o") == (epochs == 1)
+    assert (axes.get_ylim() == (-3, 103)) == (epochs == 1)
 
 
 def test_a_run_with_sigmoid_units_has_its_page(tmp_path, capsys):

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from snnprune.common.statistics import Interval
 
 
-WIDEST_NAME = 28
-"""Characters of a group's name in a line of a table on the screen; a longer one takes several lines."""
-
-
 def screen(table: Table, width: int) -> tuple[rich.table.Table, list[str]]:
     """Return a table for the terminal, without its notes, and the names of the columns that it leaves out.
 
@@ -39,7 +35,7 @@ def screen(table: Table, width: int) -> tuple[rich.table.Table, list[str]]:
     for i, name in enumerate(table.header):
         needed = _width(name, [row[i] for row in table.rows])
         if i == 0:
-            needed = min(needed, WIDEST_NAME)
+            needed = min(needed, width // 3)  # a longer name takes several lines
         if i == 0 or needed + 3 <= room:  # a border and a space on each side
             shown.append(i)
             room -= needed + 3

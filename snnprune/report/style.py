@@ -88,7 +88,7 @@ def whole_numbers(axis: Axis) -> None:
     """Put the ticks of ``axis`` at whole numbers."""
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow to import
 
-    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
 def short(number: float) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from snnprune.runs.summary import Size
-from snnprune.runs.typed import Record, as_table, columns, from_table, read_file, typed
+from snnprune.runs.size import Size
+from snnprune.runs.typed import Record, columns, csv_text, from_table, read_file, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ class History:
 
     def csv(self) -> str:
         """Return the rows as the text of metrics.csv."""
-        return as_table(Epoch, self.rows)
+        return csv_text(COLUMNS, map(astuple, self.rows))
 
     def final(self) -> Epoch:
         """Return the row of the network that the run ends with."""

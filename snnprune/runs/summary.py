@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from snnprune import __version__
 from snnprune.common import document
 from snnprune.config.names import METHODS, options_of
-from snnprune.runs.typed import Record, check_left, check_shares, read_file, typed
+from snnprune.runs.size import Layer, Size
+from snnprune.runs.typed import Record, read_file, typed
 
 if TYPE_CHECKING:
     from snnprune.config.schema import RunConfig
-    from snnprune.network.cost import Rates
     from snnprune.runs.epochs import History
 
 MEASURED_ON = {
@@ -40,56 +40,10 @@ MEASURED_ON = {
 }
 
 
-@dataclass(frozen=True)
-class Layer(Record):
-    """Weights of one layer: of the dense network, those left, and the share that is pruned."""
-
-    dense: int
-    left: int
-    pruned: float
-
-    def __post_init__(self) -> None:
-        check_left("weights of a layer", self.left, self.dense)
-        if self.dense == 0:
-            raise ValueError("a layer without weights is none")
-
-
-@dataclass(frozen=True)
-class Size(Record):
-    """What a network has, and what is left of it.
-
-    Attributes:
-        weights_dense: of all convolutions and linear layers.
-        weights_left: those that are alive.
-        macs_dense: multiply-accumulates of one sample over all time steps.
-        macs_left: the same over the weights left.
-        layers: by name.
-        neurons_left: [left, all] of the units of each population.
-    """
-
-    weights_dense: int
-    weights_left: int
-    macs_dense: int
-    macs_left: int
-    layers: dict[str, Layer]
-    neurons_left: dict[str, tuple[int, int]]
-
-    def __post_init__(self) -> None:
-        check_left("weights", self.weights_left, self.weights_dense)
-        check_left("MACs", self.macs_left, self.macs_dense)
-        for left, dense in self.neurons_left.values():
-            check_left("units", left, dense)
-        if not self.layers or not any(dense for _, dense in self.neurons_left.values()):
-            raise ValueError("a network without layers and neurons is none")
-
-    @classmethod
-    def of(cls, rates: Rates) -> Size:
-        """Return what ``rates`` says, in plain numbers."""
-        layers = {name: Layer(each.dense, each.left, each.pruned) for name, each in rates.layers.items()}
-        neurons = {name: (int(left), int(dense)) for name, (left, dense) in rates.neurons_left.items()}
-        return cls(
-            rates.weights_dense, rates.weights_left, rates.macs_dense, rates.macs_left, layers, neurons
-        )
+SHARES = (
+    "accuracy", "validation_accuracy", "accuracy_at_best", "target", "pruning_rate", "pruned_neurons",
+)  # fmt: skip
+"""Of a summary: in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +134,9 @@ class Summary(Record):
     machine: Machine
 
     def __post_init__(self) -> None:
-        check_shares(self, "accuracy", "validation_accuracy", "accuracy_at_best")
-        check_shares(self, "pruning_rate", "pruned_neurons", *(["target"] if self.target is not None else []))
+        for name in SHARES:
+            if not 0 <= (getattr(self, name) or 0.0) <= 1:
+                raise ValueError(f"'{name}' must be between 0 and 1, and is {getattr(self, name)}")
         Size(**{name: getattr(self, name) for name in Size.__dataclass_fields__})
         if not 1 <= (self.returned_to_epoch or 1) <= self.epochs or not 1 <= self.best_epoch <= self.epochs:
             raise ValueError(f"it names an epoch that is none of {self.epochs}")

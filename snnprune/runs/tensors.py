@@ -20,6 +20,25 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 
+class WithTensors:
+    """Tensors by name with a description: a safetensors file with one entry of metadata, in JSON."""
+
+    about: Any
+    tensors: Tensors
+
+    def about_text(self) -> str:
+        """Return the description as it stands in the file."""
+        return json.dumps(asdict(self.about))
+
+    def write(self, file: Path) -> None:
+        """Write ``file``, whole or not at all."""
+        from safetensors import numpy as safetensors  # noqa: PLC0415 - what only reads numbers need not wait
+
+        # One entry: of several, safetensors writes now this one first, now that.
+        content = safetensors.save(self.tensors, {"about": self.about_text()})
+        atomic.write(file, lambda opened: opened.write(content))
+
+
 @dataclass(frozen=True)
 class Followed:
     """A population that dynamics follow: its size, "linear" or "conv", and whether it is not prunable."""
@@ -42,7 +61,7 @@ class AboutDynamics:
 
 
 @dataclass(frozen=True)
-class Dynamics:
+class Dynamics(WithTensors):
     """What happened to a sample of neurons and synapses, epoch by epoch.
 
     Attributes:
@@ -75,10 +94,6 @@ class Dynamics:
         """Return the tensors whose names begin with ``prefix``, by the rest of the name."""
         return {k.removeprefix(prefix): t for k, t in self.tensors.items() if k.startswith(prefix)}
 
-    def write(self, file: Path) -> None:
-        """Write ``file``, whole or not at all."""
-        _write(file, self.about, self.tensors)
-
 
 @dataclass(frozen=True)
 class AboutExample:
@@ -102,7 +117,7 @@ class AboutExample:
 
 
 @dataclass(frozen=True)
-class Example:
+class Example(WithTensors):
     """One recording, and what the network did with it.
 
     Attributes:
@@ -115,10 +130,6 @@ class Example:
 
     about: AboutExample
     tensors: Tensors
-
-    def write(self, file: Path) -> None:
-        """Write ``file``, whole or not at all."""
-        _write(file, self.about, self.tensors)
 
 
 def read_dynamics(file: Path) -> Dynamics | None:
@@ -139,19 +150,6 @@ def read_example(file: Path) -> Example | None:
     """
     read = _read(file, AboutExample, {"frames", "steps", "scores"})
     return None if read is None else Example(*read)
-
-
-def about_text(about: AboutDynamics | AboutExample) -> str:
-    """Return what stands in the file's metadata: JSON."""
-    return json.dumps(asdict(about))
-
-
-def _write(file: Path, about: AboutDynamics | AboutExample, tensors: Tensors) -> None:
-    from safetensors import numpy as safetensors  # noqa: PLC0415 - what only reads numbers need not wait
-
-    # One entry: of several, safetensors writes now this one first, now that.
-    content = safetensors.save(tensors, {"about": about_text(about)})
-    atomic.write(file, lambda opened: opened.write(content))
 
 
 def _read(file: Path, kind: type[Kind], needed: set[str]) -> tuple[Kind, Tensors] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import MISSING, astuple, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -107,13 +107,8 @@ def columns(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
-def as_table(kind: type, rows: Iterable[Any]) -> str:
-    """Return ``rows`` of ``kind`` as CSV with a header; the numbers read back as the same floats."""
-    return csv_text(columns(kind), map(astuple, rows))
-
-
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a table in CSV."""
+    """Return a table in CSV; the numbers read back as the same floats."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(header)
@@ -188,24 +183,3 @@ def _anew(file: Path) -> str:
     if file.name == "summary.json":
         return f"delete it, and {resume}"
     return f"delete {folder / 'summary.json'}, and {resume}" if (folder / "summary.json").exists() else resume
-
-
-def check_shares(record: object, *names: str) -> None:
-    """Refuse a record whose fields ``names`` are not all in [0, 1].
-
-    Raises:
-        ValueError: one is not.
-    """
-    for name in names:
-        if not 0 <= getattr(record, name) <= 1:
-            raise ValueError(f"'{name}' must be between 0 and 1, and is {getattr(record, name)}")
-
-
-def check_left(what: str, left: float, dense: float) -> None:
-    """Refuse counts of which a table cannot say what share is left.
-
-    Raises:
-        ValueError: not 0 <= left <= dense.
-    """
-    if not 0 <= left <= dense:
-        raise ValueError(f"{left} of {dense} {what} cannot be left")

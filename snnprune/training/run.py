@@ -21,7 +21,6 @@ from snnprune.common.phases import told
 from snnprune.config.check import check, check_names
 from snnprune.config.schema import MethodConfig
 from snnprune.runs import checkpoint
-from snnprune.runs.epochs import read_epochs
 from snnprune.runs.folder import RunFolder
 from snnprune.training.distributed import group
 from snnprune.training.distributed.launch import launch
@@ -185,7 +184,7 @@ def _brought_to_its_end(
     if summary is None:  # in the other processes of a run
         return None
     if page:
-        _show(folder, twin, summary, console)
+        _show(folder, console)
     console.print(comparison([each for each in shown if each is not None]))
     missed = shortfall(summary)
     if missed is not None:
@@ -223,46 +222,24 @@ def _saved(folder: RunFolder, twin: RunFolder | None) -> str:
     return f"{name} is saved up to the end of epoch {saved['epoch'] + 1}"
 
 
-def _picture(folder: RunFolder, twin: RunFolder | None, summary: Summary) -> None:
-    if folder.curves.exists():
-        return
-    from snnprune.report import curves  # noqa: PLC0415 - matplotlib, at the end of a run only
-
-    curves.draw(
-        folder.curves,
-        read_epochs(folder.metrics),
-        method=summary.method,
-        dense=None if twin is None else read_epochs(twin.metrics),
-        title=f"{summary.model} on {summary.dataset}",
-    )
-
-
-def _page(folder: RunFolder, console: Console) -> None:
-    if folder.report.exists():
-        return
+def _show(folder: RunFolder, console: Console) -> None:
+    """Write the page of a run, and its first picture beside it; a sentence says where that failed."""
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
 
-    for sentence in report(folder.path).failures:
-        say(console, f"warning: {sentence}", style="yellow")
-
-
-def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: Console) -> None:
-    """Draw the run's picture and write its page; a sentence says where that failed: the run is whole."""
-    for what, make in (
-        (folder.curves.name, lambda: _picture(folder, twin, summary)),
-        (folder.report.name, lambda: _page(folder, console)),
-    ):
-        try:
-            make()
-        except MemoryError:
-            raise
-        except Exception as error:
-            reason = (
-                str(error)
-                if isinstance(error, UserError)
-                else f"{type(error).__name__}: {in_one_line(error)}"
-            )
-            say(console, f"warning: no {what} was written: {reason}", style="yellow")
+    accuracy = folder.path / "figures" / "accuracy.png"
+    try:
+        if not folder.report.exists():
+            for sentence in report(folder.path).failures:
+                say(console, f"warning: {sentence}", style="yellow")
+        if accuracy.exists():
+            atomic.write(folder.curves, lambda file: file.write(accuracy.read_bytes()))
+    except MemoryError:
+        raise
+    except Exception as error:  # the run is whole
+        reason = (
+            str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {in_one_line(error)}"
+        )
+        say(console, f"warning: no {folder.report.name} was written: {reason}", style="yellow")
 
 
 def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> None:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from snnprune.common.console import clock
 from snnprune.pruning import oversights
+from snnprune.report.style import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,15 +16,8 @@ if TYPE_CHECKING:
     from snnprune.runs.summary import Summary
 
 
-def _short(number: int) -> str:
-    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
-        if number >= size:
-            return f"{number / (1000 if unit == 'k' else size):.1f} {unit}"
-    return str(number)
-
-
 def _share(left: int, dense: int) -> str:
-    return f"{_short(left)} ({left / dense:.1%})" if left != dense else _short(left)
+    return f"{short(left)} ({left / dense:.1%})" if left != dense else short(left)
 
 
 def _asked(summary: Summary) -> str:

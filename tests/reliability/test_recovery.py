@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 
 from snnprune import cli
 from snnprune.common import atomic
 from snnprune.common.errors import UserError
 from snnprune.export import evaluation, load
-from snnprune.report import curves
+from snnprune.report.picture import Picture, draw
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
@@ -310,15 +311,14 @@ def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
         assert not left.exists()
 
 
-def test_a_picture_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Half:
+def test_a_picture_is_whole_or_not_there(tmp_path: Path) -> None:
+    class Half(Figure):
         def savefig(self, file: Any, **_: Any) -> None:
             file.write(b"half a picture")
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(curves, "picture", lambda *_, **__: Half())
     with pytest.raises(KeyboardInterrupt):
-        curves.draw(tmp_path / "curves.png", [], method="dpap")
+        draw(Picture("half", "", "", "", Half), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -59,6 +59,8 @@ def _accuracy(run: Run) -> Figure:
         _line(upper, run.twin, "test_accuracy", label="unpruned twin", color=DENSE, linestyle="--")
     _line(upper, run, "test_accuracy", label=clipped(run.method), color=PRUNED)
     upper.set_ylabel("test accuracy (%)")
+    if len(run.rows) == 1:  # around a single point there is nothing to zoom in on
+        upper.set(xlim=(0.5, 1.5), ylim=(-3, 103))
     upper.legend(loc="lower right")
     tidy(upper, epochs=not lower)
     for axes in lower:

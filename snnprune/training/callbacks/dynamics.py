@@ -123,7 +123,7 @@ class Dynamics(lightning.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything so far, for the checkpoint."""
-        about = "" if self._about is None else tensors.about_text(self._about)
+        about = "" if self._about is None else tensors.Dynamics(self._about, {}).about_text()
         return {"tensors": self._tensors(), "about": about}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import lightning
 
 from snnprune.common import atomic, ranks
 from snnprune.runs.epochs import Epoch, History
-from snnprune.runs.summary import Size
+from snnprune.runs.size import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
