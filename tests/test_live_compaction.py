@@ -175,7 +175,8 @@ def test_a_method_whose_state_cannot_follow_is_refused() -> None:
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_what_can_never_be_cut_is_refused_when_the_pruner_is_made(name: str) -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    method = Pruner(model, torch.rand(1, 4), name, epochs=8).method
+    with Pruner(model, torch.rand(1, 4), name, epochs=8) as pruner:
+        method = pruner.method
     for given in (name, method):
         if method.permanent:
             Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2).close()

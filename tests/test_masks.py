@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from spikingjelly.activation_based import functional
@@ -95,14 +97,17 @@ def test_the_dead_stay_dead(build: object, optimiser: object) -> None:
 
     batch()  # moments of the living, before they die
     masks = halved(model, x)
-    factors = masks._factors
-    assert factors
+    ones = copy.deepcopy(model)
+    for parameter in ones.parameters():
+        nn.init.ones_(parameter)
+    masks.zero(ones)
+    assert not all(parameter.all() for parameter in ones.parameters())
     for _ in range(10):
         batch()
         masks.apply(optimizer)
     for key, parameter in model.named_parameters():
-        if key in factors:
-            dead = factors[key] == 0
+        dead = ones.get_parameter(key) == 0
+        if dead.any():
             tensors = [parameter, parameter.grad, *optimizer.state[parameter].values()]
             assert all(t[dead].abs().sum() == 0 for t in tensors if t is not None and t.shape == dead.shape)
             assert (parameter[~dead] != 0).any()

@@ -14,7 +14,7 @@ from snnprune.common.seeds import Stream
 from snnprune.export import evaluation
 from snnprune.nn import models
 from snnprune.nn.fused import LIFNode
-from snnprune.pruning import Method, Pruner
+from snnprune.pruning import Method
 from snnprune.runs import checkpoint
 from snnprune.training import assembly, fit, run
 from support import tiny_run
@@ -63,22 +63,6 @@ def test_a_run_that_is_cut_while_it_trains_ends_with_the_same_numbers(tmp_path: 
     assert live["accuracy"] == masked["accuracy"] == evaluation.evaluate(tmp_path / "live")["accuracy"]
     trained = checkpoint.load(tmp_path / "live" / "checkpoints" / "last.ckpt")["state_dict"]
     assert trained["model.fc1.weight"].shape != built(config).fc1.weight.shape  # type: ignore[union-attr]
-
-
-def test_a_run_that_cannot_be_cut_goes_on_with_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_run.config()
-    masked = run.train(
-        replace(config, method=replace(config.method, compact_every=None)), tmp_path / "masked", page=False
-    )
-
-    def refuse(*_: object, **__: object) -> None:
-        raise CompactionError("population 0 cannot be proved silent")
-
-    monkeypatch.setattr(Pruner, "compact", refuse)
-    with pytest.warns(UserWarning, match="proved silent; training goes on with masks") as said:
-        live = run.train(config, tmp_path / "live", page=False)
-    assert sum("goes on with masks" in str(warning.message) for warning in said) == 1
-    assert live == replace(masked, seconds=live.seconds, machine=live.machine)
 
 
 def test_a_method_that_wakes_the_dead_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,8 @@ class Masks:
 
         def factor(key: str) -> Tensor:
             if key not in factors:
-                factors[key] = torch.ones_like(_bits(state[key]))
+                kind = _INTEGERS[state[key].itemsize]
+                factors[key] = torch.ones_like(state[key], dtype=kind, requires_grad=False)
             return factors[key]
 
         for population in self.topology.populations.values():
@@ -151,7 +152,7 @@ class Masks:
         pairs = []
         for key, factor in (self._factors or {}).items():
             parameter = state[key]
-            held: list[Any] = [parameter, parameter.grad]
+            held: list[Any] = [parameter.data, parameter.grad]
             for optimizer in optimizers:
                 if optimizer is not None and parameter in optimizer.state:
                     held += optimizer.state[parameter].values()
@@ -179,7 +180,7 @@ class Masks:
                     f"this is no copy of the pruned network: {key} has shape {shape or 'none'} in it, "
                     f"and {tuple(factor.shape)} in the network"
                 )
-            pairs.append((state[key], factor))
+            pairs.append((state[key].data, factor))
         _erase(pairs)
 
     # --- another network, or a smaller one
@@ -252,20 +253,16 @@ class Masks:
 
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    """Return the same memory, taken for whole numbers of the same width."""
-    return tensor.data.view(_INTEGERS[tensor.element_size()])
+"""What a number of so many bytes is taken for while it is multiplied."""
 
 
 def _erase(pairs: list[tuple[Tensor, Tensor]]) -> None:
     """Multiply tensors by factors of 0 and 1, as whole numbers: 0 times the bits of inf or NaN is 0.0."""
-    bits = [_bits(tensor) for tensor, _ in pairs]
-    factors = [
-        factor if factor.dtype == own.dtype else factor.to(own.dtype)
-        for own, (_, factor) in zip(bits, pairs, strict=True)
-    ]
+    bits, factors = [], []
+    for tensor, factor in pairs:
+        fits = factor.itemsize == tensor.itemsize
+        factors.append(factor if fits else factor.to(_INTEGERS[tensor.itemsize]))
+        bits.append(tensor.view(factors[-1].dtype))
     if bits:
         torch._foreach_mul_(bits, factors)
 

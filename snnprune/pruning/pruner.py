@@ -7,7 +7,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod, WeakSet
+from weakref import WeakMethod, WeakSet, finalize
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -489,10 +489,11 @@ class Pruner:
     # --- hooks
 
     def _listen(self) -> None:
-        # To every optimiser, since none is known yet; a loop needs no further line for it. The hook
-        # outlives whoever forgets close(), and must not keep the network alive.
+        # To every optimiser, since none is known yet; a loop needs no further line for it. The hook must not
+        # keep the network of somebody alive who forgets close(), and goes with the pruner.
         own = WeakMethod(self._before_step)
         self._handle = register_optimizer_step_pre_hook(lambda o, *_: (own() or _nothing)(o))
+        finalize(self, self._handle.remove).atexit = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
         """Return a pruner of a copy of the network; it follows the optimisers that its `step` will see."""

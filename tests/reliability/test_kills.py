@@ -32,7 +32,7 @@ import torch
 
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.data import cache
-from snnprune.pruning import Pruner
+from snnprune.pruning import pruner
 from snnprune.runs.checkpoint import AtomicCheckpoints
 from snnprune.training import run
 
@@ -47,7 +47,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "cache": (cache, "_write"),
     "training": (lightning.Trainer, "fit"),
     "checkpoint": (AtomicCheckpoints, "save_checkpoint"),
-    "compaction": (Pruner, "compact"),
+    "compaction": (pruner, "carry_out"),
     "report": (run, "_page"),
 }
 """Which function a stage is."""
