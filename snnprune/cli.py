@@ -283,6 +283,7 @@ def report(given: list[str]) -> None:
     parsed: Any = parser.read(given)
     if not Path(parsed.run).is_dir():
         raise UserError(f"there is no folder {parsed.run}: name that of a finished run, or of a bench")
+    sys.stderr.write(f"drawing the page of {parsed.run}\n")
     from snnprune.report.report import report as write  # noqa: PLC0415
 
     written = write(Path(parsed.run))

@@ -31,4 +31,3 @@ class Source(Protocol):
         Raises:
             UserError: it is not there, or cannot be read.
         """
-

@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from snnprune.common import atomic, ranks
 from snnprune.common.errors import CompactionError
+from snnprune.common.phases import phase
 from snnprune.common.seeds import Stream
 from snnprune.export import save
 from snnprune.network import firing
@@ -71,6 +72,7 @@ def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | 
         say(console, f"{folder.path} is finished: nothing to train")
         return finished or {}
     splits = assembly.splits(config, given)
+    phase(f"building {config.model.name}: its first forward compiles the neurons, where none did before it")
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     pruning = assembly.pruning(config.method, example, config.train.seed)
@@ -84,6 +86,8 @@ def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | 
     bar = EpochBar(console, config.method.name, config.train.epochs)
     dynamics = Dynamics(pruning, folder.dynamics)
     record = Record(folder, pruning, bar.show)
+    count = f"{config.train.epochs} epochs of {len(splits.train):,} samples"
+    phase(f"training with {config.method.name}: {count}")
     with _quiet():
         trainer = _trainer(config, folder, [pruning, CountOperations(pruning), dynamics, bar, record])
         trainer.fit(
@@ -99,6 +103,7 @@ def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | 
     pruner = pruning.restored(task.model, example, config.train.epochs)
     peak = memory.megabytes()
     small = _smallest(task.model, pruner, folder, console)
+    phase("measuring the network as it was trained and as it was made small")
     measured = measure(task, small, pruner, splits, config)
     measured.summary["machine"]["peak_memory_mb"] = peak
     atomic.write_text(folder.predictions, measured.csv())

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from snnprune.common import atomic, ranks
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
-from snnprune.common.phases import told
+from snnprune.common.phases import phase, told
 from snnprune.config.check import check, check_names
 from snnprune.config.schema import MethodConfig
 from snnprune.runs import checkpoint
@@ -69,6 +69,7 @@ def train(config: RunConfig, out: Path, *, splits: Splits | None = None, page: b
     check_names(config, data=splits is None)
     config = config.located()
     if group.is_launcher(config):
+        _refuse_to_share(splits)
         with RunFolder(out) as folder:
             folder.claim(config)
         return _launch(config, out)
@@ -80,6 +81,14 @@ def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -
     """Train, in the first process of the run or another; that one holds the folder."""
     with _held(RunFolder(out), config) as folder:
         return _complete(config, folder, splits, page=page)
+
+
+def _refuse_to_share(splits: Splits | None) -> None:
+    if splits is not None:
+        raise UserError(
+            "splits that were made by hand do not reach the processes that train.devices asks for: give the "
+            "data a name, data.name mypackage.module:Mine, or train with train.devices 1"
+        )
 
 
 def _launch(config: RunConfig, out: Path) -> Summary:
@@ -114,6 +123,7 @@ def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Sum
     check(config, data=splits is None)
     check_names(config, data=splits is None)
     if group.is_launcher(config):
+        _refuse_to_share(splits)
         return _launch(config, run)
     with group.joined(config, run):
         return _train(config, run, splits, page=page)
@@ -220,6 +230,7 @@ def _page(folder: RunFolder, console: Console) -> None:
 
 def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: Console) -> None:
     """Draw the run's picture and write its page; a sentence says where that failed: the run is whole."""
+    phase("drawing the pictures and the page")
     for what, make in (
         (folder.curves.name, lambda: _picture(folder, twin, summary)),
         (folder.report.name, lambda: _page(folder, console)),
