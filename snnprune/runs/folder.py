@@ -76,7 +76,7 @@ class RunFolder(FolderLock):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether it belongs to a configuration: a start that failed before anything was trained claims nothing."""
+        """Whether a configuration holds it: a start that failed before anything was trained claims nothing."""
         return self.config.exists() and (self.has_checkpoint or self.summary.exists() or self.twin.exists())
 
     def look(self, config: RunConfig) -> None:
