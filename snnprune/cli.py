@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; without them, the process's own.
 
     Returns:
-        The exit code: 0, 1 if a run of a bench failed, 2 for input that cannot be used or memory that is full
-        (one sentence on stderr says why), 130 after Ctrl-C.
+        The exit code: 0, 1 if a run of a bench failed or was left out, 2 for input that cannot be used or
+        memory that is full (one sentence on stderr says why), 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not {"", str(Path.cwd())} & set(sys.path):
@@ -183,8 +183,7 @@ def bench(given: list[str]) -> int:
             phase(IMPORTING)
             from snnprune.bench import run  # noqa: PLC0415
 
-            run.compare(Path(parsed.compare))
-        return 0
+            return run.compare(Path(parsed.compare))
     base = run_config(parsed.given)
     out = default_bench(base) if parsed.out is None else Path(parsed.out)
     lists = {name: parsed.given[name] for name in BENCH_LISTS if name in parsed.given}

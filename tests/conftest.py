@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import random
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from support import absences
 
-NO_DATA = "needs real data: SNNPRUNE_DATA names no folder"
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests on real data, with the reason, where there is none."""
-    if item.get_closest_marker("data") and not _real().is_dir():
-        pytest.skip(NO_DATA)
+    if item.get_closest_marker("data"):
+        found_or_skipped()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test fail that is skipped for what no machine may lack."""
+    return failed_if_unexplained((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Do the same for a whole file."""
+    return failed_if_unexplained((yield))
+
+
+def failed_if_unexplained(report: Any) -> Any:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        wrong = absences.complaint(report.longrepr[2])
+        if wrong is not None:
+            report.outcome, report.longrepr = "failed", wrong
+    return report
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +62,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def real_data() -> Path:
     """Return the folder of real data; the test skips without one."""
-    if not _real().is_dir():
-        pytest.skip(NO_DATA)
-    return _real()
+    return found_or_skipped()
 
 
-def _real() -> Path:
-    return Path(os.environ.get("SNNPRUNE_DATA") or "/nonexistent")
+def found_or_skipped() -> Path:
+    folder = absences.real_data()
+    if folder is None:
+        pytest.skip(absences.NO_DATA)
+    return folder

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import tiny_run
 
 from snnprune import data
 from snnprune.training import assembly, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,9 +49,5 @@ def test_a_batch_norm_over_one_place_trains(tmp_path: Path) -> None:
 
     still = data.Splits(images(5), images(3), images(3), ("a", "b", "c"), (3, 32, 32), events=False)
     config = tiny_run.config("dense", "vgg16-ann", epochs=1, batch_size=4, warmup_epochs=0)
-    assert (
-        run.train(
-            replace(config, model=replace(config.model, hidden=8)), tmp_path / "run", splits=still, page=False
-        )["epochs"]
-        == 1
-    )
+    config = replace(config, model=replace(config.model, hidden=8))
+    assert run.train(config, tmp_path / "run", splits=still, page=False)["epochs"] == 1

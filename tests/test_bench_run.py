@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_cell
-import tiny_run
 import yaml
 from safetensors import safe_open
 
 from snnprune import cli
 from snnprune.bench import run
-from snnprune.bench.executor import Local, Outcome, launch, sentence
+from snnprune.bench.executor import Executor, Local
 from snnprune.bench.grid import Grid
+from snnprune.bench.process import Outcome, launch, sentence
 from snnprune.bench.results import read
 from snnprune.common.errors import UserError
+from snnprune.training import run as training
+from support import tiny_cell, tiny_run
 
 PROGRAM = (sys.executable, tiny_cell.__file__)
 GRID = Grid(("dense", "dpap"), (0.5,), (0, 1))
@@ -34,8 +35,32 @@ NAMES = ["dense-seed0", "dpap-0.5-seed0", "dense-seed1", "dpap-0.5-seed1"]
 BASE = tiny_run.config(epochs=3)
 
 
-def bench(out: Path, grid: Grid = GRID, jobs: int = 2) -> int:
-    return run.bench(BASE, grid, out, Local(jobs, out / "logs", PROGRAM), look=0.05)
+class Here:
+    """Runs cells in this process, one at a time: a process of its own imports for longer than it trains."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._over: list[Outcome] = []
+
+    def start(self, name: str, folder: Path) -> None:
+        training.resume(folder, page=False)
+        self._over.append(Outcome(name, None))
+
+    def ended(self) -> list[Outcome]:
+        over, self._over = self._over, []
+        return over
+
+    def stop(self) -> None:
+        pass
+
+
+def local(out: Path, jobs: int) -> Local:
+    return Local(jobs, out / "logs", PROGRAM)
+
+
+def bench(out: Path, grid: Grid = GRID, executor: Executor | None = None) -> int:
+    return run.bench(BASE, grid, out, executor or Here(), look=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +187,7 @@ def test_a_seed_may_be_added(copy: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_another_configuration_is_refused(copy: Path) -> None:
     other = replace(BASE, train=replace(BASE.train, lr=0.5))
     with pytest.raises(UserError, match=r"train.lr is 0.002 there and 0.5 here"):
-        run.bench(other, GRID, copy, Local(1, copy / "logs", PROGRAM))
+        run.bench(other, GRID, copy, Here())
 
 
 # --- what may happen to one
@@ -174,7 +199,7 @@ def test_a_failing_cell_is_reported_and_the_rest_goes_on(
     for name in NAMES[:2]:
         shutil.rmtree(copy / name)
     monkeypatch.setenv("BENCH_FAIL", NAMES[0])
-    assert bench(copy, jobs=1) == 1
+    assert bench(copy, executor=local(copy, jobs=1)) == 1
     said = capsys.readouterr().out
     assert "dense-seed0  failed  3 of 4, left -:--: the recordings are gone" in said
     assert "dpap-0.5-seed0  done" in said
@@ -184,8 +209,7 @@ def test_a_failing_cell_is_reported_and_the_rest_goes_on(
         "dpap-0.5-seed0",
         "dpap-0.5-seed1",
     ]
-    monkeypatch.delenv("BENCH_FAIL")
-    assert bench(copy, jobs=1) == 0
+    assert bench(copy) == 0
     assert "dpap-0.5-seed0  running" not in capsys.readouterr().out
     assert len(read(copy).results) == 4
 
@@ -194,8 +218,9 @@ def started(out: Path, slow: str) -> subprocess.Popen[str]:
     """Start a bench as a process, in which a cell dawdles, and wait until that has finished an epoch."""
     code = (
         "import pathlib, signal, sys, test_bench_run as t\n"
+        f"out = pathlib.Path({str(out)!r})\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where tests run in the background
-        f"sys.exit(t.bench(pathlib.Path({str(out)!r}), t.HALF))"
+        "sys.exit(t.bench(out, t.HALF, t.local(out, jobs=2)))"
     )
     environment = os.environ | {"BENCH_SLOW": slow, "PYTHONPATH": PATH, "COLUMNS": "200"}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -209,7 +234,8 @@ def started(out: Path, slow: str) -> subprocess.Popen[str]:
 
 
 HALF = replace(GRID, seeds=(0,))
-PATH = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+HERE = Path(__file__).parent
+PATH = os.pathsep.join(filter(None, [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH")]))
 
 
 def cells_of(out: Path) -> list[Path]:
@@ -224,11 +250,13 @@ def cells_of(out: Path) -> list[Path]:
 
 
 def is_over(process: Path) -> bool:
-    """Tell whether a process has let go of its files: it is gone, or waits for somebody to count it."""
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
+    """Tell whether a process has let go of its files: no thread of it runs any more."""
+    with suppress(OSError):
+        return all(
+            (thread / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+            for thread in (process / "task").iterdir()
+        )
+    return True
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc, and asks Linux to end orphans")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import pytest
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from test_export_nir import FRAMES, Residual, lived
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.step import Step
 from snnprune.network.synops import SpikeCounter
 from snnprune.nn.models import build
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 import torch
 from torch import nn
 
@@ -15,6 +14,7 @@ from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig, MethodConfig
 from snnprune.pruning import Pruner
 from snnprune.training import assembly, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from functools import cache
@@ -80,10 +81,9 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
 
 
 def test_tests_and_benchmarks_need_nothing_else() -> None:
-    own = {file.stem for folder in ("tests", "benchmarks") for file in (ROOT / folder).rglob("*.py")}
-    own |= {"snnprune", "benchmarks", "tests"}
+    own = {"snnprune", "benchmarks", "support"}
     known = declared(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"])
-    for folder in ("tests", "benchmarks"):
+    for folder in ("tests", "benchmarks", "support"):
         for name, file in third_party(ROOT / folder).items():
             assert name in own or DISTRIBUTION.get(name, name) in known, f"{file} imports {name}"
 
@@ -146,6 +146,17 @@ def test_no_files_import_each_other_in_a_circle() -> None:
             del left[module]
     inner = {m for m in left if any(m in own_imports(other) for other in left)}
     assert not left, f"these lie on a circle, or import one: {sorted(inner)}"
+
+
+@pytest.mark.parametrize(
+    "name", ["common", pytest.param("config", marks=pytest.mark.xfail(reason="reads the networks' names"))]
+)
+def test_the_lowest_rooms_do_without_torch(name: str) -> None:
+    """The command line answers from them before anything heavy is imported."""
+    modules = [module for module in MODULES if module.startswith(f"snnprune.{name}")]
+    assert len(modules) > 3
+    program = f"import sys, {', '.join(modules)}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_tonic_stays_in_the_room_of_data() -> None:

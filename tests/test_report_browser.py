@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
-import chromium
 import pytest
-import tiny_run
 
 from snnprune.training import run
+from support import chromium, tiny_run
 
 pytestmark = pytest.mark.skipif(
     chromium.program() is None, reason="needs Debian's chromium on the PATH (apt install chromium)"

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_run
 import torch
 
 from snnprune.common import document
@@ -31,6 +30,7 @@ from snnprune.report.report import report
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training import initial, run
+from support import tiny_run
 
 PACKAGE = Path(__file__).parents[1] / "snnprune"
 
@@ -71,9 +71,7 @@ def test_a_checkpoint_with_code_runs_nothing(kind: str, tmp_path: Path) -> None:
     assert trap.exists(), "the trap does not snap: the test shows nothing"
 
 
-def test_a_run_with_a_poisoned_checkpoint_is_neither_resumed_nor_measured(
-    tmp_path: Path,
-) -> None:
+def test_a_run_with_a_poisoned_checkpoint_is_neither_resumed_nor_measured(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run") as folder:
         folder.claim(tiny_run.config())
         folder.last.parent.mkdir()

@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer
 from torch import Tensor, nn
 
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks
+from support.hooks import hooks
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 
 def counted_by_hand(x: Tensor, weight: Tensor, conv: nn.Conv2d | None) -> int:
@@ -229,7 +230,7 @@ def test_step_by_step_is_all_at_once() -> None:
         for frame in x:
             single(frame)
     assert counter.operations(2) == operations(whole, x, {}, 2)
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in single.modules())
+    assert not hooks(single)
 
 
 def test_masks_leave_out_what_is_dead() -> None:

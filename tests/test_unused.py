@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 
 from snnprune import cli
 from snnprune.bench.grid import grid, unused_in_bench
@@ -16,6 +16,7 @@ from snnprune.config.unused import TABLE, unused
 from snnprune.nn import models
 from snnprune.training import run
 from snnprune.training.table import shortfall
+from support import records, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,7 +141,7 @@ def test_a_run_too_short_for_its_target_says_so(
 
 
 def test_a_target_that_a_long_run_missed_has_another_reason() -> None:
-    numbers = {"target": 0.6, "pruning_rate": 0.3, "epochs": 40}
+    numbers = records.summary(target=0.6, pruning_rate=0.3, epochs=40)
     assert "30.0% of the weights are pruned, not 60.0%: the method found no more" in str(shortfall(numbers))
-    assert shortfall(numbers | {"pruning_rate": 0.598}) is None
-    assert shortfall(numbers | {"target": None}) is None
+    assert shortfall(replace(numbers, pruning_rate=0.598)) is None
+    assert shortfall(replace(numbers, target=None)) is None

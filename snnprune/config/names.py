@@ -303,27 +303,27 @@ METHODS: dict[str, Entry] = {
     "dpap": Entry(
         "units that learn little lose strength every epoch, and die when it is gone",
         "Han et al., DPAP, IEEE TPAMI 2025",
-        "snnprune.methods.dpap:preset",
+        "snnprune.methods.dpap:DPAP",
     ),
     "hebb": Entry(
         "dpap, but synapses are scored by how often both sides fire together",
         "Han et al., DPAP, Fig. 4H",
-        "snnprune.methods.hebb:preset",
+        "snnprune.methods.hebb:Hebb",
     ),
     "stdp": Entry(
         "dpap, but synapses are scored by which side fires first",
         "Han et al., DPAP, Fig. 4H",
-        "snnprune.methods.stdp:preset",
+        "snnprune.methods.stdp:STDP",
     ),
     "magnitude": Entry(
         "the smallest weights die, or the neurons with the smallest sums of them",
         "Han et al., NIPS 2015; Zhu and Gupta 2017",
-        "snnprune.methods.magnitude:preset",
+        "snnprune.methods.magnitude:Magnitude",
     ),
     "random": Entry(
         "synapses or neurons die by lot: what every other method has to beat",
         "-",
-        "snnprune.methods.random:preset",
+        "snnprune.methods.random:Random",
     ),
     "deep-r": Entry(
         "sparse from the start: a weight that changes sign dies, one wakes by lot",
@@ -348,16 +348,16 @@ METHODS: dict[str, Entry] = {
     "bsp": Entry(
         "synapses die that stay among the weakest of the network for many epochs",
         "Zhao and Zeng, BSP, Front. Syst. Neurosci. 2021",
-        "snnprune.methods.bsp:preset",
+        "snnprune.methods.bsp:BSP",
     ),
     "bdnn-sp": Entry(
         "the least important neurons go until accuracy, stability and weights peak",
         "Zhao et al., BDNN-sp, ICONIP 2017",
-        "snnprune.methods.bdnn_sp:AdaptivePruning",
+        "snnprune.methods.bdnn_sp:BDNNsp",
     ),
     "bdnn-dsd": Entry(
         "each weight stays within a bound that moves with it; nothing is removed",
         "Zhao et al., BDNN-dsd, Neural Computation 2022",
-        "snnprune.methods.bdnn_dsd:SpineDynamics",
+        "snnprune.methods.bdnn_dsd:BDNNdsd",
     ),
 }

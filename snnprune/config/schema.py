@@ -43,6 +43,11 @@ class DataConfig:
         classes: labels of the classes to tell apart, joined by commas ("0,1,2,3,4"); all without them.
         download: fetch the data set into `root` when it is not there.
         skip_corrupt: leave unreadable recordings out, with a count, and go on.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.DataConfig("nmnist", time_steps=5).binning
+        'time'
     """
 
     name: Name = "digits-events"
@@ -74,6 +79,11 @@ class ModelConfig:
             fraction of SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit
             for bit; the convolutions add up in another order. Without, SpikingJelly's own layers run. What is
             saved is SpikingJelly's either way.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.ModelConfig("mlp-snn", hidden=300).accelerate
+        True
     """
 
     name: Name = "conv-snn"
@@ -100,6 +110,11 @@ class MethodConfig:
         compact_every: take the dead out of the network at the start of every so many epochs, or null to keep
             them at zero until the end. Decisions are the same. A cut takes less time than a step, so it pays
             in every epoch in which something died. Networks and methods that cannot be cut are masked.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.MethodConfig("dpap", target=0.8, options={"eta": 30.0}).structured
+        0.5
     """
 
     name: Name = "dpap"
@@ -138,6 +153,11 @@ class TrainConfig:
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
         export_check: name before training what a format could not hold afterwards: nir, or null.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.TrainConfig(epochs=60, seed=1).optimizer
+        'adam'
     """
 
     epochs: Count = 12
@@ -164,7 +184,14 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's numbers."""
+    """Everything that decides a run's numbers.
+
+    Examples:
+        >>> import snnprune
+        >>> config = snnprune.RunConfig(method=snnprune.MethodConfig(target=0.8))
+        >>> config.method.name, config.data.name, config.train.epochs
+        ('dpap', 'digits-events', 12)
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

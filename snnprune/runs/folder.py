@@ -12,13 +12,14 @@ from snnprune.common import atomic, document
 from snnprune.common.errors import UserError, in_one_line
 from snnprune.config.reading import as_config
 from snnprune.runs.lock import FolderLock
-from snnprune.runs.summary import is_summary
+from snnprune.runs.summary import read_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
     from snnprune.config.schema import RunConfig
+    from snnprune.runs.summary import Summary
 
 OWN_FOLDERS = ("checkpoints", "tensorboard", "figures", "dense")
 
@@ -76,7 +77,7 @@ class RunFolder(FolderLock):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether a configuration holds it: a start that failed before anything was trained claims nothing."""
+        """Whether it belongs to a configuration: a start that failed before any training claims nothing."""
         return self.config.exists() and (self.has_checkpoint or self.summary.exists() or self.twin.exists())
 
     def look(self, config: RunConfig) -> None:
@@ -133,30 +134,17 @@ class RunFolder(FolderLock):
                 f"cannot read {self.config} ({reason}): it was changed, or written by another version"
             ) from error
 
-    def read_summary(self) -> dict[str, Any] | None:
+    def read_summary(self) -> Summary | None:
         """Return the summary of a finished run, None while it is unfinished.
 
         Raises:
             UserError: it is damaged.
         """
-        if not self.summary.exists():
-            return None
-        try:
-            read: Any = document.parse_json(document.read_text(self.summary))
-            reason = None if is_summary(read) else "it lacks what a table is made of"
-        except (OSError, ValueError) as error:
-            reason = str(error)
-        if reason is not None:
-            raise UserError(
-                f"{self.summary} is damaged ({reason}): delete it, and `snnprune train --resume {self.path}` "
-                "writes it anew"
-            )
-        summary: dict[str, Any] = read
-        return summary
+        return read_summary(self.summary) if self.summary.exists() else None
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: Summary) -> None:
         """Mark the run as finished."""
-        atomic.write_text(self.summary, json.dumps(summary, indent=2) + "\n")
+        atomic.write_text(self.summary, summary.json())
 
 
 def _written(value: Any) -> str:
