@@ -6,7 +6,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import tiny_run
 import yaml
 
 from snnprune import cli
@@ -14,6 +13,7 @@ from snnprune.common.phases import phase, told
 from snnprune.config.schema import DataConfig
 from snnprune.data import load
 from snnprune.training import run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_a_run_says_each_phase_in_order(tmp_path: Path, capsys: pytest.CaptureFi
     places = [
         said.index(words)
         for words in (
-            "reading tiny_run:STRIPES",
+            f"reading {tiny_run.DATA}",
             "building conv-snn",
             "training with dpap: 1 epochs of 51 samples",
             "dpap  epoch 1/1",

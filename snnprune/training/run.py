@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from snnprune import data
 from snnprune.common import atomic, ranks
 from snnprune.common.console import say
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
@@ -86,8 +87,7 @@ def train(
         >>> round(summary["pruning_rate"], 2)
         0.5
     """
-    check(config, data=splits is None)
-    check_names(config, data=splits is None)
+    _look(config, splits)
     config, run = config.located(), Path(out)
     if group.is_launcher(config):
         _refuse_to_share(splits)
@@ -96,6 +96,14 @@ def train(
         return _launch(config, run)
     with group.joined(config, run):
         return _train(config, run, splits, page=page)
+
+
+def _look(config: RunConfig, splits: Splits | None) -> None:
+    """Find out what is wrong with a configuration, or missing, before anything is written."""
+    check(config, data=splits is None)
+    check_names(config, data=splits is None)
+    if splits is None:
+        data.look(config.data)
 
 
 def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary | None:
@@ -148,8 +156,7 @@ def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool
     """
     path = Path(run)
     config = RunFolder(path).read_config()
-    check(config, data=splits is None)
-    check_names(config, data=splits is None)
+    _look(config, splits)
     if group.is_launcher(config):
         _refuse_to_share(splits)
         return _launch(config, path)
