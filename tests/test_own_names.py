@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,62 +11,17 @@ from textwrap import dedent
 import pytest
 import yaml
 
-import snnprune
 from snnprune import cli
 from snnprune.config import names, signature
 from snnprune.config.names import label
 from snnprune.config.schema import ModelConfig, RunConfig
 
-MINE = '''\
-import math
-from pathlib import Path
+ROOT = Path(__file__).parents[1]
 
-import numpy as np
-from torch import nn
+MINE = re.findall(r"```python\n(.*?)```", (ROOT / "docs/configuration.md").read_text(), re.DOTALL)[0]
+"""What the documentation shows."""
 
-from snnprune.data import FrameSet, Splits
-from snnprune.pruning.method import Method
-
-
-class Stripes:
-    """Frames whose class says which row is busy."""
-
-    events = True
-
-    def found(self, root):
-        return Path(".")
-
-    def load(self, config):
-        labels = np.arange(24, dtype=np.int64) % 2
-        frames = np.zeros((24, config.time_steps, 2, 4, 4), dtype=np.uint8)
-        for i, label in enumerate(labels):
-            frames[i, :, :, label] = 1
-        part = FrameSet(frames, labels)
-        return Splits(part, part, part, ("up", "down"), (2, 4, 4), events=True)
-
-
-def net(config, shape, classes):
-    """A layer and its output, without time."""
-    hidden = config.hidden or 6
-    model = nn.Sequential(
-        nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
-    )
-    model.spiking, model.loss = False, "cross-entropy"
-    return model
-
-
-class Idle(Method):
-    """Prunes nothing.
-
-    Args:
-        share: of what would be pruned.
-        rounds: how often.
-    """
-
-    def __init__(self, share: float = 0.2, rounds: int = 3) -> None:
-        super().__init__()
-        self.share, self.rounds = share, rounds
-
+MORE = '''
 
 class Inner:
     Idle = Idle
@@ -88,7 +44,7 @@ SHORT = ["--train.epochs", "1", "--train.batch_size", "12", "--train.twin", "fal
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a module of the user's own in it."""
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.py").write_text(MINE + MORE)
     (tmp_path / "broken.py").write_text("def f(:\n")
     (tmp_path / "needy.py").write_text("import no_such_package\n")
     (tmp_path / "script.py").write_text("import sys\nsys.exit('usage: script')\n")
@@ -179,8 +135,8 @@ def test_what_a_class_passes_on_are_its_options() -> None:
 def test_list_says_what_can_be_set_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     for line, words in (
         ("method mine:Idle", ("Prunes nothing.", "share", "0.2", "of what would be pruned.", "a number")),
-        ("model mine:net", ("A layer and its output", "--model.hidden")),
-        ("dataset mine:Stripes", ("on disk: .", "--data.time_steps")),
+        ("model mine:net", ("A hidden layer, without time.", "--model.hidden")),
+        ("dataset mine:Stripes", ("Frames whose class says", "--data.time_steps")),
         ("method dpap", ("tau", "0.5", "--method.target", "decay of the spiking trace")),
         ("methods magnitude", ("schedule", "gradual", "one of gradual, one-shot")),
         ("model mlp-ann", ("--model.activation", "one of relu, gelu, sigmoid")),
@@ -223,13 +179,12 @@ def test_a_run_its_files_and_a_bench(folder: Path, capsys: pytest.CaptureFixture
     script.parent.mkdir()
     script.write_text("import sys\nfrom snnprune.cli import main\nsys.exit(main())\n")
     line = [sys.executable, str(script), "bench", *NAMED, *SHORT, "--methods", "mine:Idle", "--seeds", "1"]
-    root = Path(snnprune.__file__).parents[1]
     done = subprocess.run(
         [*line, "--out", "bench"],
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "", "PYTHONPATH": str(root), "XDG_CACHE_HOME": str(folder)},
+        env={"PATH": "", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (folder / "bench" / "mine.Idle-seed0" / "summary.json").is_file()
