@@ -289,10 +289,13 @@ def held_in_one() -> tuple[list[int], list[str]]:
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     pruner = Pruner(net, torch.ones(1, 4), "magnitude", epochs=6, unit="neurons", compact_every=2)
     held = None if ranks.is_first() else weakref.ref(net[0].weight)
-    widths, said = [], []
+    widths, said, loss = [], [], None
     for epoch in range(4):
         if epoch == 2:
             held = None
+        batch = net(torch.ones(2, 4)).sum()  # while the last batch's graph is still alive
+        batch.backward()
+        loss = batch
         pruner.step()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -300,6 +303,7 @@ def held_in_one() -> tuple[list[int], list[str]]:
         widths.append(net[0].out_features)
         said += [str(warning.message) for warning in caught]
     assert held is None
+    assert loss is not None
     return widths, said
 
 

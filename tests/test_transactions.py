@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import snnprune
-from snnprune.common.errors import CompactionError
+from snnprune.common.errors import CompactionError, UserError
 from snnprune.network.axes import tensors_in
 from snnprune.pruning import Decision, Method, Pruner, View
 from snnprune.pruning.compaction.shapes import conform
@@ -212,10 +212,39 @@ def test_a_state_that_is_refused_leaves_everything_as_it_was(
         state["method"] = {"rule": state["method"]["rule"]}
     else:
         state["masks"][part] = {**state["masks"][part], "9": torch.ones(3, 2, dtype=torch.bool)}
-    with pytest.raises((KeyError, ValueError)):
+    with pytest.raises((UserError, ValueError), match=r"state of a pruner|of another network"):
         run.pruner.load_state_dict(state)
     assert_same(everything(run), before)
     assert_same(everything(run.epochs(STOP, END, 2)), everything(twin.epochs(STOP, END, 2)))
+
+
+class Own(Method):
+    """Keeps tensors in a way of its own, and says itself how they follow a cut, one by one."""
+
+    def __init__(self) -> None:
+        self.last = {"0": torch.arange(6.0), "3": torch.arange(2.0)}
+        self.sizes = [6, 2]
+
+    def shrink(self, cut: Any) -> None:
+        for i, name in enumerate(self.last):
+            self.last[name] = self.last[name][cut.post(name)]
+            self.sizes[i] = len(self.last[name])
+        if self.sizes[0] < 3:
+            raise CompactionError("at least three of these have to stay")
+
+
+@pytest.mark.parametrize("left", [2, 4])
+def test_a_method_with_a_shrink_of_its_own_is_as_it_was_too(left: int) -> None:
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
+    pruner = Pruner(model, torch.rand(8, 4), Own(), epochs=6)
+    pruner.masks.keep_units(pruner.topology.populations["0"], torch.arange(6) < left)
+    held = weakref.ref(model[3].weight)
+    with pytest.raises(CompactionError, match=REFUSED if left == 4 else "at least three"):
+        pruner.compact()
+    assert pruner.method.last["0"].tolist() == [0, 1, 2, 3, 4, 5]  # type: ignore[attr-defined]
+    assert pruner.method.sizes == [6, 2]  # type: ignore[attr-defined]
+    assert model[0].out_features == 6
+    assert held() is model[3].weight
 
 
 # --- going back

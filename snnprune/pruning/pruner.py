@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, WeakSet
 
@@ -34,7 +36,7 @@ from snnprune.pruning.traces import TraceRecorder, full_precision
 from snnprune.pruning.view import Decision, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from torch import Tensor, nn
@@ -196,8 +198,8 @@ class Pruner:
             self._oversights.look_at_epoch(self.clock)
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
-                if self._snapshot is not None:  # the method is asked again where going back is refused
-                    self._remember_method(changes)
+                state = self.method.state_dict()  # it may be asked again where its decision is refused
+                changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
         self.masks.apply(*self._optimizers)
@@ -222,10 +224,13 @@ class Pruner:
         if not (decision.units or decision.synapses):
             return
         wake = not self.method.permanent
-        for name, alive in decision.units.items():
-            self.masks.keep_units(self.topology.populations[name], alive, wake=wake)
-        for name, alive in decision.synapses.items():
-            self.masks.keep_synapses(self.topology.projections[name], alive, wake=wake)
+        with Transaction() as changes:
+            changes.remember_items(self.masks.units)
+            changes.remember_items(self.masks.synapses)
+            for name, alive in decision.units.items():
+                self.masks.keep_units(self.topology.populations[name], alive, wake=wake)
+            for name, alive in decision.synapses.items():
+                self.masks.keep_synapses(self.topology.projections[name], alive, wake=wake)
         self.masks.refresh()
 
     def _go_back(self) -> None:
@@ -348,24 +353,32 @@ class Pruner:
         check_may_cut(self.model, self.method, training=not self._decided, in_batch=self._in_batch())
         cut = plan_cut(self.model, self.masks, unread=unread, **limits)
         if cut:
-            self._remember_method(changes)
+            changes.remember_state(self.method)
             self.method.shrink(cut)
             carry_out(self.model, self.masks, cut, self._optimizers, changes)
             self._follow(self.survivors.after(cut), changes)
 
     def _cut_together(self) -> None:
-        """Cut in all processes, or in none of them."""
-        with Transaction() as changes:
-            refusal = None
-            try:
+        """Cut in all processes, or in none: they agree on it before the first tensor changes.
+
+        Raises:
+            CompactionError: this process cannot, or another one.
+        """
+        asked = False
+
+        def agreed(able: bool = True) -> None:
+            nonlocal asked
+            asked = True
+            [unable] = ranks.summed([torch.tensor(0.0 if able else 1.0)])
+            if able and unable > 0:
+                raise CompactionError("another process that trains this network cannot cut it")
+
+        try:
+            with Transaction(agreed) as changes:
                 self._cut(changes, unread=False)
-            except CompactionError as error:
-                refusal = error
-            [refused] = ranks.summed([torch.tensor(float(refusal is not None))])
-            if refusal is None and refused > 0:
-                refusal = CompactionError("another process that trains this network cannot cut it")
-            if refusal is not None:
-                raise refusal
+        finally:
+            if not asked:
+                agreed(able=sys.exc_info()[0] is None)
 
     def _follow(self, survivors: SurvivingUnits, changes: Transaction) -> None:
         """Take note of a cut that was made."""
@@ -374,10 +387,6 @@ class Pruner:
         if self.recorder is not None:
             changes.remember(self.recorder, "projections")
             self.recorder.follow(self.topology)
-
-    def _remember_method(self, changes: Transaction) -> None:
-        state, device = self.method.state_dict(), self._device
-        changes.on_failure(lambda: self.method.load_state_dict(state, device))
 
     @property
     def _device(self) -> torch.device:
@@ -416,7 +425,7 @@ class Pruner:
         such as another target, goes on with its own, with a warning.
 
         Raises:
-            UserError: the state is of another method.
+            UserError: the state is of another method, or no pruner's.
             ValueError: the state is of another network. Everything is as it was then.
         """
         differ = self._identity.check(state.get("identity", {}))
@@ -425,9 +434,8 @@ class Pruner:
                 f"the state was saved with {differ}: what is decided from now on is as here", stacklevel=2
             )
         snapshot = state.get("snapshot")
-        clock = Clock(self.clock.epochs, state["clock"]["epoch"], state["clock"]["batches"])
-        with Transaction() as changes:
-            self._remember_method(changes)
+        with self._taking_in() as changes:
+            clock = Clock(self.clock.epochs, state["clock"]["epoch"], state["clock"]["batches"])
             self._inherit(state, changes)
             self.method.load_state_dict(state["method"], self._device)
         self._oversights.resume()
@@ -446,11 +454,24 @@ class Pruner:
             state: that pruner's `state_dict`, of a network with as many units before its first cut.
 
         Raises:
+            UserError: the state is no pruner's.
             ValueError: the state is of another network. Everything is as it was then.
         """
-        with Transaction() as changes:
-            self._remember_method(changes)
+        with self._taking_in() as changes:
             self._inherit(state, changes)
+
+    @contextmanager
+    def _taking_in(self) -> Iterator[Transaction]:
+        """Yield the changes that a state makes, which is no pruner's where a part of it is missing."""
+        try:
+            with Transaction() as changes:
+                changes.remember_state(self.method)
+                yield changes
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                "expected the state of a pruner, as Pruner.state_dict() returns it, and a part of it is "
+                f"missing or of another kind ({type(error).__name__}: {error}): load the state of a pruner"
+            ) from error
 
     def _inherit(self, state: Mapping[str, Any], changes: Transaction) -> None:
         survivors, cut = self.survivors.restored(state.get("kept", {}), self.topology)

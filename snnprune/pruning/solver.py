@@ -27,6 +27,14 @@ def is_prunable(projection: Projection, *, output: bool = False, convolutions: b
         projection: the synapses.
         output: whether those that write into the network's output count, too (DPAP leaves them alone).
         convolutions: whether those of convolutions do (DPAP prunes convolutions by channel).
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> [snnprune.pruning.is_prunable(p) for p in snnprune.discover(model, x).projections.values()]
+        [True, False]
     """
     return (
         projection.frozen is None

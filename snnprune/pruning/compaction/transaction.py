@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import operator
 import weakref
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 
 from snnprune.common.errors import CompactionError
 from snnprune.network.duplicate import reset_states, states_in
+from snnprune.pruning.state import Stateful
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
@@ -25,10 +28,14 @@ class Transaction:
     """What is changed within ``with Transaction() as changes`` is taken back where an exception leaves it.
 
     Ask it to remember what is about to be assigned; tensors get their new content by `replace`.
+
+    Args:
+        agreed: called once all tensors are known to be free, before the first gets its new content; what it
+            raises refuses the change.
     """
 
-    def __init__(self) -> None:
-        self._undo: list[Callable[[], object]] = []
+    def __init__(self, agreed: Callable[[], None] | None = None) -> None:
+        self._undo, self._agreed = ExitStack(), agreed
 
     def __enter__(self) -> Transaction:
         return self
@@ -37,13 +44,12 @@ class Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            while self._undo:
-                self._undo.pop()()
-        self._undo.clear()
+            self._undo.close()
+        self._undo.pop_all()
 
     def on_failure(self, undo: Callable[[], object]) -> None:
         """Call ``undo`` if what follows fails; the last one that was given comes first."""
-        self._undo.append(undo)
+        self._undo.callback(undo)
 
     def remember(self, holder: object, *names: str) -> None:
         """Remember attributes that are about to be assigned; what they hold must not be changed in place."""
@@ -63,6 +69,17 @@ class Transaction:
             items.update(before)
 
         self.on_failure(undo)
+
+    def remember_state(self, thing: object) -> None:
+        """Remember what a method and its parts hold; tensors may be exchanged, not changed in place."""
+        if isinstance(thing, Stateful):
+            thing = vars(thing)
+        if isinstance(thing, dict):
+            self.remember_items(thing)
+            for value in thing.values():
+                self.remember_state(value)
+        elif isinstance(thing, list):
+            self.on_failure(lambda before=thing[:]: operator.setitem(thing, slice(None), before))  # type: ignore[misc]
 
     def put_at_rest(self, model: nn.Module) -> None:
         """Put neurons at rest, which also lets go of the graph behind their states.
@@ -101,6 +118,8 @@ class Transaction:
                     f"{name} cannot change its shape, since {reason} still refers to it: evaluate under "
                     "torch.no_grad(), and delete outputs, losses and views that were kept"
                 )
+        if self._agreed is not None:
+            self._agreed()
         for name, (tensor, content, gradient) in contents.items():
             other = _twin(tensor, content, gradient)
             try:
