@@ -162,7 +162,9 @@ def default_folder(config: RunConfig) -> Path:
 def bench(given: list[str]) -> int:
     """Train and compare many runs."""
     parser = Parser(
-        "bench", "Train methods, targets and seeds, and compare with the unpruned network.", BENCH_LISTS
+        "bench",
+        "Train methods, targets and seeds, and compare with the unpruned network.",
+        in_files=BENCH_LISTS,
     )
     parser.lists()
     parser.option(
@@ -209,7 +211,7 @@ def default_bench(config: RunConfig) -> Path:
 
 def evaluate(given: list[str]) -> None:
     """Measure a network in any of its files."""
-    parser = Parser("eval", "Measure a network on a test set: answers, operations, latency.")
+    parser = Parser("eval", "Measure a network on a test set: answers, operations, latency.", "NETWORK ")
     parser.add_argument("network", help="folder of a run, or a file: .safetensors, .onnx or .nir")
     parser.option("bits", Bits, "round weights, thresholds and leaks to so many bits: 8 or 4")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where (default: as the run says)")
@@ -232,7 +234,7 @@ def evaluate(given: list[str]) -> None:
 
 def export(given: list[str]) -> None:
     """Write a compact network for chips and runtimes."""
-    parser = Parser("export", "Write a compact network, and say what it asks of a chip.")
+    parser = Parser("export", "Write a compact network, and say what it asks of a chip.", "RUN ")
     parser.add_argument("run", help="folder of a finished run, or a compact network (.safetensors)")
     parser.add_argument(
         "--to", choices=["nir", "onnx", "safetensors", "csr"], help="without: only the demand"
@@ -272,16 +274,18 @@ def _look_at_network(path: Path, given: Mapping[str, Given]) -> dict[str, Any]:
     check_values(replace(config.data, **changed), "data")
     if "name" in changed:
         pick(DATASETS, "data set", changed["name"])
+    _warn(unused(replace(config, data=replace(config.data, **changed)), given))
     return changed
 
 
 def report(given: list[str]) -> None:
     """Write the page of a run or a bench."""
-    parser = Parser("report", "Write one HTML page with numbers and pictures of a run or a bench.")
+    parser = Parser("report", "Write one HTML page with numbers and pictures of a run or a bench.", "RUN ")
     parser.add_argument("run", help="folder of a finished run, or of a bench")
     parsed: Any = parser.read(given)
     if not Path(parsed.run).is_dir():
         raise UserError(f"there is no folder {parsed.run}: name that of a finished run, or of a bench")
+    sys.stderr.write(f"drawing the page of {parsed.run}\n")
     from snnprune.report.report import report as write  # noqa: PLC0415
 
     written = write(Path(parsed.run))
@@ -293,7 +297,7 @@ def show(given: list[str]) -> None:
     """List what there is to choose from, or the settings of one of these."""
     from snnprune import listing  # noqa: PLC0415 - rich
 
-    parser = Parser("list", "List data sets, models and methods, or what can be set of one of them.")
+    parser = Parser("list", "List what there is, or what can be set of one of these.", "[KIND [NAME]] ")
     parser.add_argument("kind", nargs="?", choices=listing.WORDS, help="only these")
     parser.add_argument("name", nargs="?", help="one of them, or module:attribute of your own")
     parser.option("data.root", values.Folder, "folder to look for data sets in (default: $SNNPRUNE_DATA)")
@@ -309,7 +313,7 @@ def prepare(given: list[str]) -> None:
     """Prepare a data set."""
     if not given or given[0] not in ("prepare", "-h", "--help"):
         raise UserError("`snnprune data` has one command: snnprune data prepare NAME")
-    parser = Parser("data prepare", "Fetch a data set where asked, and build its cache of frames.")
+    parser = Parser("data prepare", "Fetch a data set where asked, and build its cache of frames.", "NAME ")
     parser.add_argument("name", help="a data set (`snnprune list` names them)")
     parser.settings("data", skip=("data.name",))
     parsed: Any = parser.read(given[1:] if given[0] == "prepare" else given)

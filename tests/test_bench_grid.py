@@ -162,12 +162,7 @@ def test_wrong_input_is_one_sentence(
 
 @pytest.mark.parametrize("file", BENCHES, ids=lambda file: file.stem)
 def test_a_file_of_a_bench_loads(called: list[tuple[Any, ...]], file: Path, tmp_path: Path) -> None:
-    elsewhere = [
-        "--data.root",
-        str(tmp_path),
-        "--data.download",
-        "true",
-    ]  # data that are not there may be fetched
+    elsewhere = ["--data.root", str(tmp_path), "--data.download", "true"]
     assert cli.main(["bench", "--config", str(file), *elsewhere]) == 1
     ((base, asked, _, _),) = called
     written = yaml.safe_load(file.read_text())

@@ -328,7 +328,7 @@ def test_names_and_help_are_answered_before_anything_heavy_is_imported() -> None
     assert done.returncode == 0, done.stderr
     for word in ("train", "eval NETWORK", "export RUN", "nmnist", "conv-snn", "dpap"):
         assert word in done.stdout
-    assert done.stderr.count("snnprune: ") == 15
+    assert done.stderr.count("snnprune: ") == 16
 
 
 def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,9 +148,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert not left, f"these lie on a circle, or import one: {sorted(inner)}"
 
 
-@pytest.mark.parametrize(
-    "name", ["common", pytest.param("config", marks=pytest.mark.xfail(reason="reads the networks' names"))]
-)
+@pytest.mark.parametrize("name", ["common", "config"])
 def test_the_lowest_rooms_do_without_torch(name: str) -> None:
     """The command line answers from them before anything heavy is imported."""
     modules = [module for module in MODULES if module.startswith(f"snnprune.{name}")]

@@ -37,8 +37,8 @@ def test_paths_of_a_run_hold_in_any_folder(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_start_that_is_relative_is_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run.located(tiny_run.config(init="old")).train.init == str(tmp_path / "old")
-    assert run.located(tiny_run.config()) == tiny_run.config()
+    assert tiny_run.config(init="old").located().train.init == str(tmp_path / "old")
+    assert tiny_run.config().located() == tiny_run.config()
 
 
 def test_resuming_a_finished_run_finishes_its_twin(

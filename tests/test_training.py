@@ -302,7 +302,7 @@ def test_an_unwritable_folder(tmp_path):
 
 def test_a_broken_configuration_file(tmp_path):
     (tmp_path / "config.yaml").write_text("data: {nam: x}\nmodel: {}\nmethod: {}\ntrain: {}\n")
-    with pytest.raises(UserError, match="unknown key nam"):
+    with pytest.raises(UserError, match=r"unknown key 'data\.nam'"):
         run.resume(tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_a_bench_says_what_none_of_its_cells_reads() -> None:
 
 
 def test_every_setting_in_the_table_is_a_setting() -> None:
-    assert {key for key, _ in TABLE} <= KEYS.keys()
+    assert {key for key, _, _ in TABLE} <= KEYS.keys()
     assert {trait for entry in (*DATASETS.values(), *MODELS.values()) for trait in entry.traits or ()} == {
         *TRAITS
     }

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snnprune.bench.process import PROGRAM, Outcome, launch, log_of, sentence
@@ -18,7 +19,6 @@ from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from snnprune.config.schema import TrainConfig
 
@@ -68,6 +68,7 @@ class OnRay:
                 f"it has {ray.cluster_resources()}"
             )
         self.slots = min(jobs or room, room)
+        self._here = str(Path.cwd())
         self._task = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(run)
         self._running: dict[str, Any] = {}
 
@@ -79,7 +80,9 @@ class OnRay:
     def start(self, name: str, folder: Path) -> None:
         """Hand the cell in ``folder`` to the cluster."""
         log = log_of(self.logs, name)
-        self._running[name] = self._task.remote(self.program, folder.absolute(), log, self.threads)
+        self._running[name] = self._task.remote(
+            self.program, folder.absolute(), log, self.threads, self._here
+        )
 
     def ended(self) -> list[Outcome]:
         """Return the cells that have ended since the last call."""
@@ -123,9 +126,17 @@ def _reach(address: str) -> None:
         ) from error
 
 
-def run(program: Sequence[str], folder: Path, log: Path, threads: int) -> str | None:
-    """Run a cell on this node, in a process of its own, and return why it failed, None where it did not."""
-    process = launch(program, folder, log, threads)
+def run(program: Sequence[str], folder: Path, log: Path, threads: int, modules: str) -> str | None:
+    """Run a cell on this node, in a process of its own, and return why it failed, None where it did not.
+
+    Args:
+        program: the command that ``folder`` is appended to.
+        folder: of the run.
+        log: what it prints.
+        threads: of its own.
+        modules: a folder in which modules of the user's own may lie.
+    """
+    process = launch(program, folder, log, threads, modules)
     try:
         while process.poll() is None:  # Ray's way to cancel does not reach a process.wait()
             time.sleep(LOOK)

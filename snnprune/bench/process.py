@@ -35,17 +35,23 @@ def log_of(logs: Path, name: str) -> Path:
     return logs / f"{name}.txt"
 
 
-def launch(program: Sequence[str], folder: Path, log: Path, threads: int) -> subprocess.Popen[bytes]:
-    """Start the process of a cell, in a session of its own, with ``threads`` threads."""
+def launch(
+    program: Sequence[str], folder: Path, log: Path, threads: int, modules: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start the process of a cell, in a session of its own, with ``threads`` threads.
+
+    Modules of the user's own are looked for in the current folder, and in the folder ``modules``.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     share = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    paths = os.pathsep.join(path for path in (os.environ.get("PYTHONPATH"), modules) if path)
     with log.open("wb") as file:
         return subprocess.Popen(  # noqa: S603 - our own program
             [*program, str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=os.environ | share,
+            env=os.environ | share | ({"PYTHONPATH": paths} if paths else {}),
             start_new_session=True,
         )
 

@@ -181,10 +181,21 @@ def _own(kind: str, module: str, attribute: str) -> Any:
             found = found()
         except Exception as error:
             raise UserError(f"the {name} cannot be made without arguments: {in_one_line(error)}") from error
-    fits = callable(found) if kind == "model" else all(hasattr(found, need) for need in NEEDS[kind])
+    fits = _takes_three(found) if kind == "model" else all(hasattr(found, need) for need in NEEDS[kind])
     if not fits or (kind == "method" and not inspect.isclass(found)):
         raise UserError(f"the {name} is {type(found).__name__} {found!r:.80}, and must be {LIKE[kind]}")
     return found
+
+
+def _takes_three(found: Any) -> bool:
+    """Tell whether ``found`` can be called as the models of the registry are."""
+    try:
+        inspect.signature(found).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # of a callable that says nothing of its arguments
+        pass
+    return callable(found)
 
 
 DATASETS: dict[str, Entry] = {

@@ -65,14 +65,16 @@ class Parser(argparse.ArgumentParser):
     Args:
         name: of the command.
         description: of what it does.
+        takes: what comes behind the name, as in "RUN ".
         in_files: keys that a configuration file may hold besides those of a run.
 
     `parse_args` returns a namespace; its ``given`` holds the keys of a run, and those of ``in_files``, that
     somebody wrote: a dict from the key to `Given`.
     """
 
-    def __init__(self, name: str, description: str, in_files: Collection[str] = ()) -> None:
-        super().__init__(prog=f"snnprune {name}", description=description, allow_abbrev=False, usage=None)
+    def __init__(self, name: str, description: str, takes: str = "", in_files: Collection[str] = ()) -> None:
+        usage = f"%(prog)s {takes}[OPTION ...]"
+        super().__init__(prog=f"snnprune {name}", description=description, allow_abbrev=False, usage=usage)
         self.in_files = in_files
         self.set_defaults(given={})
 
@@ -91,7 +93,8 @@ class Parser(argparse.ArgumentParser):
     def settings(self, *sections: str, skip: Collection[str] = ()) -> None:
         """Add an option for every key of ``sections``, but for those to ``skip``."""
         for name in sections:
-            group = self.add_argument_group(f"{name}: {(SECTIONS[name].__doc__ or '').partition(chr(10))[0]}")
+            said = (SECTIONS[name].__doc__ or "").partition("\n")[0].rstrip(".")
+            group = self.add_argument_group(f"{name}: {said}")
             meanings, defaults = documented(SECTIONS[name]), SECTIONS[name]()
             for key, kind in types_of(SECTIONS[name]).items():
                 dotted = f"{name}.{key}"

@@ -24,140 +24,115 @@ SCORED = ("magnitude", "random")
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides whether a setting is used.
+    """What decides whether a setting is used. What is not known of a thing of the user's own is None.
 
     Attributes:
         config: of the run.
-        data: the data set; what is not known of it is None.
-        model: the model, likewise.
+        data: the data set.
+        model: the model.
     """
 
     config: RunConfig
     data: Entry
     model: Entry
 
+    def lacks(self, option: str) -> bool:
+        """Tell whether the method has no such option, though it was set; this imports the method."""
+        method = self.config.method
+        return getattr(method, option) is not None and option not in options_of(
+            METHODS, "method", method.name
+        )
+
     @property
-    def known(self) -> Collection[str]:
-        """Names of the method's options; only asked for settings of the method, for they import it."""
-        return options_of(METHODS, "method", self.config.method.name)
+    def is_aimed(self) -> bool:
+        """Whether a share to prune is asked for."""
+        method = self.config.method
+        return method.target is not None or "target_macs" in method.options
+
+    @property
+    def has_no_time(self) -> bool:
+        """Whether the model has no time steps."""
+        return self.model.has("time") is False
 
 
-def of_data(trait: str, why: str, *, when: bool = False) -> Callable[[Facts], str | None]:
-    """Return what names the data set as the reason ``when`` it has ``trait``, or lacks it."""
-    return lambda facts: f"{facts.config.data.name} {why}" if facts.data.has(trait) is when else None
+Row = tuple[str, "Callable[[Facts], bool]", str]
 
+IN_TIME = "it is for spiking networks, and {model.name} has no time steps"
 
-def of_time(facts: Facts) -> str | None:
-    """Say that the model has no time steps."""
-    if facts.model.has("time") is not False:
-        return None
-    return f"it is for spiking networks, and {facts.config.model.name} has no time steps"
-
-
-def of_spikes(facts: Facts) -> str | None:
-    """Say that the model has spiking neurons."""
-    return f"{facts.config.model.name} spikes" if facts.model.has("time") else None
-
-
-def of_images_in_time(facts: Facts) -> str | None:
-    """Say that a still image is seen once; of recordings such a network sees the mean of the frames."""
-    return of_time(facts) if facts.data.has("events") is False else None
-
-
-def of_method(name: str) -> Callable[[Facts], str | None]:
-    """Return what says that the method has no such option."""
-
-    def reason(facts: Facts) -> str | None:
-        method = facts.config.method
-        asked = getattr(method, name) is not None and name not in facts.known
-        return f"method '{method.name}' has no {name}" if asked else None
-
-    return reason
-
-
-def of_structured(facts: Facts) -> str | None:
-    """Say that nothing is left to divide between units and synapses."""
-    method = facts.config.method
-    if method.name in SCORED and method.options.get("unit", "synapses") != "both":
-        return f"method '{method.name}' prunes units and synapses with method.options.unit both alone"
-    if "target_macs" not in method.options and method.target is None and "structured" in facts.known:
-        return "it divides a target, and method.target is null"
-    return None
-
-
-def of_epsilon(facts: Facts) -> str | None:
-    """Say that a target stands in for the threshold."""
-    method = facts.config.method
-    aimed = method.target is not None or "target_macs" in method.options
-    if method.name in SURVIVAL and aimed and "epsilon" in method.options:
-        return f"a target decides in place of epsilon, and method.target is {method.target}"
-    return None
-
-
-def of_macs(facts: Facts) -> str | None:
-    """Say that another target stands in for the one of weights."""
-    return (
-        "method.options.target_macs stands in for it"
-        if "target_macs" in facts.config.method.options
-        else None
-    )
-
-
-def of_schedule(schedule: str) -> Callable[[Facts], str | None]:
-    """Return what says that the learning rate has another schedule."""
-
-    def reason(facts: Facts) -> str | None:
-        own = facts.config.train.schedule
-        return f"it is for the {schedule} schedule, and train.schedule is {own}" if own != schedule else None
-
-    return reason
-
-
-def of_length(facts: Facts) -> str | None:
-    """Say that the run ends before the first step of its schedule."""
-    train = facts.config.train
-    ends = train.schedule == "step" and train.step_epochs >= train.epochs
-    return f"the run ends after {train.epochs} epochs, before the first step" if ends else None
-
-
-def of_sgd(facts: Facts) -> str | None:
-    """Say that another optimiser has no momentum of this name."""
-    own = facts.config.train.optimizer
-    return f"it is for SGD, and train.optimizer is {own}" if own != "sgd" else None
-
-
-def of_dense(why: str) -> Callable[[Facts], str | None]:
-    """Return what says that nothing is pruned."""
-    return lambda facts: f"method '{DENSE}' {why}" if facts.config.method.name == DENSE else None
-
-
-TABLE: tuple[tuple[str, Callable[[Facts], str | None]], ...] = (
-    ("method.target", of_method("target")),
-    ("method.target", of_macs),
-    ("method.structured", of_method("structured")),
-    ("method.structured", of_structured),
-    ("method.options", of_epsilon),
-    ("method.compact_every", of_dense("prunes nothing")),
-    ("data.root", of_data("embedded", "comes with the package", when=True)),
-    ("data.download", of_data("embedded", "comes with the package", when=True)),
-    ("data.cache", of_data("cached", "is read into memory")),
-    ("data.encoding", of_data("events", "holds recordings, and it is for still images", when=True)),
-    ("data.binning", of_data("events", "holds still images, and it is for recordings")),
-    ("data.skip_corrupt", of_data("files", "is not read from a file for each sample")),
-    ("data.validation", of_data("divided", "has a validation set of its own", when=True)),
-    ("model.detach_reset", of_time),
-    ("model.accelerate", of_time),
-    ("model.activation", of_spikes),
-    ("data.encoding", of_images_in_time),
-    ("data.time_steps", of_images_in_time),
-    ("train.momentum", of_sgd),
-    ("train.step_epochs", of_schedule("step")),
-    ("train.step_epochs", of_length),
-    ("train.step_gamma", of_schedule("step")),
-    ("train.warmup_epochs", of_schedule("cosine")),
-    ("train.twin", of_dense("is its own twin")),
+TABLE: tuple[Row, ...] = (
+    ("method.target", lambda f: f.lacks("target"), "method '{method.name}' has no target"),
+    (
+        "method.target",
+        lambda f: "target_macs" in f.config.method.options,
+        "method.options.target_macs stands in for it",
+    ),
+    ("method.structured", lambda f: f.lacks("structured"), "method '{method.name}' has no structured"),
+    (
+        "method.structured",
+        lambda f: f.config.method.name in SCORED and f.config.method.options.get("unit") != "both",
+        "method '{method.name}' prunes units and synapses with method.options.unit both alone",
+    ),
+    ("method.structured", lambda f: not f.is_aimed, "it divides a target, and method.target is null"),
+    (
+        "method.options",
+        lambda f: f.config.method.name in SURVIVAL and "epsilon" in f.config.method.options and f.is_aimed,
+        "a target decides in place of epsilon: with epsilon, method.target is null",
+    ),
+    (
+        "method.compact_every",
+        lambda f: f.config.method.name == DENSE,
+        "method '{method.name}' prunes nothing",
+    ),
+    ("data.root", lambda f: f.data.has("embedded") is True, "{data.name} comes with the package"),
+    ("data.download", lambda f: f.data.has("embedded") is True, "{data.name} comes with the package"),
+    ("data.cache", lambda f: f.data.has("cached") is False, "{data.name} is read into memory"),
+    (
+        "data.encoding",
+        lambda f: f.data.has("events") is True,
+        "{data.name} holds recordings, and it is for still images",
+    ),
+    (
+        "data.binning",
+        lambda f: f.data.has("events") is False,
+        "{data.name} holds still images, and it is for recordings",
+    ),
+    (
+        "data.skip_corrupt",
+        lambda f: f.data.has("files") is False,
+        "{data.name} is not read from a file for each sample",
+    ),
+    (
+        "data.validation",
+        lambda f: f.data.has("divided") is True,
+        "{data.name} has a validation set of its own",
+    ),
+    ("model.detach_reset", lambda f: f.has_no_time, IN_TIME),
+    ("model.accelerate", lambda f: f.has_no_time, IN_TIME),
+    ("model.activation", lambda f: f.model.has("time") is True, "{model.name} spikes"),
+    # Of recordings a network without time sees the mean of the frames, which depends on how many there are.
+    ("data.encoding", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
+    ("data.time_steps", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
+    (
+        "train.momentum",
+        lambda f: f.config.train.optimizer != "sgd",
+        "it is for SGD, and train.optimizer is {train.optimizer}",
+    ),
+    *(
+        (
+            f"train.{name}",
+            lambda f, wanted=wanted: f.config.train.schedule != wanted,
+            f"it is for the {wanted} schedule, and train.schedule is {{train.schedule}}",
+        )
+        for name, wanted in (("step_epochs", "step"), ("step_gamma", "step"), ("warmup_epochs", "cosine"))
+    ),
+    (
+        "train.step_epochs",
+        lambda f: f.config.train.step_epochs >= f.config.train.epochs,
+        "the run ends after {train.epochs} epochs, before the first step",
+    ),
+    ("train.twin", lambda f: f.config.method.name == DENSE, "method '{method.name}' is its own twin"),
 )
-"""Settings, each with what says in a clause why it has no use, or None where it has. Others always have."""
+"""Settings; when each has no use; and why, as a clause. A setting that is not named is always used."""
 
 
 def unused(config: RunConfig, chosen: Collection[str]) -> list[str]:
@@ -191,9 +166,9 @@ def reasons(config: RunConfig, chosen: Collection[str]) -> dict[str, str]:
         data = replace(data, traits=frozenset({"cached", "files"} | ({"events"} if events else set())))
     facts = Facts(config, data, pick(MODELS, "model", config.model.name))
     found: dict[str, str] = {}
-    for key, reason in TABLE:
-        if key in chosen and key not in found and (why := reason(facts)) is not None:
-            found[key] = why
+    for key, is_useless, why in TABLE:
+        if key in chosen and key not in found and is_useless(facts):
+            found[key] = why.format(**vars(config))
     return found
 
 

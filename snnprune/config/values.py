@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -57,7 +58,7 @@ class Within:
 
 @dataclass(frozen=True)
 class Called:
-    """Text that names something: not empty, without control characters, at most `LONGEST` characters.
+    """Text that names something: not empty, no control characters, in UTF-8, at most `LONGEST` characters.
 
     Attributes:
         what: it is, as in "the name of a folder".
@@ -67,7 +68,8 @@ class Called:
 
     def problem(self, value: str) -> bool:
         """Tell whether ``value`` can name nothing."""
-        return not value.strip() or len(value) > LONGEST or any(ord(letter) < ord(" ") for letter in value)
+        odd = any(letter < " " or "\ud800" <= letter <= "\udfff" for letter in value)
+        return odd or not value.strip() or len(value) > LONGEST
 
     def wanted(self, word: str) -> str:  # noqa: ARG002
         """Say what the text has to be."""
@@ -138,7 +140,7 @@ def convert(value: Any, kind: Any, *, text: bool) -> Any:
             raise UnfitError
         return found
     if origin is Literal:
-        if value in get_args(kind) and isinstance(value, str):
+        if type(value) is str and value in get_args(kind):
             return value
         raise UnfitError
     if kind is type(None):
@@ -160,7 +162,7 @@ def wanted(kind: Any) -> str:
         return str(bound.wanted(wanted(inner)))
     if kind is type(None):
         return "null"
-    return WORDS.get(kind, "a mapping of names to values")
+    return WORDS.get(kind, "a mapping of names to numbers, text, lists and mappings")
 
 
 def shown(value: Any) -> str:
@@ -201,18 +203,28 @@ def _nothing(value: Any, *, text: bool) -> None:
 
 def _mapping(value: Any, *, text: bool) -> dict[str, Any]:
     found = guess(value) if text and isinstance(value, str) else value
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+    if not isinstance(found, dict) or not _is_written(found):
         raise UnfitError
     return found
+
+
+def _is_written(value: Any) -> bool:
+    """Tell whether a file can hold ``value``."""
+    if isinstance(value, dict):
+        return all(type(name) is str and _is_written(inner) for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_written, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _plain(value: Any, kind: Any, *, text: bool) -> Any:
     if text and isinstance(value, str) and kind is not str:
         value = _number(value, kind) if kind in (int, float) else TRUTH.get(value.lower())
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = _number(value, float)
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits or (kind is float and not math.isfinite(value)):
+    # An int is a float; numpy's numbers are read as what they are, but no file can hold them.
+    kinds = {int: numbers.Integral, float: numbers.Real}.get(kind) if text else {float: int}.get(kind)
+    if kinds is not None and isinstance(value, kinds) and not isinstance(value, bool):
+        value = _number(value, kind)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise UnfitError
     return value
 

@@ -17,6 +17,7 @@ from snnprune import data
 from snnprune.common import atomic, ranks
 from snnprune.common.console import say
 from snnprune.common.errors import CompactionError
+from snnprune.common.phases import phase
 from snnprune.common.seeds import Stream
 from snnprune.export import save
 from snnprune.export.measure import measure
@@ -83,6 +84,7 @@ def fit(
         return finished
     use_threads(config)
     splits = data.read(config.data, given)
+    phase(f"building {config.model.name}: its first forward compiles the neurons, where none did before it")
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     pruning = assembly.pruning(config.method, example, config.train.seed)
@@ -96,6 +98,8 @@ def fit(
     bar = EpochBar(console, config.method.name, config.train.epochs)
     dynamics = Dynamics(pruning, folder.dynamics)
     record = Record(folder, pruning, bar.show)
+    count = f"{config.train.epochs} epochs of {len(splits.train):,} samples"
+    phase(f"training with {config.method.name}: {count}")
     with _quiet():
         trainer = _trainer(config, folder, [pruning, CountOperations(pruning), dynamics, bar, record])
         trainer.fit(
@@ -111,6 +115,7 @@ def fit(
     pruner = pruning.restored(task.model, example, config.train.epochs)
     peak = memory.megabytes()
     small = _smallest(task.model, pruner, folder, console)
+    phase("measuring the network as it was trained and as it was made small")
     measured = measure(task.model, small, pruner, splits, config)
     measured.summary["machine"]["peak_memory_mb"] = peak
     predictions = Predictions(np.array(measured.labels), np.array(measured.answers))

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from snnprune import data
 from snnprune.common import atomic, ranks
 from snnprune.common.console import say
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
-from snnprune.common.phases import told
+from snnprune.common.phases import phase, told
 from snnprune.config.check import check, check_names
 from snnprune.config.schema import MethodConfig
 from snnprune.runs import checkpoint
@@ -85,10 +86,10 @@ def train(
         >>> round(summary["pruning_rate"], 2)
         0.5
     """
-    check(config, data=splits is None)
-    check_names(config, data=splits is None)
+    _look(config, splits)
     config, run = config.located(), Path(out)
     if group.is_launcher(config):
+        _refuse_to_share(splits)
         with RunFolder(run) as folder:
             folder.claim(config)
         return _launch(config, run)
@@ -96,10 +97,26 @@ def train(
         return _train(config, run, splits, page=page)
 
 
+def _look(config: RunConfig, splits: Splits | None) -> None:
+    """Find out what is wrong with a configuration, or missing, before anything is written."""
+    check(config, data=splits is None)
+    check_names(config, data=splits is None)
+    if splits is None:
+        data.look(config.data)
+
+
 def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary | None:
     """Train, in the first process of the run or another; that one holds the folder."""
     with _held(RunFolder(out), config) as folder:
         return _complete(config, folder, splits, page=page)
+
+
+def _refuse_to_share(splits: Splits | None) -> None:
+    if splits is not None:
+        raise UserError(
+            "splits that were made by hand do not reach the processes that train.devices asks for: give the "
+            "data a name, data.name mypackage.module:Mine, or train with train.devices 1"
+        )
 
 
 def _launch(config: RunConfig, out: Path) -> Summary | None:
@@ -138,9 +155,9 @@ def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool
     """
     path = Path(run)
     config = RunFolder(path).read_config()
-    check(config, data=splits is None)
-    check_names(config, data=splits is None)
+    _look(config, splits)
     if group.is_launcher(config):
+        _refuse_to_share(splits)
         return _launch(config, path)
     with group.joined(config, path):
         return _train(config, path, splits, page=page)
@@ -226,6 +243,7 @@ def _show(folder: RunFolder, console: Console) -> None:
     """Write the page of a run, and its first picture beside it; a sentence says where that failed."""
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
 
+<<<<<<< HEAD
     accuracy = folder.path / "figures" / "accuracy.png"
     try:
         if not folder.report.exists():
@@ -240,6 +258,30 @@ def _show(folder: RunFolder, console: Console) -> None:
             str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {in_one_line(error)}"
         )
         say(console, f"warning: no {folder.report.name} was written: {reason}", style="yellow")
+=======
+    for sentence in report(folder.path).failures:
+        say(console, f"warning: {sentence}", style="yellow")
+
+
+def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: Console) -> None:
+    """Draw the run's picture and write its page; a sentence says where that failed: the run is whole."""
+    phase("drawing the pictures and the page")
+    for what, make in (
+        (folder.curves.name, lambda: _picture(folder, twin, summary)),
+        (folder.report.name, lambda: _page(folder, console)),
+    ):
+        try:
+            make()
+        except MemoryError:
+            raise
+        except Exception as error:
+            reason = (
+                str(error)
+                if isinstance(error, UserError)
+                else f"{type(error).__name__}: {in_one_line(error)}"
+            )
+            say(console, f"warning: no {what} was written: {reason}", style="yellow")
+>>>>>>> config
 
 
 def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> None:

@@ -115,10 +115,10 @@ def test_configurations_that_are_none(text: str, readers: Readers) -> None:
     path = readers.folder / "run.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as refused:
-        settings.parse(readers.parser, ["--config", str(path)], ())
+        settings.read_file(path)
     assert len(str(refused.value)) < fuzz.LONGEST
 
 
 def test_a_device_is_no_configuration(readers: Readers) -> None:
     with pytest.raises(UserError, match="more than"):
-        settings.parse(readers.parser, ["--config", "/dev/zero"], ())
+        settings.read_file(Path("/dev/zero"))
