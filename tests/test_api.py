@@ -34,6 +34,18 @@ def test_names_are_listed_completed_and_there() -> None:
         snnprune.Prunner  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    "room", sorted(path.parent.name for path in (ROOT / "snnprune").glob("*/__init__.py"))
+)
+def test_what_is_in_a_room_is_an_attribute_of_it(room: str) -> None:
+    found = getattr(snnprune, room)
+    inside = [p for p in (ROOT / "snnprune" / room).iterdir() if p.suffix == ".py" or p.is_dir()]
+    files = {path.stem for path in inside if not path.name.startswith("__")}
+    assert files | set(getattr(found, "__all__", ())) <= set(dir(found))
+    first = min(files)
+    assert getattr(found, first) is not None
+
+
 def test_a_type_checker_is_told_of_the_same_names() -> None:
     (told,) = (
         node
