@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-PLACES: tuple[ModuleType, ...] = (snnprune, snnprune.pruning, snnprune.methods, snnprune.dpap, fused)
+PLACES: tuple[ModuleType, ...] = (
+    snnprune,
+    snnprune.network,
+    snnprune.pruning,
+    snnprune.methods,
+    snnprune.dpap,
+    fused,
+)
 PUBLIC: dict[str, Any] = {
     name: getattr(place, name) for place in PLACES for name in place.__all__ if not name.startswith("_")
 } | {"Lowest": Lowest}

@@ -18,7 +18,7 @@ import torch
 from snnprune.config.schema import MethodConfig
 from snnprune.pruning.method import Method
 from snnprune.pruning.solver import is_prunable
-from snnprune.pruning.target import aim
+from snnprune.pruning.target import aim, required
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,10 +49,8 @@ class HiddenMethod(Method):
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
     ) -> None:
-        goal = aim(target, target_macs, layers=layers)
-        if goal is None:
-            raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
-        self._goal, self.target = goal, goal
+        self._goal = required(aim(target, target_macs, layers=layers))
+        self.target = self._goal
         self._plan: Plan | None = None
 
     def share(self, view: View, projection: Projection) -> float:

@@ -27,6 +27,15 @@ def is_prunable(projection: Projection, *, output: bool = False, convolutions: b
         projection: the synapses.
         output: whether those that write into the network's output count, too (DPAP leaves them alone).
         convolutions: whether those of convolutions do (DPAP prunes convolutions by channel).
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> projections = snnprune.discover(model, torch.rand(1, 4)).projections
+        >>> [snnprune.pruning.is_prunable(projections[name]) for name in ("0", "2")]  # "2" is the output layer
+        [True, False]
     """
     return (
         projection.frozen is None

@@ -122,7 +122,7 @@ class SurvivalFunction(Rule):
         >>> rule = SurvivalFunction(normalisation="rank")
         >>> rule.decide(candidates, Clock(epochs=300, epoch=5))  # all are alive still
         tensor([True, True, True])
-        >>> rule.state["neurons/fc"]  # 9.99 + 2 u - 0.65, and C = 2 more where that is a gain
+        >>> rule.state["neurons/fc"]["survival"]  # 9.99 + 2 u - 0.65, and C = 2 more where that is a gain
         tensor([ 9.3400, 12.3400, 13.3400])
     """
 
