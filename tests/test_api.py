@@ -16,6 +16,7 @@ from snnprune.config.names import METHODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOMS = sorted(path.parent.name for path in (ROOT / "snnprune").glob("*/__init__.py"))
 
 
 def python(code: str) -> str:
@@ -34,9 +35,7 @@ def test_names_are_listed_completed_and_there() -> None:
         snnprune.Prunner  # type: ignore[attr-defined]  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "room", sorted(path.parent.name for path in (ROOT / "snnprune").glob("*/__init__.py"))
-)
+@pytest.mark.parametrize("room", ROOMS)
 def test_what_is_in_a_room_is_an_attribute_of_it(room: str) -> None:
     found = getattr(snnprune, room)
     inside = [p for p in (ROOT / "snnprune" / room).iterdir() if p.suffix == ".py" or p.is_dir()]

@@ -34,7 +34,7 @@ def is_prunable(projection: Projection, *, output: bool = False, convolutions: b
         >>> import snnprune
         >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> projections = snnprune.discover(model, torch.rand(1, 4)).projections
-        >>> [snnprune.pruning.is_prunable(projections[name]) for name in ("0", "2")]  # "2" is the output layer
+        >>> [snnprune.pruning.is_prunable(projections[name]) for name in ("0", "2")]  # "2" is the output
         [True, False]
     """
     return (
