@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-import absences
 import numpy as np
 import pytest
 import torch
+
+from support import absences
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

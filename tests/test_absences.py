@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import absences
 import pytest
 from conftest import failed_if_unexplained
+
+from support import absences
 
 if TYPE_CHECKING:
     from pathlib import Path

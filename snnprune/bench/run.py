@@ -18,7 +18,6 @@ from snnprune.bench.tables import tables
 from snnprune.common import atomic
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
-from snnprune.training.run import located
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +62,7 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
         UserError: a folder that belongs to something else, or no run that can be compared.
     """
     console = Console()
-    cells, base = list(grid.cells()), located(base)
+    cells, base = list(grid.cells()), base.located()
     with BenchFolder(out) as folder:
         folder.claim(base, grid)
         lines = [_claimed(folder.cell(cell), cell.config(base), console) for cell in cells]

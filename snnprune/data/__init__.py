@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
 from snnprune.common.lazy import lazily
+from snnprune.common.phases import phase
+from snnprune.config.check import check_values
 from snnprune.config.names import DATASETS, pick
 from snnprune.data.folders import root_given
-from snnprune.data.source import check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ else:
         },
     )
 
-__all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "prepare", "read", "where"]
+__all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "look", "prepare", "read", "where"]
 
 
 def load(config: DataConfig) -> Splits:
@@ -40,7 +41,8 @@ def load(config: DataConfig) -> Splits:
     Raises:
         UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
     """
-    check(config)
+    check_values(config, "data")
+    phase(f"reading {config.name}")
     return _narrowed(_source(config.name).load(config), config)
 
 
@@ -93,6 +95,20 @@ def where(name: str, root: str | Path | None = None) -> Path | None:
         UserError: there is no data set of this name.
     """
     return _source(name).found(root_given(root))
+
+
+def look(config: DataConfig) -> None:
+    """Find out whether a data set is on disk, or may be fetched, before anything slow is imported.
+
+    One of the user's own is not asked: its `load` says what it lacks.
+
+    Raises:
+        UserError: it is not.
+    """
+    source, root = _source(config.name), root_given(config.root)
+    fetched = config.download and root is not None
+    if hasattr(source, "missing") and not fetched and source.found(root) is None:
+        raise source.missing(root)
 
 
 def _narrowed(splits: Splits, config: DataConfig) -> Splits:

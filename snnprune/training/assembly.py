@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from snnprune import data
 from snnprune.common import ranks
-from snnprune.common.errors import UserError
+from snnprune.config.check import check_method
 from snnprune.config.names import METHODS, build, options_of
 from snnprune.export.limits import check_nir
 from snnprune.nn.device import device_of
@@ -76,9 +76,7 @@ def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback
     The network is not cut for a method that lets synapses regrow, or has a state that cannot be cut.
     """
     known = options_of(METHODS, "method", method.name)
-    for name in ("target", "structured", "compact_every"):
-        if name in method.options:
-            raise UserError(f"write method.{name}, not method.options: '{name}' has a place of its own")
+    check_method(method)
     general = {"target": method.target, "structured": method.structured}
     options = {name: value for name, value in general.items() if name in known} | method.options
     asked = build(METHODS, "method", method.name, options)

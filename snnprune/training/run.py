@@ -17,7 +17,8 @@ from rich.console import Console
 from snnprune.common import atomic, ranks
 from snnprune.common.console import say
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
-from snnprune.config.check import check
+from snnprune.common.phases import told
+from snnprune.config.check import check, check_names
 from snnprune.config.schema import MethodConfig
 from snnprune.runs import checkpoint
 from snnprune.runs.epochs import read_epochs
@@ -85,14 +86,15 @@ def train(
         >>> round(summary["pruning_rate"], 2)
         0.5
     """
-    check(config)
-    config, out = located(config), Path(out)
+    check(config, data=splits is None)
+    check_names(config, data=splits is None)
+    config, run = config.located(), Path(out)
     if group.is_launcher(config):
-        with RunFolder(out) as folder:
+        with RunFolder(run) as folder:
             folder.claim(config)
-        return _launch(config, out)
-    with group.joined(config, out):
-        return _train(config, out, splits, page=page)
+        return _launch(config, run)
+    with group.joined(config, run):
+        return _train(config, run, splits, page=page)
 
 
 def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary | None:
@@ -117,16 +119,6 @@ def _held(folder: RunFolder, config: RunConfig) -> Iterator[RunFolder]:
         yield folder
 
 
-def located(config: RunConfig) -> RunConfig:
-    """Return ``config`` with absolute paths, so that a run can be resumed and evaluated from any folder."""
-
-    def absolute(path: str | None) -> str | None:
-        return None if path is None else str(Path(path).expanduser().absolute())
-
-    data = replace(config.data, root=absolute(config.data.root), cache=absolute(config.data.cache))
-    return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
-
-
 def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool = True) -> Summary | None:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
 
@@ -145,13 +137,14 @@ def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool
             ...
         snnprune.common.errors.UserError: [...]
     """
-    run = Path(run)
-    config = RunFolder(run).read_config()
-    check(config)
+    path = Path(run)
+    config = RunFolder(path).read_config()
+    check(config, data=splits is None)
+    check_names(config, data=splits is None)
     if group.is_launcher(config):
-        return _launch(config, run)
-    with group.joined(config, run):
-        return _train(config, run, splits, page=page)
+        return _launch(config, path)
+    with group.joined(config, path):
+        return _train(config, path, splits, page=page)
 
 
 def _complete(
@@ -159,6 +152,13 @@ def _complete(
 ) -> Summary | None:
     """Bring the run and its dense twin to their end, whatever of them is there already."""
     console = Console(quiet=not ranks.is_first())
+    with told(lambda what: say(console, what, style="dim")):
+        return _brought_to_its_end(config, folder, console, splits, page=page)
+
+
+def _brought_to_its_end(
+    config: RunConfig, folder: RunFolder, console: Console, splits: Splits | None, *, page: bool
+) -> Summary | None:
     twin: RunFolder | None = None
     try:
         summary = fit(config, folder, console, splits)

@@ -38,7 +38,7 @@ from snnprune.training import run
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from recordings import write_nmnist
+from support.recordings import write_nmnist
 
 if TYPE_CHECKING:
     from collections.abc import Callable

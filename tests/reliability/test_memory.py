@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from snnprune import data
 from snnprune.training import run
 from snnprune.training.task import Task
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-import tiny_run
+from support import tiny_run
 
 EVERY = 10
 PER_EPOCH = 100
@@ -57,8 +56,7 @@ class Diary:
 
 def watch(out: Path, steps: int) -> Diary:
     """Train conv-snn on stripes for ``steps`` steps, with DPAP and cuts, and return the memory on the way."""
-    data.load = lambda _: replace(tiny_run.splits(), train=tiny_run.stripes(12 * PER_EPOCH, 0))
-    run._picture = run._page = lambda *_: None  # type: ignore[assignment]
+    splits = replace(tiny_run.splits(), train=tiny_run.stripes(12 * PER_EPOCH, 0))
     diary, trained, done = Diary(), Task.training_step, iter(range(10**9))
 
     def step(self: Task, batch: Any, batch_idx: int) -> Any:
@@ -69,7 +67,7 @@ def watch(out: Path, steps: int) -> Diary:
 
     Task.training_step = step  # type: ignore[method-assign]
     try:
-        run.train(tiny_run.config(epochs=-(-steps // PER_EPOCH)), out)
+        run.train(tiny_run.config(epochs=-(-steps // PER_EPOCH)), out, splits=splits, page=False)
     finally:
         Task.training_step = trained  # type: ignore[method-assign]
     return diary

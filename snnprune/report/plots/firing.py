@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snnprune.report.picture import Missing, Picture, canvas
-from snnprune.report.style import DASHES, LINES, clipped, evenly, tidy
+from snnprune.report.style import DASHES, LINES, clipped, legend_below, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def firing(run: Run) -> Picture | Missing | None:
 def _draw(run: Run) -> Figure:
     assert run.dynamics is not None
     names = run.dynamics.about.neurons
-    figure = canvas(2.6 + 0.13 * max(0, (len(names) - 5) // 2))
+    figure = canvas(2.6)
     axes = figure.subplots()
     for each, width in ((run.twin, 0.6), (run, 1.5)):
         if each is None or each.dynamics is None:
@@ -64,5 +64,5 @@ def _draw(run: Run) -> Figure:
     axes.set_ylabel("active outputs (%)")
     axes.set_ylim(bottom=0)
     tidy(axes, epochs=True)
-    figure.legend(loc="outside lower center", ncols=evenly(len(names)), columnspacing=1.2, handlelength=2.4)
+    legend_below(figure, axes, handle=2.4)
     return figure

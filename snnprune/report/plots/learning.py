@@ -15,7 +15,7 @@ from snnprune.report.style import (
     PRUNED,
     THIRD,
     clipped,
-    evenly,
+    legend_below,
     short,
     tidy,
     whole_numbers,
@@ -135,7 +135,7 @@ def weights_left(run: Run) -> Picture | Missing | None:
 def _weights_left(run: Run) -> Figure:
     assert run.dynamics is not None
     names = run.dynamics.about.layers
-    figure = canvas(2.6 + 0.13 * max(0, (len(names) - 5) // 2))
+    figure = canvas(2.6)
     axes = figure.subplots()
     weights, epochs = run.dynamics.tensors["weights"], run.dynamics.epochs
     layers = run.summary.layers
@@ -153,9 +153,7 @@ def _weights_left(run: Run) -> Figure:
     axes.plot(epochs, 100 * weights.sum(1) / sum(dense), label="all", color=INK, linewidth=2.2, alpha=0.75)
     axes.set(ylabel="weights left (%)", ylim=(-3, 103))
     tidy(axes, epochs=True)
-    figure.legend(
-        loc="outside lower center", ncols=evenly(len(names) + 1), columnspacing=1.2, handlelength=2.4
-    )
+    legend_below(figure, axes, handle=2.4)
     return figure
 
 

@@ -33,7 +33,7 @@ def complaint(reason: str) -> str | None:
     said = reason.removeprefix("Skipped: ")
     if any(re.fullmatch(known, said) for known in REASONS):
         return None
-    return f"skipped, and not for what a machine may lack (tests/absences.py): {said}"
+    return f"skipped, and not for what a machine may lack (support/absences.py): {said}"
 
 
 def real_data() -> Path | None:
