@@ -11,6 +11,7 @@ import pytest
 import snnprune
 from snnprune.nn import fused
 from snnprune.pruning.lowest import Lowest
+from snnprune.pruning.state import Stateful
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ PLACES: tuple[ModuleType, ...] = (
 )
 PUBLIC: dict[str, Any] = {
     name: getattr(place, name) for place in PLACES for name in place.__all__ if not name.startswith("_")
-} | {"Lowest": Lowest}
+} | {"Lowest": Lowest, "Stateful": Stateful}
 
 doctest.ELLIPSIS_MARKER = "[...]"
 """What may be printed between an example's lines; three dots alone would continue the line of code before."""
