@@ -19,7 +19,7 @@ UNITS: tuple[Unit, ...] = ("synapses", "neurons", "both")
 
 
 class ByScore(CriterionMethod):
-    """The units with the lowest scores die, until the target is met.
+    """The units with the lowest scores are pruned, until the target is met.
 
     Args:
         target: share of all weights to prune.

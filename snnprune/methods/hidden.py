@@ -82,8 +82,8 @@ def signs(weight: Tensor) -> Tensor:
     return torch.where(weight < 0, -1, 1).to(torch.int8)
 
 
-def awake(weight: Tensor, strength: Tensor) -> Tensor:
-    """Return which synapses live, bool: those whose weight is not 0; the strongest where that is nobody."""
+def active(weight: Tensor, strength: Tensor) -> Tensor:
+    """Return which synapses are active, bool: those whose weight is not 0, at least the strongest."""
     alive = weight != 0
     if not alive.any():
         alive.view(-1)[strength.argmax()] = True
