@@ -92,7 +92,7 @@ def test_a_method_object_works_as_well_as_a_name() -> None:
 
 @pytest.mark.parametrize("method", [DPAP, None, 3, "pathlib:PurePath"])
 def test_what_is_no_method_is_refused(method: Any) -> None:
-    with pytest.raises(UserError, match="method is a name, such as 'dpap', or an object|must be a class"):
+    with pytest.raises(UserError, match=r"method is a name, such as .dpap., or an object|must be a class"):
         Pruner(mlp(), torch.rand(1, 64), method, epochs=3)
 
 
