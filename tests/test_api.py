@@ -16,6 +16,7 @@ from snnprune.config.names import METHODS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+ROOMS = sorted(path.parent.name for path in (ROOT / "snnprune").glob("*/__init__.py"))
 
 
 def python(code: str) -> str:
@@ -34,6 +35,16 @@ def test_names_are_listed_completed_and_there() -> None:
         snnprune.Prunner  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_is_in_a_room_is_an_attribute_of_it(room: str) -> None:
+    found = getattr(snnprune, room)
+    inside = [p for p in (ROOT / "snnprune" / room).iterdir() if p.suffix == ".py" or p.is_dir()]
+    files = {path.stem for path in inside if not path.name.startswith("__")}
+    assert files | set(getattr(found, "__all__", ())) <= set(dir(found))
+    first = min(files)
+    assert getattr(found, first) is not None
+
+
 def test_a_type_checker_is_told_of_the_same_names() -> None:
     (told,) = (
         node
@@ -43,8 +54,7 @@ def test_a_type_checker_is_told_of_the_same_names() -> None:
     names = {a.asname or a.name for n in told.body if isinstance(n, ast.ImportFrom) for a in n.names}
     modules = {name for name in names if isinstance(getattr(snnprune, name), type(ast))}
     assert names - modules == set(snnprune.__all__) - {"__version__"}
-    rooms = {path.name for path in (ROOT / "snnprune").iterdir() if path.is_dir()} - {"__pycache__"}
-    assert modules == rooms | {"dpap"}
+    assert modules == {*ROOMS, "dpap"}
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

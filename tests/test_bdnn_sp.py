@@ -182,7 +182,7 @@ def test_a_metric_that_is_not_there_is_named() -> None:
         ({"share": 1.0}, "between 0 and 1, came 1.0"),
         ({"patience": 0}, "whole numbers from 1"),
         ({"train_epochs": 7, "retrain_epochs": 2}, "at least 10 epochs, and this one has 9"),
-        ({"divisor": "n"}, "one of connections, units, and is 'n'"),
+        ({"divisor": "n"}, "must be one of connections, units, and is 'n'"),
     ],
 )
 def test_options_that_cannot_work(options: dict[str, Any], words: str) -> None:

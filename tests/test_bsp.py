@@ -123,7 +123,7 @@ def test_on_a_spiking_network_all_its_layers_are_ranked_together() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"schedule": "linear"}, "one of reconstruction, constant, and is 'linear'"),
+        ({"schedule": "linear"}, "must be one of reconstruction, constant, and is 'linear'"),
         ({"p_r": 1.5}, r"p_r is a share in \[0, 1\), came 1.5"),
         ({"p_c": -1}, "p_c is a number of epochs from 0, came -1"),
     ],

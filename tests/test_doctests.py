@@ -11,15 +11,23 @@ import pytest
 import snnprune
 from snnprune.nn import fused
 from snnprune.pruning.lowest import Lowest
+from snnprune.pruning.state import Stateful
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-PLACES: tuple[ModuleType, ...] = (snnprune, snnprune.pruning, snnprune.methods, snnprune.dpap, fused)
+PLACES: tuple[ModuleType, ...] = (
+    snnprune,
+    snnprune.network,
+    snnprune.pruning,
+    snnprune.methods,
+    snnprune.dpap,
+    fused,
+)
 PUBLIC: dict[str, Any] = {
     name: getattr(place, name) for place in PLACES for name in place.__all__ if not name.startswith("_")
-} | {"Lowest": Lowest}
+} | {"Lowest": Lowest, "Stateful": Stateful}
 
 doctest.ELLIPSIS_MARKER = "[...]"
 """What may be printed between an example's lines; three dots alone would continue the line of code before."""

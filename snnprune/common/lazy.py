@@ -35,6 +35,7 @@ def lazily(
         return found
 
     def completions() -> list[str]:
-        return sorted({name for name in vars(here) if name.startswith("__")} | places.keys() | inside)
+        listed = {*vars(here).get("__all__", ()), *(name for name in vars(here) if name.startswith("__"))}
+        return sorted(listed | places.keys() | inside)
 
     return find, completions

@@ -3,6 +3,7 @@
 A method knows the machine of `pruning`, and knows no trainer.
 """
 
+from snnprune.common.lazy import lazily
 from snnprune.methods.admm import ADMM
 from snnprune.methods.bdnn_dsd import BDNNdsd
 from snnprune.methods.bdnn_sp import BDNNsp
@@ -30,3 +31,5 @@ __all__ = [
     "Magnitude",
     "Random",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

@@ -1,4 +1,4 @@
-"""Adaptive synaptic pruning (BDNN-sp): remove neurons little by little, stop where the network is fittest.
+"""Adaptive synaptic pruning (BDNN-sp): remove neurons little by little, and stop at the highest fitness.
 
 F. Zhao, T. Zhang, Y. Zeng, B. Xu, "Towards a Brain-inspired Developmental Neural Network by Adaptive Synaptic
 Pruning", ICONIP 2017.
@@ -68,14 +68,14 @@ class Fitness:
 
 
 class BDNNsp(Method):
-    """Train; then again and again remove the least important hidden neurons, and retrain.
+    """Train first; then repeatedly remove the least important hidden neurons and retrain.
 
     The importance of a neuron is I_j = sum |w_in| + sum |w_out| (equation 1). Removal stops once the fitness
-    F = (A + S + E) / 3 has peaked, and the network of the highest F is restored. **[reading]** A share of
-    those left goes, at least one, of each hidden population by itself; the peak has been passed when
+    F = (A + S + E) / 3 has peaked, and the network of the highest F is restored. **[reading]** Each
+    hidden population loses the same share of its remaining neurons, at least one; the peak is passed when
     ``patience`` removals in a row brought no higher F; accuracy is that of the validation set (the paper's,
     of the test set); E is the mean |w| of the connections left. The network before the first removal has no
-    S, and is not in the contest. The last removal is the last one that can still be retrained and judged.
+    S, and is not compared. The last removal is the last one that can still be retrained and judged.
 
     Args:
         share: of the neurons left that each removal takes.

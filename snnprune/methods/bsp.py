@@ -1,4 +1,4 @@
-"""Brain-inspired synaptic pruning (BSP): what stays weak for many epochs in a row dies.
+"""Brain-inspired synaptic pruning (BSP): what stays weak for many epochs in a row is pruned.
 
 F. Zhao, Y. Zeng, "Dynamically Optimizing Network Structure Based on Synaptic Pruning in the Brain", Frontiers
 in Systems Neuroscience 15:620558, 2021.
@@ -84,20 +84,23 @@ class BSP(Method):
 
     A synapse that is a candidate in consecutive epochs counts up, else its count returns to 0; it dies when
     its count exceeds p_c. **[reading]** Candidates are ranked over the whole network, the output layer
-    included, and their number is rounded down; biases stay. The strongest synapse of each layer is never let
-    go.
+    included, and their number is rounded down; biases stay. The strongest synapse of each layer is never
+    pruned.
 
     Args:
         schedule: "reconstruction", the paper's schedules as `Reconstruction` has them, or "constant", the
             same p_r and p_c in all epochs (0.1 and 10 without others).
-        p_r: share of candidates, a number or a function of `Progress`, in the schedule's place.
-        p_c: number of epochs, likewise.
-        alpha: see `Reconstruction`, like all the others.
-        beta: likewise.
-        mu: likewise.
-        a: likewise.
-        b: likewise; also N_sam where the Pruner was not told the number of samples.
-        kappa: likewise.
+        p_r: share of the remaining synapses that are candidates, in [0, 1), in place of the schedule's: a
+            number, or a function of `Progress`.
+        p_c: a synapse is pruned that was a candidate in more consecutive epochs than this, in place of the
+            schedule's: a number, or a function of `Progress`.
+        alpha: factor of the reconstructed p_r.
+        beta: factor of the reconstructed p_c.
+        mu: hidden neurons at which p_c is half of what it is for few neurons.
+        a: training samples at which p_r is twice what it is for many samples.
+        b: training samples for which beta is given; also N_sam where the Pruner was not told how many there
+            are.
+        kappa: how fast p_c grows with the share that is pruned, fitted (see `Reconstruction`).
 
     Raises:
         ValueError: a schedule of another name, a share outside [0, 1), or a number below 0.
@@ -141,7 +144,7 @@ class BSP(Method):
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
-        """Name the candidates, count, and let those die that were named too often."""
+        """Find the candidates, count, and prune those that were candidates too often."""
         projections = [p for p in view.topology.projections.values() if _belongs(p)]
         weights = {p.name: view.model.get_parameter(p.weight).abs() for p in projections}
         alive = {p.name: view.masks.alive(p) for p in projections}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from snnprune.config.schema import MethodConfig
 from snnprune.pruning.lowest import Lowest, Schedule
 from snnprune.pruning.method import CriterionMethod
-from snnprune.pruning.target import Scope, Target, aim
+from snnprune.pruning.target import Scope, Target, aim, required
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ UNITS: tuple[Unit, ...] = ("synapses", "neurons", "both")
 
 
 class ByScore(CriterionMethod):
-    """The units with the lowest scores die, until the target is met.
+    """The units with the lowest scores are pruned, until the target is met.
 
     Args:
         target: share of all weights to prune.
@@ -58,13 +58,10 @@ class ByScore(CriterionMethod):
     ) -> None:
         if unit not in UNITS:
             raise ValueError(f"unit is one of {list(UNITS)}, came '{unit}'")
-        goal = aim(target, target_macs, structured=structured, layers=layers, scope=scope)
-        if goal is None:
-            raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
         super().__init__(
             self.criterion_class(),
             Lowest(schedule, start, finish),
-            target=goal,
+            target=required(aim(target, target_macs, structured=structured, layers=layers, scope=scope)),
             neurons=unit != "synapses",
             synapses=unit != "neurons",
             convolutions=unit == "synapses",

@@ -13,7 +13,7 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.normalisation import quantile
-from snnprune.methods.hidden import HiddenMethod, awake, learning_rates, signs
+from snnprune.methods.hidden import HiddenMethod, active, learning_rates, signs
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
 from snnprune.pruning.view import Decision
@@ -140,7 +140,7 @@ class GradR(HiddenMethod):
         strength.sub_(torch.where(above, lr * alpha, -lr * abs(alpha)))
         state["rates"] += lr
         weight.copy_(strength.clamp(min=0).mul_(sign))
-        return awake(weight, strength)
+        return active(weight, strength)
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002

@@ -18,7 +18,7 @@ import torch
 from snnprune.config.schema import MethodConfig
 from snnprune.pruning.method import Method
 from snnprune.pruning.solver import is_prunable
-from snnprune.pruning.target import aim
+from snnprune.pruning.target import aim, required
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,10 +49,8 @@ class HiddenMethod(Method):
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
     ) -> None:
-        goal = aim(target, target_macs, layers=layers)
-        if goal is None:
-            raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
-        self._goal, self.target = goal, goal
+        self._goal = required(aim(target, target_macs, layers=layers))
+        self.target = self._goal
         self._plan: Plan | None = None
 
     def share(self, view: View, projection: Projection) -> float:
@@ -84,8 +82,8 @@ def signs(weight: Tensor) -> Tensor:
     return torch.where(weight < 0, -1, 1).to(torch.int8)
 
 
-def awake(weight: Tensor, strength: Tensor) -> Tensor:
-    """Return which synapses live, bool: those whose weight is not 0; the strongest where that is nobody."""
+def active(weight: Tensor, strength: Tensor) -> Tensor:
+    """Return which synapses are active, bool: those whose weight is not 0, at least the strongest."""
     alive = weight != 0
     if not alive.any():
         alive.view(-1)[strength.argmax()] = True

@@ -1,4 +1,4 @@
-"""Magnitude: the weakest weights go.
+"""Magnitude: the smallest weights are pruned.
 
 Single synapses by |w|: S. Han, J. Pool, J. Tran, W. J. Dally, "Learning both Weights and Connections for
 Efficient Neural Networks", NIPS 2015 (one shot, then training on); the gradual schedule: M. Zhu, S. Gupta,
@@ -42,7 +42,7 @@ class MagnitudeCriterion(Criterion):
 
 
 class Magnitude(ByScore):
-    """The smallest weights die, or the neurons with the smallest sums of them, until the target is met.
+    """The smallest weights, or the units with the smallest sums of them, are pruned until the target is met.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Random: units go by lot, the least that any criterion has to beat."""
+"""Random: units are pruned at random, the baseline of every criterion."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RandomCriterion(Criterion):
 
 
 class Random(ByScore):
-    """Units die by lot, until the target is met.
+    """Units are pruned at random, until the target is met.
 
     Examples:
         >>> import torch

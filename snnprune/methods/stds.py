@@ -14,7 +14,7 @@ from torch.nn.functional import softshrink
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.normalisation import quantile
-from snnprune.methods.hidden import HiddenMethod, awake, learning_rates
+from snnprune.methods.hidden import HiddenMethod, active, learning_rates
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
 from snnprune.pruning.view import Decision
@@ -129,4 +129,4 @@ class STDS(HiddenMethod):
 def _filter(weight: Tensor, theta: Tensor, d: float) -> Tensor:
     """Set the weight to sign(theta) max(|theta| - d, 0) and return who lives."""
     weight.copy_(softshrink(theta, d))
-    return awake(weight, theta.abs())
+    return active(weight, theta.abs())

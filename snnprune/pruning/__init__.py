@@ -3,6 +3,7 @@
 It knows no method by name, and no trainer.
 """
 
+from snnprune.common.lazy import lazily
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.compacting import compact
 from snnprune.pruning.compaction.verification import Agreement, verify
@@ -36,3 +37,5 @@ __all__ = [
     "spiking_trace",
     "verify",
 ]
+
+__getattr__, __dir__ = lazily(__name__)

@@ -32,8 +32,9 @@ def is_prunable(projection: Projection, *, output: bool = False, convolutions: b
         >>> import torch
         >>> from torch import nn
         >>> import snnprune
-        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
-        >>> [snnprune.pruning.is_prunable(p) for p in snnprune.discover(model, x).projections.values()]
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> projections = snnprune.discover(model, torch.rand(1, 4)).projections
+        >>> [snnprune.pruning.is_prunable(projections[name]) for name in ("0", "2")]  # "2" is the output
         [True, False]
     """
     return (

@@ -40,6 +40,15 @@ class Stateful:
         axes: names of the tensors, each with what its axes index: "post" and "pre" are the rows and the
             columns of the weight of a projection, "unit" the units of a population. `WEIGHT`, `SCORES` and
             `NUMBER` stand for a whole shape.
+
+    Examples:
+        >>> from snnprune.pruning import Method
+        >>> from snnprune.pruning.state import WEIGHT
+        >>> class Moved(Method):
+        ...     axes = {"last": WEIGHT}  # cuts and checkpoints take it along
+        ...     def begin(self, view):
+        ...         for p in view.topology.projections.values():
+        ...             self.state[p.name] = {"last": view.model.get_parameter(p.weight).detach().clone()}
     """
 
     axes: ClassVar[Mapping[str, Axes]] = {}

@@ -171,6 +171,17 @@ class Plan:
         return max(round((alive * staying - goal) / staying), 0)
 
 
+def required(target: Target | None) -> Target:
+    """Return ``target``, which a method that does not stop by itself cannot do without.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if target is None:
+        raise ValueError("the method does not stop by itself and needs a target, such as target=0.6")
+    return target
+
+
 def aim(
     target: float | None,
     target_macs: float | None = None,

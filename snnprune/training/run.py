@@ -243,7 +243,7 @@ def _show(folder: RunFolder, console: Console) -> None:
     """Write the page of a run, and its first picture beside it; a sentence says where that failed."""
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
 
-<<<<<<< HEAD
+    phase("drawing the pictures and the page")
     accuracy = folder.path / "figures" / "accuracy.png"
     try:
         if not folder.report.exists():
@@ -258,30 +258,6 @@ def _show(folder: RunFolder, console: Console) -> None:
             str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {in_one_line(error)}"
         )
         say(console, f"warning: no {folder.report.name} was written: {reason}", style="yellow")
-=======
-    for sentence in report(folder.path).failures:
-        say(console, f"warning: {sentence}", style="yellow")
-
-
-def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: Console) -> None:
-    """Draw the run's picture and write its page; a sentence says where that failed: the run is whole."""
-    phase("drawing the pictures and the page")
-    for what, make in (
-        (folder.curves.name, lambda: _picture(folder, twin, summary)),
-        (folder.report.name, lambda: _page(folder, console)),
-    ):
-        try:
-            make()
-        except MemoryError:
-            raise
-        except Exception as error:
-            reason = (
-                str(error)
-                if isinstance(error, UserError)
-                else f"{type(error).__name__}: {in_one_line(error)}"
-            )
-            say(console, f"warning: no {what} was written: {reason}", style="yellow")
->>>>>>> config
 
 
 def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> None:

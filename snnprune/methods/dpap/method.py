@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class DPAP(CriterionMethod):
-    """Units that learn little lose strength every epoch, and die when it is gone.
+    """Units that learn little lose survival every epoch, and are pruned when it falls below zero.
 
     `BCM` scores synapses and neurons (equations 5 to 11), and a `SurvivalFunction` decides (12 to 17). The
     constants are the paper's; each may be changed by name.
@@ -101,15 +101,13 @@ class DPAP(CriterionMethod):
                 raise ValueError(
                     f"{name} has to be above 0{f' and at most {high:g}' if high else ''}, came {value}"
                 )
-        if not isinstance(criterion, Criterion):
-            criterion = (criterion or self.criterion_class)(tau)
-        if not isinstance(criterion, Criterion):
-            raise TypeError(
-                f"criterion is a Criterion, or makes one from tau; it made a {type(criterion).__name__}"
-            )
+        scorer = self.criterion_class if criterion is None else criterion
+        scorer = scorer(tau) if callable(scorer) else scorer
+        if not isinstance(scorer, Criterion):
+            raise TypeError(f"criterion is a Criterion, or makes one from tau, and gave {scorer!r}")
         constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
         super().__init__(
-            criterion,
+            scorer,
             SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation),
             target=aim(target, target_macs, structured=structured, layers=layers, scope=scope),
             neurons=neurons,
