@@ -49,7 +49,7 @@ def strangers(wheel: Path) -> list[str]:
 
 
 def try_out(wheel: Path, python: str) -> str:
-    """Install ``wheel`` with ``python`` where nothing is, train in an empty folder, and say what was written."""
+    """Install ``wheel`` with ``python`` where nothing is, train in an empty folder, say what was written."""
     with tempfile.TemporaryDirectory(prefix="snnprune-wheel-") as place:
         environment, home = Path(place) / "venv", Path(place) / "home"
         home.mkdir()
