@@ -23,6 +23,7 @@ from spikingjelly.activation_based import functional
 from torch.utils.benchmark import Measurement, TaskSpec, timer
 
 from snnprune.common import atomic
+from support.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snnprune.pruning import Masks
+
+__all__ = [
+    "ALLOCATORS", "IMAGES", "ROUNDS", "Contender", "Measurement", "accuracy", "cells", "child", "environment",
+    "kill", "machine", "once", "parser", "ratio", "spread", "step", "table", "take_turns", "weights",
+]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -223,19 +229,6 @@ def parser(description: str | None, *, rounds: int = 0) -> argparse.ArgumentPars
         made.add_argument("--threads", type=int, default=None)
         made.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return made
-
-
-def table(head: str, rows: Iterable[Iterable[object]]) -> str:
-    """Return a Markdown table.
-
-    Args:
-        head: titles of the columns between bars; one that begins with a colon holds text, others numbers.
-        rows: cells, as `str` shows them.
-    """
-    titles = [title.strip() for title in head.split("|")]
-    rules = ["---" if title.startswith(":") else "---:" for title in titles]
-    lines = [[title.removeprefix(":") for title in titles], rules, *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
 
 def spread(values: Sequence[float], form: str = "{:.2f}") -> str:

@@ -19,6 +19,7 @@ REASONS = (
     r"needs pip install snnprune\[docs\]",
     r"needs snntorch: pip install snntorch",
     r"there is no GPU here",
+    r"only root may mount a disk",
     r"this system does not fork",
     r"looks at /proc, and asks Linux to end orphans",
     r"the mark of the highest size is Linux's",

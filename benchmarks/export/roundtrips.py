@@ -4,8 +4,8 @@
 
 SpikingJelly's sew_resnet18 (its maximum pool an average pool, for NIR) is trained briefly with DPAP on the
 digits that come with the package, compacted, written, read back, and shown test recordings. In float64 the
-same comparison shows that what differs in float32 is rounding. Of a run of `snnprune train`, `snnprune export`
-says the same; this loop is the one of a network that somebody else made.
+same comparison shows that what differs in float32 is rounding. Of a run of `snnprune train`, `snnprune
+export` says the same; this loop is the one of a network that somebody else made.
 """
 
 from __future__ import annotations

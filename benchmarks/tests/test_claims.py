@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from snnprune import data
+from benchmarks.papers import claims
+from benchmarks.papers.claims import FAILS, HOLDS, OPEN, verdict
 from snnprune.bench.results import Result
 from snnprune.common.statistics import Interval
 from snnprune.training import run
 from support import tiny_run
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.append(str(BENCHMARKS))
-
-import claims  # noqa: E402
-from claims import FAILS, HOLDS, OPEN, verdict  # noqa: E402
-
-from support.reported import REPORTED  # noqa: E402
+from support.reported import REPORTED
 
 SAMPLES = 200
 
@@ -165,17 +157,16 @@ def test_what_was_not_trained_is_not_judged():
 # --- a bench
 
 
-def test_every_claim_is_held_against_the_runs_of_a_bench(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_every_claim_is_held_against_the_runs_of_a_bench(tmp_path, capsys):
     for seed in (0, 1):
         for method in ("dense", "dpap"):
             config = tiny_run.config(method, epochs=6, seed=seed)
             name = method if method == "dense" else "dpap-0.5"
-            run.train(config, tmp_path / f"{name}-seed{seed}")
+            run.train(config, tmp_path / f"{name}-seed{seed}", page=False)
     capsys.readouterr()
     assert claims.main([str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("conv-snn on stripes, 6 epochs, seeds 0, 1, 21 test samples:")
+    assert said.startswith(f"conv-snn on {tiny_run.DATA}, 6 epochs, seeds 0, 1, 21 test samples:")
     table = [line.strip("| ").split(" | ") for line in said.splitlines() if line.startswith("| ")][2:]
     assert len(table) == 13
     assert all(row[-1].strip("*| ") in (HOLDS, FAILS, OPEN) for row in table)
@@ -184,8 +175,7 @@ def test_every_claim_is_held_against_the_runs_of_a_bench(tmp_path, monkeypatch, 
     assert figures["synapses go before neurons"].endswith("later")
 
 
-def test_a_bench_without_dense_or_dpap_is_one_sentence(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-    run.train(tiny_run.config("dense", epochs=1), tmp_path / "dense-seed0")
+def test_a_bench_without_dense_or_dpap_is_one_sentence(tmp_path, capsys):
+    run.train(tiny_run.config("dense", epochs=1), tmp_path / "dense-seed0", page=False)
     assert claims.main([str(tmp_path)]) == 2
     assert "holds no finished runs of both dense and dpap" in capsys.readouterr().err

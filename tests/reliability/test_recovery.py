@@ -9,16 +9,14 @@ import json
 import resource
 import shutil
 import signal
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 import yaml
 
-from snnprune import cli, data
+from snnprune import cli
 from snnprune.common import atomic
 from snnprune.common.errors import UserError
 from snnprune.export import evaluation, load
@@ -29,17 +27,9 @@ from snnprune.training import run
 from snnprune.training.task import Task
 from support import tiny_run
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-
-import reliability
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +39,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def unfinished(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+def unfinished(whole: Path, tmp_path: Path) -> RunFolder:
     """The same run, killed before its summary: with checkpoints of the third and the fourth epoch."""
-    for name in ("_picture", "_page"):
-        monkeypatch.setattr(run, name, lambda *_: None)
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / "summary.json").unlink()
     return RunFolder(tmp_path / "run")
@@ -86,7 +74,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(
     harm: Callable[[Path], None], whole: Path, unfinished: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     harm(unfinished.last)
-    run.resume(unfinished.path)
+    run.resume(unfinished.path, page=False)
     said = capsys.readouterr().out
     assert f"cannot read the checkpoint {unfinished.last}" in said
     assert "from the one before, after epoch 3" in said
@@ -100,7 +88,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(
 def test_the_last_checkpoint_may_be_missing(whole: Path, unfinished: RunFolder) -> None:
     """A kill between two renames leaves the one before alone."""
     unfinished.last.unlink()
-    run.resume(unfinished.path)
+    run.resume(unfinished.path, page=False)
     assert numbers(unfinished.path) == numbers(whole)
 
 
@@ -155,7 +143,7 @@ def test_every_byte_of_a_saved_network_is_under_a_checksum(whole: Path, tmp_path
 def test_a_damaged_summary_is_a_sentence(text: str, unfinished: RunFolder) -> None:
     unfinished.summary.write_text(text)
     with pytest.raises(UserError, match=r"summary\.json is damaged .*delete it"):
-        run.resume(unfinished.path)
+        run.resume(unfinished.path, page=False)
 
 
 @pytest.mark.parametrize(
@@ -169,13 +157,13 @@ def test_a_configuration_of_other_types_is_a_sentence(
     config[section][key] = value
     unfinished.config.write_text(yaml.safe_dump(config))
     with pytest.raises(UserError, match=rf"cannot read .*config\.yaml \({key} cannot be"):
-        run.resume(unfinished.path)
+        run.resume(unfinished.path, page=False)
 
 
 def test_a_section_that_is_none(unfinished: RunFolder) -> None:
     unfinished.config.write_text("data: null\nmodel: {}\nmethod: {}\ntrain: {}\n")
     with pytest.raises(UserError, match="no mapping"):
-        run.resume(unfinished.path)
+        run.resume(unfinished.path, page=False)
 
 
 @contextlib.contextmanager
@@ -198,7 +186,7 @@ def test_no_room_is_a_sentence_and_leaves_what_was_there(
     before = unfinished.last.read_bytes()
 
     def resumed(_: list[str]) -> int:
-        run.resume(unfinished.path)
+        run.resume(unfinished.path, page=False)
         return 0
 
     monkeypatch.setitem(cli.COMMANDS, "train", resumed)
@@ -208,7 +196,7 @@ def test_no_room_is_a_sentence_and_leaves_what_was_there(
     assert code == cli.WRONG_INPUT
     assert said.getvalue().startswith("snnprune: ")
     assert before in [path.read_bytes() for path in unfinished.checkpoints if path.exists()]
-    run.resume(unfinished.path)
+    run.resume(unfinished.path, page=False)
     assert numbers(unfinished.path) == numbers(whole)
 
 
@@ -252,10 +240,8 @@ def test_full_memory_says_what_to_lower_and_what_is_saved(
         return step(self, *given)
 
     monkeypatch.setattr(Task, "training_step", full)
-    for page in ("_picture", "_page"):
-        monkeypatch.setattr(run, page, lambda *_: None)
     config = tiny_run.config(epochs=2)
-    monkeypatch.setitem(cli.COMMANDS, "train", lambda _: run.train(config, folder.path) and 0)
+    monkeypatch.setitem(cli.COMMANDS, "train", lambda _: run.train(config, folder.path, page=False) and 0)
     assert cli.main(["train"]) == cli.WRONG_INPUT
     said = capsys.readouterr().err
     assert said.startswith("snnprune: the memory is full (")
@@ -269,7 +255,7 @@ def test_full_memory_says_what_to_lower_and_what_is_saved(
     assert "in a new folder with --out; or free some, since the run is saved up to the end of epoch 1" in said
     assert f"`snnprune train --resume {folder.path}` goes on from there" in said
     full_in = 2
-    assert run.resume(folder.path)["epochs"] == 2
+    assert run.resume(folder.path, page=False)["epochs"] == 2
 
 
 def test_full_memory_of_any_command_is_a_sentence(
@@ -305,7 +291,7 @@ def test_a_checkpoint_is_not_called_damaged_where_memory_is_full(
     with monkeypatch.context() as patch:
         patch.setattr(torch, "load", full)
         with pytest.raises(UserError, match=r"the memory is full, .* the checkpoint .*last\.ckpt"):
-            run.resume(unfinished.path)
+            run.resume(unfinished.path, page=False)
     assert unfinished.last.is_file()
     assert not list(unfinished.last.parent.glob("*.damaged"))
 
@@ -329,24 +315,3 @@ def test_a_picture_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         curves.draw(tmp_path / "curves.png", [], method="dpap")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_commands_of_the_document_are_such() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "reliability.md").read_text()
-    ours = "    python benchmarks/reliability.py "
-    lines = [line.removeprefix(ours).split() for line in text.splitlines() if line.startswith(ours)]
-    read = {words[0]: reliability.given_in(words) for words in lines}
-    assert read.keys() == reliability.COMMANDS.keys()
-    assert read["wheel"].python == ["python3.11", "python3.12"]
-    assert read["wheel"].train == ["--train.epochs", "2"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["kills", "damage", "memory"])
-def test_commands_of_the_document_in_small(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.undo()  # these read recordings: without, no cache is written that could be killed
-    count = {"kills": "5", "damage": "20", "memory": "60"}[command]
-    assert reliability.main([command, "--count", count]) == 0
-    assert "| " in capsys.readouterr().out
