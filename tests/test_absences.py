@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import failed_if_unexplained
 
+from conftest import failed_if_unexplained
 from support import absences
 
 if TYPE_CHECKING:
