@@ -52,8 +52,8 @@ def missing(wheel: Path) -> set[str]:
     """Return files of the package that the wheel lacks: a rule of .gitignore may have kept them out."""
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
-    files = (file for file in (ROOT / "snnprune").rglob("*") if file.is_file() and file.suffix != ".pyc")
-    return {str(file.relative_to(ROOT)) for file in files} - inside
+    files = (file for file in (ROOT / "snnprune").rglob("*") if file.is_file())
+    return {str(f.relative_to(ROOT)) for f in files if f.parent.name != "__pycache__"} - inside
 
 
 def try_out(wheel: Path, python: str) -> str:
