@@ -23,7 +23,6 @@ from spikingjelly.activation_based import functional
 from torch.utils.benchmark import Measurement, TaskSpec, timer
 
 from snnprune.common import atomic
-from support.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snnprune.pruning import Masks
-
-__all__ = [
-    "ALLOCATORS", "IMAGES", "ROUNDS", "Contender", "Measurement", "accuracy", "cells", "child", "environment",
-    "kill", "machine", "once", "parser", "ratio", "spread", "step", "table", "take_turns", "weights",
-]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -248,3 +242,8 @@ def machine(device: str = "cpu", *packages: str) -> dict[str, Any]:
         "torch": torch.__version__,
         **{package: metadata.version(package) for package in ("spikingjelly", *packages)},
     }
+
+
+def about(device: str = "cpu") -> str:
+    """Return the same in words."""
+    return ", ".join(f"{name} {value}" for name, value in machine(device).items())

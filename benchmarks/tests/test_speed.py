@@ -14,6 +14,7 @@ from benchmarks import harness
 from benchmarks.speed import step
 from benchmarks.speed.measure import SWEEPS
 from benchmarks.workloads import BARE, DPAP, PLAIN, REMOVED, WORKLOADS
+from support import markdown
 
 
 def measured() -> dict:
@@ -54,7 +55,7 @@ def test_each_contender_has_one_turn_a_round_and_warming_up_is_not_counted() -> 
 
 
 def test_a_table_aligns_words_left_and_numbers_right() -> None:
-    assert harness.table(":name | size", [("a", 1)]) == "| name | size |\n| --- | ---: |\n| a | 1 |"
+    assert markdown.table(":name | size", [("a", 1)]) == "| name | size |\n| --- | ---: |\n| a | 1 |"
 
 
 def test_what_a_file_holds_is_not_made_again(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Count, Printed, Whole
-
     from snnprune.config.schema import RunConfig
 
 NOTICED, HARMLESS, WRONG = "noticed", "harmless", "silently wrong"

@@ -19,7 +19,6 @@ from support import malformed, tiny_run
 
 if TYPE_CHECKING:
     from conftest import Count, Printed, Whole
-
     from support.malformed import Readers
 
 KINDS = {"event files": (0.3, 0.2), "configurations": (0.2, 0.05), "run folders": (0.2, 0.05)}

@@ -48,6 +48,14 @@ def strangers(wheel: Path) -> list[str]:
         return [name for name in archive.namelist() if not expected.fullmatch(name)]
 
 
+def missing(wheel: Path) -> set[str]:
+    """Return files of the package that the wheel lacks: a rule of .gitignore may have kept them out."""
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    files = (file for file in (ROOT / "snnprune").rglob("*") if file.is_file())
+    return {str(f.relative_to(ROOT)) for f in files if f.parent.name != "__pycache__"} - inside
+
+
 def try_out(wheel: Path, python: str) -> str:
     """Install ``wheel`` with ``python`` where nothing is, train in an empty folder, say what was written."""
     with tempfile.TemporaryDirectory(prefix="snnprune-wheel-") as place:
@@ -85,6 +93,7 @@ def test_the_wheel_has_the_package_alone_and_trains_where_nothing_else_is(
     rows = [(room, files, f"{size:,}") for room, files, size in content(wheel)]
     printed(":part | files | bytes", rows)
     assert strangers(wheel) == []
+    assert missing(wheel) == set()
     pythons = request.config.getoption("python", default=None) or []
     if pythons:
         printed(":installed with | :and", [(python, try_out(wheel, python)) for python in pythons])
