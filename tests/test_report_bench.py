@@ -154,7 +154,7 @@ def test_damaged_benches_are_one_sentence(bench, harm, sentence, capsys):
 
 
 def test_page_of_a_real_comparison(tmp_path):
-    run.train(tiny_run.config(epochs=3, twin=True), tmp_path / "run")
+    run.train(tiny_run.config(epochs=3, twin=True), tmp_path / "run", page=False)
     bench = tmp_path / "bench"
     shutil.copytree(tmp_path / "run", bench / "dpap-0.5-seed0", ignore=shutil.ignore_patterns("dense"))
     shutil.copytree(tmp_path / "run" / "dense", bench / "dense-seed0")
@@ -174,7 +174,7 @@ def test_the_command_of_a_bench_repeats_it(tmp_path):
     with BenchFolder(tmp_path / "bench") as folder:
         folder.claim(config, asked)
         for cell in asked.cells():
-            run.train(cell.config(config), folder.cell(cell).path)
+            run.train(cell.config(config), folder.cell(cell).path, page=False)
     compare(tmp_path / "bench")
     html = unescape((tmp_path / "bench" / "report.html").read_text())
     words = shlex.split(re.search(r"snnprune bench --config [^<]*", html).group())

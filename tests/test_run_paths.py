@@ -23,11 +23,11 @@ def test_paths_of_a_run_hold_in_any_folder(tmp_path: Path, monkeypatch: pytest.M
     config = tiny_run.config(epochs=1)
     config = replace(config, data=replace(config.data, root="sets", cache="~/frames"))
     monkeypatch.setenv("HOME", "/home/somebody")
-    run.train(config, tmp_path / "run")
+    run.train(config, tmp_path / "run", page=False)
     kept = RunFolder(tmp_path / "run").read_config().data
     assert (kept.root, kept.cache) == (str(tmp_path / "sets"), "/home/somebody/frames")
     tiny_run.STRIPES.asked.clear()
-    run.train(config, tmp_path / "run")  # the same run: a relative path is no other configuration
+    run.train(config, tmp_path / "run", page=False)  # the same run: a relative path is no other configuration
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     evaluation.evaluate(tmp_path / "run")

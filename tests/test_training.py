@@ -210,36 +210,19 @@ def test_a_finished_run_is_shown_again_and_not_trained(finished, capsys, monkeyp
     assert "summary.json" in shown
 
 
-def test_progress_is_a_line_per_epoch_where_there_is_no_terminal(tmp_path, capsys):
-    run.train(tiny_run.config(epochs=2), tmp_path / "run", page=False)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "epoch " in line and "pruned" in line]
-    assert len(lines) == 2
-    assert lines[1].startswith("dpap  epoch 2/2  loss ")
-    assert lines[1].endswith("left 0:00")
-
-
-def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
-    build = assembly.models.build
-
-    def silent(*args):
-        model = build(*args)
-        torch.nn.init.zeros_(model.fc1.weight)
-        torch.nn.init.zeros_(model.fc1.bias)
-        return model
-
-    monkeypatch.setattr(assembly.models, "build", silent)
-    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run", page=False)
-    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
-    assert len(warnings) == 2  # the layer behind it is silent too
-    assert "is silent" in warnings[0]
-
-
 @pytest.mark.parametrize("model", ["conv-snn", "mlp-snn", "mlp-ann"])
 @pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
-def test_models_and_losses(model, loss, tmp_path):
+def test_models_and_losses(model, loss, tmp_path, capsys):
+    """And what is printed meanwhile: no warning, a line per epoch where there is no terminal."""
     read = run.train(tiny_run.config(model=model, loss=loss, epochs=2), tmp_path / "run", page=False)
     assert read["model"] == model
     assert 0 <= read["accuracy"] <= 1
+    said = capsys.readouterr().out.splitlines()
+    lines = [line for line in said if "epoch " in line and "pruned" in line]
+    assert len(lines) == 2
+    assert lines[1].startswith("dpap  epoch 2/2  loss ")
+    assert lines[1].endswith("left 0:00")
+    assert not [line for line in said if "silent" in line]
 
 
 @pytest.mark.parametrize("encoding", ["direct", "poisson"])
@@ -260,6 +243,16 @@ def test_still_images_repeat_bit_for_bit(encoding, tmp_path, monkeypatch):
 def test_stripes_are_learnt(tmp_path):
     read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run", page=False)
     assert read["accuracy"] > 0.9
+
+
+def test_silent_layers_are_reported_in_a_line_each(tmp_path, capsys):
+    dark = data.FrameSet(np.zeros((12, 4, 2, 8, 8), np.uint8), np.arange(12) % 3)
+    splits = replace(tiny_run.splits(), train=dark, validation=dark, test=dark)
+    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run", splits=splits, page=False)
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert [line.split()[2:5] for line in warnings] == [
+        [f"{n}_lif", "is", "silent"] for n in ("conv1", "conv2", "fc1", "out")
+    ]
 
 
 # --- what a user may do wrong

@@ -122,16 +122,16 @@ def claims(runs: Mapping[tuple[str, float | None], Runs], folder: Path) -> list[
     paper = REPORTED.get((summary["dataset"], summary["model"]))
     best = min(dpap, key=lambda target: (abs(target - BEST), target))
     return [
-        *(_gain(dpap[target], dense, target, paper) for target in sorted(dpap)),
-        *_peak(dpap, best),
-        _lasting_gain(dpap[best], dense, best),
-        *(_convergence(dpap[best], dense, best, share, paper) for share in (1.0, 0.99)),
+        *(gain_over_dense(dpap[target], dense, target, paper) for target in sorted(dpap)),
+        *highest_at(dpap, best),
+        lasting_gain(dpap[best], dense, best),
+        *(convergence_speed(dpap[best], dense, best, share, paper) for share in (1.0, 0.99)),
         _flattening(dpap[best], best),
         SPINES,
         _order(dpap[best], folder, best),
         _fan_in(dpap[best], folder, best),
-        _energy(dpap[best], dense, best),
-        *(_ablation(dpap[best], runs, other, best) for other in ABLATIONS),
+        energy_beside_weights(dpap[best], dense, best),
+        *(ablated(dpap[best], runs, other, best) for other in ABLATIONS),
     ]
 
 
@@ -220,7 +220,7 @@ SPINES = Claim(
 """Its figures draw spines, and its equations have none that could be counted."""
 
 
-def _gain(ours: Runs, dense: Runs, target: float, paper: Reported | None) -> Claim:
+def gain_over_dense(ours: Runs, dense: Runs, target: float, paper: Reported | None) -> Claim:
     """Accuracy against the unpruned network: no worse than the paper's loss where it reports one."""
     share, gain = (None, 0.0) if paper is None else paper.nearest(target)
     reported = NONE if share is None else f"{gain:+.2f} points at {share:.1f} %"
@@ -230,7 +230,7 @@ def _gain(ours: Runs, dense: Runs, target: float, paper: Reported | None) -> Cla
     return _points(f"{target:.0%} pruned: more accurate than unpruned", reported, ours, dense)
 
 
-def _peak(dpap: Mapping[float, Runs], best: float) -> list[Claim]:
+def highest_at(dpap: Mapping[float, Runs], best: float) -> list[Claim]:
     said = []
     for name, others in (("less", [t for t in dpap if t < best]), ("more", [t for t in dpap if t > best])):
         claim = f"accuracy peaks near {BEST:.0%} pruned: above {name}"
@@ -243,7 +243,7 @@ def _peak(dpap: Mapping[float, Runs], best: float) -> list[Claim]:
     return said
 
 
-def _lasting_gain(ours: Runs, dense: Runs, best: float) -> Claim:
+def lasting_gain(ours: Runs, dense: Runs, best: float) -> Claim:
     """Mean difference over all epochs from `GAIN_FROM` on: one epoch alone is noise."""
     values = []
     for seed in sorted(ours.keys() & dense.keys()):
@@ -255,7 +255,7 @@ def _lasting_gain(ours: Runs, dense: Runs, best: float) -> Claim:
     return _number(claim, "yes", values, "+.2f points", without=f"runs end before epoch {GAIN_FROM}")
 
 
-def _convergence(ours: Runs, dense: Runs, best: float, share: float, paper: Reported | None) -> Claim:
+def convergence_speed(ours: Runs, dense: Runs, best: float, share: float, paper: Reported | None) -> Claim:
     """Speed-up, a geometric mean. A run that never arrives counts as if it did one epoch after its last.
 
     That favours the pruned network, so with such runs the figure is an upper bound: it can speak against the
@@ -287,7 +287,7 @@ def _convergence(ours: Runs, dense: Runs, best: float, share: float, paper: Repo
 
 def _flattening(ours: Runs, best: float) -> Claim:
     """Of all that was pruned, how much had gone in the first half of the epochs in which something was."""
-    early = [_early([row["pruned_synapses"] for row in run.rows]) for run in ours.values()]
+    early = [gone_early([row["pruned_synapses"] for row in run.rows]) for run in ours.values()]
     return _number(
         f"{best:.0%} pruned: weights fall steeply, then flatten (gone in the first half of the pruning)",
         "most",
@@ -298,7 +298,7 @@ def _flattening(ours: Runs, best: float) -> Claim:
     )
 
 
-def _early(pruned: Sequence[float]) -> float | None:
+def gone_early(pruned: Sequence[float]) -> float | None:
     """Return that share from the share pruned after each epoch; None where all went in one epoch."""
     path = np.array([0.0, *pruned])
     first, last = int(np.argmax(path > 0)) - 1, int(np.argmax(path >= path[-1]))
@@ -313,7 +313,7 @@ def _order(ours: Runs, folder: Path, best: float) -> Claim:
     for run in ours.values():
         rows = read_rows(folder / run.name)
         neurons, synapses = (
-            _half([row[name] for row in rows]) for name in ("pruned_neurons", "pruned_synapses")
+            epoch_of_half([row[name] for row in rows]) for name in ("pruned_neurons", "pruned_synapses")
         )
         if neurons is not None and synapses is not None:
             values.append(neurons - synapses)
@@ -321,7 +321,7 @@ def _order(ours: Runs, folder: Path, best: float) -> Claim:
     return _number(claim, "before", values, "+.2f later", without="no neuron was pruned")
 
 
-def _half(pruned: Sequence[float]) -> float | None:
+def epoch_of_half(pruned: Sequence[float]) -> float | None:
     """Return the epoch, interpolated, in which half of what dies is dead; None where nothing dies."""
     path = np.array([0.0, *pruned])
     if path[-1] == 0:
@@ -352,7 +352,7 @@ def _fan_in(ours: Runs, folder: Path, best: float) -> Claim:
     )
 
 
-def _energy(ours: Runs, dense: Runs, best: float) -> Claim:
+def energy_beside_weights(ours: Runs, dense: Runs, best: float) -> Claim:
     """Energy of the arithmetic as a share of the unpruned network's, less the share of weights left."""
     values = []
     for seed in sorted(ours.keys() & dense.keys()):
@@ -364,7 +364,7 @@ def _energy(ours: Runs, dense: Runs, best: float) -> Claim:
     return replace(found, verdict=OPEN if found.verdict == OPEN else FAILS)
 
 
-def _ablation(ours: Runs, runs: Mapping[tuple[str, float | None], Runs], other: str, best: float) -> Claim:
+def ablated(ours: Runs, runs: Mapping[tuple[str, float | None], Runs], other: str, best: float) -> Claim:
     claim = f"{best:.0%} pruned: BCM measures importance better than {ABLATIONS[other]}"
     theirs = runs.get((other, best))
     if theirs is None:

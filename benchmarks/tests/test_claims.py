@@ -70,27 +70,28 @@ def test_the_papers_entry_nearest_to_a_target():
 
 def test_a_gain_is_paired_and_needs_seeds_and_samples():
     dense = runs(150, 160, 155)
-    found = claims._gain(runs(170, 181, 176), dense, 0.6, REPORTED["mnist", "conv-snn"])
+    found = claims.gain_over_dense(runs(170, 181, 176), dense, 0.6, REPORTED["mnist", "conv-snn"])
     assert found.figure == "+10.33 points"  # 20, 21 and 21 of 200
     assert found.paper == "+0.13 points at 61.2 %"
     # s = 1/3, t(2) = 4.303: half = 4.303 x 0.2887 / sqrt(3) = 0.717
     assert found.seeds == "[+9.62, +11.05]"
     assert found.verdict == HOLDS
-    assert claims._gain(dense, runs(170, 181, 176), 0.6, None).verdict == FAILS
-    few = claims._gain(runs(151, 161, 156), dense, 0.6, None)  # one sample more, with every seed
+    assert claims.gain_over_dense(dense, runs(170, 181, 176), 0.6, None).verdict == FAILS
+    few = claims.gain_over_dense(runs(151, 161, 156), dense, 0.6, None)  # one sample more, with every seed
     assert few.seeds == "[+0.50, +0.50]"
     assert few.verdict == OPEN  # it is the same for other seeds, not for other samples
 
 
 def test_a_loss_that_the_paper_reports_is_what_ours_is_held_against():
-    found = claims._gain(runs(160, 160, 160), runs(160, 160, 160), 0.4, REPORTED["cifar10", "vgg-snn"])
+    alike, reported = runs(160, 160, 160), REPORTED["cifar10", "vgg-snn"]
+    found = claims.gain_over_dense(alike, alike, 0.4, reported)
     assert "no more than 0.40 points below" in found.claim  # 94.14 at 39.91 %, of 94.54
     assert found.verdict == HOLDS
 
 
 def test_the_peak_needs_a_target_on_either_side():
     dpap = {0.4: runs(150, 150), 0.6: runs(190, 190)}
-    below, above = claims._peak(dpap, 0.6)
+    below, above = claims.highest_at(dpap, 0.6)
     assert below.verdict == HOLDS
     assert (above.figure, above.verdict) == ("-", OPEN)
 
@@ -98,7 +99,7 @@ def test_the_peak_needs_a_target_on_either_side():
 def test_a_speedup_is_a_geometric_mean():
     dense = runs(1, 1, curve=[0.1, 0.2, 0.3, 0.9])
     ours = {0: made(0, 1, [0.1, 0.9, 0.9, 0.9]), 1: made(1, 1, [0.9, 0.9, 0.9, 0.9])}
-    found = claims._convergence(ours, dense, 0.6, 1.0, None)
+    found = claims.convergence_speed(ours, dense, 0.6, 1.0, None)
     assert found.figure == "2.83 times"  # 4/2 and 4/1: sqrt(8)
     assert found.verdict == OPEN  # two seeds
 
@@ -106,51 +107,52 @@ def test_a_speedup_is_a_geometric_mean():
 def test_a_run_that_never_arrives_can_only_speak_against_a_speedup():
     dense = {s: made(s, 1, [0.1] * s + [0.9] * (3 - s)) for s in range(3)}
     late = {seed: made(seed, 1, [0.1] * 8 + [0.8]) for seed in range(3)}
-    found = claims._convergence(late, dense, 0.6, 1.0, None)
+    found = claims.convergence_speed(late, dense, 0.6, 1.0, None)
     assert found.figure == "at most 0.18 times: 3 of 3 never"  # 1, 2 and 3 of 9 + 1: the cube root of 0.006
     assert found.verdict == FAILS
-    alike = claims._convergence(late, dict.fromkeys(range(3), dense[1]), 0.6, 1.0, None)
+    alike = claims.convergence_speed(late, dict.fromkeys(range(3), dense[1]), 0.6, 1.0, None)
     assert (alike.figure, alike.seeds) == ("at most 0.20 times: 3 of 3 never", "-")
     assert alike.verdict == OPEN
     dense = runs(1, 1, 1, curve=[0.1] * 9 + [0.9])
     mixed = {s: made(s, 1, [0.1, 0.9] + [0.9] * 8) for s in (0, 1)} | {2: made(2, 1, [0.1, 0.8])}
-    found = claims._convergence(mixed, dense, 0.6, 1.0, None)
+    found = claims.convergence_speed(mixed, dense, 0.6, 1.0, None)
     assert "1 of 3 never" in found.figure
     assert found.verdict == OPEN
 
 
 def test_how_much_goes_in_the_first_half_of_the_pruning():
-    assert claims._early([0.0, 0.3, 0.5, 0.6, 0.6, 0.6]) is not None
+    assert claims.gone_early([0.0, 0.3, 0.5, 0.6, 0.6, 0.6]) is not None
     # from 0 after epoch 1 to 0.6 after epoch 5; the middle is epoch 3
-    assert claims._early([0.0, 0.3, 0.5, 0.55, 0.6, 0.6]) == pytest.approx(0.5 / 0.6)
-    assert claims._early([0.0, 0.6, 0.6]) is None
-    assert claims._early([0.0, 0.0]) is None
+    assert claims.gone_early([0.0, 0.3, 0.5, 0.55, 0.6, 0.6]) == pytest.approx(0.5 / 0.6)
+    assert claims.gone_early([0.0, 0.6, 0.6]) is None
+    assert claims.gone_early([0.0, 0.0]) is None
 
 
 def test_the_epoch_in_which_half_is_dead():
-    assert claims._half([0.0, 0.2, 0.6, 0.6]) == pytest.approx(2.25)  # 0.3 lies a quarter between 0.2 and 0.6
-    assert claims._half([0.6]) == 0.5
-    assert claims._half([0.0, 0.0]) is None
+    # 0.3 lies a quarter between 0.2 and 0.6
+    assert claims.epoch_of_half([0.0, 0.2, 0.6, 0.6]) == pytest.approx(2.25)
+    assert claims.epoch_of_half([0.6]) == 0.5
+    assert claims.epoch_of_half([0.0, 0.0]) is None
 
 
 def test_the_gain_after_twenty_epochs_is_the_mean_of_those():
     dense = runs(1, 1, curve=[0.5] * 22)
     ours = {0: made(0, 1, [0.9] * 19 + [0.6, 0.6, 0.6]), 1: made(1, 1, [0.0] * 19 + [0.6, 0.6, 0.9])}
-    assert claims._lasting_gain(ours, dense, 0.6).figure == "+15.00 points"  # 10 and 20
-    assert claims._lasting_gain(runs(1, 1), runs(1, 1), 0.6).seeds == "runs end before epoch 20"
+    assert claims.lasting_gain(ours, dense, 0.6).figure == "+15.00 points"  # 10 and 20
+    assert claims.lasting_gain(runs(1, 1), runs(1, 1), 0.6).seeds == "runs end before epoch 20"
 
 
 def test_energy_is_no_share_of_weights():
     dense, ours = runs(1, 1, 1), {s: made(s, 1, [0.5, 0.9], [0.0, 0.6]) for s in range(3)}
-    found = claims._energy(ours, dense, 0.6)
+    found = claims.energy_beside_weights(ours, dense, 0.6)
     assert found.figure == "+20.0 points"  # 60 % of the energy, 40 % of the weights
     assert found.verdict == FAILS
     same = {s: replace(r, summary=r.summary | {"pruning_rate": 0.4}) for s, r in ours.items()}
-    assert claims._energy(same, dense, 0.6).verdict == OPEN
+    assert claims.energy_beside_weights(same, dense, 0.6).verdict == OPEN
 
 
 def test_what_was_not_trained_is_not_judged():
-    found = claims._ablation(runs(1, 1), {}, "hebb", 0.6)
+    found = claims.ablated(runs(1, 1), {}, "hebb", 0.6)
     assert (found.figure, found.seeds, found.verdict) == ("-", "not in the bench: --methods dpap,hebb", OPEN)
 
 
