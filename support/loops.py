@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from snnprune.network.axes import tensors_in
 from snnprune.pruning import Pruner
-from snnprune.pruning.compaction import Cut
 from support.families import STEPS
 
 if TYPE_CHECKING:
+    from snnprune.pruning.compaction.survivors import SurvivingUnits
     from support.families import Family
 
 Masks = dict[str, Tensor]
@@ -105,7 +105,7 @@ class Loop:
                 self.step(epoch, batch)
             self.end_epoch({"val_accuracy": 0.9 - 0.02 * abs(epoch - 5), "val_loss": 0.5})
             self.masks.append(self.alive())
-            self.units.append(sum(map(len, self.pruner.kept.values())))
+            self.units.append(sum(map(len, self.pruner.survivors.values())))
             self.returned.append(self.pruner.returned_to)
             self.sizes.append(sum(p.numel() for p in self.model.parameters()))
         return self
@@ -143,13 +143,11 @@ def equal(a: Masks, b: Masks) -> bool:
 
 def difference(dense: Loop, live: Loop) -> float:
     """Return the largest difference of the cut network's tensors from the same entries of the dense one."""
-    return distance(dense, live.pruner.kept, live.model.state_dict())
+    return distance(dense, live.pruner.survivors, live.model.state_dict())
 
 
-def distance(dense: Loop, kept: Masks, small: Masks) -> float:
-    """Return the same, of a network that has the units ``kept`` and the tensors ``small``."""
-    topology = dense.pruner.dense
-    stays = {p.name: torch.isin(torch.arange(p.size), kept[p.name]) for p in topology.populations.values()}
-    cut = Cut(topology, stays)
+def distance(dense: Loop, survivors: SurvivingUnits, small: Masks) -> float:
+    """Return the same, of a network that has the units ``survivors`` and the tensors ``small``."""
+    cut = survivors.cut(dense.pruner.dense)
     pairs = [(cut.take(key, tensor), small[key]) for key, tensor in dense.model.state_dict().items()]
     return max(float((a - b).abs().max()) for a, b in pairs)

@@ -278,7 +278,7 @@ class Readers:
         checkpoint.newest(RunFolder(self.run).checkpoints)
 
     def _reported(self) -> None:
-        run_files.read_run(self.run)
+        run_files.read_run(self.run).read_all()
 
     def _loaded(self) -> None:
         snnprune.load(self.run / "model", lambda: torch.nn.Linear(2, 2))

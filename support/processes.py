@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
-from snnprune.training.distributed.group import of_torchrun
+from snnprune.training.distributed.group import of_torchrun, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,9 +69,11 @@ def apart(count: int, work: Callable[..., Any], *args: Any) -> list[Any]:
     """
     context = _forkserver()
     with tempfile.TemporaryDirectory() as folder:
-        port = free_port()
+        found_at = store()
         started = [
-            context.Process(target=_member, args=(of_torchrun(n, count, port), folder, sys.path, work, args))
+            context.Process(
+                target=_member, args=(of_torchrun(n, count, found_at), folder, sys.path, work, args)
+            )
             for n in range(count)
         ]
         for process in started:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import snnprune
 from snnprune.config.schema import ModelConfig
 from snnprune.nn import models
-from snnprune.nn.fused import LIFNode, restore
+from snnprune.nn.fused import LIFNode
 from snnprune.nn.fused.once import Once
 from snnprune.nn.fused.sequential import Pooling, square_behind
 from support.families import FAMILIES
@@ -86,7 +86,7 @@ def test_networks(name: str) -> None:
     for key, gradient in theirs[1].items():
         assert (gradient - ours[1][key]).abs().max() <= 1e-6 * largest
     assert list(fast.state_dict()) == keys
-    back = snnprune.accelerate(fast, undo=True)
+    back = snnprune.restore(fast)
     assert back is fast
     assert kinds(back) == before
     assert repr(back) == repr(net)
@@ -158,7 +158,7 @@ def test_a_neuron_alone_is_a_network() -> None:
     node = neuron.LIFNode(tau=3.0)
     assert snnprune.accelerate(node) is node
     assert type(node) is LIFNode
-    assert type(restore(node)) is neuron.LIFNode
+    assert type(snnprune.restore(node)) is neuron.LIFNode
 
 
 def test_everybody_who_holds_a_neuron_holds_the_fast_one() -> None:
@@ -273,7 +273,7 @@ def test_channels_last(name: str) -> None:
     twin = copy.deepcopy(net)
     assert torch.equal(answers(twin, x)[0], ours[0])
     assert [p.stride() for p in net.parameters()] == layouts
-    snnprune.accelerate(net, undo=True)
+    snnprune.restore(net)
     assert torch.equal(answers(net, x)[0], theirs[0])
 
 
@@ -423,5 +423,5 @@ def test_conversion_twice_is_conversion_once() -> None:
     net = snnprune.accelerate(snnprune.accelerate(conv_snn()))
     assert isinstance(net, Pooling)
     assert isinstance(net[0], Once)
-    assert type(restore(net)) is nn.Sequential
-    assert type(restore(net)[0]) is layer.Conv2d
+    assert type(snnprune.restore(net)) is nn.Sequential
+    assert type(snnprune.restore(net)[0]) is layer.Conv2d

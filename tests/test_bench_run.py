@@ -21,8 +21,9 @@ from safetensors import safe_open
 
 from snnprune import cli
 from snnprune.bench import run
-from snnprune.bench.executor import Executor, Local, Outcome, launch, sentence
+from snnprune.bench.executor import Executor, Local
 from snnprune.bench.grid import Grid
+from snnprune.bench.process import Outcome, launch, sentence
 from snnprune.bench.results import read
 from snnprune.common.errors import UserError
 from snnprune.training import run as training

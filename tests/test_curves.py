@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from snnprune.report import curves
+from support import records
+
+if TYPE_CHECKING:
+    from snnprune.runs.epochs import Epoch
 
 
-def rows(epochs: int) -> list[dict[str, float]]:
-    return [
-        {"epoch": n, "test_accuracy": 0.4 + n / 10, "pruned_synapses": n / 10, "pruned_neurons": 0.0}
-        for n in range(1, epochs + 1)
-    ]
+def rows(epochs: int) -> list[Epoch]:
+    return [records.epoch(n, 0.4 + n / 10, n / 10) for n in range(1, epochs + 1)]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])

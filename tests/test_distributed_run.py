@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from test_resume import numbers, same
+from torch import distributed
 
 from snnprune.common.errors import UserError
 from snnprune.training import run
+from snnprune.training.distributed import group
 from snnprune.training.distributed.launch import launch
 from snnprune.training.sampler import EpochSampler, SharedBatches
 from support import tiny_member, tiny_run
 from support.processes import apart, free_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 
 def member(out: Path, death: str = "") -> str | None:
@@ -94,7 +98,7 @@ def test_who_starts_them_says_which_one_died_and_of_what(
     with pytest.raises(UserError) as why:
         run.train(tiny_run.config(devices=2), out, page=False)
     said = {"kill": "was ended by SIGKILL", "fail": "failed (this process has had enough)"}[how]
-    assert f"process {number} of 2 {said}" in str(why.value)
+    assert f"the process with rank {number} of 2 {said}" in str(why.value)
     assert f"snnprune train --resume {out}" in str(why.value)
     monkeypatch.delenv("TINY_DEATH")
     run.resume(out, page=False)
@@ -127,6 +131,45 @@ def test_torchrun_on_two_nodes(tmp_path: Path) -> None:
     assert json.loads((out / "summary.json").read_text())["epochs"] == 2
     assert "files in" in said[0]
     assert "files in" not in said[1]
+
+
+class Vanishing(tuple[str, ...]):
+    """The command of a process that waits; from the second start on it is not there."""
+
+    started = False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ("/nowhere/to/be/found",) if self.started else self.__getitem__(slice(None))
+        self.started = True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_start_that_fails_midway_leaves_no_process_behind(tmp_path: Path) -> None:
+    program = Vanishing((sys.executable, "-c", "import time; time.sleep(600)"))
+    with pytest.raises(UserError, match=r"process with rank 1 of 2 could not be started .* others were st"):
+        launch(tmp_path / "run", 2, program)
+    words = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
+    assert not [word for word in words if str(tmp_path).encode() in word]
+
+
+def group_after(error: type[BaseException], out: Path) -> bool:
+    """Tell whether a group is still there when something was raised in it."""
+    with contextlib.suppress(error), group.joined(tiny_run.config(devices=2), out):
+        assert distributed.is_initialized()
+        raise error
+    return distributed.is_initialized()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UserError])
+def test_a_group_ends_with_an_exception_in_it(tmp_path: Path, error: type[BaseException]) -> None:
+    assert apart(2, group_after, error, tmp_path) == [False, False]
+
+
+def test_each_group_meets_at_a_port_of_its_own() -> None:
+    stores = [group.store() for _ in range(3)]
+    places = [group.of_torchrun(1, 2, store) for store in stores]
+    assert len({place["MASTER_PORT"] for place in places}) == 3
+    assert {(place["RANK"], place["WORLD_SIZE"]) for place in places} == {("1", "2")}
 
 
 # --- which samples a process has

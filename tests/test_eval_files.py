@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 import snnprune
 from snnprune.common.errors import UserError
 from snnprune.export import evaluation, exporting, latency
+from snnprune.export.subject import Subject
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
 from support import tiny_run
@@ -175,6 +177,52 @@ def test_other_data_are_not_cut_to_what_the_run_learnt(
     evaluation.evaluate(out, OTHER["data"])
     read = [(config.samples, config.classes) for config in tiny_run.STRIPES.asked + ELSEWHERE.asked]
     assert read == [(12, "0,1,2"), (None, None)]
+
+
+@pytest.mark.parametrize("file", [".", "model.safetensors", "export/model.onnx", "export/model.nir"])
+def test_data_may_be_made_by_hand(exported: tuple[Path, dict[str, Any]], file: str) -> None:
+    """Of handmade data only the test set is needed."""
+    out, _ = exported
+    whole, nothing = tiny_run.splits(), tiny_run.stripes(0, 0)
+    given = replace(whole, train=nothing, validation=nothing)
+    result = evaluation.evaluate(out / file, splits=given)
+    assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
+    with pytest.raises(UserError, match=r"reads frames of .* 3 classes apart; 'stripes' has .* 4 classes"):
+        evaluation.evaluate(out / file, splits=replace(given, classes=("a", "b", "c", "d")))
+    with pytest.raises(UserError, match="the test set of 'stripes' is empty"):
+        evaluation.evaluate(out / file, splits=replace(whole, test=nothing))
+
+
+class Remembering(nn.Module):
+    """A network of one's own that adds up its inputs until it is reset."""
+
+    spiking = True
+
+    def reset(self) -> None:
+        self.total: Any = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.total = self.total + x.mean()
+        return self.total.expand(*x.shape[:2], tiny_run.CLASSES)
+
+
+def test_each_batch_is_answered_from_rest() -> None:
+    """As in training, also by neurons that are none of SpikingJelly's but have a reset."""
+    model = Remembering()
+    subject = Subject.of("mine", model, tiny_run.config(), tiny_run.splits())
+    first, again = subject.answers()[0], subject.answers()[0]
+    assert first.abs().sum() > 0
+    assert torch.equal(first, again)
+
+
+def test_an_export_may_be_compared_on_data_made_by_hand(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, _ = exported
+    few = replace(tiny_run.splits(), test=tiny_run.stripes(5, 3))
+    written = exporting.export(out, "safetensors", tmp_path / "net.safetensors", splits=few)
+    assert written["round_trip"]["samples"] == 5
+    assert written["round_trip"]["spike_flips"] == 0
 
 
 def test_settings_of_the_data_are_taken_over(

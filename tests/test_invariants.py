@@ -122,7 +122,7 @@ def test_half_dead_and_compacted_say_the_same(network: Network) -> None:
         agreement = snnprune.verify(net, small, x, steps=STEPS if mode == "s" else 1, neurons=family.neurons)
         assert not agreement.silent
         for population in masks.topology.free():
-            kept = small.snnprune_origin.kept[population.name]  # type: ignore[union-attr]
+            kept = small.snnprune_survivors[population.name]  # type: ignore[union-attr]
             assert len(kept) == (population.size + 1) // 2
         check(agreement, dtype)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from functools import cache
@@ -145,6 +146,17 @@ def test_no_files_import_each_other_in_a_circle() -> None:
             del left[module]
     inner = {m for m in left if any(m in own_imports(other) for other in left)}
     assert not left, f"these lie on a circle, or import one: {sorted(inner)}"
+
+
+@pytest.mark.parametrize(
+    "name", ["common", pytest.param("config", marks=pytest.mark.xfail(reason="reads the networks' names"))]
+)
+def test_the_lowest_rooms_do_without_torch(name: str) -> None:
+    """The command line answers from them before anything heavy is imported."""
+    modules = [module for module in MODULES if module.startswith(f"snnprune.{name}")]
+    assert len(modules) > 3
+    program = f"import sys, {', '.join(modules)}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_tonic_stays_in_the_room_of_data() -> None:

@@ -30,7 +30,9 @@ from snnprune.report.plots.survival import last_epochs
 from snnprune.report.report import report
 from snnprune.report.run_page import SECTIONS, sampled_difference
 from snnprune.report.style import NIGHT, short
-from snnprune.runs.reading import Dynamics, read_run
+from snnprune.runs.reading import read_run
+from snnprune.runs.summary import Counts, LayerSynops, Synops
+from snnprune.runs.tensors import Dynamics
 from snnprune.training import run
 from support import tiny_run
 
@@ -247,7 +249,8 @@ def test_names_never_become_markup(copied):
         summary["versions"][HOSTILE] = HOSTILE
         (path / "summary.json").write_text(json.dumps(summary))
         config = yaml.safe_load((path / "config.yaml").read_text())
-        config["data"]["name"] = config["method"]["name"] = HOSTILE
+        for section in ("data", "model", "method"):
+            config[section]["name"] = HOSTILE
         (path / "config.yaml").write_text(yaml.safe_dump(config))
     page = Parsed(report(copied).path.read_text())
     assert "script" not in page.tags
@@ -285,16 +288,16 @@ def remove(name):
     ("harm", "sentence"),
     [
         (remove("config.yaml"), "is not a run of snnprune: expected a folder with a config.yaml"),
-        (spoil("config.yaml", "data: ["), "config.yaml is damaged: it is not valid YAML"),
-        (spoil("config.yaml", "a: &a [1]\nb: *a"), "config.yaml is damaged: .*aliases"),
-        (spoil("config.yaml", "a: 1\n" * 2**16), "cannot read .*config.yaml: it has more than 131,072 bytes"),
+        (spoil("config.yaml", "data: ["), "cannot read .*config.yaml"),
+        (spoil("config.yaml", "a: &a [1]\nb: *a"), "cannot read .*config.yaml .*aliases"),
         (
-            spoil("config.yaml", "word"),
-            "config.yaml is damaged: it has no sections; restore it, or train again",
+            spoil("config.yaml", "a: 1\n" * 2**16),
+            "cannot read .*config.yaml .*it has more than 131,072 bytes",
         ),
-        (remove("metrics.csv"), "has no finished epoch yet: go on with `snnprune train --resume"),
+        (spoil("config.yaml", "word"), "cannot read .*config.yaml"),
+        (remove("metrics.csv"), "has no metrics.csv: delete .*summary.json, and `snnprune train --resume"),
         (remove("summary.json"), r"is not finished, and has no summary.json \(6 of 6 epochs\): go on with"),
-        (without_column, "metrics.csv has no column 'pruned_synapses'"),
+        (without_column, r"metrics.csv is damaged \(it has no column 'pruned_synapses'\)"),
         (
             lambda p: (p / "metrics.csv").write_text((p / "metrics.csv").read_text()[:-9]),
             "line 7 is not a row",
@@ -303,18 +306,25 @@ def remove(name):
             lambda p: (p / "metrics.csv").write_text(
                 "".join((p / "metrics.csv").read_text().splitlines(True)[:-1])
             ),
-            "metrics.csv has 5 rows, and the run had 6 epochs: restore it, or train again",
+            "metrics.csv has 5 rows, and by .*summary.json the run had 6 epochs: restore them, or train",
         ),
-        (spoil("metrics.csv", ""), "metrics.csv has no column 'epoch'"),
-        (spoil("summary.json", '{"seed": 0,'), r"summary.json is damaged: it is not valid JSON \(line 1\)"),
-        (spoil("summary.json", "[" * 10**6), r"summary.json is damaged: it is not valid JSON \(line 1\)"),
-        (lambda path: edit_summary(path, accuracy="high"), "summary.json has no usable 'accuracy'"),
-        (lambda path: edit_summary(path, layers=None), "summary.json has no usable 'layers'"),
+        (spoil("metrics.csv", ""), r"metrics.csv is damaged \(it has no column 'epoch'\)"),
+        (spoil("summary.json", '{"seed": 0,'), r"summary.json is damaged \(.*line 1.*\): delete it"),
+        (spoil("summary.json", "[" * 10**6), r"summary.json is damaged \(.*line 1.*\): delete it"),
+        (
+            lambda path: edit_summary(path, accuracy="high"),
+            "'accuracy' must be a finite number, and is 'high'",
+        ),
+        (lambda path: edit_summary(path, accuracy=1.5), "'accuracy' must be between 0 and 1, and is 1.5"),
+        (lambda path: edit_summary(path, layers=None), "'layers' must be a mapping, and is None"),
+        (lambda path: edit_summary(path, weights_left=10**9), "of .* weights cannot be left"),
+        (lambda path: edit_summary(path, seed=7), r"is of another run .*: its seed is 7, and there it is 0"),
+        (lambda path: edit_summary(path, accuracy=0.0), r"metrics.csv is of another run than .*summary.json"),
         (spoil("predictions.csv", "label,answer\n1,x\n"), "predictions.csv is damaged"),
-        (spoil("metrics.csv", "1" * 2**18), "metrics.csv is damaged: it is no table"),
-        (spoil("predictions.csv", "1" * 2**18), "predictions.csv is damaged: it is no table"),
+        (spoil("metrics.csv", "1" * 2**18), "metrics.csv is damaged .it is no table"),
+        (spoil("predictions.csv", "1" * 2**18), "predictions.csv is damaged .it is no table"),
         (spoil("predictions.csv", ""), "predictions.csv is damaged"),
-        (spoil("predictions.csv", "label,answer\n"), "predictions.csv is damaged: it holds no samples"),
+        (spoil("predictions.csv", "label,answer\n"), "predictions.csv is damaged .it holds no samples"),
         (spoil("dynamics.safetensors", "x"), "dynamics.safetensors is damaged"),
         (spoil("example.safetensors", ""), "example.safetensors is damaged"),
     ],
@@ -384,13 +394,10 @@ def test_confusion_counts_rows_by_class():
 
 
 def test_an_analogue_layers_multiplications_are_operations_too():
-    layer = {
-        "dense": 0.0,
-        "masked": 0.0,
-        "compact": 0.0,
-        "macs": {"dense": 8.0, "masked": 6.0, "compact": 5.0},
-    }
-    assert by_layer({"layers": {"a": layer}}) == {"a": {"dense": 8.0, "masked": 6.0, "compact": 5.0}}
+    none, macs = Counts(0.0, 0.0, 0.0), Counts(8.0, 6.0, 5.0)
+    layer = LayerSynops(0.0, 0.0, 0.0, macs, 0.0)
+    counted = Synops(0.0, 0.0, 0.0, macs, none, {}, {"a": layer})
+    assert by_layer(counted) == {"a": {"dense": 8.0, "masked": 6.0, "compact": 5.0}}
 
 
 def test_frames_are_as_opaque_as_events_are_many():
@@ -407,7 +414,7 @@ def test_interval_is_of_the_same_samples_only(folder, copied):
     inside = sampled_difference(read_run(folder))
     assert inside is not None
     assert inside.mean == pytest.approx(
-        read_run(folder).summary["accuracy"] - read_run(folder / "dense").summary["accuracy"]
+        read_run(folder).summary.accuracy - read_run(folder / "dense").summary.accuracy
     )
     (copied / "dense" / "predictions.csv").write_text("label,answer\n0,0\n")
     assert sampled_difference(read_run(copied)) is None

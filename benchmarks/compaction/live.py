@@ -26,8 +26,8 @@ from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.nn import models
+from snnprune.nn.losses import squared_error
 from snnprune.pruning import Pruner
-from snnprune.training.task import squared_error
 from support.markdown import table
 
 if TYPE_CHECKING:

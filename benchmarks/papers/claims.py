@@ -21,18 +21,18 @@ import numpy as np
 
 from benchmarks.harness import parser
 from snnprune.bench.convergence import convergence
-from snnprune.bench.results import Result, read
+from snnprune.bench.results import read
 from snnprune.bench.tables import NONE
 from snnprune.common.errors import UserError
 from snnprune.common.statistics import Interval, bootstrap_difference, mean_interval
 from snnprune.report.plots.fan_in import fates
-from snnprune.runs.reading import read_rows, read_run
+from snnprune.runs.reading import Run
 from support.markdown import table
 from support.reported import ABLATIONS, BEST, FAN_IN, GAIN_FROM, REPORTED, USUAL_SPEEDUP, Reported
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be said"
 
-Runs = Mapping[int, Result]
+Runs = Mapping[int, Run]
 """Of one method and target, by seed."""
 
 
@@ -78,13 +78,11 @@ def markdown(folder: Path) -> str:
     runs = grouped(folder)
     first = next(iter(runs["dense", None].values()))
     about = (
-        f"{first.summary['model']} on {first.summary['dataset']}, {first.summary['epochs']} epochs, seeds "
-        f"{', '.join(map(str, runs['dense', None]))}, {len(first.labels):,} test samples:"
+        f"{first.summary.model} on {first.summary.dataset}, {first.summary.epochs} epochs, seeds "
+        f"{', '.join(map(str, runs['dense', None]))}, {len(first.tested.labels):,} test samples:"
     )
     head = ":claim of the paper | reported | measured | 95 % over seeds | 95 % over seeds and samples | :"
-    rows = (
-        (c.claim, c.paper, c.figure, c.seeds, c.sampled, f"**{c.verdict}**") for c in claims(runs, folder)
-    )
+    rows = ((c.claim, c.paper, c.figure, c.seeds, c.sampled, f"**{c.verdict}**") for c in claims(runs))
     return "\n\n".join([about, table(head, rows), NOTE]) + "\n"
 
 
@@ -94,13 +92,13 @@ NOTE = (
 )
 
 
-def grouped(folder: Path) -> dict[tuple[str, float | None], dict[int, Result]]:
+def grouped(folder: Path) -> dict[tuple[str, float | None], dict[int, Run]]:
     """Return the finished runs of a bench by method and target, then by seed.
 
     Raises:
         UserError: it holds no finished runs of the two, or runs that do not belong together.
     """
-    found: dict[tuple[str, float | None], dict[int, Result]] = {}
+    found: dict[tuple[str, float | None], dict[int, Run]] = {}
     for run in read(folder).results:
         found.setdefault((run.method, run.target), {})[run.seed] = run
     if ("dense", None) not in found or not any(method == "dpap" for method, _ in found):
@@ -110,16 +108,16 @@ def grouped(folder: Path) -> dict[tuple[str, float | None], dict[int, Result]]:
     return found
 
 
-def claims(runs: Mapping[tuple[str, float | None], Runs], folder: Path) -> list[Claim]:
+def claims(runs: Mapping[tuple[str, float | None], Runs]) -> list[Claim]:
     """Return every claim with what these runs say of it."""
     dense = runs["dense", None]
     dpap = {
-        target if target is not None else fmean(run.summary["pruning_rate"] for run in found.values()): found
+        target if target is not None else fmean(run.summary.pruning_rate for run in found.values()): found
         for (method, target), found in runs.items()
         if method == "dpap"
     }
     summary = next(iter(dense.values())).summary
-    paper = REPORTED.get((summary["dataset"], summary["model"]))
+    paper = REPORTED.get((summary.dataset, summary.model))
     best = min(dpap, key=lambda target: (abs(target - BEST), target))
     return [
         *(gain_over_dense(dpap[target], dense, target, paper) for target in sorted(dpap)),
@@ -128,8 +126,8 @@ def claims(runs: Mapping[tuple[str, float | None], Runs], folder: Path) -> list[
         *(convergence_speed(dpap[best], dense, best, share, paper) for share in (1.0, 0.99)),
         _flattening(dpap[best], best),
         SPINES,
-        _order(dpap[best], folder, best),
-        _fan_in(dpap[best], folder, best),
+        _order(dpap[best], best),
+        _fan_in(dpap[best], best),
         energy_beside_weights(dpap[best], dense, best),
         *(ablated(dpap[best], runs, other, best) for other in ABLATIONS),
     ]
@@ -155,8 +153,8 @@ def _paired(ours: Runs, others: Runs) -> tuple[Interval | None, Interval | None]
     shared = sorted(ours.keys() & others.keys())
     if not shared:
         return None, None
-    points = [100 * (ours[s].summary["accuracy"] - others[s].summary["accuracy"]) for s in shared]
-    hits = [np.stack([runs[s].hits for s in shared]) for runs in (ours, others)]
+    points = [100 * (ours[s].summary.accuracy - others[s].summary.accuracy) for s in shared]
+    hits = [np.stack([runs[s].tested.hits for s in shared]) for runs in (ours, others)]
     drawn = bootstrap_difference(hits[0], hits[1])
     assert drawn.low is not None
     assert drawn.high is not None
@@ -247,7 +245,8 @@ def lasting_gain(ours: Runs, dense: Runs, best: float) -> Claim:
     """Mean difference over all epochs from `GAIN_FROM` on: one epoch alone is noise."""
     values = []
     for seed in sorted(ours.keys() & dense.keys()):
-        pairs = list(zip(ours[seed].curve(), dense[seed].curve(), strict=False))[GAIN_FROM - 1 :]
+        curves = (runs[seed].column("test_accuracy") for runs in (ours, dense))
+        pairs = list(zip(*curves, strict=False))[GAIN_FROM - 1 :]
         values += [fmean(100 * (a - b) for a, b in pairs)] if pairs else []
     claim = (
         f"{best:.0%} pruned: ahead of unpruned after epoch 20 to 40 (mean of the epochs from {GAIN_FROM} on)"
@@ -266,7 +265,7 @@ def convergence_speed(ours: Runs, dense: Runs, best: float, share: float, paper:
     reported = NONE if share != 1 else f"{USUAL_SPEEDUP if paper is None else paper.speedup:.2f} times"
     logs, never = [], 0
     for seed in sorted(ours.keys() & dense.keys()):
-        race = convergence(dense[seed].curve(), ours[seed].curve(), share)
+        race = convergence(dense[seed].column("test_accuracy"), ours[seed].column("test_accuracy"), share)
         if race is not None and race.reference is not None:
             never += race.method is None
             logs.append(math.log(race.reference / (race.method or len(ours[seed].rows) + 1)))
@@ -287,7 +286,7 @@ def convergence_speed(ours: Runs, dense: Runs, best: float, share: float, paper:
 
 def _flattening(ours: Runs, best: float) -> Claim:
     """Of all that was pruned, how much had gone in the first half of the epochs in which something was."""
-    early = [gone_early([row["pruned_synapses"] for row in run.rows]) for run in ours.values()]
+    early = [gone_early(run.column("pruned_synapses")) for run in ours.values()]
     return _number(
         f"{best:.0%} pruned: weights fall steeply, then flatten (gone in the first half of the pruning)",
         "most",
@@ -307,13 +306,12 @@ def gone_early(pruned: Sequence[float]) -> float | None:
     return float(np.interp((first + last) / 2, np.arange(len(path)), path) / path[-1])
 
 
-def _order(ours: Runs, folder: Path, best: float) -> Claim:
+def _order(ours: Runs, best: float) -> Claim:
     """Epochs by which half of the neurons' deaths come after half of the synapses'."""
     values = []
     for run in ours.values():
-        rows = read_rows(folder / run.name)
         neurons, synapses = (
-            epoch_of_half([row[name] for row in rows]) for name in ("pruned_neurons", "pruned_synapses")
+            epoch_of_half(run.column(name)) for name in ("pruned_neurons", "pruned_synapses")
         )
         if neurons is not None and synapses is not None:
             values.append(neurons - synapses)
@@ -330,11 +328,11 @@ def epoch_of_half(pruned: Sequence[float]) -> float | None:
     return float(after - 1 + (path[-1] / 2 - path[after - 1]) / (path[after] - path[after - 1]))
 
 
-def _fan_in(ours: Runs, folder: Path, best: float) -> Claim:
+def _fan_in(ours: Runs, best: float) -> Claim:
     """Living synapses of units in the epoch before they died, against the kept ones' in the same epochs."""
     values = []
     for run in ours.values():
-        dynamics = read_run(folder / run.name).dynamics
+        dynamics = run.dynamics
         counts = {} if dynamics is None else dynamics.under("fan_in/")
         followed = [fates(dynamics.epochs, each) for each in counts.values()] if dynamics is not None else []
         known = [each for each in followed if each is not None]
@@ -356,8 +354,8 @@ def energy_beside_weights(ours: Runs, dense: Runs, best: float) -> Claim:
     """Energy of the arithmetic as a share of the unpruned network's, less the share of weights left."""
     values = []
     for seed in sorted(ours.keys() & dense.keys()):
-        spent, whole = (runs[seed].summary["synops"]["energy_pj"] for runs in (ours, dense))
-        values.append(100 * (spent["masked"] / whole["dense"] - 1 + ours[seed].summary["pruning_rate"]))
+        spent, whole = (runs[seed].summary.synops.energy_pj for runs in (ours, dense))
+        values.append(100 * (spent.masked / whole.dense - 1 + ours[seed].summary.pruning_rate))
     claim = f"{best:.0%} pruned: energy falls as weights do (energy left less weights left)"
     found = _number(claim, "+0, by definition", values, "+.1f points", without="no seed in common")
     # Above the line or below, they differ; and no interval can show that they do not.

@@ -27,8 +27,8 @@ from snnprune import data
 from snnprune.common.statistics import paired_difference
 from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.nn import models
+from snnprune.nn.losses import squared_error
 from snnprune.training.sampler import EpochSampler
-from snnprune.training.task import squared_error
 from support.markdown import table
 
 if TYPE_CHECKING:

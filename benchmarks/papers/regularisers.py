@@ -32,7 +32,7 @@ from snnprune import data
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import METHODS, build
 from snnprune.config.schema import DataConfig, ModelConfig
-from snnprune.methods.bdnn_dsd import SpineDynamics
+from snnprune.methods.bdnn_dsd import BDNNdsd
 from snnprune.nn import models
 from snnprune.pruning import Pruner
 
@@ -209,7 +209,7 @@ def train_cell(cell: Cell, epochs: int) -> dict[str, Any]:
     method = build(METHODS, "method", cell.method, cell.options)
     began = time.perf_counter()
     curves: dict[str, list[float]] = {"accuracy": [], "pruned": [], "zeros": []}
-    if isinstance(method, SpineDynamics):
+    if isinstance(method, BDNNdsd):
         curves["bound"] = []
     with Pruner(
         model, train.pixels[:1], method, epochs=epochs, seed=cell.seed, samples=len(train.labels)
@@ -219,7 +219,7 @@ def train_cell(cell: Cell, epochs: int) -> dict[str, Any]:
             curves["accuracy"].append(accuracy(model, test.batches()))
             curves["pruned"].append(pruner.rates().synapses)  # of the network that was just measured
             curves["zeros"].append(float((weights(model) == 0).float().mean()))
-            if isinstance(method, SpineDynamics):
+            if isinstance(method, BDNNdsd):
                 bounds = torch.cat([state["bound"].flatten() for state in method.state.values()])
                 curves["bound"].append(float(bounds.mean()))
             if pruner.clock.decisions_left:

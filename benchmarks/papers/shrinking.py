@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.harness import accuracy, cells, once, parser, spread
 from benchmarks.papers.regularisers import Cell, learn, network, read
-from snnprune.methods.bdnn_sp import AdaptivePruning, Divisor
+from snnprune.methods.bdnn_sp import BDNNsp, Divisor
 from snnprune.pruning import Pruner
 from snnprune.report.style import DASHES, LINES, SETTINGS
 from support.markdown import table
@@ -58,7 +58,7 @@ def train(seed: int, samples: int, classes: str, patience: int, divisor: Divisor
     cell = Cell("mnist", HIDDEN, "bdnn-sp", BATCH, seed)
     model = network(cell, splits)
     optimizer = torch.optim.SGD(model.parameters(), RATE)
-    method = AdaptivePruning(patience=patience, train_epochs=BEFORE, retrain_epochs=BETWEEN, divisor=divisor)
+    method = BDNNsp(patience=patience, train_epochs=BEFORE, retrain_epochs=BETWEEN, divisor=divisor)
     dense, curve = 0.0, []
     with Pruner(model, images.pixels[:1], method, epochs=LONGEST, seed=seed, compact_every=1) as pruner:
         for epoch in range(LONGEST):

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from benchmarks.papers import claims
 from benchmarks.papers.claims import FAILS, HOLDS, OPEN, verdict
-from snnprune.bench.results import Result
 from snnprune.common.statistics import Interval
+from snnprune.runs.summary import Counts
 from snnprune.training import run
-from support import tiny_run
+from support import records, tiny_run
 from support.reported import REPORTED
+
+if TYPE_CHECKING:
+    from snnprune.runs.reading import Run
 
 SAMPLES = 200
 
 
-def made(seed: int, right: int, curve: list[float], pruned: list[float] | None = None) -> Result:
+def made(seed: int, right: int, curve: list[float], pruned: list[float] | None = None) -> Run:
     """A run that answers the first ``right`` of 200 samples rightly, and spends 60 of 100 pJ if it prunes."""
     pruned = pruned or [0.0] * len(curve)
-    summary = {
-        "accuracy": right / SAMPLES,
-        "pruning_rate": pruned[-1],
-        "synops": {"energy_pj": {"dense": 100.0, "masked": 60.0 if pruned[-1] else 100.0}},
-    }
-    rows = [{"test_accuracy": a, "pruned_synapses": p} for a, p in zip(curve, pruned, strict=True)]
-    answers = np.array([0] * right + [1] * (SAMPLES - right))
-    return Result(f"run{seed}", "dpap", 0.6, seed, summary, rows, np.zeros(SAMPLES, dtype=np.int64), answers)
+    energy = Counts(100.0, 60.0 if pruned[-1] else 100.0, 100.0)
+    return records.run(
+        "dpap", 0.6, seed, curve, right=right, samples=SAMPLES, pruned=pruned, pruning_rate=pruned[-1],
+        synops=replace(records.summary().synops, energy_pj=energy),
+    )  # fmt: skip
 
 
-def runs(*rights: int, curve: list[float] | None = None) -> dict[int, Result]:
+def runs(*rights: int, curve: list[float] | None = None) -> dict[int, Run]:
     return {seed: made(seed, right, curve or [0.5, 0.9]) for seed, right in enumerate(rights)}
 
 
@@ -147,7 +147,7 @@ def test_energy_is_no_share_of_weights():
     found = claims.energy_beside_weights(ours, dense, 0.6)
     assert found.figure == "+20.0 points"  # 60 % of the energy, 40 % of the weights
     assert found.verdict == FAILS
-    same = {s: replace(r, summary=r.summary | {"pruning_rate": 0.4}) for s, r in ours.items()}
+    same = {s: replace(r, summary=replace(r.summary, pruning_rate=0.4)) for s, r in ours.items()}
     assert claims.energy_beside_weights(same, dense, 0.6).verdict == OPEN
 
 

@@ -12,7 +12,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from snnprune.bench.executor import PROGRAM, Outcome, launch, log_of, sentence
+from snnprune.bench.process import PROGRAM, Outcome, launch, log_of, sentence
 from snnprune.common.child import GRACE, end
 from snnprune.common.errors import UserError
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from snnprune.config.schema import TrainConfig
 
 
-KNOCK = 5.0
+TIMEOUT = 5.0
 """Seconds within which a cluster has to answer."""
 
 LOOK = 0.2
-"""Seconds between two looks of a task at the process of its cell."""
+"""Seconds after which a task checks again whether the process of its cell has ended."""
 
 
 class OnRay:
@@ -106,16 +106,16 @@ class OnRay:
 
 
 def _reach(address: str) -> None:
-    """Knock at the cluster of an address such as "host:6379": Ray itself would wait for minutes.
+    """Try to connect to the cluster at an address such as "host:6379": Ray itself would wait for minutes.
 
     Raises:
-        UserError: nobody answers there.
+        UserError: nothing answers there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # "auto", "local", or none: Ray says at once what is there
     try:
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
+        socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"--executor ray found no cluster at {address}, which RAY_ADDRESS names ({error}): start one "

@@ -13,14 +13,16 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, learning_rates, signs
-from snnprune.pruning.method import Decision
+from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 TINY = 1e-12
 """Strength of a synapse that wakes: as good as the paper's 0, and not to be taken for a dead one."""
@@ -50,9 +52,18 @@ class DeepR(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), or a constant below 0.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.DeepR(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "deep-r", epochs=60, target=0.6)
     """
 
     permanent: ClassVar[bool] = False
+    axes: ClassVar[Mapping[str, Axes]] = {"sign": WEIGHT}
 
     def __init__(
         self,

@@ -11,13 +11,14 @@ the learning rate of the weight's own parameter group.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.pruning.method import Method
-from snnprune.pruning.target import aim, is_prunable
+from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.target import aim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,13 +26,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.compaction.cut import Cut
-    from snnprune.pruning.method import View
     from snnprune.pruning.target import Plan
+    from snnprune.pruning.view import View
 
 
 class HiddenMethod(Method):
-    """State beside the weights: tensors by projection and name, each shaped as the weight or a single number.
+    """What trains synapses by a state beside the weights, which a subclass declares in ``axes``.
 
     Args:
         target: share of all weights to prune.
@@ -53,7 +53,6 @@ class HiddenMethod(Method):
         if goal is None:
             raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
         self._goal, self.target = goal, goal
-        self.state: dict[str, dict[str, Tensor]] = {}
         self._plan: Plan | None = None
 
     def share(self, view: View, projection: Projection) -> float:
@@ -68,24 +67,6 @@ class HiddenMethod(Method):
         for p in view.topology.projections.values():
             if is_prunable(p, convolutions=True):
                 yield p, view.model.get_parameter(p.weight)
-
-    def shrink(self, cut: Cut) -> None:
-        """Follow the network, which has been cut."""
-        for name, state in self.state.items():
-            p = cut.before.projections[name]
-            for key, tensor in state.items():
-                if tensor.ndim:
-                    state[key] = cut.take(p.weight, tensor, p.shape)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return copies of the state."""
-        return {name: {k: t.clone() for k, t in state.items()} for name, state in self.state.items()}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put back what `state_dict` returned."""
-        self.state = {
-            name: {k: t.to(device, copy=True) for k, t in own.items()} for name, own in state.items()
-        }
 
 
 def learning_rates(view: View) -> dict[nn.Parameter, float]:

@@ -167,6 +167,15 @@ class Topology:
         populations: by name.
         projections: by name.
         unreached: convolutions and linear layers that the forward never came to; nothing is known of them.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> topology = snnprune.discover(model, x)
+        >>> [population.name for population in topology.free()], topology.projections["2"].shape
+        (['0'], (2, 8))
     """
 
     populations: dict[str, Population]

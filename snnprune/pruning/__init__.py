@@ -8,11 +8,13 @@ from snnprune.pruning.compaction.compacting import compact
 from snnprune.pruning.compaction.verification import Agreement, verify
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.masks import Masks
-from snnprune.pruning.method import CriterionMethod, Decision, Method, View
+from snnprune.pruning.method import CriterionMethod, Method
 from snnprune.pruning.pruner import Pruner
 from snnprune.pruning.rule import Candidates, Rule
+from snnprune.pruning.solver import is_prunable
 from snnprune.pruning.target import Target
 from snnprune.pruning.traces import Activity, TraceRecorder, spiking_trace
+from snnprune.pruning.view import Decision, View
 
 __all__ = [
     "Activity",
@@ -30,6 +32,7 @@ __all__ = [
     "TraceRecorder",
     "View",
     "compact",
+    "is_prunable",
     "spiking_trace",
     "verify",
 ]

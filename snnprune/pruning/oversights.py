@@ -1,4 +1,4 @@
-"""What a loop of the user's own is told, once each: a line that it forgets, and a target that it missed."""
+"""What a loop of the user's own is told, once each: a forgotten line, a missed target, a refused cut."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from snnprune.common import ranks
 
 if TYPE_CHECKING:
+    from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.target import Target
@@ -22,7 +23,13 @@ NO_STEP = (
 
 
 class TargetMissedWarning(UserWarning):
-    """A run came to its end with less pruned than was asked for."""
+    """A run came to its end with less pruned than was asked for.
+
+    Examples:
+        >>> import warnings
+        >>> import snnprune
+        >>> warnings.simplefilter("ignore", snnprune.TargetMissedWarning)
+    """
 
 
 def misses(rate: float, target: float) -> bool:
@@ -55,7 +62,7 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._said: set[type[Warning]] = set()
+        self._said: set[str] = set()
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
@@ -64,7 +71,7 @@ class Oversights:
     def look_at_epoch(self, clock: Clock) -> None:
         """Warn where the epoch that ends had no batch."""
         if clock.batches == self._batches:
-            self._say(NO_STEP, UserWarning)
+            self._say(NO_STEP)
         self._batches = clock.batches
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
@@ -78,7 +85,11 @@ class Oversights:
         if said is not None:
             self._say(said, TargetMissedWarning)
 
-    def _say(self, sentence: str, kind: type[Warning]) -> None:
-        if kind not in self._said and ranks.is_first():
+    def look_at_refusal(self, error: CompactionError) -> None:
+        """Warn that a cut in mid-training was not made; masks hold the decision."""
+        self._say(f"{error}; training goes on with masks")
+
+    def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
+        if sentence not in self._said and ranks.is_first():
             warnings.warn(sentence, kind, stacklevel=4)
-        self._said.add(kind)
+        self._said.add(sentence)

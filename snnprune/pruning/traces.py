@@ -40,6 +40,12 @@ class Activity:
     Attributes:
         pre: trace of every input column, [B, columns] (or [T, B, columns] where the series was asked for).
         post: trace of every unit, [B, post] (or [T, B, post]).
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.pruning import Activity
+        >>> Activity(pre=torch.rand(16, 4), post=torch.rand(16, 8)).samples
+        16
     """
 
     pre: Tensor
@@ -60,6 +66,12 @@ def spiking_trace(spikes: Tensor, tau: float = 0.5) -> Tensor:
 
     Returns:
         [...], in the dtype of ``spikes`` (float32 where that is not a floating type).
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import spiking_trace
+        >>> spiking_trace(torch.tensor([1.0, 0.0, 1.0]), tau=0.5)  # 1, 0.5, 1.25
+        tensor(1.2500)
     """
     if not spikes.is_floating_point():
         spikes = spikes.float()
@@ -136,6 +148,17 @@ class TraceRecorder:
 
     Attributes:
         carries_over: states are meant to go on from batch to batch; otherwise that is said, once.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> recorder = snnprune.pruning.TraceRecorder(model, snnprune.discover(model, x))
+        >>> model(x).sum().backward()
+        >>> recorder.batch()["0"].post.shape  # B, units
+        torch.Size([16, 8])
+        >>> recorder.close()
     """
 
     carries_over: bool = False

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from snnprune.common import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import Any
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from snnprune.runs.epochs import Epoch
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness. Styles differ as well.
 _PRUNED, _DENSE, _NEURONS = "#0072B2", "#D55E00", "#009E73"
@@ -20,10 +22,10 @@ _PRUNED, _DENSE, _NEURONS = "#0072B2", "#D55E00", "#009E73"
 
 def draw(
     path: Path,
-    rows: Sequence[Mapping[str, float]],
+    rows: Sequence[Epoch],
     *,
     method: str,
-    dense: Sequence[Mapping[str, float]] | None = None,
+    dense: Sequence[Epoch] | None = None,
     title: str = "",
 ) -> None:
     """Write a picture of a run, a PNG file, to ``path``; the rest is as `picture` takes it.
@@ -36,10 +38,10 @@ def draw(
 
 
 def picture(
-    rows: Sequence[Mapping[str, float]],
+    rows: Sequence[Epoch],
     *,
     method: str,
-    dense: Sequence[Mapping[str, float]] | None = None,
+    dense: Sequence[Epoch] | None = None,
     title: str = "",
 ) -> Figure:
     """Return a picture of a run.
@@ -60,9 +62,9 @@ def picture(
 
 def _drawn(
     figure: Figure,
-    rows: Sequence[Mapping[str, float]],
+    rows: Sequence[Epoch],
     method: str,
-    dense: Sequence[Mapping[str, float]] | None,
+    dense: Sequence[Epoch] | None,
     title: str,
 ) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - matplotlib is slow to import
@@ -90,6 +92,6 @@ def _drawn(
     return figure
 
 
-def _line(axes: Axes, rows: Sequence[Mapping[str, float]], column: str, **style: Any) -> None:
+def _line(axes: Axes, rows: Sequence[Epoch], column: str, **style: Any) -> None:
     marker = "o" if len(rows) == 1 else ""  # one epoch makes no line
-    axes.plot([row["epoch"] for row in rows], [100 * row[column] for row in rows], marker=marker, **style)
+    axes.plot([row.epoch for row in rows], [100 * row[column] for row in rows], marker=marker, **style)

@@ -113,8 +113,8 @@ def _frames(splits: data.Splits) -> list[Any]:
 
 def _content(network: torch.nn.Module) -> dict[str, Any]:
     """Return all that a saved network says of itself."""
-    origin = network.snnprune_origin
-    return {"state": network.state_dict(), "origin": vars(origin)}
+    survivors = network.snnprune_survivors
+    return {"state": network.state_dict(), "survivors": vars(survivors)}
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -1,0 +1,4 @@
+"""The folder of a run on disk: its record, checkpoints and lock.
+
+It does not know how a run is trained.
+"""
