@@ -225,19 +225,6 @@ def parser(description: str | None, *, rounds: int = 0) -> argparse.ArgumentPars
     return made
 
 
-def table(head: str, rows: Iterable[Iterable[object]]) -> str:
-    """Return a Markdown table.
-
-    Args:
-        head: titles of the columns between bars; one that begins with a colon holds text, others numbers.
-        rows: cells, as `str` shows them.
-    """
-    titles = [title.strip() for title in head.split("|")]
-    rules = ["---" if title.startswith(":") else "---:" for title in titles]
-    lines = [[title.removeprefix(":") for title in titles], rules, *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
-
-
 def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
     """Return the mean and, of several values, their standard deviation."""
     mean = form.format(statistics.mean(values))
@@ -255,3 +242,8 @@ def machine(device: str = "cpu", *packages: str) -> dict[str, Any]:
         "torch": torch.__version__,
         **{package: metadata.version(package) for package in ("spikingjelly", *packages)},
     }
+
+
+def about(device: str = "cpu") -> str:
+    """Return the same in words."""
+    return ", ".join(f"{name} {value}" for name, value in machine(device).items())

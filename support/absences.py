@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 NO_DATA = "needs real data: SNNPRUNE_DATA names no folder"
 
@@ -19,6 +20,7 @@ REASONS = (
     r"needs pip install snnprune\[docs\]",
     r"needs snntorch: pip install snntorch",
     r"there is no GPU here",
+    r"only root may mount a disk",
     r"this system does not fork",
     r"looks at /proc, and asks Linux to end orphans",
     r"the mark of the highest size is Linux's",
@@ -26,6 +28,15 @@ REASONS = (
     r"Triton has no wheel for this system",
 )
 """All that a machine may lack, as regular expressions."""
+
+
+def failed_if_unexplained(report: Any) -> Any:
+    """Return pytest's report of a test or a file; as a failure where it was skipped for another reason."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        wrong = complaint(report.longrepr[2])
+        if wrong is not None:
+            report.outcome, report.longrepr = "failed", wrong
+    return report
 
 
 def complaint(reason: str) -> str | None:

@@ -290,14 +290,14 @@ class Hang(BaseException):
 
 
 @contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Let nothing inside take longer than `SECONDS`; a sentence is an answer."""
+def bounded(seconds: int = SECONDS) -> Iterator[None]:
+    """Let nothing inside take longer than so many seconds; a sentence is an answer."""
 
     def late(*_: Any) -> None:
         raise Hang
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    signal.alarm(seconds)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -327,7 +327,7 @@ def kinds(readers: Readers) -> dict[str, tuple[st.SearchStrategy[Any], Callable[
 
 
 def good_files(readers: Readers, kind: str) -> list[bytes]:
-    """Return files that are right, each behind the byte that tells `guided` which file it is."""
+    """Return files that are right, each behind the byte that says which file it is to atheris's program."""
     if kind == "event files":
         rows = np.array([[3, 5, 1, 10], [4, 6, 0, 20]])
         memory = io.BytesIO()

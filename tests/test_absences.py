@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import failed_if_unexplained
 
 from support import absences
+from support.absences import failed_if_unexplained
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ from snnprune.network import discover, firing
 from snnprune.network.leaves import leaf_kind
 from snnprune.pruning import Pruner
 from support.families import FAMILIES, STEPS, Family, half_dead
-from support.hooks import hooks, own_hooks
+from support.hooks import hooks, hooks_for_all, own_hooks
 from support.loops import Loop, difference, equal, sgd
 
 if TYPE_CHECKING:
@@ -207,12 +207,12 @@ def test_the_state_dict_keeps_its_keys(run: Loop) -> None:
 
 @pytest.mark.parametrize("case", ONCE)
 def test_hooks_are_gone_once_it_is_closed(case: tuple[Network, str]) -> None:
-    before = hooks(case[0][0].network(case[0][1]))
+    before = hooks(case[0][0].network(case[0][1])) + hooks_for_all()
     training = loop(case)
     training.step(0, 0)
     training.pruner.end_epoch()
     training.pruner.close()
-    assert hooks(training.model) == before
+    assert hooks(training.model) + hooks_for_all() == before
     assert not own_hooks(training.optimizer)
 
 

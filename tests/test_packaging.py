@@ -81,7 +81,7 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
 
 
 def test_tests_and_benchmarks_need_nothing_else() -> None:
-    own = {"snnprune", "benchmarks", "support"}
+    own = {"snnprune", "benchmarks", "support", *(file.stem for file in (ROOT / "tests").rglob("*.py"))}
     known = declared(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"])
     for folder in ("tests", "benchmarks", "support"):
         for name, file in third_party(ROOT / folder).items():
@@ -180,3 +180,27 @@ def test_licence_and_citation_agree_with_the_project() -> None:
 def test_version_of_python_is_the_same_everywhere() -> None:
     lowest = PROJECT["requires-python"].removeprefix(">=")
     assert f"({lowest.replace('.', ', ')})" in (ROOT / "Makefile").read_text()
+
+
+FOREIGN = {
+    "snnprune": {"support", "tests", "benchmarks"},
+    "support": {"tests", "benchmarks"},
+    "tests": {"benchmarks"},
+    "benchmarks": {"tests"},
+}
+"""What a folder may not import: tests and benchmarks meet in `support` alone."""
+
+
+@pytest.mark.parametrize("folder", FOREIGN)
+def test_tests_and_benchmarks_share_one_package_and_nothing_else(folder: str) -> None:
+    files = [file for file in (ROOT / folder).rglob("*.py") if file != Path(__file__)]
+    crossing = {(file.name, name) for file in files for name in imports(file)}
+    assert {pair for pair in crossing if pair[1].partition(".")[0] in FOREIGN[folder]} == set()
+    assert [file.name for file in files if "sys.path.append" in file.read_text()] == []
+
+
+def test_what_tests_and_benchmarks_share_is_used() -> None:
+    users = [file for folder in ("tests", "benchmarks", "support") for file in (ROOT / folder).rglob("*.py")]
+    used = {name.split(".")[1] for file in users for name in imports(file) if name.startswith("support.")}
+    used |= set(re.findall(r'"support\.(\w+)"', (ROOT / "conftest.py").read_text()))  # plugins of pytest
+    assert {file.stem for file in (ROOT / "support").glob("*.py")} - {"__init__"} <= used

@@ -35,15 +35,16 @@ def counted_by_hand(x: Tensor, weight: Tensor, conv: nn.Conv2d | None) -> int:
         for d in range(2)
     )
     per_group, outs = weight.shape[1], weight.shape[0] // conv.groups
+    active, alive = (x != 0).tolist(), weight.tolist()  # lists: an element of a tensor takes microseconds
     operations = 0
     for n, o, i, a, b in itertools.product(*map(range, (x.shape[0], *weight.shape))):
-        if not weight[o, i, a, b]:
+        if not alive[o][i][a][b]:
             continue
         for row, column in itertools.product(range(height), range(width)):
             y = row * conv.stride[0] - conv.padding[0] + a * conv.dilation[0]
             z = column * conv.stride[1] - conv.padding[1] + b * conv.dilation[1]
             inside = 0 <= y < x.shape[2] and 0 <= z < x.shape[3]
-            operations += inside and bool(x[n, o // outs * per_group + i, y, z])
+            operations += inside and active[n][o // outs * per_group + i][y][z]
     return operations
 
 

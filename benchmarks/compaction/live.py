@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.benchmark import timer
 
-from benchmarks.harness import accuracy, machine, parser, step, table, weights
+from benchmarks.harness import about, accuracy, parser, step, weights
 from benchmarks.workloads import sew_resnet18
 from snnprune import data
 from snnprune.common.errors import UserError
@@ -28,6 +28,7 @@ from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.nn import models
 from snnprune.nn.losses import squared_error
 from snnprune.pruning import Pruner
+from support.markdown import table
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -258,13 +259,13 @@ def report(outcomes: list[Outcome]) -> str:
     """Return the tables of all networks, and what their numbers depend on."""
     first = outcomes[0].plan
     recordings = len(outcomes[0].masked.recordings.train[1])
-    about = (
+    said = (
         f"N-MNIST, {recordings} recordings, {first.epochs} epochs of Adam at {RATE:g}, batch {BATCH}, "
         f"DPAP with target {TARGET:.0%}, cut every {first.every} epochs, seed {first.seed}; "
-        f"T = {', '.join(f'{out.plan.steps} ({out.plan.network})' for out in outcomes)}; {machine()}"
+        f"T = {', '.join(f'{out.plan.steps} ({out.plan.network})' for out in outcomes)}; {about()}"
     )
     return "\n\n".join(
-        [about, table(HEAD, [out.row() for out in outcomes]), *(out.masks() for out in outcomes)]
+        [said, table(HEAD, [out.row() for out in outcomes]), *(out.masks() for out in outcomes)]
     )
 
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks.harness import ROUNDS, Contender, kill, machine, parser, ratio, table, take_turns, weights
+from benchmarks.harness import ROUNDS, Contender, about, kill, parser, ratio, take_turns, weights
 from benchmarks.workloads import WORKLOADS
 from snnprune import compact, verify
 from snnprune.network import discover
 from snnprune.pruning import Masks
+from support.markdown import table
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -65,7 +66,7 @@ def main() -> None:
             cells += [f"{of[key].median:.4f}", f"{ratio(of[key].times, of[dense].times):.2f}"]
         rows.append(cells)
     size = f"{x.shape[-2]} x {x.shape[-1]} frames, T = {given.steps}, batch {given.batch}"
-    print(f"\nconv-snn on {size}; {rounds} rounds; {machine(given.device)}\n")
+    print(f"\nconv-snn on {size}; {rounds} rounds; {about(given.device)}\n")
     print(table("dead | :network | weights | training step, s | ratio | inference, s | ratio", rows))
 
 

@@ -28,6 +28,7 @@ from snnprune.data.folders import root_given
 from snnprune.data.frames import to_frames
 from snnprune.data.neuromorphic import NMNIST
 from snnprune.data.saccade import record
+from support import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,7 +136,7 @@ def table(title: str, results: dict[str, dict[str, float]]) -> str:
     rows = (
         (name, f"{row['samples_per_second']:,.0f}", f"{row['ratio']:.1f}x") for name, row in results.items()
     )
-    return harness.table(f":{title} | samples/s | ratio", rows)
+    return markdown.table(f":{title} | samples/s | ratio", rows)
 
 
 def main() -> None:

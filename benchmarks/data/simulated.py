@@ -22,6 +22,7 @@ from snnprune.data.folders import root_given
 from snnprune.data.neuromorphic import NMNIST
 from snnprune.data.saccade import Camera, record
 from snnprune.data.static import MNIST
+from support import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ def table(sets: dict[str, list[np.ndarray]]) -> str:
         "share in the three saccades": [", ".join(f"{value:.2f}" for value in some) for some in thirds],
         "pixels that fire at all, of 1,156": [f"{value:.0f}" for value in touched],
     }
-    return harness.table(" | ".join([":", *sets]), ((name, *cells) for name, cells in lines.items()))
+    return markdown.table(" | ".join([":", *sets]), ((name, *cells) for name, cells in lines.items()))
 
 
 def agreement(sets: dict[str, list[np.ndarray]]) -> str:

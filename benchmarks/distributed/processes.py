@@ -24,13 +24,14 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from benchmarks.harness import accuracy, parser, table
+from benchmarks.harness import accuracy, parser
 from snnprune import data
 from snnprune.common import ranks
 from snnprune.config.schema import DataConfig
 from snnprune.nn import norms
 from snnprune.nn.fused import accelerate
 from snnprune.pruning import Pruner
+from support.markdown import table
 
 if TYPE_CHECKING:
     from torch import Tensor

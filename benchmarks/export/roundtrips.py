@@ -19,13 +19,14 @@ import torch
 from spikingjelly.activation_based import layer
 from torch.nn.functional import cross_entropy
 
-from benchmarks.harness import parser, step, table
+from benchmarks.harness import parser, step
 from benchmarks.workloads import sew_resnet18
 from snnprune import Pruner, data
 from snnprune.config.schema import DataConfig
 from snnprune.export import nir_file, onnx_file
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.graph import plain
+from support.markdown import table
 
 if TYPE_CHECKING:
     import argparse

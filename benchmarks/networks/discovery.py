@@ -19,11 +19,12 @@ import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import nn
 
-from benchmarks.harness import parser, table
+from benchmarks.harness import parser
 from snnprune import compact, verify
 from snnprune.config.schema import ModelConfig
 from snnprune.network import Projection, Topology, discover
 from snnprune.pruning import Masks
+from support.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from statistics import fmean
 
 import numpy as np
 
-from benchmarks.harness import parser, table
+from benchmarks.harness import parser
 from snnprune.bench.convergence import convergence
 from snnprune.bench.results import read
 from snnprune.bench.tables import NONE
@@ -27,6 +27,7 @@ from snnprune.common.errors import UserError
 from snnprune.common.statistics import Interval, bootstrap_difference, mean_interval
 from snnprune.report.plots.fan_in import fates
 from snnprune.runs.reading import Run
+from support.markdown import table
 from support.reported import ABLATIONS, BEST, FAN_IN, GAIN_FROM, REPORTED, USUAL_SPEEDUP, Reported
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be said"

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import snnprune
-from benchmarks.harness import accuracy, cells, once, parser, spread, step, table
+from benchmarks.harness import accuracy, cells, once, parser, spread, step
 from snnprune import data
 from snnprune.common.statistics import paired_difference
 from snnprune.config.schema import DataConfig, ModelConfig
 from snnprune.nn import models
 from snnprune.nn.losses import squared_error
 from snnprune.training.sampler import EpochSampler
+from support.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.harness import cells, spread, table
+from benchmarks.harness import cells, spread
 from snnprune.bench.convergence import learning_speed
 from snnprune.report.style import DASHES, LINES, SETTINGS
+from support.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import torch
 
-from benchmarks.harness import accuracy, cells, once, parser, spread, table
+from benchmarks.harness import accuracy, cells, once, parser, spread
 from benchmarks.papers.regularisers import Cell, learn, network, read
 from snnprune.methods.bdnn_sp import BDNNsp, Divisor
 from snnprune.pruning import Pruner
 from snnprune.report.style import DASHES, LINES, SETTINGS
+from support.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

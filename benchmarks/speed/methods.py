@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 
 import snnprune
-from benchmarks.harness import Contender, machine, parser, ratio, table, take_turns
+from benchmarks.harness import Contender, about, parser, ratio, take_turns
 from benchmarks.workloads import EPOCHS, WORKLOADS, Workload
 from snnprune.config.names import METHODS
+from support.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     workload = replace(WORKLOADS["mnist"], steps=given.steps, batch=given.batch)
     x, y = workload.inputs(given.device)
-    print(f"conv-snn, MNIST, T = {given.steps}, batch {given.batch}; {machine(given.device)}")
+    print(f"conv-snn, MNIST, T = {given.steps}, batch {given.batch}; {about(given.device)}")
     for fused in (False, True):
         print(f"\n{'accelerated' if fused else 'SpikingJelly'} neurons, {given.rounds} rounds\n")
         print(measure(given.only, workload, x, y, given.rounds, fused=fused), flush=True)

@@ -25,9 +25,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.harness import ALLOCATORS, IMAGES, child, environment, parser, ratio
-from benchmarks.harness import table as markdown
 from benchmarks.speed.measure import INFER, SWEEPS, TRAIN
 from benchmarks.workloads import BARE, DPAP, FUSED_SURROGATES, LIMIT, PLAIN, REMOVED, WORKLOADS
+from support.markdown import table as markdown
 
 if TYPE_CHECKING:
     import argparse

@@ -6,16 +6,24 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "data.py"
+from benchmarks.harness import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_on_simulated_recordings(tmp_path: Path) -> None:
     given = ["--rounds", "2", "--recordings", "60", "--json", str(tmp_path / "figures.json")]
     clean = {name: value for name, value in os.environ.items() if name != "SNNPRUNE_DATA"}
     result = subprocess.run(
-        [sys.executable, str(BENCHMARK), *given], capture_output=True, text=True, check=True, env=clean
+        [sys.executable, "-m", "benchmarks.data.frames", *given],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean,
     )
     assert "| Tonic ToFrame(n_time_bins) |" in result.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())

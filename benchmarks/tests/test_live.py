@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
+from benchmarks.compaction import live
+from benchmarks.harness import ROOT
 from support.recordings import write_nmnist
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-sys.path.append(str(BENCHMARKS))
-
-import live  # noqa: E402
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,15 +23,15 @@ def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     clean["OMP_WAIT_POLICY"] = (
         "passive"  # two threads that wait by spinning would starve each other in a test run
     )
-    command = [sys.executable, str(BENCHMARKS / "compaction.py"), "--live", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
+    command = [sys.executable, "-m", "benchmarks.compaction.live", "--quick", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=clean)
 
 
 @pytest.mark.parametrize(
     ("network", "masks"), [("conv-snn", 8), pytest.param("sew_resnet18", 34, marks=pytest.mark.slow)]
 )
 def test_both_are_trained_and_decide_alike_in_float64(network: str, masks: int, tmp_path: Path) -> None:
-    done = benchmark("--quick", "--only", network, "--root", str(write_nmnist(tmp_path)))
+    done = benchmark("--only", network, "--root", str(write_nmnist(tmp_path)))
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines()]
     (row,) = (row for row in rows if row[0] == f"| {network}")
@@ -41,9 +41,9 @@ def test_both_are_trained_and_decide_alike_in_float64(network: str, masks: int, 
 
 
 def test_without_recordings_it_says_so(tmp_path: Path) -> None:
-    done = benchmark("--quick", "--root", str(tmp_path))
+    done = benchmark("--root", str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.startswith("compaction.py: N-MNIST")
+    assert done.stderr.splitlines()[-1].startswith("live: N-MNIST")
     assert "Traceback" not in done.stderr
 
 
@@ -57,6 +57,5 @@ def test_agreement_is_the_share_of_equal_entries() -> None:
 
 
 def test_an_epoch_takes_its_median_batch_as_often_as_it_has_batches() -> None:
-    trainee = object.__new__(live.Trainee)
-    trainee.seconds, trainee.between = [[1.0, 2.0, 9.0], [4.0]], [0.5, 0.25]
-    assert trainee.epoch_seconds() == pytest.approx([6.5, 4.25])
+    assert live.epoch_seconds([1.0, 2.0, 9.0], 0.5) == 6.5
+    assert live.epoch_seconds([4.0], 0.25) == 4.25

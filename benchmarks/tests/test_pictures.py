@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
-
-import pictures  # noqa: E402
+from benchmarks.documents import pictures
+from benchmarks.harness import ROOT
 
 
 def test_traces_decay_by_half_and_grow_by_one():

@@ -1,6 +1,6 @@
 """Atheris changes bytes of good files, led by the branches of the package that they reach.
 
-    python guided.py KIND WHOLE RUNS
+    python -m tests.reliability.guided KIND WHOLE RUNS
 
 A process of its own, because the package has to be instrumented while it is imported, and libFuzzer ends its
 process. Exit code 0: nothing was found.
@@ -17,13 +17,13 @@ import atheris
 with atheris.instrument_imports(
     include=["snnprune.data", "snnprune.common.document", "snnprune.config.reading", "snnprune.report"]
 ):
-    import fuzz
+    from support import malformed
 
 
 def main() -> None:
     kind, whole, runs = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     folder = Path(tempfile.mkdtemp(prefix="snnprune-atheris-"))
-    readers = fuzz.Readers(folder, whole)
+    readers = malformed.Readers(folder, whole)
     corpus = folder / "corpus"
     corpus.mkdir()
     names = sorted(readers.whole)
@@ -33,7 +33,7 @@ def main() -> None:
         """Take the first byte for which file it is, the rest for what is in it."""
         if not content:
             return
-        with fuzz.bounded():
+        with malformed.bounded():
             if kind == "event files":
                 readers.events(sets[content[0] % len(sets)], content[1:])
             elif kind == "configurations":
@@ -41,7 +41,7 @@ def main() -> None:
             else:
                 readers.run_folder(names[content[0] % len(names)], content[1:])
 
-    for number, good in enumerate(fuzz.good_files(readers, kind)):
+    for number, good in enumerate(malformed.good_files(readers, kind)):
         (corpus / str(number)).write_bytes(good)
     options = [
         f"-runs={runs}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 
 import snnprune
@@ -22,6 +23,7 @@ from snnprune.runs.folder import RunFolder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from conftest import Count, Printed, Whole
     from snnprune.config.schema import RunConfig
 
 NOTICED, HARMLESS, WRONG = "noticed", "harmless", "silently wrong"
@@ -128,3 +130,14 @@ def _equal(a: Any, b: Any) -> bool:
             and np.array_equal(a.numpy(), b.numpy(), equal_nan=a.is_floating_point())
         )
     return type(a) is type(b) and (a == b or a != a)  # noqa: PLR0124 - NaN
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_damage_is_noticed_or_harmless(whole_run: Whole, count: Count, printed: Printed) -> None:
+    found = Patient(whole_run.out, whole_run.asked).damage(count(20))
+    kinds = sorted({kind for kind, _ in found})
+    outcomes = (NOTICED, HARMLESS, WRONG)
+    rows = [(kind, *(found[kind, each] for each in outcomes)) for kind in kinds]
+    printed(f":file | {' | '.join(outcomes)}", rows)
+    assert sum(found[kind, WRONG] for kind in kinds) == 0

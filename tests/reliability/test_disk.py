@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kills import config, differences, forked, result
+import pytest
 
 from snnprune import cli
-from snnprune.common.errors import UserError
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
+from snnprune.training.task import Task
+from support.short_run import config, differences, forked, frames_of, go_on, result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from conftest import Count, Printed, Whole
 
 TRACE = "Traceback (most recent call last)"
 
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[None]:
-    """Mount a disk of ``size`` bytes in memory at ``folder``, which root may do.
-
-    Raises:
-        UserError: it cannot be mounted.
-    """
+    """Mount a disk of ``size`` bytes in memory at ``folder``, which root may do."""
     folder.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        raise UserError("no disk could be mounted (mount -t tmpfs): run this as root")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
     try:
         yield
     finally:
@@ -55,16 +51,8 @@ def used(folder: Path) -> int:
 def attempt(out: Path, root: Path) -> tuple[int, str]:
     """Train in ``out``, or go on there, in a process of its own; return its exit code and what it said."""
 
-    def command(given: list[str]) -> int:  # what `snnprune train` does, for a configuration that is no file
-        del given
-        run.resume(out) if (out / "config.yaml").exists() else run.train(
-            config(root, out.parent / "frames"), out
-        )
-        return 0
-
-    def trained() -> int:
-        run._picture = run._page = lambda *_: None  # type: ignore[assignment]
-        cli.COMMANDS["train"] = command
+    def trained() -> int:  # as `snnprune train` does, for a configuration that is no file
+        cli.COMMANDS["train"] = lambda _: go_on(out, config(root, out.parent / "frames"))
         return cli.main(["train"])
 
     log = root.parent / f"{out.parent.name}-{out.name}.log"
@@ -77,7 +65,7 @@ def full(folder: Path, root: Path, whole: Path, share: float) -> tuple[str, list
     Returns:
         How the first attempt ended, and what is wrong, [] for nothing.
     """
-    need = used(whole) + used(whole.with_name(f"{whole.name}-frames"))
+    need = used(whole) + used(frames_of(whole))
     disk = folder / f"disk-{share:.2f}"
     with small_disk(disk, max(4096, int(share * need))):
         code, said = attempt(disk / "run", root)
@@ -93,7 +81,7 @@ def full(folder: Path, root: Path, whole: Path, share: float) -> tuple[str, list
         code, said = attempt(disk / "run", root)
         if code:
             return ended, [*wrong, f"with room: ended with {code}: {said[-300:]}"]
-        return ended, wrong + differences(result(whole), result(disk / "run"), page=False)
+        return ended, wrong + differences(result(whole), result(disk / "run"))
 
 
 def read_only(folder: Path, root: Path) -> str:
@@ -121,14 +109,10 @@ def lost_data(folder: Path, root: Path, whole: Path) -> tuple[str, list[str]]:
     kept = checkpoint.newest(RunFolder(out).checkpoints)[1]["epoch"]
     wrong += [] if kept == 1 else [f"the checkpoint is of epoch {kept}"]
     code, _ = attempt(out, root)
-    return said.splitlines()[-1], wrong + (
-        differences(result(whole), result(out), page=False) if not code else ["?"]
-    )
+    return said.splitlines()[-1], wrong + (differences(result(whole), result(out)) if not code else ["?"])
 
 
 def _stopped_after(epochs: int, out: Path, root: Path) -> int:
-    from snnprune.training.task import Task
-
     step = Task.training_step
 
     def stopping(self: Task, batch: object, batch_idx: int) -> object:
@@ -139,3 +123,25 @@ def _stopped_after(epochs: int, out: Path, root: Path) -> int:
     Task.training_step = stopping  # type: ignore[method-assign]
     run.train(config(root, out.parent / "frames"), out)
     return 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a disk")
+def test_a_full_disk_is_a_sentence_and_the_run_goes_on(
+    whole_run: Whole, count: Count, printed: Printed, tmp_path: Path
+) -> None:
+    rows, same = [], "the same result"
+    for number in range(count(2)):
+        share = 0.02 + 1.1 * number / count(2)
+        ended, wrong = full(tmp_path, whole_run.root, whole_run.out, share)
+        rows.append((f"full at {share:.0%}", ended, ", ".join(wrong) or same))
+    rows.append(("read-only", read_only(tmp_path, whole_run.root), "-"))
+    ended, wrong = lost_data(tmp_path, whole_run.root, whole_run.out)
+    rows.append(("data lost", ended, ", ".join(wrong) or same))
+    hidden = [
+        [cell.replace(str(tmp_path), "...").replace(str(whole_run.root.parent), "...") for cell in row]
+        for row in rows
+    ]
+    printed(":disk | :what was said | :once there was room, or the data were back", hidden)
+    assert [row for row in rows if "WRONG" in row[1] or row[2] not in ("-", same)] == []

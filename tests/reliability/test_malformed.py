@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,41 +15,53 @@ from snnprune.common import document
 from snnprune.common.errors import UserError
 from snnprune.config import reading as settings
 from snnprune.data import neuromorphic
-from support import tiny_run
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-
-import fuzz
+from support import malformed, tiny_run
 
 if TYPE_CHECKING:
-    from fuzz import Readers
+    from conftest import Count, Printed, Whole
+    from support.malformed import Readers
+
+KINDS = {"event files": (0.3, 0.2), "configurations": (0.2, 0.05), "run folders": (0.2, 0.05)}
+"""Of all malformed inputs: drawn by hypothesis, and found by atheris."""
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Readers:
     out = tiny_run.finished(tmp_path_factory.mktemp("whole") / "run", epochs=2)
-    return fuzz.Readers(tmp_path_factory.mktemp("fuzz"), out)
+    return malformed.Readers(tmp_path_factory.mktemp("malformed"), out)
 
 
-@pytest.mark.parametrize("kind", ["event files", "configurations", "run folders"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_some_of_each_kind(kind: str, readers: Readers) -> None:
-    assert fuzz.hunt(readers, kind, 60) < 1e6 * fuzz.MEGABYTES
+    assert malformed.hunt(readers, kind, 60) < 1e6 * malformed.MEGABYTES
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["event files", "configurations", "run folders"])
-def test_thousands_of_each_kind(kind: str, readers: Readers) -> None:
-    assert fuzz.hunt(readers, kind, 3000, start=1) < 1e6 * fuzz.MEGABYTES
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("kind", KINDS)
+def test_thousands_of_each_kind(
+    kind: str, whole_run: Whole, tmp_path: Path, count: Count, printed: Printed
+) -> None:
+    began = time.perf_counter()
+    drawn, changed = (int(share * count(10_000)) for share in KINDS[kind])
+    rise = malformed.hunt(malformed.Readers(tmp_path, whole_run.out), kind, drawn, start=1)
+    assert rise < 1e6 * malformed.MEGABYTES
+    program = [sys.executable, "-m", "tests.reliability.guided", kind, str(whole_run.out), str(changed)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    took = f"{time.perf_counter() - began:.0f} s"
+    head = ":malformed | hypothesis | atheris | findings | peak memory rose by | took"
+    printed(head, [(kind, f"{drawn:,}", f"{changed:,}", 0, f"{rise / 1e6:.0f} MB", took)])
 
 
-def test_a_hang_is_found(readers: Readers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzz, "SECONDS", 1)
-
+def test_a_hang_is_found() -> None:
     def forever(_: bytes) -> None:
         while True:
             pass
 
-    with pytest.raises(fuzz.Hang), fuzz.bounded():
+    with pytest.raises(malformed.Hang), malformed.bounded(seconds=1):
         forever(b"")
 
 
@@ -116,7 +130,7 @@ def test_configurations_that_are_none(text: str, readers: Readers) -> None:
     path.write_text(text)
     with pytest.raises(UserError) as refused:
         settings.read_file(path)
-    assert len(str(refused.value)) < fuzz.LONGEST
+    assert len(str(refused.value)) < malformed.LONGEST
 
 
 def test_a_device_is_no_configuration(readers: Readers) -> None:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from snnprune import data
 from snnprune.training import run
-from snnprune.training.task import Task
-
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-
 from support import tiny_run
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from conftest import Count, Printed
+
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "memory.png"
 EVERY = 10
 PER_EPOCH = 100
+LONG, RISE = 2000, 10.0
+"""With so many steps, no more megabytes for each thousand; over fewer of them caches still fill."""
+
 WARM = 0.25
 """Share of the steps at the beginning in which allocators, caches and moments still grow."""
 
@@ -54,30 +63,32 @@ class Diary:
         return float(np.ptp(self.settled()[1]))
 
 
+class Watched(data.FrameSet):
+    """Stripes that take down the memory whenever a batch of them is asked for."""
+
+    def __init__(self, diary: Diary) -> None:
+        kinds = np.arange(12 * PER_EPOCH, dtype=np.int64)
+        frames, labels = tiny_run.stripes(len(kinds), 0).__getitems__(kinds)
+        super().__init__(frames.numpy(), labels.numpy())
+        self.diary, self.batches = diary, 0
+
+    def __getitems__(self, chosen: Sequence[int]) -> Any:
+        if self.batches % EVERY == 0:
+            self.diary.note(self.batches)
+        self.batches += 1
+        return super().__getitems__(chosen)
+
+
 def watch(out: Path, steps: int) -> Diary:
     """Train conv-snn on stripes for ``steps`` steps, with DPAP and cuts, and return the memory on the way."""
-    splits = replace(tiny_run.splits(), train=tiny_run.stripes(12 * PER_EPOCH, 0))
-    diary, trained, done = Diary(), Task.training_step, iter(range(10**9))
-
-    def step(self: Task, batch: Any, batch_idx: int) -> Any:
-        number = next(done)
-        if number % EVERY == 0:
-            diary.note(number)
-        return trained(self, batch, batch_idx)
-
-    Task.training_step = step  # type: ignore[method-assign]
-    try:
-        run.train(tiny_run.config(epochs=-(-steps // PER_EPOCH)), out, splits=splits, page=False)
-    finally:
-        Task.training_step = trained  # type: ignore[method-assign]
+    diary = Diary()
+    splits = replace(tiny_run.splits(), train=Watched(diary))
+    run.train(tiny_run.config(epochs=-(-steps // PER_EPOCH)), out, splits=splits, page=False)
     return diary
 
 
 def draw(diary: Diary, path: Path) -> None:
     """Write a picture of a diary."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7.0, 2.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -87,3 +98,18 @@ def draw(diary: Diary, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(sys.platform != "linux", reason="the mark of the highest size is Linux's")
+def test_memory_does_not_rise(
+    tmp_path: Path, count: Count, printed: Printed, request: pytest.FixtureRequest
+) -> None:
+    steps = count(60)
+    diary = watch(tmp_path / "run", steps)
+    draw(diary, PICTURE if request.config.getoption("draw", default=False) else tmp_path / "memory.png")
+    row = (f"{diary.megabytes[-1]:.0f} MB", f"{diary.slope():+.2f} MB", f"{diary.spread():.1f} MB")
+    head = "steps | resident at the end | slope, 1,000 steps | highest minus lowest"
+    printed(head, [(diary.steps[-1], *row)])
+    assert diary.slope() < RISE or steps < LONG

@@ -9,9 +9,7 @@ import json
 import resource
 import shutil
 import signal
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,12 +27,9 @@ from snnprune.training import run
 from snnprune.training.task import Task
 from support import tiny_run
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-
-import reliability
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -320,24 +315,3 @@ def test_a_picture_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         curves.draw(tmp_path / "curves.png", [], method="dpap")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_commands_of_the_document_are_such() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "reliability.md").read_text()
-    ours = "    python benchmarks/reliability.py "
-    lines = [line.removeprefix(ours).split() for line in text.splitlines() if line.startswith(ours)]
-    read = {words[0]: reliability.given_in(words) for words in lines}
-    assert read.keys() == reliability.COMMANDS.keys()
-    assert read["wheel"].python == ["python3.11", "python3.12"]
-    assert read["wheel"].train == ["--train.epochs", "2"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["kills", "damage", "memory"])
-def test_commands_of_the_document_in_small(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.undo()  # these read recordings: without, no cache is written that could be killed
-    count = {"kills": "5", "damage": "20", "memory": "60"}[command]
-    assert reliability.main([command, "--count", count]) == 0
-    assert "| " in capsys.readouterr().out

@@ -9,8 +9,14 @@ import tempfile
 import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parents[1]
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Printed
+
+ROOT = Path(__file__).parents[2]
 
 
 def build(folder: Path) -> Path:
@@ -42,8 +48,16 @@ def strangers(wheel: Path) -> list[str]:
         return [name for name in archive.namelist() if not expected.fullmatch(name)]
 
 
-def try_out(wheel: Path, python: str, options: list[str]) -> str:
-    """Install ``wheel`` with ``python`` where nothing is, train in an empty folder, and say how it went."""
+def missing(wheel: Path) -> set[str]:
+    """Return files of the package that the wheel lacks: a rule of .gitignore may have kept them out."""
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    files = (file for file in (ROOT / "snnprune").rglob("*") if file.is_file())
+    return {str(f.relative_to(ROOT)) for f in files if f.parent.name != "__pycache__"} - inside
+
+
+def try_out(wheel: Path, python: str) -> str:
+    """Install ``wheel`` with ``python`` where nothing is, train in an empty folder, say what was written."""
     with tempfile.TemporaryDirectory(prefix="snnprune-wheel-") as place:
         environment, home = Path(place) / "venv", Path(place) / "home"
         home.mkdir()
@@ -53,13 +67,33 @@ def try_out(wheel: Path, python: str, options: list[str]) -> str:
         subprocess.run([interpreter, "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
         alone = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
         trained = subprocess.run(
-            [program, "train", *options], cwd=home, env=alone, capture_output=True, text=True, check=False
+            [program, "train", "--train.epochs", "2"],
+            cwd=home,
+            env=alone,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         version = subprocess.run(
             [interpreter, "--version"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        if trained.returncode:
-            return f"{version}: failed with {trained.returncode}: {trained.stderr[-400:]}"
+        assert trained.returncode == 0, f"{version}: {trained.stderr[-400:]}"
         (summary,) = home.glob("runs/*/summary.json")
         made = sorted(path.name for path in summary.parent.iterdir() if not path.name.startswith("."))
         return f"{version}: trained, wrote {', '.join(made)}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_wheel_has_the_package_alone_and_trains_where_nothing_else_is(
+    tmp_path: Path, printed: Printed, request: pytest.FixtureRequest
+) -> None:
+    """It is installed with each ``--python``: that fetches all that the package needs."""
+    wheel = build(tmp_path)
+    rows = [(room, files, f"{size:,}") for room, files, size in content(wheel)]
+    printed(":part | files | bytes", rows)
+    assert strangers(wheel) == []
+    assert missing(wheel) == set()
+    pythons = request.config.getoption("python", default=None) or []
+    if pythons:
+        printed(":installed with | :and", [(python, try_out(wheel, python)) for python in pythons])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,21 +25,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let a test fail that is skipped for what no machine may lack."""
-    return failed_if_unexplained((yield))
+    return absences.failed_if_unexplained((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Do the same for a whole file."""
-    return failed_if_unexplained((yield))
-
-
-def failed_if_unexplained(report: Any) -> Any:
-    if report.skipped and not hasattr(report, "wasxfail"):
-        wrong = absences.complaint(report.longrepr[2])
-        if wrong is not None:
-            report.outcome, report.longrepr = "failed", wrong
-    return report
+    return absences.failed_if_unexplained((yield))
 
 
 @pytest.fixture(autouse=True)
