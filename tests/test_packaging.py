@@ -196,7 +196,9 @@ def test_tests_and_benchmarks_share_one_package_and_nothing_else(folder: str) ->
     files = [file for file in (ROOT / folder).rglob("*.py") if file != Path(__file__)]
     crossing = {(file.name, name) for file in files for name in imports(file)}
     assert {pair for pair in crossing if pair[1].partition(".")[0] in FOREIGN[folder]} == set()
-    assert [file.name for file in files if "sys.path.append" in file.read_text()] == []
+    searching = [file for file in files if "sys.path.append" in file.read_text()]
+    # The command line alone: modules of a user's own lie in the folder that it is started in.
+    assert [file.name for file in searching if file != PACKAGE / "cli.py"] == []
 
 
 def test_what_tests_and_benchmarks_share_is_used() -> None:
