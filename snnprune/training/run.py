@@ -194,20 +194,30 @@ def _saved(folder: RunFolder, twin: RunFolder | None) -> str:
     return f"{name} is saved up to the end of epoch {saved['epoch'] + 1}"
 
 
-def _show(folder: RunFolder, console: Console) -> None:
-    """Write the page of a run, and its first picture beside it; a sentence says where that failed."""
+def _page(folder: RunFolder, console: Console) -> None:
+    if folder.report.exists():
+        return
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
 
+    for sentence in report(folder.path).failures:
+        say(console, f"warning: {sentence}", style="yellow")
+
+
+def _picture(folder: RunFolder) -> None:
+    """Lay the first picture of the page beside the numbers; the page says where it could not be drawn."""
     accuracy = folder.path / "figures" / "accuracy.png"
+    if accuracy.exists():
+        atomic.write(folder.curves, lambda file: file.write(accuracy.read_bytes()))
+
+
+def _show(folder: RunFolder, console: Console) -> None:
+    """Write the page of a run, and its first picture; a sentence says where that failed: the run is whole."""
     try:
-        if not folder.report.exists():
-            for sentence in report(folder.path).failures:
-                say(console, f"warning: {sentence}", style="yellow")
-        if accuracy.exists():
-            atomic.write(folder.curves, lambda file: file.write(accuracy.read_bytes()))
+        _page(folder, console)
+        _picture(folder)
     except MemoryError:
         raise
-    except Exception as error:  # the run is whole
+    except Exception as error:
         reason = (
             str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {in_one_line(error)}"
         )
