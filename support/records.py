@@ -11,8 +11,7 @@ from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunCon
 from snnprune.runs.epochs import Epoch
 from snnprune.runs.predictions import Predictions
 from snnprune.runs.reading import Run
-from snnprune.runs.size import Layer
-from snnprune.runs.summary import Compact, Counts, LayerSynops, Machine, Summary, Synops
+from snnprune.runs.summary import Compact, Counts, Layer, LayerSynops, Machine, Summary, Synops
 
 SAMPLES = 10
 NONE = Counts(0.0, 0.0, 0.0)
