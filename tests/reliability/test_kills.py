@@ -40,7 +40,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "training": (lightning.Trainer, "fit"),
     "checkpoint": (AtomicCheckpoints, "save_checkpoint"),
     "compaction": (pruner, "carry_out"),
-    "report": (run, "_page"),
+    "report": (run, "_show"),
 }
 """Which function a stage is."""
 
