@@ -23,7 +23,6 @@ import torch
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import strategies as st
-from jsonargparse import ArgumentParser
 
 import snnprune
 from snnprune.common.errors import UserError
@@ -222,8 +221,6 @@ class Readers:
         )
         sets = (neuromorphic.NMNIST, neuromorphic.DVS_GESTURE, neuromorphic.POKER_DVS)
         self.sets = {source.name: (source, source.reader()) for source in sets}
-        self.parser = ArgumentParser(exit_on_error=False, print_config=None)
-        settings.add_run_options(self.parser)
         looks = (self._resumed, self._evaluated, self._reported, self._loaded, self._configured)
         for look in looks:  # what is right is read, and takes its memory before anything is counted
             with contextlib.suppress(UserError):
@@ -243,8 +240,9 @@ class Readers:
         """Read a configuration as `snnprune train --config FILE --print_config` does."""
         path = self.folder / "run.yaml"
         path.write_bytes(content)
-        config = settings.run_config(settings.parse(self.parser, ["--config", str(path)], ()))
-        settings.chosen(["--config", str(path)])
+        given = settings.read_file(path)
+        config = settings.run_config(given)
+        settings.chosen(given)
         yaml.safe_dump(asdict(config))
 
     def run_folder(self, name: str, content: bytes) -> None:
