@@ -123,9 +123,8 @@ def test_options_are_typed_by_the_signature(capsys: pytest.CaptureFixture[str]) 
     assert "(method.options in run.yaml)" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("folder")
-def test_what_a_class_passes_on_are_its_options() -> None:
-    sys.path.append("")
+def test_what_a_class_passes_on_are_its_options(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
     options = signature.options(names.pick(names.METHODS, "method", "mine:Heir").load())
     assert list(options) == ["loud", "share", "rounds"]
     assert options["share"].meaning == "of what would be pruned."

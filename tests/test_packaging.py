@@ -202,7 +202,6 @@ def test_tests_and_benchmarks_share_one_package_and_nothing_else(folder: str) ->
 
 def test_what_tests_and_benchmarks_share_is_used() -> None:
     users = [file for folder in ("tests", "benchmarks", "support") for file in (ROOT / folder).rglob("*.py")]
-    users.append(ROOT / "conftest.py")
     used = {name.split(".")[1] for file in users for name in imports(file) if name.startswith("support.")}
     used |= set(re.findall(r'"support\.(\w+)"', (ROOT / "conftest.py").read_text()))  # plugins of pytest
     assert {file.stem for file in (ROOT / "support").glob("*.py")} - {"__init__"} <= used
