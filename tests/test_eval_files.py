@@ -187,9 +187,9 @@ def test_data_may_be_made_by_hand(exported: tuple[Path, dict[str, Any]], file: s
     given = replace(whole, train=nothing, validation=nothing)
     result = evaluation.evaluate(out / file, splits=given)
     assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
-    with pytest.raises(UserError, match=r"reads frames of .* 3 classes apart; 'stripes' has .* 4 classes"):
+    with pytest.raises(UserError, match=rf"reads frames of .* 3 classes apart; '{tiny_run.DATA}' has .* 4"):
         evaluation.evaluate(out / file, splits=replace(given, classes=("a", "b", "c", "d")))
-    with pytest.raises(UserError, match="the test set of 'stripes' is empty"):
+    with pytest.raises(UserError, match=f"the test set of '{tiny_run.DATA}' is empty"):
         evaluation.evaluate(out / file, splits=replace(whole, test=nothing))
 
 

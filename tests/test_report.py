@@ -317,7 +317,7 @@ def remove(name):
         ),
         (lambda path: edit_summary(path, accuracy=1.5), "'accuracy' must be between 0 and 1, and is 1.5"),
         (lambda path: edit_summary(path, layers=None), "'layers' must be a mapping, and is None"),
-        (lambda path: edit_summary(path, weights_left=10**9), "of .* weights cannot be left"),
+        (lambda path: edit_summary(path, weights_left=10**9), "weights, MACs or units cannot be left"),
         (lambda path: edit_summary(path, seed=7), r"is of another run .*: its seed is 7, and there it is 0"),
         (lambda path: edit_summary(path, accuracy=0.0), r"metrics.csv is of another run than .*summary.json"),
         (spoil("predictions.csv", "label,answer\n1,x\n"), "predictions.csv is damaged"),

@@ -249,7 +249,7 @@ def _show(folder: RunFolder, console: Console) -> None:
         if not folder.report.exists():
             for sentence in report(folder.path).failures:
                 say(console, f"warning: {sentence}", style="yellow")
-        if accuracy.exists():
+        if accuracy.exists() and not folder.curves.exists():
             atomic.write(folder.curves, lambda file: file.write(accuracy.read_bytes()))
     except MemoryError:
         raise
