@@ -26,8 +26,8 @@ import torch
 
 from snnprune.data import cache
 from snnprune.pruning import pruner
+from snnprune.report import report as pages
 from snnprune.runs.checkpoint import AtomicCheckpoints
-from snnprune.training import run
 from support.short_run import alone, config, differences, frames_of, go_on, recordings, result
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "training": (lightning.Trainer, "fit"),
     "checkpoint": (AtomicCheckpoints, "save_checkpoint"),
     "compaction": (pruner, "carry_out"),
-    "report": (run, "_show"),
+    "report": (pages, "report"),
 }
 """Which function a stage is."""
 
