@@ -18,6 +18,7 @@ from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
+from snnprune.network.layouts import Layouts
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
@@ -63,11 +64,12 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             with survey.watching():
                 outputs = tensors_in(model(*arguments))
             survey.freeze(outputs, OUTPUT)
+    layouts = Layouts(model, arguments, survey)
     _freeze_shared(survey)
     _freeze_tied(survey)
     _freeze_open_ends(survey)
     _suspect_neurons(model, survey)
-    return _topology(survey, survey.batch or tensors_in(list(arguments))[0].shape[0])
+    return _topology(survey, layouts)
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -161,7 +163,7 @@ def _suspect_neurons(model: nn.Module, survey: Survey) -> None:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"
 
 
-def _topology(survey: Survey, batch: int) -> Topology:
+def _topology(survey: Survey, layouts: Layouts) -> Topology:
     units = survey.units
     names = {number: units[number].producers[0] for number in units.roots()}
     populations = {}
@@ -179,11 +181,12 @@ def _topology(survey: Survey, batch: int) -> Topology:
             () if synapses.tied else _inflow(survey, name, names),
             post.name,
             shape,
-            synapses.entries // (shape[0] * max(batch, 1)),
+            layouts.of_a_sample(name, synapses.entries) // shape[0],
             synapses.neuron,
             _frozen(name, synapses, post),
-            _site(survey, synapses, names),
-            _leading(survey, synapses.front),
+            _site(survey, layouts, synapses, names),
+            layouts[name, 0],
+            max(len(synapses.entries), 1),
             output=post.frozen == OUTPUT,
         )
     return Topology(populations, projections, _unreached(survey))
@@ -214,18 +217,18 @@ def _inflow(survey: Survey, name: str, names: dict[int, str]) -> tuple[Inflow, .
     return tuple(inflow)
 
 
-def _site(survey: Survey, synapses: Synapses, names: dict[int, str]) -> Site | None:
+def _site(survey: Survey, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:
     """Tell the calls of one pass from those of later time steps, which come again in the same order."""
     if synapses.neuron is None or synapses.site is None:
         return None
     calls = survey.neuron_calls[synapses.neuron]
     period = next(p for p in range(1, len(calls) + 1) if calls == calls[:p] * (len(calls) // p))
-    leading = _leading(survey, synapses.front_of_neuron)
     behind = tuple(names[survey.units.root(number)] for number in synapses.behind)
-    call = synapses.site.call % period
-    return replace(synapses.site, call=call, calls=period, leading=leading, behind=behind)
-
-
-def _leading(survey: Survey, front: tuple[int, ...]) -> int:
-    """Tell time and batch side by side from both folded into one, or time left to the caller."""
-    return 2 if survey.steps is not None and front[:2] == survey.steps else 1
+    return replace(
+        synapses.site,
+        call=synapses.site.call % period,
+        calls=period,
+        steps=len(calls) // period,
+        layout=layouts[synapses.neuron, synapses.site.call],
+        behind=behind,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import Axis, Span, Unknown
@@ -13,7 +13,6 @@ from snnprune.network.leaves import (
     is_multi_step,
     is_silent_norm,
     layers_inside,
-    spiking_base,
 )
 from snnprune.network.topology import Site, Slot
 
@@ -58,24 +57,20 @@ class Synapses:
         kind: of layer.
         module: the layer.
         population: that it writes into.
-        entries: of its outputs, over all calls.
+        entries: of its outputs, call by call.
         neuron: the first module that reads it as activity.
         site: where in that module's output.
         behind: populations whose entries come before it there, once for each entry of a unit.
-        front: sizes of the axes in front of the channels of its input.
-        front_of_neuron: the same of the neuron's.
         tied: each unit's synapses come from the unit itself (a depthwise convolution).
     """
 
     kind: Kind
     module: Any
     population: int
-    entries: int = 0
+    entries: list[int] = field(default_factory=list)
     neuron: str | None = None
     site: Site | None = None
     behind: tuple[int, ...] = ()
-    front: tuple[int, ...] = ()
-    front_of_neuron: tuple[int, ...] = ()
     tied: bool = False
 
 
@@ -90,10 +85,9 @@ def meet_synapses(survey: Survey, met: Encounter) -> None:
     if met.name not in survey.synapses:
         survey.synapses[met.name] = _new_synapses(survey, met, axis, reason)
     synapses = survey.synapses[met.name]
-    synapses.front = synapses.front or tuple(met.x.shape[:dim])
     if survey.counting:
         transposed = isinstance(module, TRANSPOSED)
-        synapses.entries += (
+        synapses.entries.append(
             met.x.numel() // module.in_channels * module.out_channels if transposed else y.numel()
         )
     if synapses.tied and axis is not None:
@@ -161,10 +155,6 @@ def meet_norm(survey: Survey, met: Encounter) -> None:
 
 def meet_neuron(survey: Survey, met: Encounter) -> None:
     """A neuron turns what reaches it into activity, unit by unit, and may own values for each."""
-    if isinstance(met.module, spiking_base()):
-        multi = is_multi_step(met.module)
-        survey.batch = survey.batch or (met.x.shape[1] if multi else met.x.shape[0])
-        survey.steps = survey.steps or (tuple(met.x.shape[:2]) if multi else None)
     axis, x = met.axis, met.x
     survey.neuron_calls[met.name].append(axis.sources if axis is not None else frozenset())
     if axis is None:
@@ -226,7 +216,6 @@ def _take_activity(survey: Survey, met: Encounter, axis: Axis) -> None:
                 elif synapses.neuron is None:
                     synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, call)
                     synapses.behind = tuple(s.population for s in axis.spans[:place] for _ in range(s.spread))
-                    synapses.front_of_neuron = tuple(met.x.shape[: axis.dim])
                 break
             offset += span.length
 

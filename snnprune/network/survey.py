@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch.overrides import TorchFunctionMode
@@ -25,6 +25,27 @@ if TYPE_CHECKING:
     from snnprune.network.axes import Span
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call of a leaf in the forward of the example.
+
+    Attributes:
+        name: of the leaf.
+        x: the input that holds the channels.
+        position: which of the input tensors it is.
+        dim: axis of its channels, counted from the end; None where that is not known.
+        args: all that the leaf was given.
+        kwargs: the same.
+    """
+
+    name: str
+    x: torch.Tensor
+    position: int
+    dim: int | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
 class Survey(TorchFunctionMode):
     """Follows the channel axis of every tensor of a forward, while it is active."""
 
@@ -35,8 +56,7 @@ class Survey(TorchFunctionMode):
         self.readings: dict[str, list[tuple[Span, ...]]] = defaultdict(list)
         self.neuron_calls: dict[str, list[frozenset[str]]] = defaultdict(list)
         self.used_outside: set[str] = set()
-        self.batch: int | None = None
-        self.steps: tuple[int, ...] | None = None
+        self.calls: list[Call] = []
         self.counting = True
         self.leaves = {n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))}
         self._recurrent = {n: m for n, m in model.named_modules() if is_recurrent(m)}
@@ -140,7 +160,12 @@ class Survey(TorchFunctionMode):
             inputs, outputs = tensors_in([args, kwargs]), tensors_in(output)
             if self._inside == 1 and inputs and outputs:
                 x = next((t for t in inputs if self.axis_of(t) is not None), inputs[0])
-                met = Encounter(name, module, kind, self._read(name, x), x, inputs, outputs)
+                axis = self._read(name, x)
+                if self.counting:
+                    position = next(i for i, t in enumerate(inputs) if t is x)
+                    dim = _channels(module, kind, axis)
+                    self.calls.append(Call(name, x, position, dim, args, kwargs))
+                met = Encounter(name, module, kind, axis, x, inputs, outputs)
                 RULES[kind](self, met)
             self._inside -= 1
 
@@ -179,6 +204,15 @@ class Survey(TorchFunctionMode):
     def _fed(self, _module: nn.Module, _args: Any, output: Any) -> None:
         name = self.feedback.pop()
         self.freeze(tensors_in(output), f"it is wired to itself by the recurrent wrapper {name}")
+
+
+def _channels(module: Any, kind: Kind, axis: Axis | None) -> int | None:
+    """Return where the channels of a leaf's input are, counted from the end."""
+    if kind == "linear":
+        return -1
+    if kind == "conv":
+        return -(len(module.kernel_size) + 1)
+    return None if axis is None else axis.dim
 
 
 def _may_be_neuron(module: nn.Module) -> bool:

@@ -10,9 +10,10 @@ from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import CriterionMethod, Decision, Method, View
 from snnprune.pruning.pruner import Pruner
+from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rule import Candidates, Rule
 from snnprune.pruning.target import Target
-from snnprune.pruning.traces import Activity, TraceRecorder, spiking_trace
+from snnprune.pruning.traces import Activity, spiking_trace
 
 __all__ = [
     "Activity",

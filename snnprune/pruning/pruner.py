@@ -27,9 +27,10 @@ from snnprune.pruning.identity import Identity
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Decision, Method, View
 from snnprune.pruning.oversights import Oversights
+from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
-from snnprune.pruning.traces import TraceRecorder, full_precision
+from snnprune.pruning.traces import full_precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

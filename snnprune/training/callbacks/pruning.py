@@ -17,7 +17,7 @@ from snnprune.network.duplicate import reset_states
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
-from snnprune.pruning.traces import CARRIED
+from snnprune.pruning.recorder import CARRIED
 from snnprune.training.callbacks.averages import averages_of
 from snnprune.training.callbacks.states import carries_graph, detach_states, is_carried
 from snnprune.training.callbacks.wrapping import can_unwrap, unwrapped
