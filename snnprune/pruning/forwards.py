@@ -58,17 +58,22 @@ class ForwardWatch:
     Args:
         model: the network.
         layers: names of its layers that are watched.
+        begin: what is called at the first layer that is trained on.
+
+    Attributes:
+        seen: whether one was; whoever asks sets it back.
     """
 
-    def __init__(self, model: nn.Module, layers: Iterable[str]) -> None:
-        self.model, self.layers = model, list(layers)
+    def __init__(self, model: nn.Module, layers: Iterable[str], begin: Callable[[], None]) -> None:
+        self.model, self.layers, self.begin = model, list(layers), begin
         self.seen = False
         self._hook()
 
     def _hook(self) -> None:
         def hook(module: nn.Module, _args: Any) -> None:
-            if id(module) in mine and is_training(self.model):
+            if not self.seen and id(module) in mine and is_training(self.model):
                 self.seen = True
+                self.begin()
 
         reader = uncompiled(hook)
         reader.only_reads = True  # a layer fused with others may call it by itself
@@ -80,7 +85,8 @@ class ForwardWatch:
         """Return the same for a copy of the model."""
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        twin.model, twin.layers, twin.seen = copy.deepcopy(self.model, memo), list(self.layers), self.seen
+        twin.model, twin.begin = copy.deepcopy(self.model, memo), copy.deepcopy(self.begin, memo)
+        twin.layers, twin.seen = list(self.layers), self.seen
         strip(twin.model, self._handles)
         twin._handles = []
         if self._handles:

@@ -21,6 +21,13 @@ NO_STEP = (
 )
 
 
+NO_ACTIVITY = (
+    "an epoch ended and no training of the network was seen in it, so a method that watches activity learned "
+    "nothing: the forward before pruner.step() has to run in training mode (model.train()), with gradients, "
+    "and through the layers of the network that the pruner was given"
+)
+
+
 class TargetMissedWarning(UserWarning):
     """A run came to its end with less pruned than was asked for."""
 
@@ -55,17 +62,24 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._said: set[type[Warning]] = set()
+        self._active = False
+        self._said: set[str | type[Warning]] = set()
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
-        self._batches = None
+        self._batches, self._active = None, True
+
+    def look_at_batch(self, *, active: bool) -> None:
+        """Note whether a batch had the activity that its method watches."""
+        self._active = self._active or active
 
     def look_at_epoch(self, clock: Clock) -> None:
-        """Warn where the epoch that ends had no batch."""
+        """Warn where the epoch that ends had no batch, or no activity in its batches."""
         if clock.batches == self._batches:
-            self._say(NO_STEP, UserWarning)
-        self._batches = clock.batches
+            self._say(NO_STEP, NO_STEP)
+        elif not self._active:
+            self._say(NO_ACTIVITY, NO_ACTIVITY)
+        self._batches, self._active = clock.batches, False
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn where ``target`` was missed, once no decision is left to be taken."""
@@ -78,7 +92,7 @@ class Oversights:
         if said is not None:
             self._say(said, TargetMissedWarning)
 
-    def _say(self, sentence: str, kind: type[Warning]) -> None:
+    def _say(self, sentence: str, kind: str | type[Warning]) -> None:
         if kind not in self._said and ranks.is_first():
-            warnings.warn(sentence, kind, stacklevel=4)
+            warnings.warn(sentence, UserWarning if isinstance(kind, str) else kind, stacklevel=4)
         self._said.add(kind)
