@@ -111,7 +111,7 @@ class TraceRecorder:
     and is at rest again begins with new samples. Without such neurons a call of the network is a forward, and
     where the network itself is not called, a layer that is called once more than in the example, or a layer
     that is called after a backward, begins one. A forward that broke off, by an exception in it or in its
-    backward, is left out.
+    backward, is left out; so is one that nothing was learned from, where something was from others.
 
     Args:
         model: the network.
@@ -128,7 +128,7 @@ class TraceRecorder:
     def __init__(self, model: nn.Module, topology: Topology, tau: float = 0.5, keep: Keep = "trace") -> None:
         self.model, self.tau, self.keep = model, tau, keep
         self.follow(topology)
-        self._batches: list[dict[tuple[str, object], Tensor]] = []
+        self._batches: list[tuple[_Forward, dict[tuple[str, object], Tensor]]] = []
         self._inside = False
         self._summed: tuple[Tensor, Tensor] | None = None
         self._said = set[str]()
@@ -361,13 +361,13 @@ class TraceRecorder:
         forward = self._forward
         if not forward.begun:
             return
-        if not forward.broken and (forward.ended or forward.learned or self._is_complete()):
+        if forward.ended or forward.learned or self._is_complete():
             batch: dict[tuple[str, object], Tensor] = {}
             for side, places in (("pre", self._pre), ("post", self._post)):
                 for name, place in places.items():
                     if place.calls:
                         batch[side, name] = self._reduce(place)
-            self._batches.append(batch)
+            self._batches.append((forward, batch))
         self._forget_forward()
 
     def _is_complete(self) -> bool:
@@ -394,7 +394,9 @@ class TraceRecorder:
     def batch(self) -> dict[str, Activity]:
         """Close the batch: return each projection's activity since the last call, and start anew."""
         self._close_forward()
-        micro, self._batches = self._batches, []
+        learned = any(forward.learned for forward, _ in self._batches)
+        micro = [b for f, b in self._batches if not f.broken and (f.learned or not learned)]
+        self._batches = []
         dim = 1 if self.keep == "series" else 0
         activity = {}
         for p in self.projections:
