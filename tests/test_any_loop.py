@@ -54,23 +54,11 @@ class OwnStep(nn.Module):
 
 
 def lif(mode: str) -> nn.Module:
-    return neuron.LIFNode(
-        tau=2.0, v_threshold=0.3, v_reset=0.0, surrogate_function=SPIKE, step_mode=mode
-    )
+    return neuron.LIFNode(tau=2.0, v_threshold=0.3, v_reset=0.0, surrogate_function=SPIKE, step_mode=mode)
 
 
 class Broken(RuntimeError):
     """What a test breaks off with."""
-
-
-class Bomb(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> Any:
-        raise Broken
 
 
 class Net(nn.Module):
@@ -107,7 +95,11 @@ class Net(nn.Module):
             states: list[Any] = [None] * len(self.neurons)
             return torch.stack([self.through(step, states) for step in x]).mean(0)
         y = self.through(x, None)
-        return y if self.way in {"single", "ann"} else y.mean(1 if "first" in self.way or "last" in self.way else 0)
+        return (
+            y
+            if self.way in {"single", "ann"}
+            else y.mean(1 if "first" in self.way or "last" in self.way else 0)
+        )
 
     def through(self, x: Tensor, states: Any) -> Tensor:
         for number, each in enumerate(self.layers):
@@ -124,10 +116,12 @@ class Net(nn.Module):
         return x
 
     def as_rows(self, x: Tensor) -> Tensor:
-        return x.flatten(-3) if x.ndim > 2 and x.shape[-1] == x.shape[-2] == 4 else x
+        return x.flatten(-3) if self.conv and x.shape[-2:] == (4, 4) and x.ndim > 3 else x
 
     def apply_layer(self, each: nn.Module, x: Tensor) -> Tensor:
-        if "folded" in self.way or (isinstance(each, nn.Conv2d) and ("first" in self.way or "last" in self.way)):
+        if "folded" in self.way or (
+            isinstance(each, nn.Conv2d) and ("first" in self.way or "last" in self.way)
+        ):
             return each(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return each(x)
 
@@ -191,9 +185,9 @@ CASES = st.builds(
     steps=st.integers(2, 5),
     door=st.sampled_from(["call", "forward", "around", "checkpoint"]),
     reads=st.sampled_from(["trace", "series"]),
-    batches=st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), min_size=1, max_size=2).map(
-        tuple
-    ),
+    batches=st.lists(
+        st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), min_size=1, max_size=2
+    ).map(tuple),
     failure=st.sampled_from(["none", "forward", "loss", "backward"]),
     place=st.integers(0, 2),
     together=st.booleans(),
@@ -226,14 +220,18 @@ def run(case: Case, call: Any, x: Tensor) -> Tensor:
 
 def expected(case: Case, net: Net, x: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Series [T, B, C] of what each layer is given and of what its neuron fires."""
+    functional.reset_net(net)
     twin = copy.deepcopy(net)
-    functional.reset_net(twin)
     seen: dict[Any, list[Tensor]] = {}
     for number, module in enumerate(twin.layers):
-        module.register_forward_pre_hook(lambda m, a, key=("pre", number): seen.setdefault(key, []).append(a[0]))
+        module.register_forward_pre_hook(
+            lambda m, a, key=("pre", number): seen.setdefault(key, []).append(a[0])
+        )
     for number, module in enumerate(twin.neurons):
         module.register_forward_hook(
-            lambda m, a, y, key=("post", number): seen.setdefault(key, []).append(y[0] if type(y) is tuple else y)
+            lambda m, a, y, key=("post", number): seen.setdefault(key, []).append(
+                y[0] if type(y) is tuple else y
+            )
         )
     with torch.no_grad():
         run(case, twin, x)
@@ -278,7 +276,6 @@ def attempt(case: Case, net: Net, call: Any, x: Tensor, failure: str) -> None:
     if failure == "loss":
         raise Broken
     if failure == "backward":
-        y = Bomb.apply(y) if case.place else y
         hook = net.layers[0].weight.register_hook(_explode)
         try:
             y.square().mean().backward()
@@ -291,7 +288,17 @@ def _explode(_: Tensor) -> None:
     raise Broken
 
 
+def can_be(case: Case) -> bool:
+    """Leave out what has no answer: steps in checkpoints of their own, and loops that show no boundary."""
+    if case.way == "single":
+        return case.door != "checkpoint"
+    hidden = case.way == "own loop" and case.door in {"forward", "around"}
+    return not hidden or case.failure in {"none", "backward"}
+
+
 def check(case: Case) -> None:
+    if not can_be(case):
+        return
     torch.manual_seed(case.seed)
     net = Net(case.way, conv=case.conv, widths=case.widths)
     with torch.no_grad():
@@ -338,21 +345,22 @@ def check(case: Case) -> None:
             for side, value in enumerate((got[prefix + name].pre, got[prefix + name].post)):
                 series = torch.cat([part[name][side] for part in parts], 1)
                 want = series if case.reads == "series" else traced(series)
-                torch.testing.assert_close(value, want, rtol=1e-5, atol=1e-5, msg=lambda m: f"{name} {side}: {m}")
+                torch.testing.assert_close(
+                    value, want, rtol=1e-5, atol=1e-5, msg=f"{name}, pre or post: {side}"
+                )
 
 
-common = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+QUICK = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-@common
-@settings(max_examples=60)
+@QUICK
 @given(CASES)
 def test_traces_in_any_loop(case: Case) -> None:
     check(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(QUICK, max_examples=3000, derandomize=False)
 @given(CASES)
 def test_traces_in_thousands_of_loops(case: Case) -> None:
     check(case)

@@ -81,6 +81,7 @@ class _Forward:
         ended: the network has answered.
         learned: a backward has come through, from its beginning to its end.
         broken: a backward has begun, and has not ended.
+        hidden: it ran without gradients, to be repeated by its backward (reentrant checkpointing).
     """
 
     time: tuple[int, int] | None = None
@@ -89,8 +90,9 @@ class _Forward:
     ended: bool = False
     learned: bool = False
     broken: bool = False
+    hidden: bool = False
 
-    def begin_backward(self, _gradient: Tensor) -> None:
+    def begin_backward(self, _gradient: Tensor | None = None) -> None:
         """Note a backward that comes through; it is over when the engine says so."""
         if not self.broken:
             self.broken = True
@@ -183,8 +185,11 @@ class TraceRecorder:
     # --- where a forward begins and ends
 
     def _enter(self, model: nn.Module) -> None:
-        if model is not self.model or not is_training(model):
-            return  # a copy, with which the hooks went along, or no training
+        if model is not self.model:
+            return  # a copy, with which the hooks went along
+        if not is_training(model):
+            self._note_repetition()
+            return
         self._inside, self._summed = True, None
         if self._forward.begun and not self._goes_on(None):
             self._next_forward()
@@ -196,8 +201,17 @@ class TraceRecorder:
         if output is None and sys.exc_info()[0] is not None:
             self._forget_forward()
             return
-        self._forward.ended = True
+        self._forward.ended, self._forward.hidden = True, not torch.is_grad_enabled()
         self._watch_backward(tensors_in(output))
+
+    def _note_repetition(self) -> None:
+        """Note the backward of a hidden forward, which repeats it; the last one comes first."""
+        if torch._C._current_graph_task_id() == -1:
+            return
+        forwards = [*(forward for forward, _ in self._batches), self._forward]
+        hidden = [f for f in forwards if f.hidden and not f.learned and not f.broken]
+        if hidden:
+            hidden[-1].begin_backward()
 
     def _watch_backward(self, tensors: list[Tensor]) -> None:
         for tensor in tensors:
@@ -214,12 +228,12 @@ class TraceRecorder:
         asked = [n for n in answered if n is neuron] or answered[:1]
         return any(isinstance(n.v, torch.Tensor) for n in asked)  # a reset neuron holds a number
 
-    def _admit(self, place: _Place, module: nn.Module) -> bool:
+    def _admit(self, place: _Place, module: nn.Module, activity: Tensor) -> bool:
         """Tell whether a call is recorded; close the forward before it where the call begins a new one."""
         if module is not place.module or not is_training(self.model):
             return False
         forward = self._forward
-        if forward.begun and self._begins(place):
+        if forward.begun and self._begins(place, activity):
             self._next_forward()
         if not self._forward.begun:
             self._forward.begun = True
@@ -230,18 +244,24 @@ class TraceRecorder:
         place.counted += 1
         return True
 
-    def _begins(self, place: _Place) -> bool:
+    def _begins(self, place: _Place, activity: Tensor) -> bool:
         """Tell whether a call is the first of a new forward."""
         if self._forward.answered:
             whole = place.layout.time is not None and place.is_done
             return whole or not self._goes_on(place.neuron)
         if self._inside:
             return False
-        if place.steps == 1:
-            return place.is_done
-        if self._forward.learned or any(self._is_behind(place, other) for other in self._places):
+        return place.is_done if place.steps == 1 else self._begins_a_loop(place, activity)
+
+    def _begins_a_loop(self, place: _Place, activity: Tensor) -> bool:
+        """Tell whether a call is the first one of a loop over time of which nobody says where it begins."""
+        if self._forward.learned or self._forward.broken:
             return True
-        if place.is_done and not self._forward.broken:
+        if place.calls and len(place.calls[-1]) != activity.shape[place.layout.samples]:
+            return True
+        if any(self._is_behind(place, other) for other in self._places):
+            return True
+        if place.is_done:
             self._say(
                 f"{type(self.model).__name__} was not called as model(x), and its neurons do not say where a "
                 "sample begins: more calls before a backward than the example had are taken for further time "
@@ -279,7 +299,7 @@ class TraceRecorder:
 
     def _record_pre(self, place: _Place) -> Any:
         def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if self._admit(place, module) and (place.counted - 1) % place.period == 0:
+            if self._admit(place, module, args[0]) and (place.counted - 1) % place.period == 0:
                 output, sums = self._summed or (None, None)
                 self._keep_call(place, args[0], sums if args[0] is output else None)
 
@@ -288,16 +308,16 @@ class TraceRecorder:
         return reader
 
     def _record_post(self, place: _Place, call: int) -> Any:
-        def is_counted(module: nn.Module, output: Any) -> bool:
-            if not self._admit(place, module):
+        def is_counted(module: nn.Module, spikes: Tensor) -> bool:
+            if not self._admit(place, module, spikes):
                 return False
             if self._foreign is not None or not self._inside:
-                self._watch_backward(tensors_in(output)[:1])
+                self._watch_backward([spikes])
             return (place.counted - 1) % place.period == call
 
         def hook(module: nn.Module, _args: Any, output: Any) -> None:
-            if is_counted(module, output):
-                spikes = tensors_in(output)[0]  # some neurons hand out their state as well
+            spikes = tensors_in(output)[0]  # some neurons hand out their state as well
+            if is_counted(module, spikes):
                 if place.layout.time is not None:
                     self._note_time(spikes.shape[place.layout.time], spikes.shape[place.layout.samples])
                 self._keep_call(place, spikes)
