@@ -78,9 +78,13 @@ def conv(make: Any) -> nn.Sequential:
 
 
 SERIES = {
-    "time first": (Own, 0), "with a step mode of its own": (OwnStepMode, 0), "batch first": (OwnBatchFirst, 1),
-    "norse": (norse_lif, 0), "sinabs": (sinabs_lif, 1), "SpikingJelly": (lambda: lif("m"), 0),
-}  # fmt: skip
+    "time first": (Own, 0),
+    "with a step mode of its own": (OwnStepMode, 0),
+    "batch first": (OwnBatchFirst, 1),
+    "norse": (norse_lif, 0),
+    "sinabs": (sinabs_lif, 1),
+    "SpikingJelly": (lambda: lif("m"), 0),
+}
 
 
 @pytest.mark.parametrize("reads", ["trace", "series"])

@@ -1,8 +1,8 @@
 """Which axis of its input a neuron takes for time: along it, an answer depends on what came before.
 
 A neuron of SpikingJelly says so (``step_mode``). Of any other, a copy is asked: one entry of an axis is
-changed, and it is seen which entries of the answer change. Samples never depend on one another; a time step
-depends on the steps before it and on none after it.
+changed, and it is seen which entries of the answer change, or have a slope by it. Samples never depend on one
+another; a time step depends on the steps before it and on none after it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 SIZES = (4, 3, 5)
 """Sizes of the axes in front of the channels where the probe chooses them: all different."""
 
-SCALES = (1.0, 10.0, 0.1, 100.0, 1000.0)
+SCALES = (1.0, 0.3, 3.0, 0.1, 10.0, 100.0, 1000.0)
 """Of the inputs: a neuron whose threshold none of them reaches shows no dependence on its past."""
+
+CHANGES = (0.0, 0.5, 3.0)
+"""What an entry is changed to, in units of the scale: none, some and much input leave different states."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,6 @@ def _ask(
     return answer
 
 
-@torch.no_grad()
 def _dependences(
     answer: Callable[[Tensor], Tensor], x: Tensor, shape: torch.Size, front: int
 ) -> dict[int, set[str]]:
@@ -92,16 +94,45 @@ def _dependences(
     dice = torch.Generator().manual_seed(0)
     for scale in SCALES:
         given = (torch.rand(shape, generator=dice, dtype=torch.float64) * scale).to(x)
-        base = answer(given)
+        with torch.no_grad():
+            base = answer(given)
         for axis, sides in found.items():
             for side, entry, others in _entries(shape[axis]):
-                for value in (0.0, 3.0 * scale):
-                    changed = given.clone()
-                    changed.select(axis, entry).fill_(value)
-                    differs = answer(changed) != base
-                    if bool(differs.narrow(axis, others, shape[axis] - 1).any()):
-                        sides.add(side)
+                changes = (given.clone() for _ in CHANGES)
+                if any(
+                    _differs(answer, base, change, (axis, entry, others), value * scale)
+                    for change, value in zip(changes, CHANGES, strict=True)
+                ):
+                    sides.add(side)
+        _add_slopes(found, answer, given)
     return found
+
+
+@torch.no_grad()
+def _differs(
+    answer: Callable[[Tensor], Tensor], base: Tensor, given: Tensor, place: tuple[int, int, int], value: float
+) -> bool:
+    """Tell whether other entries of an axis answer differently once one of them is ``value``."""
+    axis, entry, others = place
+    given.select(axis, entry).fill_(value)
+    return bool((answer(given) != base).narrow(axis, others, given.shape[axis] - 1).any())
+
+
+def _add_slopes(found: dict[int, set[str]], answer: Callable[[Tensor], Tensor], given: Tensor) -> None:
+    """Add the dependences that gradients show: a change that is too small for a spike leaves a slope."""
+    given = given.requires_grad_()
+    with torch.enable_grad():
+        out = answer(given)
+    if not out.requires_grad:
+        return
+    for axis, sides in found.items():
+        for side, entry, _ in _entries(given.shape[axis]):
+            seen = 0 if entry else given.shape[axis] - 1  # the answer at the other end
+            (slope,) = torch.autograd.grad(
+                out.select(axis, seen).sum(), given, retain_graph=True, allow_unused=True
+            )
+            if slope is not None and bool((slope.nan_to_num().select(axis, entry) != 0).any()):
+                sides.add(side)
 
 
 def _entries(size: int) -> Iterator[tuple[str, int, int]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from snnprune.common import ranks
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
     from snnprune.network.cost import Rates
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.target import Target
@@ -25,6 +27,12 @@ NO_ACTIVITY = (
     "an epoch ended and no training of the network was seen in it, so a method that watches activity learned "
     "nothing: the forward before pruner.step() has to run in training mode (model.train()), with gradients, "
     "and through the layers of the network that the pruner was given"
+)
+
+
+LEFT_OUT = (
+    "{optimizer} trains weights of the network, and pruner.step() was never given it: its moments of what is "
+    "dead stay, and the method may act before it has stepped. Call pruner.step(optimizer) after each of them"
 )
 
 
@@ -80,6 +88,11 @@ class Oversights:
         elif not self._active:
             self._say(NO_ACTIVITY, NO_ACTIVITY)
         self._batches, self._active = clock.batches, False
+
+    def look_at_optimizers(self, left_out: Optimizer | None) -> None:
+        """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
+        if left_out is not None:
+            self._say(LEFT_OUT.format(optimizer=type(left_out).__name__), LEFT_OUT)
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn where ``target`` was missed, once no decision is left to be taken."""

@@ -135,8 +135,7 @@ class Pruner:
         self._snapshot: Snapshot | None = None
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._handle: RemovableHandle | None = None
-        if type(method).after_backward is not Method.after_backward:
-            self._listen()
+        self._listen()
         method.begin(self._view({}))
 
     @property
@@ -179,7 +178,7 @@ class Pruner:
             self._round.begin(self._traces())
             self.clock.batches += 1
         if optimizer is not None:
-            self._round.optimizers.add(optimizer)
+            self._round.add(optimizer)
         if self._round.is_whole(self.model):
             self._end_batch()
 
@@ -217,6 +216,7 @@ class Pruner:
         self._end_batch()
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock)
+            self._oversights.look_at_optimizers(self._round.left_out())
         if not self.finished:
             with full_precision(next(self.model.parameters()).device):
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
@@ -298,7 +298,10 @@ class Pruner:
         )
 
     def _before_step(self, optimizer: Optimizer) -> None:
-        if holds_any_of(optimizer, self.model):
+        if not holds_any_of(optimizer, self.model):
+            return
+        self._round.stepped.add(optimizer)
+        if type(self.method).after_backward is not Method.after_backward:
             self._optimizers.add(optimizer)
             if self._round.is_first_to_step(optimizer):
                 self.method.after_backward(self._view({}))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
     from torch.optim import Optimizer
@@ -24,11 +24,15 @@ class Round:
     Attributes:
         traces: of the open batch; None where there is no open batch.
         optimizers: those that have stepped on it.
+        given: all that a step was ever told of.
+        stepped: all that were ever seen to step on the network.
     """
 
     def __init__(self) -> None:
         self.traces: Mapping[str, Activity] | None = None
         self.optimizers: WeakSet[Optimizer] = WeakSet()
+        self.given: WeakSet[Optimizer] = WeakSet()
+        self.stepped: WeakSet[Optimizer] = WeakSet()
         self._about_to_step: WeakSet[Optimizer] = WeakSet()
 
     def has_next(self, optimizer: Optimizer | None, *, after_forward: bool) -> bool:
@@ -39,9 +43,20 @@ class Round:
         """Begin a batch, with its traces."""
         self.traces, self.optimizers = traces, WeakSet()
 
+    def add(self, optimizer: Optimizer) -> None:
+        """Note that ``optimizer`` has stepped on the open batch."""
+        self.optimizers.add(optimizer)
+        self.given.add(optimizer)
+
+    def left_out(self) -> Optimizer | None:
+        """Return an optimiser of parameters that are in none of those that a step was told of."""
+        told = _parameters(self.given)
+        found = (o for o in self.stepped if o not in self.given and not _parameters([o]) <= told)
+        return next(found, None) if told else None
+
     def is_whole(self, model: nn.Module) -> bool:
         """Tell whether no other optimiser is to be waited for."""
-        stepped = {id(p) for o in self.optimizers for group in o.param_groups for p in group["params"]}
+        stepped = _parameters(self.optimizers)
         return not stepped or all(p.grad is None or id(p) in stepped for p in model.parameters())
 
     def end(self) -> None:
@@ -56,3 +71,7 @@ class Round:
             self._about_to_step = WeakSet()
         self._about_to_step.add(optimizer)
         return first
+
+
+def _parameters(optimizers: Iterable[Optimizer]) -> set[int]:
+    return {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
