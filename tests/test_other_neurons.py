@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import pytest
 import torch
-from spikingjelly.activation_based import layer
+from spikingjelly.activation_based import functional, layer
 from test_any_loop import Own, OwnBatchFirst, OwnStep, Recorded, lif, traced
 from torch import Tensor, nn
 
+import snnprune
 from snnprune.network import discover
 from snnprune.network.topology import Layout
 from snnprune.pruning import Pruner
@@ -196,3 +198,49 @@ def test_multiply_accumulates_of_whole_series(kind: str, positions: int, samples
     net = mlp(make)
     found = discover(net, torch.rand(4, samples, 20).movedim(0, time), neurons=(type(net[1]),))
     assert [p.positions for p in found.projections.values()] == [positions] * 3
+
+
+class Biased(Own):
+    """Rests below its threshold for four steps without input, and fires then."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        v, out = torch.zeros_like(x[0]), []
+        for step in x:
+            v = v + step + 0.1
+            spikes = (v > 0.45).to(x)
+            v = v * (1 - spikes)
+            out.append(spikes)
+        return torch.stack(out)
+
+
+class BiasedBatchFirst(Biased):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(0, 1)).transpose(0, 1)
+
+
+@pytest.mark.parametrize("kind", [Biased, BiasedBatchFirst])
+def test_a_neuron_of_whole_series_that_fires_late_without_input_is_not_silent(kind: Any) -> None:
+    x = torch.rand(4, 3, 20)
+    x = x if kind is Biased else x.transpose(0, 1)
+    with pytest.warns(UserWarning, match=r"population 0 may be masked but not taken out"):
+        Pruner(mlp(kind), x, "magnitude", epochs=2, target=0.5, neurons=(kind,))
+
+
+@pytest.mark.parametrize("kind", SERIES)
+def test_a_network_of_such_neurons_is_cut_and_computes_the_same(kind: str) -> None:
+    make, time = SERIES[kind]
+    net, x = mlp(make), torch.rand(4, 3, 20).movedim(0, time) * 3
+    pruner = Pruner(net, x, "magnitude", epochs=2, target=0.5, neurons=(type(net[1]),))
+    pruner.masks.keep_units(pruner.topology.populations["0"], torch.arange(30) % 2 == 0)
+    pruner.masks.refresh()
+    pruner.masks.apply()
+    small = snnprune.compact(copy.deepcopy(net), pruner.masks)
+    assert small[0].weight.shape[0] == 15
+    net.eval()
+    small.eval()
+    for each in (net, small):
+        functional.reset_net(each)
+        if hasattr(each[1], "reset_states"):
+            each[1].reset_states()
+            each[4].reset_states()
+    torch.testing.assert_close(small(x), net(x))
