@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import warnings
+import weakref
 from typing import Any
 
 import lightning
@@ -309,3 +312,31 @@ def test_a_batch_that_ran_out_of_memory_and_is_tried_in_halves() -> None:
     for batch in method.batches:
         torch.testing.assert_close(batch["0"].pre, x)
         assert batch["2"].post.shape == (8, 4)
+
+
+@pytest.mark.parametrize("method", ["admm", "magnitude", "deep-r"])
+def test_a_pruner_that_was_forgotten_acts_no_more(method: str) -> None:
+    net = network()
+    forgotten = weakref.ref(Pruner(net, X[:1].transpose(0, 1), method, epochs=2, target=0.5))
+    gc.collect()
+    assert forgotten() is None
+    net(X.transpose(0, 1)).square().mean().backward()
+    torch.optim.SGD(net.parameters(), 0.1).step()
+
+
+def test_a_copy_of_a_pruner_in_the_middle_of_a_batch_goes_its_own_way() -> None:
+    net, method = network(), Recorded("trace")
+    pruner = Pruner(net, X[:1].transpose(0, 1), method, epochs=2)
+    optimizers = two(net, torch.optim.SGD)
+    net(X.transpose(0, 1)).square().mean().backward()
+    optimizers[0].step()
+    pruner.step(optimizers[0])
+    functional.reset_net(net)
+    twin = copy.deepcopy(pruner)
+    twin.model(X.transpose(0, 1)).square().mean().backward()
+    twin.step()
+    assert (len(method.batches), len(twin.method.batches)) == (1, 2)
+    assert (pruner.clock.batches, twin.clock.batches) == (1, 2)
+    for each in (pruner, twin):
+        each.close()
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in each.model.modules())

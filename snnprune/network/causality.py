@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SIZES = (4, 3, 5)
 """Sizes of the axes in front of the channels where the probe chooses them: all different."""
 
+PLACES = 3
+"""Size of each axis behind the channels, at most: pictures of a neuron may be large."""
+
 SCALES = (1.0, 0.3, 3.0, 0.1, 10.0, 100.0, 1000.0)
 """Of the inputs: a neuron whose threshold none of them reaches shows no dependence on its past."""
 
@@ -56,8 +59,9 @@ def find_time(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
     front = x.ndim + dim
     alone = [t is x for t in tensors_in([args, kwargs])] == [True]
     sizes = [SIZES[i % len(SIZES)] for i in range(front)]
-    wide = torch.Size([*sizes, *x.shape[front:]])
-    for shape in ([wide] if alone and wide != x.shape else []) + [x.shape]:
+    places = [min(size, PLACES) for size in x.shape[front + 1 :]]
+    own = [torch.Size([*sizes, x.shape[front], *places]), torch.Size([*sizes, *x.shape[front:]])]
+    for shape in dict.fromkeys([*(own if alone else []), x.shape]):
         try:
             found = _dependences(_ask(module, args, kwargs, x), x, shape, front)
         except Exception:  # noqa: S112 - somebody's module, asked with a shape of the probe's own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 import torch
 
@@ -58,22 +59,29 @@ class ForwardWatch:
     Args:
         model: the network.
         layers: names of its layers that are watched.
-        begin: what is called at the first layer that is trained on.
+        begin: a method that is called at the first layer that is trained on; its object is not kept alive.
 
     Attributes:
         seen: whether one was; whoever asks sets it back.
     """
 
     def __init__(self, model: nn.Module, layers: Iterable[str], begin: Callable[[], None]) -> None:
-        self.model, self.layers, self.begin = model, list(layers), begin
+        self.model, self.layers = model, list(layers)
         self.seen = False
+        self.call(begin)
         self._hook()
+
+    def call(self, begin: Callable[[], None]) -> None:
+        """Have ``begin`` called from now on; a copy of a watch calls nothing until it is told what."""
+        self._begin: WeakMethod[Callable[[], None]] | None = WeakMethod(begin)
 
     def _hook(self) -> None:
         def hook(module: nn.Module, _args: Any) -> None:
             if not self.seen and id(module) in mine and is_training(self.model):
                 self.seen = True
-                self.begin()
+                begin = self._begin() if self._begin is not None else None
+                if begin is not None:
+                    begin()
 
         reader = uncompiled(hook)
         reader.only_reads = True  # a layer fused with others may call it by itself
@@ -85,7 +93,7 @@ class ForwardWatch:
         """Return the same for a copy of the model."""
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        twin.model, twin.begin = copy.deepcopy(self.model, memo), copy.deepcopy(self.begin, memo)
+        twin.model, twin._begin = copy.deepcopy(self.model, memo), None
         twin.layers, twin.seen = list(self.layers), self.seen
         strip(twin.model, self._handles)
         twin._handles = []

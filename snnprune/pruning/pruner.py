@@ -452,6 +452,7 @@ class Pruner:
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
+        twin._watch.call(twin._end_batch)
         if self._handle is not None:
             twin._listen()
         return twin
