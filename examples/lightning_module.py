@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 import snnprune
-from snnprune.config.schema import DataConfig
 from snnprune.data import encode, load
 
 
@@ -37,7 +36,7 @@ class Classifier(lightning.LightningModule):
 
 
 lightning.seed_everything(0, verbose=False)
-config = DataConfig("digits-events", time_steps=5)
+config = snnprune.DataConfig("digits-events", time_steps=5)
 data, task = load(config), Classifier()
 ready = {"collate_fn": lambda batch: (encode(batch[0], config), batch[1])}  # time first, as float
 loader = DataLoader(Subset(data.train, range(400)), 20, shuffle=True, **ready)

@@ -8,13 +8,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 import snnprune
-from snnprune.config.schema import DataConfig
 from snnprune.data import as_is, encode, load
 
 EPOCHS = 6
 
 torch.manual_seed(0)
-config = DataConfig("digits-events", time_steps=5)
+config = snnprune.DataConfig("digits-events", time_steps=5)
 data = load(config)
 loader = DataLoader(Subset(data.train, range(400)), 20, shuffle=True, collate_fn=as_is)
 frames, test_labels = next(iter(DataLoader(data.test, len(data.test), collate_fn=as_is)))

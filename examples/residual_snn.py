@@ -6,7 +6,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 import snnprune
-from snnprune.config.schema import DataConfig
 from snnprune.data import as_is, encode, load
 
 EPOCHS = 6
@@ -31,7 +30,7 @@ class Block(nn.Module):
 
 
 torch.manual_seed(0)
-config = DataConfig("digits-events", time_steps=5)
+config = snnprune.DataConfig("digits-events", time_steps=5)
 data = load(config)
 loader = DataLoader(Subset(data.train, range(400)), 20, shuffle=True, collate_fn=as_is)
 test = encode(next(iter(DataLoader(data.test, 50, collate_fn=as_is)))[0], config)

@@ -4,8 +4,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from snnprune import Pruner, compact, verify
-from snnprune.config.schema import DataConfig
+from snnprune import DataConfig, Pruner, compact, verify
 from snnprune.data import as_is, encode, load
 
 try:

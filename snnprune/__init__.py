@@ -1,54 +1,89 @@
 """snnprune: spiking neural networks that prune themselves while they learn.
 
->>> pruner = snnprune.Pruner(model, example_input, method="dpap", epochs=60)
+`Pruner` prunes a network in a training loop of the user's own, `PruningCallback` in a Lightning Trainer, and
+`train` does a whole run from its configuration.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from snnprune import bench as bench
+    from snnprune import common as common
+    from snnprune import config as config
+    from snnprune import data as data
+    from snnprune import dpap as dpap
+    from snnprune import export as export
+    from snnprune import methods as methods
+    from snnprune import network as network
+    from snnprune import nn as nn
+    from snnprune import pruning as pruning
+    from snnprune import report as report
+    from snnprune import runs as runs
+    from snnprune import training as training
+    from snnprune.common.errors import CompactionError, MemoryFullError, UserError
+    from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+    from snnprune.data import Splits
     from snnprune.export import load, save
     from snnprune.network import Topology, discover
-    from snnprune.nn.fused import accelerate
-    from snnprune.pruning import Masks, Pruner, compact, verify
+    from snnprune.nn.fused import accelerate, restore
+    from snnprune.pruning import Agreement, Masks, Pruner, compact, verify
+    from snnprune.pruning.oversights import TargetMissedWarning
     from snnprune.training.callbacks.pruning import PruningCallback
+    from snnprune.training.run import resume, train
+else:
+    from snnprune.common.lazy import lazily
 
-__version__ = "0.1.0"
+    # Imported when first asked for, so that the command line answers at once and DPAP needs no trainer.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "snnprune.common.errors": ("CompactionError", "MemoryFullError", "UserError"),
+            "snnprune.config.schema": (
+                "DataConfig",
+                "MethodConfig",
+                "ModelConfig",
+                "RunConfig",
+                "TrainConfig",
+            ),
+            "snnprune.data": ("Splits",),
+            "snnprune.export": ("load", "save"),
+            "snnprune.network": ("Topology", "discover"),
+            "snnprune.nn.fused": ("accelerate", "restore"),
+            "snnprune.pruning": ("Agreement", "Masks", "Pruner", "compact", "verify"),
+            "snnprune.pruning.oversights": ("TargetMissedWarning",),
+            "snnprune.training.callbacks.pruning": ("PruningCallback",),
+            "snnprune.training.run": ("resume", "train"),
+        },
+    )
+
+__version__ = "0.2.0.dev0"
 
 __all__ = [
+    "Agreement",
+    "CompactionError",
+    "DataConfig",
     "Masks",
+    "MemoryFullError",
+    "MethodConfig",
+    "ModelConfig",
     "Pruner",
     "PruningCallback",
+    "RunConfig",
+    "Splits",
+    "TargetMissedWarning",
     "Topology",
+    "TrainConfig",
+    "UserError",
     "__version__",
     "accelerate",
     "compact",
     "discover",
     "load",
+    "restore",
+    "resume",
     "save",
+    "train",
     "verify",
 ]
-
-# Imported when first asked for, so that the command line answers at once and DPAP needs no trainer.
-_PLACES = {
-    "Masks": "snnprune.pruning",
-    "Pruner": "snnprune.pruning",
-    "PruningCallback": "snnprune.training.callbacks.pruning",
-    "Topology": "snnprune.network",
-    "accelerate": "snnprune.nn.fused",
-    "compact": "snnprune.pruning",
-    "discover": "snnprune.network",
-    "load": "snnprune.export",
-    "save": "snnprune.export",
-    "verify": "snnprune.pruning",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    if name in {"dpap", "pruning", "network", "nn", "methods"}:
-        return importlib.import_module(f"snnprune.{name}")
-    raise AttributeError(f"module 'snnprune' has no attribute '{name}'")

@@ -6,22 +6,29 @@ What is slow to import (torch, Lightning, SpikingJelly, Tonic, matplotlib) is im
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 
-from snnprune import __version__
+from snnprune import __version__, data
+from snnprune.bench.folder import BenchFolder
+from snnprune.bench.grid import grid, unused_in_bench
 from snnprune.common.errors import UserError, memory_full
-from snnprune.config import reading as settings
-from snnprune.config.names import nearest
-from snnprune.config.schema import DataConfig, RunConfig
+from snnprune.common.phases import phase, told
+from snnprune.config import values
+from snnprune.config.check import check, check_names, check_values
+from snnprune.config.names import DATASETS, label, nearest, pick
+from snnprune.config.reading import BENCH_LISTS, Parser, chosen, data_config, run_config
+from snnprune.config.schema import SECTIONS, RunConfig
+from snnprune.config.unused import unused
+from snnprune.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from jsonargparse import ArgumentParser
+    from snnprune.config.reading import Given
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -31,6 +38,10 @@ FREE = (
     "this machine"
 )
 """What to do about full memory; training knows more."""
+
+IMPORTING = "importing torch, Lightning and SpikingJelly"
+
+Bits = Annotated[int, values.Within(2, 16)]
 
 USAGE = """\
 usage: snnprune COMMAND [OPTION ...]
@@ -43,7 +54,7 @@ commands:
   eval NETWORK         measure a run, a compact network, or an ONNX or NIR export on any data set
   export RUN           write its compact network as NIR, ONNX, safetensors or a list of connections
   report RUN           one page with the numbers and pictures of a run or a bench, to show
-  list [KIND]          data sets (and whether they are on disk), models and methods
+  list [KIND [NAME]]   data sets (and whether they are on disk), models and methods; what can be set of one
   data prepare NAME    fetch a data set, or build its cache of frames
 
 `snnprune COMMAND --help` lists the options of a command; `snnprune --version` says which version this is.
@@ -57,10 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; without them, the process's own.
 
     Returns:
-        The exit code: 0, 1 if a run of a bench failed, 2 for input that cannot be used or memory that is full
-        (one sentence on stderr says why), 130 after Ctrl-C.
+        The exit code: 0, 1 if a run of a bench failed or was left out, 2 for input that cannot be used or
+        memory that is full (one sentence on stderr says why), 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if not {"", str(Path.cwd())} & set(sys.path):
+        sys.path.append(
+            ""
+        )  # the console script leaves the current folder out, where modules of one's own lie
     try:
         return command(given)
     except UserError as error:
@@ -97,34 +112,43 @@ def command(given: list[str]) -> int:
 
 def train(given: list[str]) -> None:
     """Train a run, or continue one."""
-    parser = _parser("train", "Train a network and prune it while it learns.")
-    parser.add_argument("--out", help="folder of the run (default: runs/DATA-METHOD-seedN)")
-    parser.add_argument("--resume", metavar="RUN", help="continue the killed run in this folder")
+    parser = Parser("train", "Train a network and prune it while it learns.")
+    parser.option("out", values.Folder, "folder of the run (default: runs/DATA-METHOD-seedN)")
+    parser.option("resume", values.Folder, "continue the killed run in this folder", metavar="RUN")
     parser.add_argument("--print_config", action="store_true", help="print the whole configuration and stop")
-    settings.add_run_options(parser)
-    parsed: Any = settings.parse(parser, given, ("--out", "--resume", "--print_config"))
-    for name in ("out", "resume"):
-        if getattr(parsed, name) == "":
-            raise UserError(
-                f"--{name} needs the name of a folder, and is empty: --{name} runs/mine, for instance"
-            )
+    parser.files()
+    parser.settings(*SECTIONS)
+    parsed: Any = parser.read(given)
     if parsed.resume is not None:
-        if len([word for word in given if word.startswith("-")]) > 1:
+        if parsed.given or parsed.out is not None or parsed.print_config:
             raise UserError("--resume goes on with the run's own configuration: leave the other options out")
-        from snnprune.training import run  # noqa: PLC0415
-
-        run.resume(Path(parsed.resume))
+        _resume(Path(parsed.resume))
         return
-    config = settings.run_config(parsed)
+    config = run_config(parsed.given)
     if parsed.print_config:
         sys.stdout.write(yaml.safe_dump(asdict(config), sort_keys=False))
         return
-    from snnprune.config.unused import unused  # noqa: PLC0415
-    from snnprune.training import run  # noqa: PLC0415
+    out = default_folder(config) if parsed.out is None else Path(parsed.out)
+    data.look(config.data)
+    RunFolder(out).look(config.located())
+    with told(_say):
+        phase(IMPORTING)
+        _warn(unused(config, chosen(parsed.given)))
+        from snnprune.training import run  # noqa: PLC0415
 
-    for sentence in unused(config, settings.chosen(given)):
-        sys.stderr.write(f"snnprune: warning: {sentence}\n")
-    run.train(config, default_folder(config) if parsed.out is None else Path(parsed.out))
+        run.train(config, out)
+
+
+def _resume(path: Path) -> None:
+    config = RunFolder(path).read_config()
+    check(config)
+    check_names(config)
+    data.look(config.data)
+    with told(_say):
+        phase(IMPORTING)
+        from snnprune.training import run  # noqa: PLC0415
+
+        run.resume(path)
 
 
 def default_folder(config: RunConfig) -> Path:
@@ -132,37 +156,49 @@ def default_folder(config: RunConfig) -> Path:
     parts = [config.data.name, config.method.name, f"seed{config.train.seed}"]
     if config.model.name != RunConfig().model.name:
         parts.insert(1, config.model.name)
-    return Path("runs") / "-".join(parts)
+    return Path("runs") / "-".join(map(label, parts))
 
 
 def bench(given: list[str]) -> int:
     """Train and compare many runs."""
-    parser = _parser("bench", "Train methods, targets and seeds, and compare with the unpruned network.")
-    for option, what in settings.BENCH_LISTS.items():
-        parser.add_argument(f"--{option}", type=Any, help=what)
-    parser.add_argument("--out", help="folder of the bench (default: runs/bench-DATA); a killed one goes on")
-    parser.add_argument("--jobs", type=int, help="runs at a time, which share the processors (default: 1)")
+    parser = Parser(
+        "bench",
+        "Train methods, targets and seeds, and compare with the unpruned network.",
+        in_files=BENCH_LISTS,
+    )
+    parser.lists()
+    parser.option(
+        "out", values.Folder, "folder of the bench (default: runs/bench-DATA); a killed one goes on"
+    )
+    parser.option("jobs", values.Count, "runs at a time, which share the processors (default: 1)")
     parser.add_argument("--executor", choices=["local", "ray"], default="local", help="where runs train")
-    parser.add_argument("--compare", metavar="BENCH", help="only write the tables of this folder anew")
-    settings.add_run_options(parser)
-    own = [f"--{name}" for name in (*settings.BENCH_LISTS, "out", "jobs", "executor", "compare")]
-    parsed: Any = settings.parse(parser, given, own, in_files=settings.BENCH_LISTS)
+    parser.option("compare", values.Folder, "only write the tables of this folder anew", metavar="BENCH")
+    parser.files()
+    parser.settings(*SECTIONS)
+    parsed: Any = parser.read(given)
     if parsed.compare is not None:
         if len([word for word in given if word.startswith("-")]) > 1:
             raise UserError("--compare trains nothing: leave the other options out")
-        from snnprune.bench import run  # noqa: PLC0415
+        if not Path(parsed.compare).is_dir():
+            raise UserError(f"there is no folder {parsed.compare}: --compare takes the folder of a bench")
+        with told(_say):
+            phase(IMPORTING)
+            from snnprune.bench import run  # noqa: PLC0415
 
-        run.compare(Path(parsed.compare))
-        return 0
-    base = settings.run_config(parsed)
-    if parsed.jobs is not None and parsed.jobs < 1:
-        raise UserError(f"--jobs must be at least 1, and is {parsed.jobs}")
-    from snnprune.bench import executor, run  # noqa: PLC0415
-    from snnprune.bench.grid import grid  # noqa: PLC0415
-
-    asked = grid(base, parsed.methods, parsed.targets, parsed.seeds)
+            return run.compare(Path(parsed.compare))
+    base = run_config(parsed.given)
     out = default_bench(base) if parsed.out is None else Path(parsed.out)
-    return run.bench(base, asked, out, executor.build(parsed.executor, parsed.jobs, base, out / "logs"))
+    lists = {name: parsed.given[name] for name in BENCH_LISTS if name in parsed.given}
+    named = {name: one.named(name) for name, one in lists.items()}
+    asked = grid(base, **{name: one.value for name, one in lists.items()}, named=named)
+    data.look(base.data)
+    BenchFolder(out).look()
+    with told(_say):
+        phase(IMPORTING)
+        _warn(unused_in_bench(base, asked, chosen(parsed.given)))
+        from snnprune.bench import executor, run  # noqa: PLC0415
+
+        return run.bench(base, asked, out, executor.build(parsed.executor, parsed.jobs, base, out / "logs"))
 
 
 def default_bench(config: RunConfig) -> Path:
@@ -170,106 +206,133 @@ def default_bench(config: RunConfig) -> Path:
     parts = ["bench", config.data.name]
     if config.model.name != RunConfig().model.name:
         parts.append(config.model.name)
-    return Path("runs") / "-".join(parts)
+    return Path("runs") / "-".join(map(label, parts))
 
 
 def evaluate(given: list[str]) -> None:
     """Measure a network in any of its files."""
-    parser = _parser("eval", "Measure a network on a test set: answers, operations, latency.")
+    parser = Parser("eval", "Measure a network on a test set: answers, operations, latency.", "NETWORK ")
     parser.add_argument("network", help="folder of a run, or a file: .safetensors, .onnx or .nir")
-    parser.add_argument(
-        "--bits", type=int, help="round weights, thresholds and leaks to so many bits: 8 or 4"
-    )
+    parser.option("bits", Bits, "round weights, thresholds and leaks to so many bits: 8 or 4")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where (default: as the run says)")
-    parser.add_argument("--out", help="a JSON file for the result")
-    parser.add_class_arguments(DataConfig, "data")
-    parsed: Any = settings.parse(parser, given, ("--bits", "--device", "--out"))
-    from snnprune.export import evaluation  # noqa: PLC0415
+    parser.option("out", values.File, "a JSON file for the result")
+    parser.settings("data")
+    parsed: Any = parser.read(given)
+    changed = _look_at_network(Path(parsed.network), parsed.given)
+    with told(_say):
+        phase(IMPORTING)
+        from snnprune.export import evaluation  # noqa: PLC0415
 
-    evaluation.evaluate(
-        Path(parsed.network),
-        _data(parsed, given),
-        bits=parsed.bits,
-        device=parsed.device,
-        out=None if parsed.out is None else Path(parsed.out),
-    )
+        evaluation.evaluate(
+            Path(parsed.network),
+            changed,
+            bits=parsed.bits,
+            device=parsed.device,
+            out=None if parsed.out is None else Path(parsed.out),
+        )
 
 
 def export(given: list[str]) -> None:
     """Write a compact network for chips and runtimes."""
-    parser = _parser("export", "Write a compact network, and say what it asks of a chip.")
+    parser = Parser("export", "Write a compact network, and say what it asks of a chip.", "RUN ")
     parser.add_argument("run", help="folder of a finished run, or a compact network (.safetensors)")
     parser.add_argument(
         "--to", choices=["nir", "onnx", "safetensors", "csr"], help="without: only the demand"
     )
-    parser.add_argument("--out", help="the file (default: export/model.nir and its like, in the run)")
-    parser.add_argument("--samples", type=int, help="test recordings to compare it on (default: 500)")
-    parser.add_argument("--bits", type=int, help="of the weights of --to csr (default: floats)")
-    parser.add_argument("--budgets", metavar="FILE", help="YAML with what further chips offer")
-    parser.add_class_arguments(DataConfig, "data")
-    parsed: Any = settings.parse(parser, given, ("--to", "--out", "--samples", "--bits", "--budgets"))
-    from snnprune.export import exporting  # noqa: PLC0415
+    parser.option("out", values.File, "the file (default: export/model.nir and its like, in the run)")
+    parser.option("samples", values.Count, "test recordings to compare it on (default: 500)")
+    parser.option("bits", Bits, "of the weights of --to csr (default: floats)")
+    parser.option("budgets", values.File, "YAML with what further chips offer", metavar="FILE")
+    parser.settings("data")
+    parsed: Any = parser.read(given)
+    changed = _look_at_network(Path(parsed.run), parsed.given)
+    with told(_say):
+        phase(IMPORTING)
+        from snnprune.export import exporting  # noqa: PLC0415
 
-    exporting.export(
-        Path(parsed.run),
-        parsed.to,
-        None if parsed.out is None else Path(parsed.out),
-        data=_data(parsed, given),
-        samples=parsed.samples,
-        bits=parsed.bits,
-        chips=None if parsed.budgets is None else Path(parsed.budgets),
-    )
+        exporting.export(
+            Path(parsed.run),
+            parsed.to,
+            None if parsed.out is None else Path(parsed.out),
+            data=changed,
+            samples=parsed.samples,
+            bits=parsed.bits,
+            chips=None if parsed.budgets is None else Path(parsed.budgets),
+        )
 
 
-def _data(parsed: Any, given: list[str]) -> dict[str, Any]:
-    """Return the settings of the data that somebody gave, in place of a run's own."""
-    chosen = [key.removeprefix("data.") for key in settings.chosen(given) if key.startswith("data.")]
-    return {name: getattr(parsed.data, name) for name in chosen}
+def _look_at_network(path: Path, given: Mapping[str, Given]) -> dict[str, Any]:
+    """Look whether there is a network at ``path``, and return the settings of data in place of its own."""
+    changed = {key.removeprefix("data."): one.value for key, one in given.items()}
+    if not path.is_dir():
+        if not path.is_file():
+            raise UserError(
+                f"{path} is neither the folder of a run nor a file of a network: there is no such file"
+            )
+        return changed
+    config = RunFolder(path).read_config()
+    check_values(replace(config.data, **changed), "data")
+    if "name" in changed:
+        pick(DATASETS, "data set", changed["name"])
+    _warn(unused(replace(config, data=replace(config.data, **changed)), given))
+    return changed
 
 
 def report(given: list[str]) -> None:
     """Write the page of a run or a bench."""
-    parser = _parser("report", "Write one HTML page with numbers and pictures of a run or a bench.")
+    parser = Parser("report", "Write one HTML page with numbers and pictures of a run or a bench.", "RUN ")
     parser.add_argument("run", help="folder of a finished run, or of a bench")
-    parsed: Any = settings.parse(parser, given, ())
+    parsed: Any = parser.read(given)
+    if not Path(parsed.run).is_dir():
+        raise UserError(f"there is no folder {parsed.run}: name that of a finished run, or of a bench")
+    sys.stderr.write(f"drawing the page of {parsed.run}\n")
     from snnprune.report.report import report as write  # noqa: PLC0415
 
     written = write(Path(parsed.run))
-    for sentence in written.failures:
-        sys.stderr.write(f"snnprune: warning: {sentence}\n")
+    _warn(written.failures)
     sys.stdout.write(f"{written.path}\n")
 
 
 def show(given: list[str]) -> None:
-    """List what there is to choose from."""
-    from snnprune import listing  # noqa: PLC0415
+    """List what there is to choose from, or the settings of one of these."""
+    from snnprune import listing  # noqa: PLC0415 - rich
 
-    parser = _parser("list", "List data sets, models and methods.")
-    parser.add_argument("kind", nargs="?", choices=listing.KINDS, help="only these")
-    parser.add_argument("--data.root", help="folder to look for data sets in (default: $SNNPRUNE_DATA)")
-    parsed: Any = settings.parse(parser, given, ())
-    listing.show([parsed.kind] if parsed.kind else listing.KINDS, parsed.data.root)
+    parser = Parser("list", "List what there is, or what can be set of one of these.", "[KIND [NAME]] ")
+    parser.add_argument("kind", nargs="?", choices=listing.WORDS, help="only these")
+    parser.add_argument("name", nargs="?", help="one of them, or module:attribute of your own")
+    parser.option("data.root", values.Folder, "folder to look for data sets in (default: $SNNPRUNE_DATA)")
+    parsed: Any = parser.read(given)
+    root = getattr(parsed, "data.root")
+    if parsed.name is not None:
+        listing.describe(parsed.kind, parsed.name, root)
+    else:
+        listing.show([listing.WORDS[parsed.kind]] if parsed.kind else listing.KINDS, root)
 
 
-def data(given: list[str]) -> None:
+def prepare(given: list[str]) -> None:
     """Prepare a data set."""
     if not given or given[0] not in ("prepare", "-h", "--help"):
         raise UserError("`snnprune data` has one command: snnprune data prepare NAME")
-    parser = _parser("data prepare", "Fetch a data set where asked, and build its cache of frames.")
+    parser = Parser("data prepare", "Fetch a data set where asked, and build its cache of frames.", "NAME ")
     parser.add_argument("name", help="a data set (`snnprune list` names them)")
-    parser.add_class_arguments(DataConfig, "data", skip={"name"})
-    parsed: Any = settings.parse(parser, given[1:] if given[0] == "prepare" else given, ())
-    from snnprune.data import prepare  # noqa: PLC0415
+    parser.settings("data", skip=("data.name",))
+    parsed: Any = parser.read(given[1:] if given[0] == "prepare" else given)
+    config = data_config(parsed.given, parsed.name)
+    _warn(unused(RunConfig(data=config), chosen(parsed.given)))
+    data.look(config)
+    with told(_say):
+        sys.stdout.write(f"{data.prepare(config)}\n")
 
-    sys.stdout.write(f"{prepare(settings.section(DataConfig, parsed.data, name=parsed.name))}\n")
+
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        sys.stderr.write(f"snnprune: warning: {sentence}\n")
 
 
-def _parser(name: str, description: str) -> ArgumentParser:
-    from jsonargparse import ArgumentParser  # noqa: PLC0415  the list of commands needs none
-
-    return ArgumentParser(
-        prog=f"snnprune {name}", description=description, exit_on_error=False, print_config=None
-    )
+def _say(what: str) -> None:
+    """Say on the terminal, or in the pipe, what begins: silence for a minute looks like a fault."""
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
 
 
 COMMANDS: dict[str, Callable[[list[str]], int | None]]
@@ -280,5 +343,5 @@ COMMANDS = {
     "export": export,
     "report": report,
     "list": show,
-    "data": data,
+    "data": prepare,
 }

@@ -1,21 +1,33 @@
-"""What there is to choose from, as tables."""
+"""What there is to choose from, as tables; and what can be set of one of these."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from snnprune import data
-from snnprune.config.names import DATASETS, METHODS, MODELS
+from snnprune.config.check import types_of
+from snnprune.config.names import DATASETS, METHODS, MODELS, pick
+from snnprune.config.schema import SECTIONS, DataConfig, ModelConfig, RunConfig
+from snnprune.config.signature import documented, options
+from snnprune.config.unused import reasons
+from snnprune.config.values import shown, wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 TABLES = {"datasets": DATASETS, "models": MODELS, "methods": METHODS}
 
 KINDS = tuple(TABLES)
+
+WORDS = {kind: kind for kind in KINDS} | {kind.removesuffix("s"): kind for kind in KINDS}
+"""What a user may write for a kind, with the kind."""
+
+Row = tuple[str, str, str, str]
 
 
 def show(kinds: Iterable[str], root: str | None) -> None:
@@ -30,6 +42,83 @@ def show(kinds: Iterable[str], root: str | None) -> None:
         console.print(_table(kind, root))
 
 
+def describe(kind: str, name: str, root: str | None) -> None:
+    """Print what can be set of one data set, model or method: options, with types, defaults and meaning.
+
+    Args:
+        kind: a word of `WORDS`.
+        name: of the registry, or "module:attribute" of the user's own.
+        root: as in `show`.
+
+    Raises:
+        UserError: no such name, or a thing of the user's own that cannot be imported.
+    """
+    kind = WORDS[kind]
+    word = {"datasets": "data set", "models": "model", "methods": "method"}[kind]
+    entry = pick(TABLES[kind], word, name)
+    found = entry.load() if kind == "methods" or entry.kind is not None else None
+    lines = [f"{name}: {entry.summary}" if entry.kind is None else f"{name}: {_first_line(found)}"]
+    if entry.source != "-":
+        lines.append(f"source: {entry.source}")
+    if kind == "datasets":
+        place = data.where(name, root)
+        lines.append("not on disk" if place is None else f"on disk: {place}")
+    rows = list(_constants(found)) if kind == "methods" else list(_settings(kind, name))
+    console = Console()
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    if not rows:
+        console.print(f"the {word} has no options", highlight=False)
+        return
+    table = Table(title=f"options of the {word}", title_justify="left", title_style="bold", show_lines=True)
+    table.add_column("option", overflow="fold")
+    table.add_column("default", overflow="fold")
+    table.add_column("what it is", ratio=1)
+    for option, wants, default, meaning in rows:
+        table.add_row(*map(Text, (option, default, f"{meaning} [{wants}]" if wants else meaning)))
+    console.print(table)
+    if kind == "methods":
+        console.print(
+            "The others are written --method.options.NAME VALUE, in a file method: {options: {NAME: VALUE}}.",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _constants(builder: Any) -> Iterator[Row]:
+    """Yield the options of a method, as a command line writes them."""
+    places = documented(SECTIONS["method"])
+    for option in options(builder).values():
+        general = option.name in ("target", "structured")
+        key = f"--method.{option.name}" if general else option.name
+        default = "needed" if option.is_needed else _written(option.default)
+        meaning = option.meaning or (places[option.name] if general else "")
+        yield key, "" if option.kind is None else wanted(option.kind), default, meaning
+
+
+def _settings(kind: str, name: str) -> Iterator[Row]:
+    """Yield the settings that a data set or model has a use for, as a command line writes them."""
+    section, config = ("data", RunConfig(data=DataConfig(name=name)))
+    if kind == "models":
+        section, config = ("model", RunConfig(model=ModelConfig(name=name)))
+    keys = {
+        f"{section}.{key}": (key, wants)
+        for key, wants in types_of(SECTIONS[section]).items()
+        if key != "name"
+    }
+    left_out, meanings = reasons(config, keys), documented(SECTIONS[section])
+    for dotted, (key, wants) in keys.items():
+        if dotted not in left_out:
+            yield f"--{dotted}", wanted(wants), shown(getattr(getattr(config, section), key)), meanings[key]
+
+
+def _first_line(found: Any) -> str:
+    return (inspect.getdoc(found) or "your own").partition("\n")[0]
+
+
+def _written(default: Any) -> str:
+    return getattr(default, "__name__", None) or shown(default)
+
+
 def _table(kind: str, root: str | None) -> Table:
     table = Table(title=kind, title_justify="left", title_style="bold")
     table.add_column("name", no_wrap=True)
@@ -41,5 +130,5 @@ def _table(kind: str, root: str | None) -> Table:
         row = [name, entry.summary, entry.source]
         if kind == "datasets":
             row.append("yes" if data.where(name, root) else "no")
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table

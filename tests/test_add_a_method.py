@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional
 
 from snnprune.pruning import Pruner
+from support.networks import conv_snn
 
 TEXT = (Path(__file__).parents[1] / "docs" / "add-a-method.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -67,3 +67,15 @@ def test_its_method_keeps_its_density_and_changes_who_lives(written: dict[str, A
     assert torch.equal(weight != 0, pruner.masks.synapses[layer])
     (whole,) = [block for block in BLOCKS if "class Evolution" in block]
     assert len(whole.splitlines()) < 40
+
+
+def test_its_state_follows_a_cut_and_a_checkpoint(written: dict[str, Any]) -> None:
+    pruner = train(written["Restless"]())
+    first = pruner.topology.populations["0"]
+    pruner.masks.keep_units(first, torch.arange(first.size) > 1)
+    before = pruner.method.state["4"]["last"]
+    pruner.compact()
+    assert torch.equal(pruner.method.state["4"]["last"], before[:, 2:])
+    again = written["Restless"]()
+    again.load_state_dict(pruner.method.state_dict(), torch.device("cpu"))
+    assert torch.equal(again.state["4"]["moved"], pruner.method.state["4"]["moved"])

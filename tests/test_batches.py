@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import tiny_run
 
 from snnprune import data
 from snnprune.training import assembly, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def test_another_sample_is_left_out_in_another_epoch() -> None:
     assert len(left_out) > 1
 
 
-def test_a_batch_norm_over_one_place_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_norm_over_one_place_trains(tmp_path: Path) -> None:
     def images(count: int) -> data.FrameSet:
         rng = np.random.default_rng(count)
         return data.FrameSet(
@@ -48,6 +48,6 @@ def test_a_batch_norm_over_one_place_trains(tmp_path: Path, monkeypatch: pytest.
         )
 
     still = data.Splits(images(5), images(3), images(3), ("a", "b", "c"), (3, 32, 32), events=False)
-    monkeypatch.setattr(data, "load", lambda _: still)
     config = tiny_run.config("dense", "vgg16-ann", epochs=1, batch_size=4, warmup_epochs=0)
-    assert run.train(replace(config, model=replace(config.model, hidden=8)), tmp_path / "run")["epochs"] == 1
+    config = replace(config, model=replace(config.model, hidden=8))
+    assert run.train(config, tmp_path / "run", splits=still, page=False)["epochs"] == 1

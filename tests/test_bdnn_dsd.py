@@ -8,13 +8,13 @@ from torch import nn
 
 import snnprune
 from snnprune.common.errors import UserError
-from snnprune.methods.bdnn_dsd import SpineDynamics
+from snnprune.methods.bdnn_dsd import BDNNdsd
 from snnprune.pruning import Pruner
 
 X = torch.zeros(1, 1)
 
 
-def follow(method: SpineDynamics, weights: list[float], first: float = 0.0) -> list[tuple[float, float]]:
+def follow(method: BDNNdsd, weights: list[float], first: float = 0.0) -> list[tuple[float, float]]:
     """Return the bound and the weight after each step, of one weight that descent puts at ``weights``."""
     model = nn.Sequential(nn.Linear(1, 1, bias=False)).double()
     seen = []
@@ -29,19 +29,19 @@ def follow(method: SpineDynamics, weights: list[float], first: float = 0.0) -> l
 
 
 def test_a_bound_grows_after_steps_beyond_it_in_a_row() -> None:
-    method = SpineDynamics(R_i=1.0, R_d=0.5, T_num=2)
+    method = BDNNdsd(R_i=1.0, R_d=0.5, T_num=2)
     assert follow(method, [3.0, 3.0, 3.0, 3.0]) == [(1.0, 1.0), (1.5, 1.5), (1.5, 1.5), (2.0, 2.0)]
 
 
 def test_a_bound_falls_after_steps_towards_zero_in_a_row_and_stays_at_zero() -> None:
-    method = SpineDynamics(R_i=0.5, R_d=0.5, T_num=2)
+    method = BDNNdsd(R_i=0.5, R_d=0.5, T_num=2)
     steps = follow(method, [0.4, 0.3, 0.2, 0.2, 0.2], first=0.45)
     assert steps == [(0.5, 0.4), (0.0, 0.0), (0.0, 0.0), (0.5, 0.2), (0.5, 0.2)]
 
 
 @pytest.mark.parametrize(("consecutive", "bounds"), [(True, [1.0, 1.0, 1.0]), (False, [1.0, 1.0, 1.5])])
 def test_only_steps_in_a_row_count_unless_asked_otherwise(consecutive: bool, bounds: list[float]) -> None:
-    method = SpineDynamics(R_i=1.0, R_d=0.5, T_num=2, consecutive=consecutive)
+    method = BDNNdsd(R_i=1.0, R_d=0.5, T_num=2, consecutive=consecutive)
     assert [bound for bound, _ in follow(method, [2.0, 1.0, 2.0])] == bounds
 
 
@@ -66,7 +66,7 @@ def test_weights_of_all_layers_have_bounds_and_biases_have_none() -> None:
 
 def test_bounds_follow_a_cut() -> None:
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
-    method = SpineDynamics()
+    method = BDNNdsd()
     with Pruner(model, torch.zeros(1, 2), method, epochs=2) as pruner:
         method.state["0"]["bound"].copy_(torch.arange(6.0).view(3, 2))
         pruner.masks.keep_units(pruner.topology.populations["0"], torch.tensor([True, False, True]))

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from loops import through_a_file
-from networks import conv_snn
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
-from snnprune.methods.bdnn_sp import AdaptivePruning, Fitness, importance, stability
-from snnprune.pruning import Pruner
+from snnprune.methods.bdnn_sp import BDNNsp, Fitness, importance, stability
+from snnprune.pruning import Decision, Method, Pruner, View
+from support.loops import through_a_file
+from support.networks import conv_snn
 
 X = torch.rand(8, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 Y = torch.arange(8) % 3
@@ -32,7 +32,7 @@ class Training:
     def __init__(self, **options: Any) -> None:
         self.model = network()
         self.optimizer = torch.optim.SGD(self.model.parameters(), 0.5, momentum=0.9)
-        self.method = AdaptivePruning(0.2, train_epochs=1, patience=2)
+        self.method = BDNNsp(0.2, train_epochs=1, patience=2)
         self.pruner = Pruner(self.model, X, self.method, epochs=20, **options)
         self.weights: list[dict[str, Tensor]] = []
 
@@ -74,8 +74,16 @@ def test_importance_is_what_comes_in_and_goes_out_of_all_layers() -> None:
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
         model[2].weight.copy_(torch.tensor([[-5.0, 0.5]]))
-    with Pruner(model, torch.zeros(1, 2), "bdnn-sp", epochs=4) as pruner:
-        assert importance(pruner._view({}), pruner.topology.populations["0"]).tolist() == [8.0, 7.5]
+    scores = []
+
+    class Looking(Method):
+        def end_epoch(self, view: View, metrics: Any) -> Decision:
+            scores.append(importance(view, view.topology.populations["0"]).tolist())
+            return Decision()
+
+    with Pruner(model, torch.zeros(1, 2), Looking(), epochs=4) as pruner:
+        pruner.end_epoch()
+    assert scores == [[8.0, 7.5]]
 
 
 @pytest.mark.parametrize(("divisor", "expected"), [("connections", 15.5 / 6), ("units", 15.5 / 3)])
@@ -84,7 +92,7 @@ def test_mean_weight_by_connections_or_by_inputs_and_outputs(divisor: str, expec
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 4.0], [0.1, 0.1]]))
         model[2].weight.copy_(torch.tensor([[-5.0, 0.5, 0.1]]))
-    method = AdaptivePruning(train_epochs=1, divisor=divisor)  # type: ignore[arg-type]
+    method = BDNNsp(train_epochs=1, divisor=divisor)  # type: ignore[arg-type]
     with Pruner(model, torch.zeros(1, 2), method, epochs=5) as pruner:
         for _ in range(2):
             pruner.end_epoch({"val_accuracy": 1.0})
@@ -135,7 +143,7 @@ def test_a_resumed_run_finds_the_peak_as_well(stop: int, compact_every: int | No
 
 
 def test_the_last_removal_is_one_that_is_still_judged() -> None:
-    method = AdaptivePruning(0.1, train_epochs=1, retrain_epochs=2)
+    method = BDNNsp(0.1, train_epochs=1, retrain_epochs=2)
     with Pruner(network(), X, method, epochs=7) as pruner:
         for epoch in range(6):  # a trainer decides nothing after its last epoch
             assert not pruner.finished
@@ -174,7 +182,7 @@ def test_a_metric_that_is_not_there_is_named() -> None:
         ({"share": 1.0}, "between 0 and 1, came 1.0"),
         ({"patience": 0}, "whole numbers from 1"),
         ({"train_epochs": 7, "retrain_epochs": 2}, "at least 10 epochs, and this one has 9"),
-        ({"divisor": "n"}, "'connections' or 'units', came 'n'"),
+        ({"divisor": "n"}, "must be one of connections, units, and is 'n'"),
     ],
 )
 def test_options_that_cannot_work(options: dict[str, Any], words: str) -> None:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from snnprune.bench import formats
 from snnprune.bench.comparison import BETTER, LESS, OPEN, WORSE, compare
-from snnprune.bench.results import Found, Result
+from snnprune.bench.results import Found
 from snnprune.bench.tables import between, spread, tables
 from snnprune.common.statistics import Interval
+from snnprune.runs.summary import Counts, Machine, Synops
+from support import records
+
+if TYPE_CHECKING:
+    from snnprune.runs.reading import Run
 
 T2 = 12.706204736432095  # Student's t for 95 % and one degree of freedom
 T3 = 4.302652729911275  # and two
@@ -22,25 +29,9 @@ T3 = 4.302652729911275  # and two
 
 def result(
     method: str, target: float | None, seed: int, right: int, curve: list[float], **changed: Any
-) -> Result:
+) -> Run:
     """A run of 10 test samples, of which the first ``right`` are answered rightly."""
-    left = 1000 if target is None else round(1000 * (1 - target))
-    kinds = {"dense": 2e6, "masked": 2e3 * left, "compact": 1e3 * (1000 + left)}
-    summary = {
-        "dataset": "stripes", "model": "net", "target": target, "epochs": len(curve), "accuracy": right / 10,
-        "accuracy_at_best": right / 10, "pruning_rate": target or 0.0, "weights_dense": 1000,
-        "weights_left": left, "macs_dense": 50_000, "macs_left": 50 * left,
-        "compact": {"weights": (1000 + left) // 2, "macs": 25 * (1000 + left)}, "seconds": 10.0 + seed,
-        "layers": {"conv": {"pruned": 0.0}, "fc": {"pruned": target or 0.0}},
-        "synops": {
-            **kinds, "macs": dict.fromkeys(kinds, 0.0), "energy_pj": {k: 0.9 * n for k, n in kinds.items()},
-        },
-        "machine": {"inference_seconds": {"dense": 0.02, "compact": 0.01}, "peak_memory_mb": 300.0},
-    } | changed  # fmt: skip
-    rows = [{"test_accuracy": value} for value in curve]
-    answers = np.array([0] * right + [1] * (10 - right))
-    name = f"{method}-{target}-seed{seed}"
-    return Result(name, method, target, seed, summary, rows, np.zeros(10, dtype=np.int64), answers)
+    return records.run(method, target, seed, curve, right=right, **({"seconds": 10.0 + seed} | changed))
 
 
 RISE = [0.2, 0.4, 0.8, 0.8]  # of the dense runs: A* in epoch 3
@@ -121,7 +112,7 @@ def test_seeds_alike_support_nothing_of_the_best_epoch() -> None:
 
 def test_more_and_less_where_neither_is_good() -> None:
     runs = [result("dense", None, 0, 8, RISE), result("dense", None, 1, 8, RISE)]
-    quick = {"inference_seconds": {"dense": 0.01, "compact": 0.01}, "peak_memory_mb": 300.0}
+    quick = Machine({"dense": 0.01, "compact": 0.01}, 12, 7, 1, 300.0)
     runs += [result("dpap", 0.4, seed, 8, RISE, machine=quick) for seed in (0, 1)]
     assert compare(Found(runs, [])).groups[1].measures["inference_dense"].verdict == LESS
 
@@ -233,6 +224,32 @@ def test_latex_means_what_it_shows(compared: Any) -> None:
     assert text.split(r"\midrule")[1].split(r"\\")[0].count("&") == len(columns)
 
 
+def test_each_latex_table_has_a_label_of_its_own(compared: Any) -> None:
+    labels = re.findall(r"\\caption\{.+\}\n\\label\{([^}]+)\}", formats.latex(compared))
+    assert labels[0] == "tab:net-stripes-accuracy"
+    assert len(set(labels)) == len(tables(compared))
+    assert all(re.fullmatch(r"tab:[a-z0-9-]+", label) for label in labels)
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 300])
+@pytest.mark.parametrize("name", ["dpap", "mypackage.with_a_long_name.methods:WideMethodNames"])
+def test_tables_fit_the_screen_and_name_what_they_leave_out(width: int, name: str) -> None:
+    runs = [result("dense", None, seed, 8, RISE) for seed in range(3)]
+    runs += [result(name, 0.4, seed, 7, RISE) for seed in range(3)]
+    for table in tables(compare(Found(runs, []))):
+        drawn, hidden = formats.screen(table, width)
+        out = io.StringIO()
+        Console(file=out, width=width).print(drawn)
+        lines = out.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        assert len(drawn.columns) + len(hidden) == len(table.header)
+        assert len(drawn.columns) > 1
+        assert (hidden == []) or width < 300
+        text = out.getvalue()
+        numbers = [row[i] for row in table.rows for i, h in enumerate(table.header) if i and h not in hidden]
+        assert all(number in text for number in numbers if not any(map(str.isalpha, number)))
+
+
 def test_sizes_are_dense_alive_and_compact(compared: Any) -> None:
     size = tables(compared)[1]
     assert size.header == (
@@ -245,19 +262,9 @@ def test_sizes_are_dense_alive_and_compact(compared: Any) -> None:
     assert late[2:4] == ("0.2 ± 0.0", "0.6 ± 0.0")
 
 
-def test_what_older_runs_did_not_measure_is_left_out() -> None:
-    runs = [result("dense", None, 0, 8, RISE), result("dpap", 0.4, 0, 9, RISE)]
-    del runs[1].summary["compact"]
-    compared = compare(Found(runs, []))
-    assert [name for name in tables(compared)[1].header if "compact" in name] == []
-    assert "weights_compact" not in formats.tidy(compared)
-    assert "weights_compact" not in formats.cells(compared)
-
-
 def test_analogue_columns_are_shown_where_there_is_something_in_them(compared: Any) -> None:
     assert not any("analogue" in name for name in tables(compared)[2].header)
-    kinds = {"dense": 0.0, "masked": 0.0, "compact": 0.0}
-    ann = {**kinds, "macs": dict.fromkeys(kinds, 5e6), "energy_pj": dict.fromkeys(kinds, 23e6)}
+    ann = Synops(0.0, 0.0, 0.0, Counts(5e6, 5e6, 5e6), Counts(23e6, 23e6, 23e6), {}, {})
     header = tables(compare(Found([result("dense", None, 0, 8, RISE, synops=ann)], [])))[2].header
     assert any("analogue" in name for name in header)
     assert not any("SynOps" in name for name in header)

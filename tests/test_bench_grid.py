@@ -50,13 +50,16 @@ def test_targets_are_a_list_and_none_is_the_methods_own_stopping(targets: Any) -
     ("asked", "said"),
     [
         ({"methods": "dense,dpaq"}, "did you mean 'dpap'"),
-        ({"methods": ","}, "--methods is a list"),
+        ({"methods": ","}, "--methods must be a list"),
         ({"targets": "0.4,1"}, "one is '1'"),
         ({"targets": "half"}, "one is 'half'"),
-        ({"targets": [True]}, "one is True"),
-        ({"seeds": 0}, "--seeds is how many"),
-        ({"seeds": "0,-1"}, "--seeds is how many"),
-        ({"seeds": 2.5}, "--seeds is how many"),
+        ({"targets": [True]}, "one is true"),
+        ({"seeds": 0}, "--seeds must be how many"),
+        ({"seeds": "0,-1"}, "--seeds must be how many"),
+        ({"seeds": 2.5}, "--seeds must be how many"),
+        ({"seeds": 10**9}, "from 1 to 1000"),
+        ({"targets": [float("nan")]}, "one is nan"),
+        ({"methods": [["dense"]]}, "must be names of methods"),
     ],
 )
 def test_a_grid_that_cannot_be_is_a_sentence(asked: dict[str, Any], said: str) -> None:
@@ -119,31 +122,31 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 def test_the_command_passes_on_what_was_asked(called: list[tuple[Any, ...]], tmp_path: Path) -> None:
     file = tmp_path / "bench.yaml"
-    file.write_text("data: {name: nmnist}\nmethods: [dense, hebb]\ntargets: [0.2]\nseeds: 2\n")
+    file.write_text("data: {time_steps: 4}\nmethods: [dense, hebb]\ntargets: [0.2]\nseeds: 2\n")
     options = ["--targets", "0.3,0.5", "--train.epochs", "7", "--jobs", "2"]
     assert cli.main(["bench", "--config", str(file), *options]) == 1  # what the bench answered
     ((base, asked, out, local),) = called
-    assert base == RunConfig(data=DataConfig(name="nmnist"), train=TrainConfig(epochs=7))
+    assert base == RunConfig(data=DataConfig(time_steps=4), train=TrainConfig(epochs=7))
     assert asked == Grid(("dense", "hebb"), (0.3, 0.5), (0, 1))
-    assert out == Path("runs/bench-nmnist")
+    assert out == Path("runs/bench-digits-events")
     assert isinstance(local, Local)
     assert (local.slots, local.threads) == (2, max(1, cores() // 2))
 
 
-def test_compare_trains_nothing(called: list[tuple[Any, ...]]) -> None:
-    assert cli.main(["bench", "--compare", "runs/b"]) == 0
-    assert called == [(Path("runs/b"),)]
+def test_compare_trains_nothing(called: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    assert cli.main(["bench", "--compare", str(tmp_path)]) == 0
+    assert called == [(tmp_path,)]
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("bench --methods dense,dpaq", "did you mean 'dpap'"),
-        ("bench --jobs 0", "--jobs must be at least 1"),
+        ("bench --jobs 0", "--jobs must be a whole number from 1"),
         ("bench --method dense", "write --method.name"),
         ("bench --executor slurm", "slurm"),
         ("bench --compare runs/b --jobs 2", "leave the other options out"),
-        ("bench --train.epochs 0", "train.epochs must be at least 1"),
+        ("bench --train.epochs 0", "train.epochs must be a whole number from 1"),
     ],
 )
 def test_wrong_input_is_one_sentence(
@@ -158,15 +161,17 @@ def test_wrong_input_is_one_sentence(
 
 
 @pytest.mark.parametrize("file", BENCHES, ids=lambda file: file.stem)
-def test_a_file_of_a_bench_loads(called: list[tuple[Any, ...]], file: Path) -> None:
-    assert cli.main(["bench", "--config", str(file)]) == 1
+def test_a_file_of_a_bench_loads(called: list[tuple[Any, ...]], file: Path, tmp_path: Path) -> None:
+    elsewhere = ["--data.root", str(tmp_path), "--data.download", "true"]
+    assert cli.main(["bench", "--config", str(file), *elsewhere]) == 1
     ((base, asked, _, _),) = called
     written = yaml.safe_load(file.read_text())
     assert base.data.name == written["data"]["name"]
-    assert asked.methods == ("dense", "dpap", "magnitude")
-    assert asked.targets == (0.4, 0.6, 0.8)
+    assert list(asked.methods) == written["methods"]
+    assert list(asked.targets) == written["targets"]
     assert asked.seeds == tuple(range(written["seeds"]))
-    assert len(list(asked.cells())) == 7 * written["seeds"]
+    pruned = len(asked.methods) - 1
+    assert len(list(asked.cells())) == (1 + pruned * len(asked.targets)) * written["seeds"]
 
 
 def test_a_run_refuses_the_file_of_a_bench(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from snnprune.bench import progress
 from snnprune.bench.progress import DONE, FAILED, RUNNING, Line, Progress
+from snnprune.runs.epochs import History
 from snnprune.runs.folder import RunFolder
+from support import records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +29,8 @@ def line(folder: Path, name: str, epochs: int = 0) -> Line:
 
 def after(run: RunFolder, epochs: int) -> None:
     """Write the metrics of a run after so many epochs."""
-    rows = [f"{epoch},0.{epoch},0.{epoch}5\n" for epoch in range(1, epochs + 1)]
-    run.metrics.write_text("".join(["epoch,val_accuracy,pruned_synapses\n", *rows]))
+    rows = [records.epoch(epoch, epoch / 10, epoch / 10 + 0.05) for epoch in range(1, epochs + 1)]
+    run.metrics.write_text(History(rows).csv())
 
 
 @pytest.fixture

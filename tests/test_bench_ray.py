@@ -9,15 +9,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_cell
-import tiny_run
+import ray
 
 from snnprune.bench import run
 from snnprune.bench.cluster import OnRay
 from snnprune.bench.grid import Grid
 from snnprune.common.errors import UserError
-
-ray = pytest.importorskip("ray")
+from support import tiny_cell, tiny_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from networks import conv_snn
 from torch import nn
 
 from snnprune.common.errors import UserError
-from snnprune.methods import bsp
-from snnprune.methods.bsp import Progress, Reconstruction
+from snnprune.methods.bsp import BSP, Progress, Reconstruction
 from snnprune.pruning import Pruner
+from support.networks import conv_snn
 
 HALF = Progress(neurons=100, samples=1200, pruned=5000, left=5000)
 
@@ -23,8 +22,8 @@ def changed(**values: int) -> Progress:
 
 
 def counts(pruner: Pruner) -> list[list[int]]:
-    assert isinstance(pruner.method, bsp.BSP)
-    counted: list[list[int]] = pruner.method.counts["0"].tolist()
+    assert isinstance(pruner.method, BSP)
+    counted: list[list[int]] = pruner.method.state["0"]["count"].tolist()
     return counted
 
 
@@ -100,7 +99,7 @@ def test_what_the_paper_says_of_the_schedules(schedule: str, change: dict[str, i
 
 def test_the_schedules_are_given_the_network_and_the_samples() -> None:
     seen = []
-    method = bsp.preset(p_r=lambda at: seen.append(at) or 0.5, p_c=0)  # type: ignore[func-returns-value]
+    method = BSP(p_r=lambda at: seen.append(at) or 0.5, p_c=0)  # type: ignore[func-returns-value]
     model = network([[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0]])
     with Pruner(model, torch.zeros(1, 2), method, epochs=3, samples=1200) as pruner:
         pruner.end_epoch()
@@ -124,7 +123,7 @@ def test_on_a_spiking_network_all_its_layers_are_ranked_together() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"schedule": "linear"}, "'reconstruction' or 'constant', came 'linear'"),
+        ({"schedule": "linear"}, "must be one of reconstruction, constant, and is 'linear'"),
         ({"p_r": 1.5}, r"p_r is a share in \[0, 1\), came 1.5"),
         ({"p_c": -1}, "p_c is a number of epochs from 0, came -1"),
     ],

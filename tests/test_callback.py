@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from snnprune.common.errors import UserError
 from snnprune.pruning import Pruner
 from snnprune.training.callbacks.pruning import PruningCallback
+from support.hooks import hooks, own_hooks
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -117,8 +118,8 @@ def test_hooks_are_gone_when_training_ends():
     callback, task = PruningCallback("dpap"), Classifier()
     fit = trainer(callback, epochs=2)
     fit.fit(task, loader())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in task.modules())
-    assert not fit.optimizers[0]._optimizer_step_post_hooks
+    assert not hooks(task)
+    assert not own_hooks(fit.optimizers[0])
 
 
 def test_hooks_are_gone_when_training_fails():
@@ -132,7 +133,7 @@ def test_hooks_are_gone_when_training_fails():
     with pytest.raises(RuntimeError, match="no more"):
         trainer(callback).fit(task, loader())
     assert callback.pruner is not None
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in task.modules())
+    assert not hooks(task)
 
 
 def test_accumulated_batches_are_one_batch():

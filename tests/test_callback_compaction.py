@@ -9,7 +9,6 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from networks import conv_snn
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from snnprune import Pruner
 from snnprune.common.errors import UserError
 from snnprune.training.callbacks.pruning import PruningCallback
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ def fit(epochs: int, *callbacks: Any, compact_every: int | None = 3, **settings:
         max_epochs=epochs,
         callbacks=[pruning, *callbacks],
         logger=False,
-        enable_checkpointing=bool(callbacks),
+        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -164,6 +164,29 @@ def test_a_small_checkpoint_is_tested_as_it_is(tmp_path: Path) -> None:
         Measured().double(), loader(), ckpt_path=tmp_path / "epoch=7.ckpt", verbose=False, weights_only=True
     )
     assert result["loss"] == pytest.approx(sum(losses) / len(losses), abs=1e-9)
+
+
+class Keeps(lightning.Callback):
+    """Evaluates after each epoch without no_grad, and keeps what came out."""
+
+    held: Tensor | None = None
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        pl_module.eval()
+        self.held = pl_module(next(iter(loader()))[0].double())
+        pl_module.train()
+        functional.reset_net(pl_module)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_cut_under_which_scores_are_kept_leaves_masks_that_train_on() -> None:
+    masked, dense = fit(EPOCHS, Keeps(), compact_every=None)
+    with pytest.warns(UserWarning, match=r"still refers to it: evaluate .*training goes on with masks"):
+        live, kept = fit(EPOCHS, Keeps())
+    assert equal(masks(masked), masks(live))
+    assert masked.pruner.rates().synapses > 0.5
+    for (key, a), b in zip(dense.state_dict().items(), kept.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
 
 
 def test_several_processes_are_told_when_to_compact(monkeypatch: pytest.MonkeyPatch) -> None:

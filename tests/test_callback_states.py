@@ -11,7 +11,6 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
-from networks import conv_snn
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from snnprune.common.errors import UserError
 from snnprune.training.callbacks.pruning import PruningCallback
 from snnprune.training.callbacks.states import is_carried
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from snnprune import cli, training
+from snnprune import cli, export, training
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+
+OLD_RUN = Path(__file__).parent / "fixtures" / "v0.1" / "run"
 
 HEAVY = ("torch", "lightning", "spikingjelly", "tonic", "torchvision", "matplotlib", "sklearn", "scipy")
 
@@ -28,9 +30,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     )
     measuring = SimpleNamespace(evaluate=lambda *given, **options: made.append(("evaluate", *given, options)))
     writing = SimpleNamespace(export=lambda *given, **options: made.append(("export", *given, options)))
-    for name, module in {"run": stand_in, "evaluation": measuring, "exporting": writing}.items():
-        monkeypatch.setattr(training, name, module, raising=False)
-        monkeypatch.setitem(sys.modules, f"snnprune.training.{name}", module)
+    for room, name, module in (
+        (training, "run", stand_in),
+        (export, "evaluation", measuring),
+        (export, "exporting", writing),
+    ):
+        monkeypatch.setattr(room, name, module, raising=False)
+        monkeypatch.setitem(sys.modules, f"{room.__name__}.{name}", module)
     return made
 
 
@@ -46,16 +52,16 @@ def test_no_option_is_the_default_run(calls: list[tuple[Any, ...]]) -> None:
 
 
 def test_file_and_options_are_one_thing(calls: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    file = write(tmp_path, "data: {name: nmnist, time_steps: 4}\ntrain: {lr: 1e-2, epochs: 3}\n")
+    file = write(tmp_path, "data: {name: digits-events, time_steps: 4}\ntrain: {lr: 1e-2, epochs: 3}\n")
     given = ["train", "--config", file, "--train.epochs", "5", "--train.seed=7", "--method.target", "null"]
     assert cli.main([*given, "--method.options.eta", "3", "--model.name", "mlp-snn", "--model.hidden=9"]) == 0
     config = RunConfig(
-        data=DataConfig(name="nmnist", time_steps=4),
+        data=DataConfig(name="digits-events", time_steps=4),
         model=ModelConfig(name="mlp-snn", hidden=9),
         method=MethodConfig(target=None, options={"eta": 3}),
         train=TrainConfig(lr=0.01, epochs=5, seed=7),
     )
-    assert calls == [("train", config, Path("runs/nmnist-mlp-snn-dpap-seed7"))]
+    assert calls == [("train", config, Path("runs/digits-events-mlp-snn-dpap-seed7"))]
 
 
 def test_printed_configuration_is_a_configuration(
@@ -65,7 +71,7 @@ def test_printed_configuration_is_a_configuration(
         "--data.root",
         "/data",
         "--method.options",
-        "{eta: 3, deep: {a: [1, 2]}}",
+        "{eta: 3, layers: {fc1: 0.5}}",
         "--train.lr",
         "1e-5",
     ]
@@ -76,21 +82,23 @@ def test_printed_configuration_is_a_configuration(
     assert cli.main(["train", "--config", write(tmp_path, printed), "--out", "here"]) == 0
     assert cli.main(["train", *options, "--out", "here"]) == 0
     assert calls[0] == calls[1]
-    assert calls[0][1].method.options == {"eta": 3, "deep": {"a": [1, 2]}}
+    assert calls[0][1].method.options == {"eta": 3, "layers": {"fc1": 0.5}}
     assert calls[0][2] == Path("here")
 
 
 def test_resume_and_eval_take_a_run(calls: list[tuple[Any, ...]]) -> None:
-    assert cli.main(["train", "--resume", "runs/a"]) == 0
-    assert cli.main(["eval", "runs/b"]) == 0
+    run = str(OLD_RUN)
+    assert cli.main(["train", "--resume", run]) == 0
+    assert cli.main(["eval", run]) == 0
+    network = str(OLD_RUN / "model.safetensors")
     moved = ["--data.root", "there", "--data.time_steps=5"]
-    assert cli.main(["eval", "c.onnx", *moved, "--bits", "4", "--device", "cpu", "--out", "r.json"]) == 0
+    assert cli.main(["eval", network, *moved, "--bits", "4", "--device", "cpu", "--out", "r.json"]) == 0
     assert calls == [
-        ("resume", Path("runs/a")),
-        ("evaluate", Path("runs/b"), {}, {"bits": None, "device": None, "out": None}),
+        ("resume", OLD_RUN),
+        ("evaluate", OLD_RUN, {}, {"bits": None, "device": None, "out": None}),
         (
             "evaluate",
-            Path("c.onnx"),
+            Path(network),
             {"root": "there", "time_steps": 5},
             {"bits": 4, "device": "cpu", "out": Path("r.json")},
         ),
@@ -98,14 +106,14 @@ def test_resume_and_eval_take_a_run(calls: list[tuple[Any, ...]]) -> None:
 
 
 def test_export_takes_a_run_and_a_format(calls: list[tuple[Any, ...]]) -> None:
-    assert cli.main(["export", "runs/b"]) == 0
+    assert cli.main(["export", str(OLD_RUN)]) == 0
     given = ["--to", "csr", "--out", "x", "--bits", "8", "--samples", "9", "--budgets", "mine.yaml"]
-    assert cli.main(["export", "runs/c", *given, "--data.root", "there"]) == 0
+    assert cli.main(["export", str(OLD_RUN), *given, "--data.root", "there"]) == 0
     plain = {"data": {}, "samples": None, "bits": None, "chips": None}
     asked = {"data": {"root": "there"}, "samples": 9, "bits": 8, "chips": Path("mine.yaml")}
     assert calls == [
-        ("export", Path("runs/b"), None, None, plain),
-        ("export", Path("runs/c"), "csr", Path("x"), asked),
+        ("export", OLD_RUN, None, None, plain),
+        ("export", OLD_RUN, "csr", Path("x"), asked),
     ]
 
 
@@ -124,29 +132,41 @@ WRONG = [
     ("tran", "did you mean 'train'"),
     ("train --train.epoch 3", "no option --train.epoch: did you mean '--train.epochs'"),
     ("train --data nmnist", "write --data.name"),
-    ("train --train.epochs many", "train.epochs must be a whole number, and is 'many'"),
+    (
+        "train --train.epochs many",
+        "--train.epochs must be a whole number from 1 to 1,000,000,000, and is 'many'",
+    ),
     ("train --train.epochs 2.5", "train.epochs must be a whole number"),
     ("train --train.lr fast", "train.lr must be a number"),
     ("train --train.twin perhaps", "train.twin must be true or false"),
     ("train --train.optimizer adm", "must be one of adam, adamw, sgd"),
-    ("train --model.hidden 2.5", "model.hidden must be a whole number or null"),
+    ("train --model.hidden 2.5", "model.hidden must be a whole number from 1 to 1,000,000,000 or null"),
     ("train --method.options 5", "method.options must be a mapping"),
     ("train --train.epochs", "expected one argument"),
     ("train stray", "stray"),
-    ("train --train.epochs 0", "train.epochs must be at least 1"),
-    ("train --train.batch_size 0", "train.batch_size must be at least 1"),
-    ("train --train.lr 0", "train.lr must be above 0"),
+    ("train --train.epochs 0", "train.epochs must be a whole number from 1"),
+    ("train --train.batch_size 0", "train.batch_size must be a whole number from 1"),
+    ("train --train.lr 0", "train.lr must be a number above 0"),
     ("train --train.lr nan", "train.lr must be"),
-    ("train --method.target 1", "method.target is a share"),
-    ("train --method.structured 1.1", "method.structured is a share"),
-    ("train --data.time_steps 0", "data.time_steps must be from 1 to"),
-    ("train --data.validation 1", "data.validation is a share"),
-    ("train --model.hidden 0", "model.hidden must be at least 1"),
+    ("train --method.target 1", "method.target must be a number from 0 to below 1 or null"),
+    ("train --method.structured 1.1", "method.structured must be a number from 0 to 1"),
+    ("train --data.time_steps 0", "data.time_steps must be a whole number from 1 to"),
+    ("train --data.validation 1", "data.validation must be a number from 0 to below 1"),
+    ("train --model.hidden 0", "model.hidden must be a whole number from 1"),
     ("train --data.name nminst", "did you mean 'nmnist'"),
     ("train --model.name conv-sn", "did you mean 'conv-snn'"),
     ("train --method.name dpaq", "did you mean 'dpap'"),
     ("train --resume runs/a --train.epochs 3", "leave the other options out"),
     ("train --config /nowhere.yaml", "cannot read the configuration /nowhere.yaml: No such file"),
+    ("train --resume runs/nowhere", "is not a run of snnprune"),
+    ("train --data.name nmnist --data.root /nowhere", "N-MNIST is expected in /nowhere"),
+    ("train --method.options.tua 1", "has no option 'tua': did you mean 'tau'"),
+    ("train --method.options.tau half", "option 'tau' of method 'dpap' must be a number, and is 'half'"),
+    ("train --method.options.target 0.5", "write method.target"),
+    ("train --model.activation gelu", "is of networks without time"),
+    ("bench --compare runs/nowhere", "there is no folder runs/nowhere"),
+    ("bench --methods dense,dpap --train.epochs abc", "--train.epochs must be a whole number"),
+    ("eval runs/nowhere", "there is no such file"),
     ("eval", "required: network"),
     ("eval runs/a --bits few", "bits"),
     ("eval runs/a --train.epochs 3", "--train.epochs"),
@@ -165,7 +185,7 @@ def test_an_empty_name_starts_nothing(
 ) -> None:
     for given in ([option, ""], [f"{option}="]):
         assert cli.main(["train", *given]) == 2
-        check_sentence(capsys.readouterr().err, f"{option} needs the name of a folder, and is empty")
+        check_sentence(capsys.readouterr().err, f"{option} must be the name of a folder, and is ''")
     assert calls == []
 
 
@@ -185,10 +205,10 @@ WRONG_FILES = [
     ("data:\n  epochs: 3\n", "unknown key 'data.epochs': did you mean 'train.epochs'"),
     (
         "train:\n  epochs: three\n",
-        "train.epochs must be a whole number, and is 'three' in the configuration ",
+        "train.epochs must be a whole number from 1 to 1,000,000,000, and is 'three' in the configuration ",
     ),
-    ("train:\n  epochs: 2.5\n", "and is '2.5' in the configuration "),
-    ("train:\n  twin: 7\n", "train.twin must be true or false, and is '7' in the configuration "),
+    ("train:\n  epochs: 2.5\n", "and is 2.5 in the configuration "),
+    ("train:\n  twin: 7\n", "train.twin must be true or false, and is 7 in the configuration "),
     ("data:\n  binning: [1]\n", "in the configuration "),
     ("train: 5\n", "'train' in the configuration"),
     ("train:\n", "'train' in the configuration"),
@@ -271,17 +291,44 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
-def test_help_list_and_parsing_import_nothing_heavy() -> None:
+LIGHT = (
+    "--help",
+    "--version",
+    "list",
+    "list model conv-snn",
+    "train --print_config",
+    "train --train.epochs 0",
+    "train --train.epoch 3",
+    "train --method.name dpaq",
+    "train --config nowhere.yaml",
+    "train --resume nowhere",
+    "train --data.name nmnist --data.root nowhere",
+    "train --out /dev/null/run",
+    "train --data.name nowhere:Mine",
+    "bench --methods dense,dpaq",
+    "bench --compare nowhere",
+    "bench --out /dev/null/bench",
+    "eval nowhere",
+    "export nowhere",
+    "report nowhere",
+    "data prepare nmnist --data.root nowhere",
+)
+"""Lines that name things, and are answered before anything that takes seconds to import."""
+
+
+def test_names_and_help_are_answered_before_anything_heavy_is_imported() -> None:
     code = (
         "import sys; from snnprune import cli\n"
-        "for line in ('--help', 'list', 'train --print_config', 'train --train.epochs 0', '--version'):\n"
+        f"for line in {LIGHT}:\n"
         "    cli.main(line.split())\n"
-        f"print([name for name in {HEAVY} if name in sys.modules])\n"
+        f"    heavy = [name for name in {HEAVY} if name in sys.modules]\n"
+        "    assert not heavy, (line, heavy)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     for word in ("train", "eval NETWORK", "export RUN", "nmnist", "conv-snn", "dpap"):
         assert word in done.stdout
+    assert done.stderr.count("snnprune: ") == 16
 
 
 def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,5 +364,7 @@ def test_data_prepare_takes_the_settings_of_the_data(
     import snnprune.data
 
     monkeypatch.setattr(snnprune.data, "prepare", lambda config: f"got {config}")
-    assert cli.main(["data", "prepare", "nmnist", "--data.root", "prepare", "--data.time_steps=4"]) == 0
-    assert capsys.readouterr().out == f"got {DataConfig(name='nmnist', root='prepare', time_steps=4)}\n"
+    assert (
+        cli.main(["data", "prepare", "digits-events", "--data.cache", "prepare", "--data.time_steps=4"]) == 0
+    )
+    assert capsys.readouterr().out == f"got {DataConfig(cache='prepare', time_steps=4)}\n"

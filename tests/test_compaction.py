@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 import snnprune
-from snnprune.common.errors import CompactionError
+from snnprune.common.errors import CompactionError, UserError
 from snnprune.network import discover
 from snnprune.pruning import Masks, Pruner
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 
 def masked(model: nn.Module, x: Tensor, dead: dict[str, list[int]], **options: Any) -> Masks:
@@ -86,7 +86,7 @@ def test_round_to_and_min_alive() -> None:
     rounded = snnprune.compact(model, masks, round_to=8)
     assert rounded[0].out_features == 8
     assert not rounded[0].weight[3:].any()  # and stay, with weights of zero
-    assert 11 in rounded.snnprune_origin.kept["0"].tolist()  # type: ignore[union-attr]
+    assert 11 in rounded.snnprune_survivors["0"].tolist()  # type: ignore[union-attr]
     assert snnprune.compact(model, masks, round_to=64)[0].out_features == 20  # never above the dense size
     assert snnprune.compact(model, masks, min_alive=5)[0].out_features == 5
     assert snnprune.compact(model, masks)[0].out_features == 3
@@ -213,7 +213,8 @@ def test_they_train_alike(name: str) -> None:
     for net in (model, small):
         net.train()
         net(x).square().sum().backward()
-    snnprune.compact(model, masks, torch.optim.SGD(model.parameters()))
+    optimizer = torch.optim.SGD(model.parameters())
+    assert snnprune.compact(model, masks, inplace=True, optimizer=optimizer) is model
     for (key, a), b in zip(model.named_parameters(), small.parameters(), strict=True):
         assert b.grad.any(), key
         torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-9, msg=key)
@@ -225,8 +226,8 @@ def test_a_compact_network_is_compacted_again() -> None:
     model, x, _, _ = lively("conv-norm", torch.float64)
     first = snnprune.compact(model, masked(model, x, {"0": [1], "9": [0, 5, 19]}))
     second = snnprune.compact(first, masked(first, x, {"0": [0], "9": [4, 16]}))
-    assert second.snnprune_origin.kept["0"].tolist() == [2, 3, 4]  # type: ignore[union-attr]
-    assert not {0, 5, 19} & set(second.snnprune_origin.kept["9"].tolist())  # type: ignore[union-attr]
+    assert second.snnprune_survivors["0"].tolist() == [2, 3, 4]  # type: ignore[union-attr]
+    assert not {0, 5, 19} & set(second.snnprune_survivors["9"].tolist())  # type: ignore[union-attr]
     masks = masked(model, x, {"0": [0, 1], "9": [0, 5, 6, 18, 19]})
     masks.apply()
     assert snnprune.verify(model, second, x).difference < 1e-9
@@ -265,7 +266,7 @@ def test_an_optimiser_goes_on() -> None:
     masks = masked(model, x, {"0": [1], "4": [0, 5], "9": [3]})
     before = {k: optimizer.state[p]["exp_avg"].clone() for k, p in model.named_parameters()}
     parameters = list(model.parameters())
-    assert snnprune.compact(model, masks, optimizer) is model
+    assert snnprune.compact(model, masks, inplace=True, optimizer=optimizer) is model
     assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
     moment = optimizer.state[model[4].weight]["exp_avg"]
     assert torch.equal(moment, before["4.weight"][1:5][:, [0, 2, 3, 4]])
@@ -357,13 +358,29 @@ def test_a_living_unit_that_nothing_reads_needs_no_silence() -> None:
     assert snnprune.compact(model, masks)[0].out_features == 2
 
 
-def test_weights_that_are_not_numbers_are_no_silence() -> None:
-    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    masks = masked(model, torch.rand(1, 4), {"0": [1]})
+def test_dead_weights_that_are_not_numbers_go_like_all_others() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(1, 4)
+    masks = masked(model, x, {"0": [1]})
+    masks.apply()
+    answer = model(x)
     with torch.no_grad():
         model[0].bias[1] = torch.nan
-    with pytest.raises(ValueError, match=r"0\.bias of its dead units is not zero"):
-        snnprune.compact(model, masks)
+        model[2].weight[:, 1] = torch.inf
+    assert torch.equal(snnprune.compact(model, masks)(x), answer)
+
+
+def test_in_place_and_as_a_copy() -> None:
+    model, x, _, _ = lively("conv", torch.float64)
+    masks = masked(model, x, {"0": [1]})
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(UserError, match=r"returns a copy.*inplace=True"):
+        snnprune.compact(model, masks, optimizer=optimizer)
+    copied = snnprune.compact(model, masks)
+    assert copied is not model
+    assert (model[0].out_channels, masks.topology.populations["0"].size) == (5, 5)
+    assert snnprune.compact(model, masks, inplace=True) is model
+    assert (model[0].out_channels, masks.topology.populations["0"].size) == (4, 4)
+    torch.testing.assert_close(model(x), copied(x), rtol=0, atol=0)
 
 
 def test_an_optimiser_of_another_model_and_strange_states_are_refused() -> None:
@@ -371,11 +388,11 @@ def test_an_optimiser_of_another_model_and_strange_states_are_refused() -> None:
     masks = masked(model, x, {"0": [1]})
     stranger = torch.optim.SGD(copy.deepcopy(model).parameters(), 0.1)
     with pytest.raises(ValueError, match="holds no parameter of the network"):
-        snnprune.compact(model, masks, stranger)
+        snnprune.compact(model, masks, inplace=True, optimizer=stranger)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     optimizer.state[model[0].weight]["curvature"] = torch.ones(7, 7)
     with pytest.raises(ValueError, match=r"keeps 'curvature' of 0\.weight in a shape"):
-        snnprune.compact(model, masks, optimizer)
+        snnprune.compact(model, masks, inplace=True, optimizer=optimizer)
     assert model[0].out_channels == 5
     assert model[0].weight.shape[0] == 5
 

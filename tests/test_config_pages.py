@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from recordings import write_dvs_gesture
+
+from support.recordings import write_dvs_gesture
 
 FOLDER = Path(__file__).parents[1] / "configs"
 BENCHES = sorted((FOLDER / "bench").glob("*.yaml"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,9 @@ from snnprune.config.reading import SECTIONS
 from snnprune.config.schema import RunConfig
 from snnprune.pruning import Pruner
 from snnprune.training import assembly, optimiser
+from support.reported import REPORTED
 
 ROOT = Path(__file__).parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
-
-from reported import REPORTED  # noqa: E402
-
 FOLDER = ROOT / "configs"
 BENCHES = sorted((FOLDER / "bench").glob("*.yaml"))
 FILES = sorted(file for file in FOLDER.rglob("*.yaml") if file not in BENCHES)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from recordings import events, moving_bar
 from tonic.transforms import ToFrame
 
 from snnprune.data.frames import edges, to_frames
+from support.recordings import events, moving_bar
 
 # Five events on a sensor of 2 x 3 pixels, times 10 .. 19: a span of ten microseconds.
 FIVE = events((0, 0, 10, 1), (2, 1, 12, 0), (2, 1, 14, 0), (1, 0, 15, 1), (0, 1, 19, 1))

@@ -22,8 +22,14 @@ pytestmark = pytest.mark.data
 def need(name: str, root: Path) -> Path:
     folder = data.where(name, root)
     if folder is None:
+        alike = [path.name for path in root.iterdir() if plain(path.name) == plain(name)]
+        assert not alike, f"{root} has {alike}, in which no {name} is found"
         pytest.skip(f"no {name} in {root}")
     return folder
+
+
+def plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from recordings import write_nmnist
 from torch.utils.data import DataLoader
 
 from snnprune import data
 from snnprune.common.errors import UserError
+from snnprune.common.seeds import Stream
 from snnprune.config.names import DATASETS
 from snnprune.config.schema import DataConfig
 from snnprune.data.splits import divide
+from support.recordings import write_nmnist
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,10 @@ def test_a_class_of_one_stays_in_training() -> None:
 def test_no_sample_is_in_two_sets(tmp_path: Path) -> None:
     write_nmnist(tmp_path, train=5)
     splits = data.load(DataConfig(name="nmnist", root=str(tmp_path), cache=str(tmp_path), validation=0.2))
-    assert not set(splits.train._index) & set(splits.validation._index)
+    seen = [splits.train[i][0] for i in range(len(splits.train))]
+    kept = [splits.validation[i][0] for i in range(len(splits.validation))]
+    assert not {frames.numpy().tobytes() for frames in seen} & {frames.numpy().tobytes() for frames in kept}
+    assert len({frames.numpy().tobytes() for frames in seen + kept}) == 50
     assert len(splits.train) == 40
     assert np.bincount(splits.validation.labels).tolist() == [1] * 10
 
@@ -123,3 +127,37 @@ def test_reading_from_the_cache_needs_no_tonic(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert outputs == ["True", "False"]
+
+
+def handmade(*sizes: int) -> data.Splits:
+    """Three sets of so many images of one pixel, which count up."""
+    sets = [data.FrameSet(np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1), np.arange(n)) for n in sizes]
+    return data.Splits(*sets, classes=("a",), shape=(1, 1, 1), events=False)
+
+
+def test_a_set_in_batches_is_the_set_in_order() -> None:
+    batches = list(handmade(7, 0, 0).train.batches(3))
+    assert [len(labels) for _, labels in batches] == [3, 3, 1]
+    assert torch.cat([frames for frames, _ in batches]).flatten().tolist() == list(range(7))
+    assert list(handmade(0, 0, 0).train.batches(3)) == []
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_a_set_that_is_needed_holds_samples(name: str) -> None:
+    given = handmade(*(0 if name == empty else 2 for empty in ("train", "validation", "test")))
+    config = DataConfig(name="of my own")
+    with pytest.raises(UserError, match=f"the {name} set of 'of my own' is empty"):
+        data.read(config, given)
+    others = [other for other in ("train", "validation", "test") if other != name]
+    assert data.read(config, given, needed=others) is given
+
+
+def test_noise_depends_on_the_seed_and_the_place_alone() -> None:
+    config = DataConfig(time_steps=50, encoding="poisson")
+    images = torch.full((2, 1, 1, 1), 128, dtype=torch.uint8)
+    encoder = data.Encoder(config, seed=3, time=True)
+    assert encoder(images, Stream.TEST, 1).shape == (50, 2, 1, 1, 1)
+    assert torch.equal(encoder(images, Stream.TEST, 1), encoder(images, Stream.TEST, 1))
+    for seed, stream, place in ((4, Stream.TEST, 1), (3, Stream.TRAIN, 1), (3, Stream.TEST, 2)):
+        other = data.Encoder(config, seed, time=True)(images, stream, place)
+        assert not torch.equal(encoder(images, Stream.TEST, 1), other)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from recordings import write_mnist
 
 from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig
 from snnprune.data.cifar import CLASSES
+from support.recordings import write_mnist
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -70,5 +70,5 @@ def test_a_configuration_asks_for_both() -> None:
     few = data.load(DataConfig(name="digits-events", classes="3,8", samples=20))
     assert few.classes == ("3", "8")
     assert np.bincount(few.train.labels).tolist() == [10, 10]
-    with pytest.raises(UserError, match=r"data\.samples must be at least 1"):
+    with pytest.raises(UserError, match=r"data\.samples must be a whole number from 1"):
         data.load(DataConfig(name="digits-events", samples=0))

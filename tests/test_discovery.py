@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import ResidualSNN, conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer, neuron, rnn
 from torch import Tensor, nn
 
 from snnprune.network import Inflow, Slot, discover
+from support.hooks import hooks
+from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 FRAMES = torch.rand(3, 2, 2, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -389,7 +390,7 @@ def test_the_model_is_left_as_it_was() -> None:
     assert torch.equal(generator, torch.get_rng_state())
     assert model[0].training
     assert not model[5].training
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not hooks(model)
 
 
 class Unnamed(nn.Module):

@@ -8,14 +8,13 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import warnings
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
-from families import FAMILIES
-from loops import Loop, Masks, difference, distance, equal, through_a_file
-from processes import together
 from spikingjelly.activation_based import layer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -26,9 +25,13 @@ from snnprune.config.names import METHODS
 from snnprune.nn import norms
 from snnprune.pruning import Criterion, CriterionMethod, Pruner, Target
 from snnprune.pruning.lowest import Lowest
+from support.families import FAMILIES
+from support.loops import Loop, Masks, difference, distance, equal, through_a_file
+from support.processes import together
 
 if TYPE_CHECKING:
     from snnprune.network.cost import Rates
+    from snnprune.pruning.compaction.survivors import SurvivingUnits
 
 Case = tuple[str, str, str]
 Shares = tuple[tuple[int, ...], ...]
@@ -92,14 +95,14 @@ class Outcome:
 
     masks: list[Masks]
     sizes: list[int]
-    kept: Masks
+    survivors: SurvivingUnits
     rates: Rates
     weights: Masks
 
     @staticmethod
     def of(run: Loop) -> Outcome:
         weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-        return Outcome(run.masks, run.sizes, dict(run.pruner.kept), run.pruner.rates(), weights)
+        return Outcome(run.masks, run.sizes, run.pruner.survivors, run.pruner.rates(), weights)
 
 
 def shared(cases: list[Case], shares: Shares, length: tuple[int, int], every: int = 0) -> list[Outcome]:
@@ -116,7 +119,7 @@ def assert_alike(whole: Loop, share: Outcome) -> None:
     for epoch, (a, b) in enumerate(zip(whole.masks, share.masks, strict=True)):
         assert equal(a, b), f"epoch {epoch}"
     assert share.rates == whole.pruner.rates()
-    assert distance(whole, share.kept, share.weights) < 1e-9
+    assert distance(whole, share.survivors, share.weights) < 1e-9
 
 
 def assert_one(cases: list[Case], shares: Shares, length: tuple[int, int], every: int = 0) -> None:
@@ -278,6 +281,39 @@ def wrapped() -> str:
 
 def test_a_wrapper_has_to_come_off_before_a_cut() -> None:
     assert all("take the wrapper off before the cut" in said for said in together(2, wrapped))
+
+
+def held_in_one() -> tuple[list[int], list[str]]:
+    """Return the width of a layer after each epoch, where the last process holds a weight for two of them."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    pruner = Pruner(net, torch.ones(1, 4), "magnitude", epochs=6, unit="neurons", compact_every=2)
+    held = None if ranks.is_first() else weakref.ref(net[0].weight)
+    widths, said, loss = [], [], None
+    for epoch in range(4):
+        if epoch == 2:
+            held = None
+        batch = net(torch.ones(2, 4)).sum()  # while the last batch's graph is still alive
+        batch.backward()
+        loss = batch
+        pruner.step()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pruner.end_epoch()
+        widths.append(net[0].out_features)
+        said += [str(warning.message) for warning in caught]
+    assert held is None
+    assert loss is not None
+    return widths, said
+
+
+def test_a_cut_that_one_process_refuses_is_made_in_none() -> None:
+    (widths, said), (others, nothing) = together(2, held_in_one)
+    assert widths == others
+    assert widths[:3] == [8, 8, 8]
+    assert widths[3] < 8
+    assert said == ["another process that trains this network cannot cut it; training goes on with masks"]
+    assert nothing == []
 
 
 # --- norms

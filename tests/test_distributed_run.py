@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_member
-import tiny_run
 import torch
-from processes import apart, free_port
 from test_resume import numbers, same
+from torch import distributed
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.training import run
+from snnprune.training.distributed import group
 from snnprune.training.distributed.launch import launch
 from snnprune.training.sampler import EpochSampler, SharedBatches
+from support import tiny_member, tiny_run
+from support.processes import apart, free_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+    from collections.abc import Iterator
 
 
 def member(out: Path, death: str = "") -> str | None:
     """Be one of two processes of a run; return what it says when it cannot go on."""
-    data.load = tiny_run.splits
     tiny_member.prepare(death)
     try:
-        run.train(tiny_run.config(devices=2), out)
+        run.train(tiny_run.config(devices=2), out, page=False)
     except UserError as error:
         return str(error)
     return None
@@ -58,7 +54,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_end_as_one_does(pair: Path, tmp_path: Path) -> None:
     """51 samples in batches of 12: the last one has 3, which two processes share as 1 and 2."""
     alone = tmp_path / "run"
-    run.train(tiny_run.config(), alone)
+    run.train(tiny_run.config(), alone, page=False)
     (a, first), (b, second) = numbers(alone), numbers(pair)
     assert {row["epoch"] for row in second} == {"1", "2", "3", "4", "5"}
     assert a["pruning_rate"] == pytest.approx(b["pruning_rate"], abs=0.02)
@@ -100,12 +96,12 @@ def test_who_starts_them_says_which_one_died_and_of_what(
     monkeypatch.setattr(run, "launch", functools.partial(launch, program=tiny_member.PROGRAM))
     monkeypatch.setenv("TINY_DEATH", f"{how} {number} 3 2")
     with pytest.raises(UserError) as why:
-        run.train(tiny_run.config(devices=2), out)
+        run.train(tiny_run.config(devices=2), out, page=False)
     said = {"kill": "was ended by SIGKILL", "fail": "failed (this process has had enough)"}[how]
-    assert f"process {number} of 2 {said}" in str(why.value)
+    assert f"the process with rank {number} of 2 {said}" in str(why.value)
     assert f"snnprune train --resume {out}" in str(why.value)
     monkeypatch.delenv("TINY_DEATH")
-    run.resume(out)
+    run.resume(out, page=False)
     assert numbers(out) == numbers(pair)
 
 
@@ -137,6 +133,45 @@ def test_torchrun_on_two_nodes(tmp_path: Path) -> None:
     assert "files in" not in said[1]
 
 
+class Vanishing(tuple[str, ...]):
+    """The command of a process that waits; from the second start on it is not there."""
+
+    started = False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ("/nowhere/to/be/found",) if self.started else self.__getitem__(slice(None))
+        self.started = True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_start_that_fails_midway_leaves_no_process_behind(tmp_path: Path) -> None:
+    program = Vanishing((sys.executable, "-c", "import time; time.sleep(600)"))
+    with pytest.raises(UserError, match=r"process with rank 1 of 2 could not be started .* others were st"):
+        launch(tmp_path / "run", 2, program)
+    words = [file.read_bytes() for file in Path("/proc").glob("[0-9]*/cmdline") if file.exists()]
+    assert not [word for word in words if str(tmp_path).encode() in word]
+
+
+def group_after(error: type[BaseException], out: Path) -> bool:
+    """Tell whether a group is still there when something was raised in it."""
+    with contextlib.suppress(error), group.joined(tiny_run.config(devices=2), out):
+        assert distributed.is_initialized()
+        raise error
+    return distributed.is_initialized()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UserError])
+def test_a_group_ends_with_an_exception_in_it(tmp_path: Path, error: type[BaseException]) -> None:
+    assert apart(2, group_after, error, tmp_path) == [False, False]
+
+
+def test_each_group_meets_at_a_port_of_its_own() -> None:
+    stores = [group.store() for _ in range(3)]
+    places = [group.of_torchrun(1, 2, store) for store in stores]
+    assert len({place["MASTER_PORT"] for place in places}) == 3
+    assert {(place["RANK"], place["WORLD_SIZE"]) for place in places} == {("1", "2")}
+
+
 # --- which samples a process has
 
 
@@ -165,16 +200,16 @@ def test_more_processes_than_the_run_has_are_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(UserError, match=r"8 processes were started .* is 2 x 1"):
-        run.train(tiny_run.config(devices=2), tmp_path / "run")
+        run.train(tiny_run.config(devices=2), tmp_path / "run", page=False)
     with pytest.raises(UserError, match=r"8 processes were started .* is 1 x 1"):
-        run.train(tiny_run.config(), tmp_path / "run")
+        run.train(tiny_run.config(), tmp_path / "run", page=False)
 
 
 def test_machines_need_somebody_to_start_them(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="with torchrun or srun"):
-        run.train(tiny_run.config(devices=2, nodes=2), tmp_path / "run")
+        run.train(tiny_run.config(devices=2, nodes=2), tmp_path / "run", page=False)
 
 
 def test_each_process_needs_a_sample(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"divided among 4 processes .* and is 3"):
-        run.train(tiny_run.config(devices=2, nodes=2, batch_size=3), tmp_path / "run")
+        run.train(tiny_run.config(devices=2, nodes=2, batch_size=3), tmp_path / "run", page=False)

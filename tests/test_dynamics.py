@@ -5,34 +5,23 @@ from __future__ import annotations
 import json
 
 import pytest
-import tiny_run
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from test_resume import killed
 
-from snnprune import Pruner, data
+from snnprune import Pruner
 from snnprune.network.firing import Watch
 from snnprune.nn import models
-from snnprune.training import run
 from snnprune.training.callbacks import dynamics
 from snnprune.training.callbacks.dynamics import Dynamics, Sample
+from support import tiny_run
 
 EPOCHS = 5
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    out = tmp_path_factory.mktemp("dynamics") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        run.train(tiny_run.config(epochs=EPOCHS), out)
-    return out
+    return tiny_run.finished(tmp_path_factory.mktemp("dynamics") / "run", EPOCHS)
 
 
 @pytest.fixture
@@ -85,14 +74,6 @@ def test_who_is_dead_stays_dead_and_is_counted(whole):
         assert not (alive[1:] & ~alive[:-1]).any()
         assert alive.sum(1).tolist() == tensors["units"][:, i].tolist()
     assert any((t[-1] < 0).any() for name, t in tensors.items() if name.startswith("fan_in/"))
-
-
-@pytest.mark.parametrize(("epoch", "batch"), [(0, 2), (3, 1)])
-def test_a_killed_run_keeps_the_same_dynamics(whole, tmp_path, epoch, batch):
-    out = killed(tmp_path / "run", epoch, batch)
-    run.resume(out)
-    for name in ("dynamics.safetensors", "example.safetensors"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_a_cut_changes_nothing_that_is_read(pruner):
@@ -157,4 +138,3 @@ def test_watch_counts_what_is_not_zero_and_lets_go():
     watch.close()
     model(torch.ones(4))
     assert watch.rates() == {"0": 3 / 8}
-    assert not model[0]._forward_hooks

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import tiny_run
+import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 import snnprune
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.export import evaluation, exporting, latency
+from snnprune.export.subject import Subject
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,9 @@ FORMATS = ("nir", "onnx", "safetensors")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
     """A finished run of the accelerated network, with an export in each format."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
         patch.setattr(latency, "ROUNDS", 3)
         out = tmp_path_factory.mktemp("runs") / "run"
-        run.train(tiny_run.config(export_check="nir"), out)
+        run.train(tiny_run.config(export_check="nir"), out, page=False)
         yield out, {to: exporting.export(out, to) for to in FORMATS}
 
 
@@ -82,11 +82,11 @@ def test_the_compact_network_of_a_run_may_be_taken_elsewhere(
         shutil.copy(out / name, tmp_path)
     result = evaluation.evaluate(tmp_path / "model.safetensors")
     assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
-    assert result["dataset"] == "stripes"
+    assert result["dataset"] == tiny_run.DATA
 
 
 def test_in_its_run_a_compact_network_reads_the_runs_folder_of_data(
-    exported: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     out, _ = exported
     for name in ("model.safetensors", "model.json"):
@@ -94,10 +94,9 @@ def test_in_its_run_a_compact_network_reads_the_runs_folder_of_data(
     folder = RunFolder(tmp_path)
     config = asdict(RunFolder(out).read_config())
     folder.config.write_text(yaml.safe_dump(config | {"data": config["data"] | {"root": "/there"}}))
-    asked = []
-    monkeypatch.setattr(data, "load", lambda config: asked.append(config.root) or tiny_run.splits())
+    tiny_run.STRIPES.asked.clear()
     evaluation.evaluate(folder.network)
-    assert asked == ["/there"]
+    assert [config.root for config in tiny_run.STRIPES.asked] == ["/there"]
 
 
 def test_files_that_no_evaluation_can_run_say_what_to_give_instead(
@@ -136,15 +135,18 @@ def test_an_export_says_what_chips_are_asked_for(exported: tuple[Path, dict[str,
     assert "https://" in shown
 
 
-OTHER = {"data": {"name": "other"}}
+ELSEWHERE = tiny_run.Source()
+OTHER = {"data": {"name": "test_eval_files:ELSEWHERE"}}
+TOO_MANY = rf"3 classes apart; '{tiny_run.DATA}' has frames of \(2, 8, 8\) and 4"
+TOO_MANY_ELSEWHERE = r"3 classes apart; 'test_eval_files:ELSEWHERE' has frames of \(2, 8, 8\) and 4"
 
 
 @pytest.mark.parametrize(
     ("file", "asked", "said"),
     [
-        ("export/model.onnx", {}, r"tells 3 classes apart; 'stripes' has frames of \(2, 8, 8\) and 4"),
-        (".", OTHER, r"run reads .* 3 classes apart; 'other' has frames of \(2, 8, 8\) and 4"),
-        (".", OTHER | {"bits": 8}, r"run reads .* 3 classes apart; 'other' has frames of \(2, 8, 8\) and 4"),
+        ("export/model.onnx", {}, f"tells {TOO_MANY}"),
+        (".", OTHER, f"run reads .* {TOO_MANY_ELSEWHERE}"),
+        (".", OTHER | {"bits": 8}, f"run reads .* {TOO_MANY_ELSEWHERE}"),
     ],
 )
 def test_other_data_have_to_fit(
@@ -155,34 +157,82 @@ def test_other_data_have_to_fit(
     said: str,
 ) -> None:
     out, _ = exported
-    wider = replace(tiny_run.splits(), classes=("a", "b", "c", "d"))
-    monkeypatch.setattr(data, "load", lambda _: wider)
+    for source in (tiny_run.STRIPES, ELSEWHERE):
+        monkeypatch.setitem(source.changed, "classes", ("a", "b", "c", "d"))
     with pytest.raises(UserError, match=said):
         evaluation.evaluate(out / file, **asked)
 
 
 def test_other_data_are_not_cut_to_what_the_run_learnt(
-    tmp_path: Path, exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, exported: tuple[Path, dict[str, Any]]
 ) -> None:
-    out, asked = tmp_path / "run", []
+    out = tmp_path / "run"
     shutil.copytree(exported[0], out)
     written = yaml.safe_load((out / "config.yaml").read_text())
-    written["data"] |= {"samples": 40, "classes": "0,1"}
+    written["data"] |= {"samples": 12, "classes": "0,1,2"}
     (out / "config.yaml").write_text(yaml.safe_dump(written))
-    monkeypatch.setattr(data, "load", lambda config: asked.append(config) or tiny_run.splits())
+    tiny_run.STRIPES.asked.clear()
+    ELSEWHERE.asked.clear()
     evaluation.evaluate(out)
-    evaluation.evaluate(out, {"name": "other"})
-    assert [(config.samples, config.classes) for config in asked] == [(40, "0,1"), (None, None)]
+    evaluation.evaluate(out, OTHER["data"])
+    read = [(config.samples, config.classes) for config in tiny_run.STRIPES.asked + ELSEWHERE.asked]
+    assert read == [(12, "0,1,2"), (None, None)]
+
+
+@pytest.mark.parametrize("file", [".", "model.safetensors", "export/model.onnx", "export/model.nir"])
+def test_data_may_be_made_by_hand(exported: tuple[Path, dict[str, Any]], file: str) -> None:
+    """Of handmade data only the test set is needed."""
+    out, _ = exported
+    whole, nothing = tiny_run.splits(), tiny_run.stripes(0, 0)
+    given = replace(whole, train=nothing, validation=nothing)
+    result = evaluation.evaluate(out / file, splits=given)
+    assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
+    with pytest.raises(UserError, match=rf"reads frames of .* 3 classes apart; '{tiny_run.DATA}' has .* 4"):
+        evaluation.evaluate(out / file, splits=replace(given, classes=("a", "b", "c", "d")))
+    with pytest.raises(UserError, match=f"the test set of '{tiny_run.DATA}' is empty"):
+        evaluation.evaluate(out / file, splits=replace(whole, test=nothing))
+
+
+class Remembering(nn.Module):
+    """A network of one's own that adds up its inputs until it is reset."""
+
+    spiking = True
+
+    def reset(self) -> None:
+        self.total: Any = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.total = self.total + x.mean()
+        return self.total.expand(*x.shape[:2], tiny_run.CLASSES)
+
+
+def test_each_batch_is_answered_from_rest() -> None:
+    """As in training, also by neurons that are none of SpikingJelly's but have a reset."""
+    model = Remembering()
+    subject = Subject.of("mine", model, tiny_run.config(), tiny_run.splits())
+    first, again = subject.answers()[0], subject.answers()[0]
+    assert first.abs().sum() > 0
+    assert torch.equal(first, again)
+
+
+def test_an_export_may_be_compared_on_data_made_by_hand(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    out, _ = exported
+    few = replace(tiny_run.splits(), test=tiny_run.stripes(5, 3))
+    written = exporting.export(out, "safetensors", tmp_path / "net.safetensors", splits=few)
+    assert written["round_trip"]["samples"] == 5
+    assert written["round_trip"]["spike_flips"] == 0
 
 
 def test_settings_of_the_data_are_taken_over(
-    exported: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    exported: tuple[Path, dict[str, Any]],
 ) -> None:
     out, _ = exported
-    asked = []
-    monkeypatch.setattr(data, "load", lambda config: asked.append(config) or tiny_run.splits())
-    evaluation.evaluate(out / "export" / "model.nir", {"root": "/there", "name": "other"})
-    assert [(config.root, config.name, config.time_steps) for config in asked] == [("/there", "other", 4)]
+    ELSEWHERE.asked.clear()
+    evaluation.evaluate(out / "export" / "model.nir", OTHER["data"] | {"root": "/there"})
+    read = [(config.root, config.name, config.time_steps) for config in ELSEWHERE.asked]
+    assert read == [("/there", OTHER["data"]["name"], 4)]
 
 
 def test_what_cannot_be_asked_for_is_a_sentence(
@@ -207,10 +257,7 @@ def test_what_cannot_be_asked_for_is_a_sentence(
         exporting.export(tmp_path, "nir")
 
 
-def test_what_nir_cannot_hold_is_said_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_what_nir_cannot_hold_is_said_before_training(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"NIR cannot hold layer 'pool1': it is a MaxPool2d"):
         run.train(tiny_run.config(model="vgg-snn", export_check="nir"), tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.csv").exists()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from networks import conv_snn
 from safetensors.numpy import load_file
 from scipy.sparse import csr_matrix
 from spikingjelly.activation_based import layer, neuron
@@ -19,6 +18,7 @@ from snnprune.export import connections
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import BUDGETS, budgets, check, demand, totals
 from snnprune.export.quantisation import quantise
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path

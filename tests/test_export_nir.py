@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
@@ -18,6 +17,7 @@ from snnprune.export.graph import folded
 from snnprune.export.limits import check_nir
 from snnprune.network import discover
 from snnprune.pruning import Masks
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ class Residual(nn.Module):
 def lived(model: nn.Module) -> nn.Module:
     """A network whose norms have seen data and whose layers fire."""
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.weight, 2.0)
             nn.init.constant_(module.bias, 0.3)
     model.train()(FRAMES)

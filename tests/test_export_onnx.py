@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import pytest
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from test_export_nir import FRAMES, Residual, lived
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.step import Step
 from snnprune.network.synops import SpikeCounter
 from snnprune.nn.models import build
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,9 +83,16 @@ def test_the_file_counts_its_operations(make: Any, frames: Tensor, tmp_path: Pat
     assert expected.synops + expected.macs > 0
 
 
-def test_the_file_is_a_function_of_input_and_state(tmp_path: Path) -> None:
-    onnx_file.write(lived(conv_snn(norm=True)), FRAMES, tmp_path / "net.onnx")
-    graph = onnx.load(str(tmp_path / "net.onnx")).graph
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a convolutional network: writing one takes more than a second."""
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    onnx_file.write(lived(conv_snn(norm=True)), FRAMES, path)
+    return path
+
+
+def test_the_file_is_a_function_of_input_and_state(written: Path) -> None:
+    graph = onnx.load(str(written)).graph
     assert [i.name for i in graph.input] == ["x", "v.2", "v.6", "v.10", "v.12"]
     assert [o.name for o in graph.output] == ["y", "next.2", "next.6", "next.10", "next.12"]
 
@@ -133,12 +140,11 @@ def test_an_unknown_neuron_is_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_of_others_are_refused(tmp_path: Path) -> None:
+def test_files_of_others_are_refused(written: Path, tmp_path: Path) -> None:
     (tmp_path / "none.onnx").write_bytes(b"not a model")
     with pytest.raises(UserError, match="not an ONNX file that snnprune wrote"):
         onnx_file.Runner.of(tmp_path / "none.onnx")
-    onnx_file.write(lived(conv_snn(norm=True)), FRAMES, tmp_path / "net.onnx")
-    proto = onnx.load(str(tmp_path / "net.onnx"))
+    proto = onnx.load(str(written))
     tensor = proto.graph.initializer[0]
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="../../etc/passwd")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES, Family, half_dead
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
 from snnprune.network import Slot, Topology, discover
 from snnprune.network.axes import tensors_in
 from snnprune.pruning import TraceRecorder
+from support.families import FAMILIES, Family, half_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
+import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-import tiny_run
 
-from snnprune import data
 from snnprune.config.schema import MethodConfig
 from snnprune.export import evaluation
 from snnprune.runs import checkpoint
 from snnprune.training import run
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from support import tiny_run
 
 OPTIONS = {"train_epochs": 1, "patience": 1, "share": 0.5}
 
@@ -27,9 +24,11 @@ def config(compact_every: int | None) -> Any:
     return replace(made, method=MethodConfig("bdnn-sp", options=OPTIONS, compact_every=compact_every))
 
 
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+@pytest.fixture(scope="module", params=[None, 1])
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """Return a run with masks, and one that is cut while it trains: folder and summary."""
+    out = tmp_path_factory.mktemp("ended") / "run"
+    return out, run.train(config(request.param), out, page=False)
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -37,31 +36,29 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("compact_every", [None, 1])
-def test_a_run_ends_with_the_network_of_the_peak(tmp_path: Path, compact_every: int | None) -> None:
-    summary = run.train(config(compact_every), tmp_path / "run")
-    measured, peak = rows(tmp_path / "run"), summary["returned_to_epoch"]
+def test_a_run_ends_with_the_network_of_the_peak(ended: tuple[Path, Any]) -> None:
+    out, summary = ended
+    measured, peak = rows(out), summary["returned_to_epoch"]
     assert peak is not None
     assert peak < summary["epochs"] == len(measured) < 9
     assert summary["accuracy"] == float(measured[peak - 1]["test_accuracy"])
     assert summary["pruning_rate"] == float(measured[peak - 1]["pruned_synapses"])
     assert summary["weights_left"] == int(measured[peak - 1]["weights"])
-    evaluated = evaluation.evaluate(tmp_path / "run")
+    evaluated = evaluation.evaluate(out)
     assert (evaluated["accuracy"], evaluated["epoch"]) == (summary["accuracy"], peak)
-    saved = checkpoint.load(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    saved = checkpoint.load(out / "checkpoints" / "last.ckpt")
     assert saved["callbacks"]["PruningCallback"]["pruner"]["returned_to"] == peak - 1
 
 
-@pytest.mark.parametrize("compact_every", [None, 1])
 def test_without_its_last_files_it_is_resumed_to_the_same_end(
-    tmp_path: Path, compact_every: int | None
+    ended: tuple[Path, Any], tmp_path: Path
 ) -> None:
-    first = run.train(config(compact_every), tmp_path / "run")
-    table = (tmp_path / "run" / "metrics.csv").read_text()
+    whole, first = ended
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
     for name in ("summary.json", "metrics.csv", "model.safetensors"):
-        (tmp_path / "run" / name).unlink()
-    second = run.resume(tmp_path / "run")
-    assert json.loads(json.dumps(second))["accuracy"] == first["accuracy"]
+        (out / name).unlink()
+    second = run.resume(out, page=False)
+    assert second["accuracy"] == first["accuracy"]
     assert second["neurons_left"] == first["neurons_left"]
     assert second["returned_to_epoch"] == first["returned_to_epoch"]
-    assert (tmp_path / "run" / "metrics.csv").read_text() == table
+    assert (out / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()

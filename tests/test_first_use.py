@@ -6,31 +6,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 import torch
 from torch import nn
 
-from snnprune import cli, data
+from snnprune import cli
 from snnprune.common.errors import UserError
-from snnprune.config.schema import MethodConfig
+from snnprune.config.schema import DataConfig, MethodConfig
 from snnprune.pruning import Pruner
 from snnprune.training import assembly, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_start_that_failed_does_not_claim_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def missing(_: Any) -> Any:
-        raise UserError("the data are not here")
+NOWHERE = tiny_run.Source(fault="the data are not here")
 
-    monkeypatch.setattr(data, "load", missing)
+
+def test_a_start_that_failed_does_not_claim_the_folder(tmp_path: Path) -> None:
+    config = tiny_run.config(epochs=1)
     with pytest.raises(UserError, match="not here"):
-        run.train(tiny_run.config(epochs=1), tmp_path / "run")
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-    assert run.train(tiny_run.config(epochs=1, lr=1e-4), tmp_path / "run")["epochs"] == 1
+        run.train(replace(config, data=DataConfig(f"{__name__}:NOWHERE")), tmp_path / "run")
+    assert run.train(tiny_run.config(epochs=1, lr=1e-4), tmp_path / "run", page=False)["epochs"] == 1
     with pytest.raises(UserError, match="another configuration"):
         run.train(tiny_run.config(epochs=1, lr=1e-5), tmp_path / "run")
 
@@ -45,10 +42,10 @@ def test_null_in_a_file_is_a_sentence(line: str, tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"tau": "x"}, "is a number"),
+        ({"tau": "x"}, "must be a number, and is 'x'"),
         ({"tau": -3}, "above 0"),
         ({"gamma": 5}, "at most 1"),
-        ({"eta": True}, "is a number"),
+        ({"eta": True}, "must be a number, and is true"),
     ],
 )
 def test_constants_are_looked_at(options: dict[str, Any], words: str) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recordings import write_dvs_gesture
+from support.recordings import write_dvs_gesture
 
 CONFIG = Path(__file__).parent.parent / "configs" / "dvs-gesture" / "dpap.yaml"
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnprune.methods.bdnn_dsd import SpineDynamics
-from snnprune.methods.bdnn_sp import AdaptivePruning, importance
+from snnprune.methods.bdnn_dsd import BDNNdsd
+from snnprune.methods.bdnn_sp import BDNNsp, importance
 from snnprune.methods.bsp import BSP
-from snnprune.pruning import Pruner
+from snnprune.pruning import Decision, Pruner, View
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -50,7 +50,7 @@ def test_bsp_counts_and_prunes_as_written() -> None:
             for name, layer in (("0", 0), ("2", 1)):
                 alive = pruner.masks.alive(pruner.topology.projections[name]).numpy()
                 assert np.array_equal(alive, g[f"alive{layer}"][epoch])
-                count = pruner.method.counts[name].numpy()
+                count = pruner.method.state[name]["count"].numpy()
                 assert np.array_equal(count[alive], g[f"count{layer}"][epoch][alive])
     assert not alive.all()
 
@@ -60,7 +60,7 @@ def test_bdnn_dsd_moves_its_bounds_as_written() -> None:
     model = nn.Sequential(nn.Linear(p["in"], p["out"], bias=False)).double()
     set_weight(model[0], g["w0"])
     x = torch.zeros(1, p["in"], dtype=torch.float64)
-    method = SpineDynamics(p["R_i"], p["R_d"], p["T_num"])
+    method = BDNNdsd(R_i=p["R_i"], R_d=p["R_d"], T_num=p["T_num"])
     with Pruner(model, x, method, epochs=1) as pruner:
         state = method.state["0"]
         for step in range(p["steps"]):
@@ -77,14 +77,20 @@ def test_bdnn_dsd_moves_its_bounds_as_written() -> None:
 def test_bdnn_sp_removes_and_judges_as_written() -> None:
     p, g = golden("bdnn_sp")
     model = network(p["in"], p["hidden"], p["out"])
-    method = AdaptivePruning(p["share"], train_epochs=1)
+    scores = []
+
+    class Looking(BDNNsp):
+        def end_epoch(self, view: View, metrics: Any) -> Decision:
+            scores.append(importance(view, view.topology.populations["0"]))
+            return super().end_epoch(view, metrics)
+
+    method = Looking(p["share"], train_epochs=1)
     x = torch.zeros(1, p["in"], dtype=torch.float64)
     with Pruner(model, x, method, epochs=9) as pruner:
         set_weight(model[0], g["w_in"])
         set_weight(model[2], g["w_out"])
-        score = importance(pruner._view({}), pruner.topology.populations["0"])
-        assert np.abs(score.numpy() - g["importance"]).max() < 1e-9
         pruner.end_epoch({"val_accuracy": p["accuracy"]})
+        assert np.abs(scores[0].numpy() - g["importance"]).max() < 1e-9
         dead = (~pruner.masks.units["0"]).nonzero().squeeze(1)
         assert sorted(dead.tolist()) == sorted(g["removed"].tolist())
         set_weight(model[0], g["w_in_retrained"])

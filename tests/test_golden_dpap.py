@@ -82,9 +82,9 @@ def test_every_statistic_and_every_decision(name: str, dtype: torch.dtype) -> No
                         (u if u is not None else torch.zeros_like(score))[alive], expected[alive.numpy()]
                     )
         if name == "fc":
-            assert close(rule.state["synapse"][alive_syn], g["F_syn"][epoch][alive_syn.numpy()])
+            assert close(rule.state["synapse"]["survival"][alive_syn], g["F_syn"][epoch][alive_syn.numpy()])
             alive_syn = decisions[0]
-        assert close(rule.state["neuron"][alive_neu], g["F_neu"][epoch][known])
+        assert close(rule.state["neuron"]["survival"][alive_neu], g["F_neu"][epoch][known])
         alive_neu = decisions[1]
         if name == "fc":
             alive_syn = alive_syn & alive_neu[:, None]

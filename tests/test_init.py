@@ -6,16 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-import tiny_run
 import torch
 from safetensors.torch import save_file
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import MethodConfig
 from snnprune.nn import models
 from snnprune.runs import checkpoint
 from snnprune.training import initial, run
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +31,10 @@ def same(one: torch.nn.Module, state: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
 
 
-def test_a_run_starts_where_another_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: torch.nn.Module
-) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-    first = run.train(tiny_run.config("dense", epochs=4, lr=1e-2), tmp_path / "first")
+def test_a_run_starts_where_another_ended(tmp_path: Path, model: torch.nn.Module) -> None:
+    first = run.train(tiny_run.config("dense", epochs=4, lr=1e-2), tmp_path / "first", page=False)
     started = tiny_run.config("dpap", epochs=1, init=str(tmp_path / "first"), lr=1e-9, schedule="constant")
-    again = run.train(started, tmp_path / "second")
+    again = run.train(started, tmp_path / "second", page=False)
     assert again["accuracy"] == first["accuracy"]
     initial.load(model, tmp_path / "first")
     saved = torch.load(tmp_path / "first" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
@@ -54,15 +50,14 @@ PRUNED = {
 @pytest.mark.parametrize("compact_every", [None, 1])
 @pytest.mark.parametrize("method", sorted(PRUNED))
 def test_a_pruned_network_goes_on_as_it_was_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, compact_every: int | None
+    tmp_path: Path, method: str, compact_every: int | None
 ) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
     own = MethodConfig(method, options=PRUNED[method], compact_every=compact_every)
-    pruned = run.train(replace(tiny_run.config(method), method=own), tmp_path / "first")
+    pruned = run.train(replace(tiny_run.config(method), method=own), tmp_path / "first", page=False)
     assert pruned["pruning_rate"] > 0.3
     started = tiny_run.config("dense", epochs=2, init=str(tmp_path / "first"))
     dense = MethodConfig("dense", target=None, compact_every=None)
-    again = run.train(replace(started, method=dense), tmp_path / "second")
+    again = run.train(replace(started, method=dense), tmp_path / "second", page=False)
     for key in ("weights_dense", "weights_left", "neurons_left", "pruning_rate"):
         assert again[key] == pruned[key]
     first, second = (
@@ -72,7 +67,7 @@ def test_a_pruned_network_goes_on_as_it_was_left(
     assert not torch.equal(first["model.fc1.weight"], second["model.fc1.weight"])
     assert torch.equal(first["model.fc1.weight"] == 0, second["model.fc1.weight"] == 0)
     (tmp_path / "second" / "summary.json").unlink()
-    assert run.resume(tmp_path / "second")["accuracy"] == again["accuracy"]
+    assert run.resume(tmp_path / "second", page=False)["accuracy"] == again["accuracy"]
 
 
 def test_plain_files_work_as_well(tmp_path: Path, model: torch.nn.Module) -> None:

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from families import FAMILIES
-from loops import Loop, equal
 from torch import Tensor, nn
 
-from snnprune.common.errors import CompactionError
+from snnprune.common.errors import CompactionError, UserError
+from snnprune.config.names import METHODS
 from snnprune.pruning import Decision, Method, Pruner, View
+from snnprune.pruning.state import NUMBER, WEIGHT
+from snnprune.training.callbacks.pruning import PruningCallback
+from support.families import FAMILIES
+from support.loops import Loop, equal, through_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +44,7 @@ def test_moments_follow_their_units() -> None:
     groups = [id(p) for p in run.optimizer.param_groups[0]["params"]]
     assert run.pruner.compact(run.optimizer) is run.model
     assert groups == [id(p) for p in run.model.parameters()]
-    rows, columns = run.pruner.kept["4"], run.pruner.kept["0"]
+    rows, columns = run.pruner.survivors["4"], run.pruner.survivors["0"]
     assert len(rows) < 6
     for key, index in (("4.weight", (rows[:, None], columns)), ("4.bias", rows), ("5.weight", rows)):
         moment = run.optimizer.state[run.model.get_parameter(key)]["max_exp_avg_sq"]
@@ -65,10 +68,10 @@ def test_an_unread_unit_stays_while_methods_count_it_and_goes_at_the_end() -> No
     keep[:, 9:18] = False  # all that channel 1 of layer "4" is read by
     run.pruner.masks.keep_synapses(p, keep)
     assert run.pruner.compact(run.optimizer) is run.model
-    assert 1 in run.pruner.kept["4"]
+    assert 1 in run.pruner.survivors["4"]
     run.epochs(1, 3)
     run.pruner.compact()
-    assert 1 not in run.pruner.kept["4"]
+    assert 1 not in run.pruner.survivors["4"]
 
 
 @pytest.mark.parametrize("network", sorted(NETWORKS))
@@ -141,7 +144,7 @@ def test_a_cut_waits_where_a_forward_was_not_followed_by_a_step() -> None:
     assert run.sizes[15] < run.sizes[0]
 
 
-def test_a_method_that_wakes_the_dead_is_cut_at_the_end_only() -> None:
+def test_a_method_that_lets_synapses_regrow_is_cut_at_the_end_only() -> None:
     class Rewiring(Method):
         permanent = False
 
@@ -152,7 +155,7 @@ def test_a_method_that_wakes_the_dead_is_cut_at_the_end_only() -> None:
     pruner = Pruner(model, torch.rand(1, 4), Rewiring(), epochs=2)
     pruner.end_epoch()
     pruner.clock.epoch = 0
-    with pytest.raises(CompactionError, match="Rewiring wakes what it let die"):
+    with pytest.raises(CompactionError, match="Rewiring lets dead synapses live again"):
         pruner.compact()
     pruner.clock.epoch = 2
     assert pruner.compact()[0].out_features == 2  # type: ignore[index]
@@ -165,8 +168,75 @@ def test_a_method_whose_state_cannot_follow_is_refused() -> None:
 
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     pruner = Pruner(model, torch.rand(1, 4), Stateful(), epochs=2)
-    with pytest.raises(CompactionError, match=r"Stateful has a state and no shrink\(\)"):
+    with pytest.raises(CompactionError, match=r"Stateful has a state_dict\(\) of its own and no shrink\(\)"):
         pruner.compact()
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_what_can_never_be_cut_is_refused_when_the_pruner_is_made(name: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with Pruner(model, torch.rand(1, 4), name, epochs=8) as pruner:
+        method = pruner.method
+    for given in (name, method):
+        if method.permanent:
+            Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2).close()
+            PruningCallback(given, compact_every=2)
+            continue
+        said = f"compact_every=2 cannot be kept: {type(method).__name__} lets dead .* after the last epoch"
+        with pytest.raises(UserError, match=said):
+            Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2)
+        with pytest.raises(UserError, match=said):
+            PruningCallback(given, compact_every=2, protect_first=True)
+
+
+class Dense(Method):
+    """Keeps tensors of every layout, all of whose entries are numbers of their own."""
+
+    axes = {"rows": ("post",), "sum": ("post", "pre"), "both": WEIGHT, "unit": ("unit",), "one": NUMBER}  # noqa: RUF012
+
+    def begin(self, view: View) -> None:
+        for p in view.topology.projections.values():
+            shapes = {"rows": p.shape[:1], "sum": p.shape[:2], "both": p.shape, "one": ()}
+            self.state[p.name] = {name: numbers(shape) for name, shape in shapes.items()}
+        for population in view.topology.populations.values():
+            self.state[population.name]["unit"] = numbers((population.size,))
+
+
+def numbers(shape: tuple[int, ...]) -> Tensor:
+    return torch.arange(float(torch.Size(shape).numel())).view(shape)
+
+
+def test_tensors_that_a_method_declares_follow_a_cut_and_go_through_a_file() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 2)
+    )
+    pruner = Pruner(model, torch.rand(1, 1, 2, 2), Dense(), epochs=2)
+    kept = {"0": torch.tensor([False, True]), "3": torch.tensor([True, False, True])}
+    for name, alive in kept.items():
+        pruner.masks.keep_units(pruner.topology.populations[name], alive)
+    pruner.compact()
+    own = pruner.method.state["3"]
+    assert own["rows"].tolist() == own["unit"].tolist() == [0, 2]
+    assert own["sum"].tolist() == own["both"].tolist() == [[4, 5, 6, 7], [20, 21, 22, 23]]
+    assert own["one"].item() == 0
+    assert pruner.method.state["0"]["both"].flatten().tolist() == [1]
+    again = Dense()
+    again.load_state_dict(through_a_file(pruner=pruner)["pruner"]["method"], torch.device("cpu"))
+    for owner, tensors in pruner.method.state.items():
+        assert all(torch.equal(again.state[owner][name], t) for name, t in tensors.items())
+
+
+def test_a_tensor_that_is_not_declared_is_named_before_anything_is_cut() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    pruner = Pruner(model, torch.rand(1, 4), Dense(), epochs=2)
+    pruner.method.state["2"]["strange"] = torch.zeros(3)
+    pruner.masks.keep_units(pruner.topology.populations["0"], torch.tensor([True, False, True]))
+    with pytest.raises(
+        CompactionError, match=r"Dense keeps a tensor 'strange' of 2 .* add 'strange' to Dense.axes"
+    ):
+        pruner.compact()
+    assert model[0].weight.shape == (3, 4)
+    assert pruner.method.state["0"]["rows"].shape == (3,)
 
 
 def test_a_neuron_that_is_never_silent_is_told_at_the_start_and_its_cut_changes_nothing() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from networks import ResidualSNN, conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 from torch import nn
 
 from snnprune.network import discover
 from snnprune.pruning import Masks
+from support.networks import ResidualSNN, conv_ann, conv_snn
 
 FRAMES = torch.rand(3, 4, 2, 12, 12, generator=torch.Generator().manual_seed(0))
 
@@ -95,18 +97,80 @@ def test_the_dead_stay_dead(build: object, optimiser: object) -> None:
 
     batch()  # moments of the living, before they die
     masks = halved(model, x)
-    factors = masks._factors
-    assert factors
+    ones = copy.deepcopy(model)
+    for parameter in ones.parameters():
+        nn.init.ones_(parameter)
+    masks.zero(ones)
+    assert not all(parameter.all() for parameter in ones.parameters())
     for _ in range(10):
         batch()
         masks.apply(optimizer)
     for key, parameter in model.named_parameters():
-        if key in factors:
-            dead = factors[key] == 0
+        dead = ones.get_parameter(key) == 0
+        if dead.any():
             tensors = [parameter, parameter.grad, *optimizer.state[parameter].values()]
             assert all(t[dead].abs().sum() == 0 for t in tensors if t is not None and t.shape == dead.shape)
             assert (parameter[~dead] != 0).any()
     assert list(model.state_dict()) == keys
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("moments", [torch.float32, None])
+def test_what_is_dead_is_zero_whatever_it_was(
+    value: float, dtype: torch.dtype, moments: torch.dtype | None
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2)).to(dtype)
+    x, optimizer = torch.rand(8, 4).to(dtype), torch.optim.AdamW(model.parameters(), 0.01, amsgrad=True)
+    model(x).square().mean().backward()
+    optimizer.step()
+    masks = Masks(model, discover(model, x))
+    alive = torch.tensor([True, False, True])
+    masks.keep_units(masks.topology.populations["0"], alive)
+    masks.refresh()
+    held = {}
+    with torch.no_grad():
+        for key, tensor in model.named_parameters():
+            state = optimizer.state[tensor]
+            if moments is not None:
+                state |= {name: t.to(moments) for name, t in state.items() if t.ndim}
+            held[key] = [tensor, tensor.grad, *(t for t in state.values() if t.ndim)]
+        held["1.running_mean"] = [model[1].running_mean]
+        for key, tensors in held.items():
+            for tensor in tensors:
+                if key != "3.bias":
+                    rows = tensor if key != "3.weight" else tensor.T
+                    rows[1] = value
+                    rows[0] = value  # of a living unit: not ours to mend
+    before = {key: [t.clone() for t in tensors] for key, tensors in held.items()}
+    masks.apply(optimizer)
+    for key, tensors in held.items():
+        for tensor, was in zip(tensors, before[key], strict=True):
+            rows, old = (tensor.T, was.T) if key == "3.weight" else (tensor, was)
+            if key != "3.bias":
+                assert torch.equal(rows[1], torch.zeros_like(rows[1])), key
+                old = old[alive]
+                rows = rows[alive]
+            assert torch.equal(rows.nan_to_num(7.0, 8.0, 9.0), old.nan_to_num(7.0, 8.0, 9.0)), key
+
+
+def test_training_goes_on_after_an_infinite_gradient_of_a_dead_unit() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    x, optimizer = torch.rand(8, 4), torch.optim.AdamW(model.parameters(), 0.01)
+    masks = Masks(model, discover(model, x))
+    masks.keep_units(masks.topology.populations["0"], torch.tensor([True, False, True]))
+    masks.refresh()
+    for batch in range(3):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        if batch == 0:
+            model[0].weight.grad[1] = torch.inf
+        optimizer.step()
+        masks.apply(optimizer)
+        assert all(t.isfinite().all() for p in model.parameters() for t in (p, p.grad))
+        assert all(t.isfinite().all() for state in optimizer.state.values() for t in state.values())
+    assert not model[0].weight[1].any()
 
 
 def test_cutting_what_may_not_be_cut_is_refused() -> None:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 
+from snnprune.export.measure import Measured, undone
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks, compact
-from snnprune.training.measure import Measured, PeakMemory, undone
+from snnprune.training.memory import PeakMemory
+from support.networks import conv_ann, conv_snn
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -19,6 +19,7 @@ from snnprune.nn.models.kit import analogue, spiking
 from snnprune.nn.models.lif import lif
 from snnprune.nn.models.notation import network
 from snnprune.pruning import Pruner
+from support.hooks import hooks
 
 SNNS = [name for name in MODELS if name.endswith("snn")]
 ANNS = [name for name in MODELS if name.endswith("ann")]
@@ -184,7 +185,7 @@ def test_check_leaves_everything_as_it_was() -> None:
     assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(not module._forward_hooks for module in model.modules())
+    assert not hooks(model)
 
 
 def test_same_seed_same_weights() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from snnprune.pruning import Decision, Method, Pruner, View
 
@@ -73,6 +75,15 @@ def test_another_networks_optimiser_is_nothing_to_it() -> None:
     model(X).sum().backward()
     own.step()
     assert method.seen == []  # its hook went with close()
+
+
+def test_a_pruner_that_is_forgotten_leaves_no_hook() -> None:
+    before = len(_global_optimizer_pre_hooks)
+    pruner = Pruner(network(), X, Recorder(), epochs=1)
+    assert len(_global_optimizer_pre_hooks) == before + 1
+    del pruner
+    gc.collect()
+    assert len(_global_optimizer_pre_hooks) == before
 
 
 class Rewirer(Method):

@@ -103,9 +103,9 @@ def test_an_epoch_that_a_checkpoint_cut_in_two_is_no_epoch_without_a_batch() -> 
 
 
 def test_the_callback_says_it_too() -> None:
-    lightning = pytest.importorskip("lightning")
+    import lightning
 
-    class Task(lightning.LightningModule):  # type: ignore[name-defined,misc]
+    class Task(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))

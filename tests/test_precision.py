@@ -6,18 +6,18 @@ import csv
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 import torch
-from networks import conv_snn
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.names import METHODS
 from snnprune.nn.fused import accelerate, keep_precise
 from snnprune.pruning import Pruner
 from snnprune.training import run
+from support import tiny_run
+from support.hooks import hooks
+from support.networks import conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def test_membranes_stay_in_float32(kind: Any, short: torch.dtype) -> None:
     assert net[0].weight.grad.dtype == torch.float32
     for handle in handles:
         handle.remove()
-    assert not net[1]._forward_pre_hooks
+    assert not hooks(net)
 
 
 @pytest.mark.parametrize("short", SHORT)
@@ -110,9 +110,8 @@ def test_a_method_decides_in_float32_wherever_it_is_called(method: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(held, tensors(outside.method.state_dict()), strict=True))
 
 
-def test_a_run_in_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-    run.train(tiny_run.config(precision="bf16"), tmp_path / "run")
+def test_a_run_in_bfloat16(tmp_path: Path) -> None:
+    run.train(tiny_run.config(precision="bf16"), tmp_path / "run", page=False)
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     kept = [saved["state_dict"], saved["optimizer_states"], saved["callbacks"]["PruningCallback"]]
     assert {tensor.dtype for tensor in tensors(kept)} == {torch.float32}

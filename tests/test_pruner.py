@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from loops import through_a_file
-from networks import conv_ann, conv_snn
 from torch import nn
 
 import snnprune
 from snnprune.common.errors import UserError
 from snnprune.config.names import METHODS
-from snnprune.methods import dpap
-from snnprune.methods.hebb import Hebb
-from snnprune.methods.stdp import STDP, pairing
+from snnprune.methods import DPAP
+from snnprune.methods.hebb import HebbCriterion
+from snnprune.methods.stdp import STDPCriterion, pairing
 from snnprune.network import Projection, discover
 from snnprune.network.cost import rates
 from snnprune.pruning import Activity, Masks, Pruner, Target
+from support.loops import through_a_file
+from support.networks import conv_ann, conv_snn
 
 if TYPE_CHECKING:
     from snnprune.pruning.target import Plan
@@ -83,11 +83,18 @@ def test_a_typing_error_names_the_nearest() -> None:
 
 
 def test_a_method_object_works_as_well_as_a_name() -> None:
-    method = dpap.preset(target=None, epsilon=0.9, criterion=Hebb)
+    method = DPAP(target=None, epsilon=0.9, criterion=HebbCriterion)
     with Pruner(mlp(), torch.rand(1, 64), method, epochs=3) as pruner:
         assert pruner.method is method
-    with pytest.raises(TypeError, match="options"):
+    with pytest.raises(UserError, match=r"\['target'\] came beside a DPAP object.*in DPAP\(target="):
         Pruner(mlp(), torch.rand(1, 64), method, epochs=3, target=0.5)
+
+
+@pytest.mark.parametrize("method", [DPAP, None, 3, "pathlib:PurePath"])
+def test_what_is_no_method_is_refused(method: Any) -> None:
+    said = "method is a name, such as 'dpap', or an object|must be a class that derives from .*Method"
+    with pytest.raises(UserError, match=said):
+        Pruner(mlp(), torch.rand(1, 64), method, epochs=3)
 
 
 # --- what a state belongs to
@@ -101,12 +108,13 @@ def pruner_of(method: object, **options: Any) -> Pruner:
 @pytest.mark.parametrize(
     ("method", "what"),
     [
-        ("magnitude", "its criterion is 'BCM', and here it is 'Magnitude'"),
-        ("hebb", "its criterion is 'BCM', and here it is 'Hebb'"),
-        ("deep-r", "its method is 'CriterionMethod', and here it is 'DeepR'"),
+        ("magnitude", "its method is 'DPAP', and here it is 'Magnitude'"),
+        ("hebb", "its method is 'DPAP', and here it is 'Hebb'"),
+        (DPAP(criterion=HebbCriterion), "its criterion is 'BCM', and here it is 'HebbCriterion'"),
+        ("deep-r", "its method is 'DPAP', and here it is 'DeepR'"),
     ],
 )
-def test_a_state_of_another_method_is_refused(method: str, what: str) -> None:
+def test_a_state_of_another_method_is_refused(method: Any, what: str) -> None:
     state = pruner_of("dpap").state_dict()
     with pytest.raises(UserError, match=f"of another method: {what}; .*inherit"):
         pruner_of(method).load_state_dict(state)
@@ -115,7 +123,7 @@ def test_a_state_of_another_method_is_refused(method: str, what: str) -> None:
 
 def test_a_state_with_other_constants_is_said() -> None:
     state = through_a_file(pruner=pruner_of("dpap", target=0.5))["pruner"]
-    for method, options in (("dpap", {"target": 0.7}), (dpap.preset(target=0.7), {})):
+    for method, options in (("dpap", {"target": 0.7}), (DPAP(target=0.7), {})):
         with pytest.warns(UserWarning, match=r"saved with target\.rate 0\.5 \(here 0\.7\):"):
             pruner_of(method, **options).load_state_dict(state)
     other = pruner_of("dpap", target=0.5, layers={"0": 0.2})
@@ -148,10 +156,10 @@ def test_hebb_and_stdp_on_paper() -> None:
     pre = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]])  # [T, B, 2]: at t = 0 and at t = 2
     post = torch.tensor([[[0.0]], [[1.0]], [[0.0]]])  # at t = 1
     assert pairing(3, 0.5, pre).tolist() == [[0, -0.5, -0.25], [0.5, 0, -0.5], [0.25, 0.5, 0]]
-    stdp = STDP()
+    stdp = STDPCriterion()
     stdp.observe(projection, Activity(pre, post), 1)
     assert stdp.synapse_score(projection, None).tolist() == [[0.5, -0.5]]  # type: ignore[arg-type,union-attr]
-    hebb = Hebb()
+    hebb = HebbCriterion()
     hebb.observe(projection, Activity(torch.tensor([[2.0, 3.0]]), torch.tensor([[4.0]])), 1)
     assert hebb.synapse_score(projection, None).tolist() == [[8.0, 12.0]]  # type: ignore[arg-type,union-attr]
     alive = torch.tensor([[True, False]])
@@ -165,7 +173,7 @@ def test_stdp_of_units_that_were_silent_in_a_batch(silent: list[int]) -> None:
     post = torch.rand(6, 4, 5, generator=dice, dtype=torch.float64) - 0.5  # some neurons fire negative spikes
     post[..., silent] = 0
     paired = torch.einsum("ts,tbj,sbi->ji", pairing(6, 0.5, pre), post, pre)
-    stdp, projection = STDP(), Projection("layer", "linear", (), "layer", (5, 7), 1, "neuron")
+    stdp, projection = STDPCriterion(), Projection("layer", "linear", (), "layer", (5, 7), 1, "neuron")
     for batches in (1, 2):
         stdp.observe(projection, Activity(pre, post), batches)
     score = stdp.synapse_score(projection, None)  # type: ignore[arg-type]
@@ -206,7 +214,7 @@ from torch import nn
 import snnprune
 from snnprune import dpap
 assert dpap.spiking_trace(torch.ones(2, 1)).item() == 1.5
-assert all(hasattr(dpap, name) for name in ("BCM", "SurvivalFunction", "preset"))
+assert all(hasattr(dpap, name) for name in ("BCM", "SurvivalFunction", "DPAP"))
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(64, 50), nn.ReLU(), nn.Linear(50, 4))
 x = torch.randn(200, 64)

@@ -11,18 +11,22 @@ from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
-import chromium
 import pytest
-import tiny_run
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_report import HOSTILE, Parsed, svgs
 from test_report_browser import WIDE
 
-from snnprune import cli, data
+from snnprune import cli
 from snnprune.bench.folder import BenchFolder
 from snnprune.bench.grid import Grid, grid
 from snnprune.bench.run import compare
+from snnprune.report.bench_files import Bench
+from snnprune.report.plots.comparison import by_rate, curves, differences, pareto
 from snnprune.report.report import report
+from snnprune.report.style import SETTINGS
 from snnprune.training import run
+from support import chromium, tiny_run
 
 
 def interval(mean, half):
@@ -132,31 +136,109 @@ def test_names_never_become_markup(bench):
     assert all("<script" not in svg for svg in svgs(html))
 
 
+# --- pictures
+
+LONG = "mypackage.with_a_long_name.methods:W{}WideMethodNamesWWW"
+
+
+def bench_of(*groups):
+    """A bench of groups, each with a curve of five epochs."""
+    names = [g["name"] for g in groups]
+    comparison = COMPARISON | {"groups": list(groups), "pareto": {"weights": names, "synops": names}}
+    curves = {name: [[0.1, 0.3, 0.5, 0.7, 0.9]] for name in names}
+    return Bench(Path("bench"), comparison, curves, {}, None, {})
+
+
+def of_method(method, target, accuracy, half=1.0):
+    made = group(f"{method}-{target}", accuracy, 100 * (1 - target), "", (accuracy - 95, half), (0.0, half))
+    made["method"] = method
+    made["measures"]["accuracy"]["interval"] = interval(accuracy, half)
+    return made
+
+
+DENSE = group("dense", 95.0, 100.0)
+BENCHES = {
+    "one target": bench_of(DENSE, of_method("dpap", 0.6, 94.5), of_method("magnitude", 0.6, 90.0)),
+    "one seed": bench_of(DENSE, of_method("dpap", 0.6, 94.5, None)),
+    "two seeds": bench_of(DENSE, of_method("dpap", 0.6, 50.0, 127.0)),
+    "perfect": bench_of(DENSE, of_method("dpap", 0.6, 100.0, 0.5)),
+    "targets side by side": bench_of(DENSE, *(of_method("dpap", t, 94.0) for t in (0.59, 0.6, 0.61))),
+    "many methods": bench_of(
+        DENSE, *(of_method(f"method-{i}", t, 90.0 + i / 3) for i in range(13) for t in (0.6, 0.9))
+    ),
+    "long names": bench_of(DENSE, *(of_method(LONG.format(i), 0.6, 93.0) for i in range(3))),
+    "no unpruned network": bench_of(of_method("dpap", 0.6, 94.5)),
+}
+
+
+@pytest.mark.parametrize("picture", [by_rate, differences, pareto, curves], ids=lambda maker: maker.__name__)
+@pytest.mark.parametrize("name", BENCHES)
+def test_a_picture_of_any_bench_can_be_read(name, picture):
+    made = picture(BENCHES[name])
+    with rc_context(SETTINGS):
+        figure = made.draw()
+        FigureCanvasAgg(figure).draw()
+        inside = figure.bbox.expanded(1.001, 1.001)
+        for legend in figure.legends:
+            assert inside.contains(*legend.get_window_extent().min), "the legend is cut off"
+            assert inside.contains(*legend.get_window_extent().max), "the legend is cut off"
+        for axes in figure.axes:
+            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, sorted(axes.get_ylim()))):
+                shown = [label.get_text() for label in axis.get_ticklabels() if label.get_text()]
+                assert axis.get_offset_text().get_text() == "", "ticks are to be added to another number"
+                assert len(shown) == len(set(shown)) >= 1
+                assert all(low <= value <= high for line in axes.lines for value in of_axis(line, axes, axis))
+
+
+def of_axis(line, axes, axis):
+    """Where the points of a line are on an axis; nothing for a line across the whole picture."""
+    values = line.get_xdata() if axis is axes.xaxis else line.get_ydata()
+    return () if line.get_transform() != axes.transData else values
+
+
+def test_the_axis_of_one_target_shows_its_surroundings():
+    with rc_context(SETTINGS):
+        axes = by_rate(BENCHES["one target"]).draw().axes[0]
+    low, high = axes.get_xlim()
+    assert high - low >= 10
+    assert 60 in axes.get_xticks()
+
+
+def test_names_are_clipped_before_their_target():
+    with rc_context(SETTINGS):
+        axes = differences(BENCHES["long names"]).draw().axes[0]
+    assert {label.get_text() for label in axes.get_yticklabels()} == {
+        f"W{i}WideMethodN…-0.6" for i in range(3)
+    }
+
+
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
         (lambda b: (b / "comparison.json").unlink(), "is a bench without comparison.json"),
-        (lambda b: (b / "comparison.json").write_text("{"), r"is not valid JSON \(line 1\)"),
+        (lambda b: (b / "comparison.json").write_text("{"), r"comparison.json is damaged \(.*line 1.*\)"),
         (lambda b: changed(b, tables=None), "has no usable 'tables'"),
         (lambda b: changed(b, groups=[]), "a group lacks its name, seeds or measures"),
         (lambda b: changed(b, groups=[{"name": "dense"}]), "a group lacks its name, seeds or measures"),
-        (lambda b: (b / "comparison.json").write_text("[" * 10**6), r"is not valid JSON \(line 1\)"),
+        (
+            lambda b: (b / "comparison.json").write_text("[" * 10**6),
+            r"comparison.json is damaged \(.*line 1.*\)",
+        ),
         (lambda b: (b / "bench.yaml").write_text("["), "bench.yaml is damaged"),
-        (lambda b: (b / "bench.yaml").write_text("a: &a [1]\nb: *a"), "bench.yaml is damaged: .*aliases"),
+        (lambda b: (b / "bench.yaml").write_text("a: &a [1]\nb: *a"), "bench.yaml is damaged .*aliases"),
     ],
 )
 def test_damaged_benches_are_one_sentence(bench, harm, sentence, capsys):
     harm(bench)
     assert cli.main(["report", str(bench)]) == cli.WRONG_INPUT
-    said = capsys.readouterr().err
+    phase, said = capsys.readouterr().err.splitlines()
+    assert phase == f"drawing the page of {bench}"
     assert re.search(sentence, said), said
-    assert said.count("\n") == 1
     assert not (bench / "report.html").exists()
 
 
-def test_page_of_a_real_comparison(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-    run.train(tiny_run.config(epochs=3, twin=True), tmp_path / "run")
+def test_page_of_a_real_comparison(tmp_path):
+    run.train(tiny_run.config(epochs=3, twin=True), tmp_path / "run", page=False)
     bench = tmp_path / "bench"
     shutil.copytree(tmp_path / "run", bench / "dpap-0.5-seed0", ignore=shutil.ignore_patterns("dense"))
     shutil.copytree(tmp_path / "run" / "dense", bench / "dense-seed0")
@@ -169,15 +251,14 @@ def test_page_of_a_real_comparison(tmp_path, monkeypatch):
     assert "snnprune bench --config" in (bench / "report.html").read_text()
 
 
-def test_the_command_of_a_bench_repeats_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_the_command_of_a_bench_repeats_it(tmp_path):
     config = tiny_run.config(epochs=3)
     config = replace(config, method=replace(config.method, options={"gamma": 0.99}))
     asked = Grid(("dense", "dpap"), (0.5,), (3,))
     with BenchFolder(tmp_path / "bench") as folder:
         folder.claim(config, asked)
         for cell in asked.cells():
-            run.train(cell.config(config), folder.cell(cell).path)
+            run.train(cell.config(config), folder.cell(cell).path, page=False)
     compare(tmp_path / "bench")
     html = unescape((tmp_path / "bench" / "report.html").read_text())
     words = shlex.split(re.search(r"snnprune bench --config [^<]*", html).group())

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 
-import chromium
 import pytest
-import tiny_run
 
-from snnprune import data
 from snnprune.training import run
+from support import chromium, tiny_run
 
 pytestmark = pytest.mark.skipif(
     chromium.program() is None, reason="needs Debian's chromium on the PATH (apt install chromium)"
@@ -26,9 +24,7 @@ WIDE = """
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("browser") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        run.train(tiny_run.config(epochs=4, twin=True), out)
+    run.train(tiny_run.config(epochs=4, twin=True), out)
     return out
 
 

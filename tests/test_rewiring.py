@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 from torch import nn
 
@@ -17,6 +16,7 @@ from snnprune.methods.deep_r import TINY, DeepR, _draw
 from snnprune.methods.grad_r import GradR, centre
 from snnprune.methods.stds import STDS
 from snnprune.pruning import Pruner
+from support.networks import conv_ann, conv_snn
 
 if TYPE_CHECKING:
     from snnprune.methods.hidden import HiddenMethod

@@ -7,59 +7,40 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 
-from snnprune import data
 from snnprune.export import evaluation
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
 from snnprune.training.task import Task
+from support import tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from snnprune.config.schema import DataConfig
 
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[DataConfig]:
-    """Stand in for the data, and keep where they were looked for."""
-    made: list[DataConfig] = []
-
-    def load(config: DataConfig) -> data.Splits:
-        made.append(config)
-        return tiny_run.splits()
-
-    monkeypatch.setattr(data, "load", load)
-    return made
-
-
-def test_paths_of_a_run_hold_in_any_folder(
-    asked: list[DataConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_of_a_run_hold_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = tiny_run.config(epochs=1)
     config = replace(config, data=replace(config.data, root="sets", cache="~/frames"))
     monkeypatch.setenv("HOME", "/home/somebody")
-    run.train(config, tmp_path / "run")
+    run.train(config, tmp_path / "run", page=False)
     kept = RunFolder(tmp_path / "run").read_config().data
     assert (kept.root, kept.cache) == (str(tmp_path / "sets"), "/home/somebody/frames")
-    asked.clear()
-    run.train(config, tmp_path / "run")  # the same run: a relative path is no other configuration
+    tiny_run.STRIPES.asked.clear()
+    run.train(config, tmp_path / "run", page=False)  # the same run: a relative path is no other configuration
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     evaluation.evaluate(tmp_path / "run")
     evaluation.evaluate(tmp_path / "run", {"root": "/moved"})
-    assert [config.root for config in asked] == [str(tmp_path / "sets"), "/moved"]
+    assert [config.root for config in tiny_run.STRIPES.asked] == [str(tmp_path / "sets"), "/moved"]
 
 
 def test_a_start_that_is_relative_is_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run.located(tiny_run.config(init="old")).train.init == str(tmp_path / "old")
-    assert run.located(tiny_run.config()) == tiny_run.config()
+    assert tiny_run.config(init="old").located().train.init == str(tmp_path / "old")
+    assert tiny_run.config().located() == tiny_run.config()
 
 
-@pytest.mark.usefixtures("asked")
 def test_resuming_a_finished_run_finishes_its_twin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

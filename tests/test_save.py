@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import ResidualSNN, conv_snn
 from safetensors.torch import load_file
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
@@ -16,6 +15,7 @@ import snnprune
 from snnprune.common.errors import UserError
 from snnprune.network import discover
 from snnprune.pruning import Masks
+from support.networks import ResidualSNN, conv_snn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def test_it_comes_back_spike_for_spike(saved: tuple[nn.Module, Path]) -> None:
     assert out.any()
     assert torch.equal(out, again(FRAMES))
     assert (again[4].in_channels, again[5].num_features, again[9].in_features) == (3, 4, 36)
-    assert again.snnprune_origin.kept["0"].tolist() == [1, 2, 4]
+    assert again.snnprune_survivors["0"].tolist() == [1, 2, 4]
     functional.reset_net(again)
     again.train()(FRAMES).sum().backward()  # and it can be trained on
     assert all(p.grad is not None and p.grad.shape == p.shape for p in again.parameters())
@@ -93,7 +93,7 @@ def test_a_network_that_was_loaded_is_saved_and_compacted_again(saved: tuple[nn.
     again = snnprune.load(path, built())
     snnprune.save(small(again), path.with_name("smaller"))
     third = snnprune.load(path.with_name("smaller"), built())
-    assert third.snnprune_origin.kept["0"].tolist() == [2, 4]
+    assert third.snnprune_survivors["0"].tolist() == [2, 4]
     assert third[0].out_channels == 2
 
 

@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_run
 import torch
 
-from snnprune import data
 from snnprune.common import document
 from snnprune.common.errors import UserError
 from snnprune.data import archives
@@ -32,6 +30,7 @@ from snnprune.report.report import report
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training import initial, run
+from support import tiny_run
 
 PACKAGE = Path(__file__).parents[1] / "snnprune"
 
@@ -72,10 +71,7 @@ def test_a_checkpoint_with_code_runs_nothing(kind: str, tmp_path: Path) -> None:
     assert trap.exists(), "the trap does not snap: the test shows nothing"
 
 
-def test_a_run_with_a_poisoned_checkpoint_is_neither_resumed_nor_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+def test_a_run_with_a_poisoned_checkpoint_is_neither_resumed_nor_measured(tmp_path: Path) -> None:
     with RunFolder(tmp_path / "run") as folder:
         folder.claim(tiny_run.config())
         folder.last.parent.mkdir()
@@ -275,12 +271,10 @@ def test_a_lock_that_is_a_link_empties_nothing(tmp_path: Path) -> None:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a data set whose classes are markup."""
     out = tmp_path_factory.mktemp("hostile") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        splits = replace(tiny_run.splits(), classes=(MARKUP, "<b>two</b>", "three\x00\u202e"))
-        patch.setattr(data, "load", lambda _: splits)
-        config = tiny_run.config(epochs=2)
-        config = replace(config, data=replace(config.data, name=MARKUP, root=f"/{MARKUP}"))
-        run.train(config, out)
+    splits = replace(tiny_run.splits(), classes=(MARKUP, "<b>two</b>", "three\x00\u202e"))
+    config = tiny_run.config(epochs=2)
+    config = replace(config, data=replace(config.data, name=MARKUP, root=f"/{MARKUP}"))
+    run.train(config, out, splits=splits)
     return out
 
 

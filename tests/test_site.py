@@ -32,6 +32,21 @@ def test_files_that_the_documents_name_are_there():
         assert missing == [], page.name
 
 
+def test_commands_of_the_documents_are_benchmarks_that_are_there():
+    named = {}
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for module in re.findall(r"python -m (benchmarks[\w.]*)", page.read_text()):
+            named[f"{module.replace('.', '/')}.py"] = page.name
+    assert {file: page for file, page in named.items() if not (ROOT / file).is_file()} == {}
+    scripts = {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "benchmarks").glob("*/*.py")
+        if "__main__" in file.read_text() and file.parent.name != "tests"
+    }
+    called = {"benchmarks/speed/measure.py", "benchmarks/memory/peak.py"}  # by benchmarks/speed/step.py
+    assert scripts - set(named) == called
+
+
 def test_every_document_has_its_place():
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     files = sorted(str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md"))

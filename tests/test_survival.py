@@ -73,10 +73,10 @@ def test_one_decision_on_paper() -> None:
     assert rule.decide(scores, clock).all()  # before start
     clock.epoch = 1
     assert rule.decide(scores, clock).tolist() == [False, False, True]
-    assert rule.state["unit"].tolist() == pytest.approx([0.45 - 1, 0.45 - 0.5, 0.45 + 3])
+    assert rule.state["unit"]["survival"].tolist() == pytest.approx([0.45 - 1, 0.45 - 0.5, 0.45 + 3])
     clock.epoch = 3  # strength exp(-1)
     rule.decide(scores, clock)
-    assert rule.state["unit"][2] == pytest.approx(0.9 * 3.45 + 3 * math.exp(-1))
+    assert rule.state["unit"]["survival"][2] == pytest.approx(0.9 * 3.45 + 3 * math.exp(-1))
 
 
 def test_strength_of_all_decisions() -> None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from snnprune.methods import magnitude
+from snnprune.methods import Magnitude
 from snnprune.network import discover
 from snnprune.pruning import Candidates, Clock, Pruner, Target
 from snnprune.pruning.lowest import Lowest
 from snnprune.pruning.masks import Masks
+from support.networks import conv_ann, conv_snn
 
 if TYPE_CHECKING:
     from snnprune.pruning.rule import UnitKind
@@ -163,4 +163,4 @@ def test_the_lowest_die_ties_by_weight_then_in_order() -> None:
 )
 def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"one of|from 0|needs a target"):
-        magnitude.preset(**wrong)
+        Magnitude(**wrong)

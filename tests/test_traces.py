@@ -8,7 +8,6 @@ import warnings
 
 import pytest
 import torch
-from networks import conv_ann, conv_snn, lif
 from spikingjelly.activation_based import functional, layer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -18,6 +17,8 @@ from snnprune.network.topology import Layout
 from snnprune.nn.fused import accelerate
 from snnprune.pruning import Activity, TraceRecorder, spiking_trace
 from snnprune.pruning.traces import sum_over_space
+from support.hooks import hooks
+from support.networks import conv_ann, conv_snn, lif
 
 
 def test_trace_of_three_steps() -> None:
@@ -233,9 +234,9 @@ def test_nothing_of_the_size_of_the_activity_is_kept(frames: torch.Tensor) -> No
 def test_hooks_are_gone_after_close(frames: torch.Tensor) -> None:
     model = conv_snn()
     recorder = TraceRecorder(model, discover(model, frames))
-    assert any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert hooks(model)
     recorder.close()
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not hooks(model)
 
 
 def test_time_steps_of_foreign_neurons_that_are_called_from_outside_are_said_once() -> None:

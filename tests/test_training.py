@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_run
 import torch
 import yaml
 
@@ -19,29 +18,36 @@ from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream, derive
 from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.export import evaluation
+from snnprune.nn import models
+from snnprune.nn.losses import loss_of, squared_error
 from snnprune.runs import checkpoint, summary
+from snnprune.runs.epochs import COLUMNS
 from snnprune.runs.folder import RunFolder
 from snnprune.training import assembly, optimiser, run
-from snnprune.training.callbacks.record import COLUMNS
 from snnprune.training.sampler import EpochSampler
-from snnprune.training.task import Tally, Task, squared_error
-
-
-@pytest.fixture(autouse=True)
-def _stripes(monkeypatch):
-    monkeypatch.setattr(data, "load", tiny_run.splits)
+from snnprune.training.task import Tally, Task
+from support import tiny_run
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run with its dense twin: (folder, summary)."""
     out = tmp_path_factory.mktemp("runs") / "stripes"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "load", tiny_run.splits)
-        return out, run.train(tiny_run.config(twin=True), out)
+    return out, run.train(tiny_run.config(twin=True), out)
 
 
 # --- arithmetic
+
+
+def test_a_network_is_trained_with_the_loss_that_is_named():
+    model = torch.nn.Linear(2, 2)
+    assert loss_of("auto", model) is squared_error
+    model.loss = "cross-entropy"
+    assert loss_of("auto", model) is torch.nn.functional.cross_entropy
+    assert loss_of("mse", model) is squared_error
+    model.loss = "hinge"
+    with pytest.raises(UserError, match="no loss 'hinge': expected one of mse, cross-entropy, softmax-mse"):
+        loss_of("auto", model)
 
 
 def test_squared_error_sums_over_classes_and_averages_over_the_batch():
@@ -136,7 +142,7 @@ def test_metrics_have_a_row_per_epoch_and_no_invented_columns(finished):
 def test_summary_says_what_was_asked_and_what_was_reached(finished):
     out, returned = finished
     read = json.loads((out / "summary.json").read_text())
-    assert read == returned
+    assert (out / "summary.json").read_text() == returned.json()
     assert read["target"] == 0.5
     assert read["pruning_rate"] == pytest.approx(1 - read["weights_left"] / read["weights_dense"])
     assert sum(layer["left"] for layer in read["layers"].values()) == read["weights_left"]
@@ -180,7 +186,7 @@ def test_files(finished):
 
 def test_saved_network_is_dead_where_it_was_pruned(tmp_path):
     config = tiny_run.config()
-    read = run.train(replace(config, method=replace(config.method, compact_every=None)), tmp_path)
+    read = run.train(replace(config, method=replace(config.method, compact_every=None)), tmp_path, page=False)
     saved = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     masks = saved["callbacks"]["PruningCallback"]["pruner"]["masks"]
     dead = ~masks["units"]["conv2"]
@@ -217,36 +223,19 @@ def test_a_finished_run_is_shown_again_and_not_trained(finished, capsys, monkeyp
     assert "summary.json" in shown
 
 
-def test_progress_is_a_line_per_epoch_where_there_is_no_terminal(tmp_path, capsys):
-    run.train(tiny_run.config(epochs=2), tmp_path / "run")
-    lines = [line for line in capsys.readouterr().out.splitlines() if "epoch " in line and "pruned" in line]
+@pytest.mark.parametrize("model", ["conv-snn", "mlp-snn", "mlp-ann"])
+@pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
+def test_models_and_losses(model, loss, tmp_path, capsys):
+    """And what is printed meanwhile: no warning, a line per epoch where there is no terminal."""
+    read = run.train(tiny_run.config(model=model, loss=loss, epochs=2), tmp_path / "run", page=False)
+    assert read["model"] == model
+    assert 0 <= read["accuracy"] <= 1
+    said = capsys.readouterr().out.splitlines()
+    lines = [line for line in said if "epoch " in line and "pruned" in line]
     assert len(lines) == 2
     assert lines[1].startswith("dpap  epoch 2/2  loss ")
     assert lines[1].endswith("left 0:00")
-
-
-def test_a_silent_layer_is_reported_in_a_line(tmp_path, capsys, monkeypatch):
-    build = assembly.models.build
-
-    def silent(*args):
-        model = build(*args)
-        torch.nn.init.zeros_(model.fc1.weight)
-        torch.nn.init.zeros_(model.fc1.bias)
-        return model
-
-    monkeypatch.setattr(assembly.models, "build", silent)
-    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run")
-    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
-    assert len(warnings) == 2  # the layer behind it is silent too
-    assert "is silent" in warnings[0]
-
-
-@pytest.mark.parametrize("model", ["conv-snn", "mlp-snn", "mlp-ann"])
-@pytest.mark.parametrize("loss", ["mse", "cross-entropy"])
-def test_models_and_losses(model, loss, tmp_path):
-    read = run.train(tiny_run.config(model=model, loss=loss, epochs=2), tmp_path / "run")
-    assert read["model"] == model
-    assert 0 <= read["accuracy"] <= 1
+    assert not [line for line in said if "silent" in line]
 
 
 @pytest.mark.parametrize("encoding", ["direct", "poisson"])
@@ -254,17 +243,29 @@ def test_still_images_repeat_bit_for_bit(encoding, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(24, dtype=np.int64) % 3
     images = data.FrameSet(rng.integers(0, 256, (24, 1, 8, 8), dtype=np.uint8), labels)
-    still = data.Splits(images, images, images, ("a", "b", "c"), (1, 8, 8), events=False)
-    monkeypatch.setattr(data, "load", lambda _: still)
-    config = replace(tiny_run.config(epochs=2), data=DataConfig("images", time_steps=3, encoding=encoding))
-    read = [run.train(config, tmp_path / name) | {"seconds": 0, "machine": {}} for name in "ab"]
-    assert read[0] == read[1]
+    parts = {"train": images, "validation": images, "test": images}
+    monkeypatch.setattr(tiny_run.STRIPES, "changed", parts | {"shape": (1, 8, 8), "events": False})
+    config = replace(
+        tiny_run.config(epochs=2), data=DataConfig(tiny_run.DATA, time_steps=3, encoding=encoding)
+    )
+    read = [run.train(config, tmp_path / name, page=False) for name in "ab"]
+    assert read[0] == replace(read[1], seconds=read[0].seconds, machine=read[0].machine)
     assert evaluation.evaluate(tmp_path / "a")["accuracy"] == read[0]["accuracy"]
 
 
 def test_stripes_are_learnt(tmp_path):
-    read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run")
+    read = run.train(tiny_run.config("dense", "mlp-ann", epochs=8, lr=1e-2), tmp_path / "run", page=False)
     assert read["accuracy"] > 0.9
+
+
+def test_silent_layers_are_reported_in_a_line_each(tmp_path, capsys):
+    dark = data.FrameSet(np.zeros((12, 4, 2, 8, 8), np.uint8), np.arange(12) % 3)
+    splits = replace(tiny_run.splits(), train=dark, validation=dark, test=dark)
+    run.train(tiny_run.config("dense", epochs=1), tmp_path / "run", splits=splits, page=False)
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert [line.split()[2:5] for line in warnings] == [
+        [f"{n}_lif", "is", "silent"] for n in ("conv1", "conv2", "fc1", "out")
+    ]
 
 
 # --- what a user may do wrong
@@ -301,7 +302,7 @@ def test_an_unwritable_folder(tmp_path):
 
 def test_a_broken_configuration_file(tmp_path):
     (tmp_path / "config.yaml").write_text("data: {nam: x}\nmodel: {}\nmethod: {}\ntrain: {}\n")
-    with pytest.raises(UserError, match="unknown key nam"):
+    with pytest.raises(UserError, match=r"unknown key 'data\.nam'"):
         run.resume(tmp_path)
 
 
@@ -346,11 +347,11 @@ def test_settings_out_of_range(part, key, value, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_empty_validation_set(tmp_path, monkeypatch):
+def test_an_empty_validation_set(tmp_path):
     empty = data.FrameSet(np.zeros((0, 4, 2, 8, 8), np.uint8), np.zeros(0, np.int64))
-    monkeypatch.setattr(data, "load", lambda _: replace(tiny_run.splits(), validation=empty))
-    with pytest.raises(UserError, match="the validation set of 'stripes' is empty"):
-        run.train(tiny_run.config(), tmp_path / "run")
+    splits = replace(tiny_run.splits(), validation=empty)
+    with pytest.raises(UserError, match=f"the validation set of '{tiny_run.DATA}' is empty"):
+        run.train(tiny_run.config(), tmp_path / "run", splits=splits)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path):
@@ -359,7 +360,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(tmp_path):
 
 
 def test_weights_that_are_not_finite_stop_a_spiking_network_too(tmp_path, monkeypatch):
-    build = assembly.models.build
+    build = models.build
 
     def broken(*args):
         model = build(*args)
@@ -367,7 +368,7 @@ def test_weights_that_are_not_finite_stop_a_spiking_network_too(tmp_path, monkey
             model.fc1.weight[0, 0] = torch.nan
         return model
 
-    monkeypatch.setattr(assembly.models, "build", broken)
+    monkeypatch.setattr(models, "build", broken)
     with pytest.raises(UserError, match="not a number"):
         run.train(tiny_run.config("dense"), tmp_path / "run")
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import tiny_run
 
-from snnprune import cli, data
+from snnprune import cli
+from snnprune.bench.grid import grid, unused_in_bench
+from snnprune.config.names import DATASETS, MODELS, TRAITS
+from snnprune.config.reading import KEYS
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
-from snnprune.config.unused import unused
+from snnprune.config.unused import TABLE, unused
+from snnprune.nn import models
 from snnprune.training import run
 from snnprune.training.table import shortfall
+from support import records, tiny_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +32,23 @@ ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
         ("method.structured", RunConfig(method=MethodConfig("dense")), "method 'dense' has no structured"),
         ("data.encoding", RunConfig(data=DataConfig("nmnist")), "nmnist holds recordings"),
         ("data.encoding", RunConfig(data=DataConfig("digits-events")), "digits-events holds recordings"),
+        ("data.root", RunConfig(), "digits-events comes with the package"),
+        ("data.download", RunConfig(), "digits-events comes with the package"),
+        ("data.validation", RunConfig(), "digits-events has a validation set of its own"),
+        ("data.skip_corrupt", RunConfig(), "digits-events is not read from a file for each sample"),
+        ("data.cache", RunConfig(data=DataConfig("mnist")), "mnist is read into memory"),
+        ("model.activation", RunConfig(), "conv-snn spikes"),
+        ("method.structured", RunConfig(method=MethodConfig(target=None)), "method.target is null"),
+        ("method.structured", RunConfig(method=MethodConfig("magnitude")), "with method.options.unit both"),
+        (
+            "method.target",
+            RunConfig(method=MethodConfig(options={"target_macs": 0.5})),
+            "target_macs stands in",
+        ),
+        ("method.options", RunConfig(method=MethodConfig(options={"epsilon": 1.0})), "in place of epsilon"),
+        ("method.compact_every", RunConfig(method=MethodConfig("dense")), "prunes nothing"),
+        ("train.twin", RunConfig(method=MethodConfig("dense")), "is its own twin"),
+        ("train.step_epochs", RunConfig(train=TrainConfig(schedule="step")), "before the first step"),
         ("data.binning", RunConfig(data=DataConfig("mnist")), "mnist holds still images"),
         ("data.binning", RunConfig(data=DataConfig("cifar10")), "cifar10 holds still images"),
         ("data.encoding", ANN, "mlp-ann has no time steps"),
@@ -77,16 +99,41 @@ def test_the_command_line_says_it_and_goes_on(
     assert capsys.readouterr().err == ""
 
 
+def test_a_bench_says_what_none_of_its_cells_reads() -> None:
+    base = RunConfig()
+    chosen = {"method.structured", "method.target", "train.twin", "train.seed", "data.root", "methods"}
+    asked = grid(base, "dense,magnitude", "0.4", "3,4")
+    said = [
+        sentence.partition(" is")[0]
+        for sentence in unused_in_bench(base, asked, chosen | {"targets", "seeds"})
+    ]
+    assert said == ["train.twin", "method.target", "train.seed", "method.structured", "data.root"]
+    asked = grid(base, "dense,dpap", seeds=2)  # of two methods one has a use for it
+    assert unused_in_bench(base, asked, {"method.structured", "train.seed", "seeds", "methods"}) == []
+
+
+def test_every_setting_in_the_table_is_a_setting() -> None:
+    assert {key for key, _, _ in TABLE} <= KEYS.keys()
+    assert {trait for entry in (*DATASETS.values(), *MODELS.values()) for trait in entry.traits or ()} == {
+        *TRAITS
+    }
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_traits_of_a_data_set_are_those_of_the_object(name: str) -> None:
+    assert DATASETS[name].has("events") == DATASETS[name].load().events
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_traits_of_a_model_are_those_of_the_network(name: str) -> None:
+    assert MODELS[name].has("time") == models.build(ModelConfig(name, hidden=4), (3, 32, 32), 2).spiking
+
+
 @pytest.mark.parametrize(("epochs", "said"), [(2, True), (5, False)])
 def test_a_run_too_short_for_its_target_says_so(
-    epochs: int,
-    said: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    epochs: int, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(data, "load", tiny_run.splits)
-    run.train(tiny_run.config(epochs=epochs), tmp_path / "run")
+    run.train(tiny_run.config(epochs=epochs), tmp_path / "run", page=False)
     sentence = (
         "warning: 0.0% of the weights are pruned, not 50.0%: a target takes about 6 epochs, and the run had 2"
     )
@@ -94,7 +141,7 @@ def test_a_run_too_short_for_its_target_says_so(
 
 
 def test_a_target_that_a_long_run_missed_has_another_reason() -> None:
-    numbers = {"target": 0.6, "pruning_rate": 0.3, "epochs": 40}
+    numbers = records.summary(target=0.6, pruning_rate=0.3, epochs=40)
     assert "30.0% of the weights are pruned, not 60.0%: the method found no more" in str(shortfall(numbers))
-    assert shortfall(numbers | {"pruning_rate": 0.598}) is None
-    assert shortfall(numbers | {"target": None}) is None
+    assert shortfall(replace(numbers, pruning_rate=0.598)) is None
+    assert shortfall(replace(numbers, target=None)) is None

@@ -10,24 +10,24 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnprune.bench.executor import PROGRAM, Outcome, launch, log_of, sentence
+from snnprune.bench.process import PROGRAM, Outcome, launch, log_of, sentence
 from snnprune.common.child import GRACE, end
 from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from snnprune.config.schema import TrainConfig
 
 
-KNOCK = 5.0
+TIMEOUT = 5.0
 """Seconds within which a cluster has to answer."""
 
 LOOK = 0.2
-"""Seconds between two looks of a task at the process of its cell."""
+"""Seconds after which a task checks again whether the process of its cell has ended."""
 
 
 class OnRay:
@@ -68,6 +68,7 @@ class OnRay:
                 f"it has {ray.cluster_resources()}"
             )
         self.slots = min(jobs or room, room)
+        self._here = str(Path.cwd())
         self._task = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(run)
         self._running: dict[str, Any] = {}
 
@@ -79,7 +80,9 @@ class OnRay:
     def start(self, name: str, folder: Path) -> None:
         """Hand the cell in ``folder`` to the cluster."""
         log = log_of(self.logs, name)
-        self._running[name] = self._task.remote(self.program, folder.absolute(), log, self.threads)
+        self._running[name] = self._task.remote(
+            self.program, folder.absolute(), log, self.threads, self._here
+        )
 
     def ended(self) -> list[Outcome]:
         """Return the cells that have ended since the last call."""
@@ -106,16 +109,16 @@ class OnRay:
 
 
 def _reach(address: str) -> None:
-    """Knock at the cluster of an address such as "host:6379": Ray itself would wait for minutes.
+    """Try to connect to the cluster at an address such as "host:6379": Ray itself would wait for minutes.
 
     Raises:
-        UserError: nobody answers there.
+        UserError: nothing answers there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return  # "auto", "local", or none: Ray says at once what is there
     try:
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
+        socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise UserError(
             f"--executor ray found no cluster at {address}, which RAY_ADDRESS names ({error}): start one "
@@ -123,9 +126,17 @@ def _reach(address: str) -> None:
         ) from error
 
 
-def run(program: Sequence[str], folder: Path, log: Path, threads: int) -> str | None:
-    """Run a cell on this node, in a process of its own, and return why it failed, None where it did not."""
-    process = launch(program, folder, log, threads)
+def run(program: Sequence[str], folder: Path, log: Path, threads: int, modules: str) -> str | None:
+    """Run a cell on this node, in a process of its own, and return why it failed, None where it did not.
+
+    Args:
+        program: the command that ``folder`` is appended to.
+        folder: of the run.
+        log: what it prints.
+        threads: of its own.
+        modules: a folder in which modules of the user's own may lie.
+    """
+    process = launch(program, folder, log, threads, modules)
     try:
         while process.poll() is None:  # Ray's way to cancel does not reach a process.wait()
             time.sleep(LOOK)

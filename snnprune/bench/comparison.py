@@ -15,6 +15,7 @@ import numpy as np
 
 from snnprune.bench.convergence import SHARES, Race, convergence, learning_speed
 from snnprune.bench.grid import DENSE
+from snnprune.bench.results import cell_of
 from snnprune.common.statistics import (
     Interval,
     bootstrap_difference,
@@ -26,7 +27,8 @@ from snnprune.common.statistics import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from snnprune.bench.results import Found, Result
+    from snnprune.bench.results import Found
+    from snnprune.runs.reading import Run
 
 BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
 MORE, LESS = "more", "less"
@@ -43,7 +45,7 @@ class Measure:
         key: its name in files.
         title: its name in tables.
         unit: of what is shown.
-        read: takes it from a run, in that unit; None where a run of an older version does not have it.
+        read: takes it from a run, in that unit.
         digits: behind the point.
         good: 1 where more is better, -1 where less is, 0 where that depends on what one wants.
     """
@@ -51,51 +53,47 @@ class Measure:
     key: str
     title: str
     unit: str
-    read: Callable[[Result], float | None]
+    read: Callable[[Run], float]
     digits: int
     good: int
 
 
-def _synops(kind: str) -> Callable[[Result], float]:
-    return lambda r: float(r.summary["synops"][kind]) / 1e6
+def _synops(kind: str) -> Callable[[Run], float]:
+    return lambda r: float(r.summary.synops[kind]) / 1e6
 
 
-def _compact(what: str, unit: float) -> Callable[[Result], float | None]:
-    def read(run: Result) -> float | None:
-        found = run.summary.get("compact")
-        return None if found is None else float(found[what]) / unit
-
-    return read
+def _compact(what: str, unit: float) -> Callable[[Run], float]:
+    return lambda r: float(r.summary.compact[what]) / unit
 
 
-def _macs(kind: str) -> Callable[[Result], float]:
-    return lambda r: float(r.summary["synops"]["macs"][kind]) / 1e6
+def _macs(kind: str) -> Callable[[Run], float]:
+    return lambda r: float(r.summary.synops.macs[kind]) / 1e6
 
 
-def _energy(kind: str) -> Callable[[Result], float]:
-    return lambda r: float(r.summary["synops"]["energy_pj"][kind]) / 1e6
+def _energy(kind: str) -> Callable[[Run], float]:
+    return lambda r: float(r.summary.synops.energy_pj[kind]) / 1e6
 
 
-def _inference(kind: str) -> Callable[[Result], float]:
-    return lambda r: 1e3 * float(r.summary["machine"]["inference_seconds"][kind])
+def _inference(kind: str) -> Callable[[Run], float]:
+    return lambda r: 1e3 * float(r.summary.machine.inference_seconds[kind])
 
 
 MEASURES = (
-    Measure("accuracy", "test accuracy", "%", lambda r: 100 * r.summary["accuracy"], 2, 1),
+    Measure("accuracy", "test accuracy", "%", lambda r: 100 * r.summary.accuracy, 2, 1),
     Measure(
         "accuracy_at_best",
         "test accuracy, best epoch on validation",
         "%",
-        lambda r: 100 * r.summary["accuracy_at_best"],
+        lambda r: 100 * r.summary.accuracy_at_best,
         2,
         1,
     ),
-    Measure("pruned", "weights pruned", "%", lambda r: 100 * r.summary["pruning_rate"], 2, 0),
-    Measure("weights_dense", "weights, dense network", "k", lambda r: r.summary["weights_dense"] / 1e3, 1, 0),
-    Measure("weights", "weights left", "k", lambda r: r.summary["weights_left"] / 1e3, 1, -1),
+    Measure("pruned", "weights pruned", "%", lambda r: 100 * r.summary.pruning_rate, 2, 0),
+    Measure("weights_dense", "weights, dense network", "k", lambda r: r.summary.weights_dense / 1e3, 1, 0),
+    Measure("weights", "weights left", "k", lambda r: r.summary.weights_left / 1e3, 1, -1),
     Measure("weights_compact", "weights, compact network", "k", _compact("weights", 1e3), 1, -1),
-    Measure("macs_dense", "MACs, dense network", "M", lambda r: r.summary["macs_dense"] / 1e6, 2, 0),
-    Measure("macs", "MACs of the weights left", "M", lambda r: r.summary["macs_left"] / 1e6, 2, -1),
+    Measure("macs_dense", "MACs, dense network", "M", lambda r: r.summary.macs_dense / 1e6, 2, 0),
+    Measure("macs", "MACs of the weights left", "M", lambda r: r.summary.macs_left / 1e6, 2, -1),
     Measure("macs_compact", "MACs, compact network", "M", _compact("macs", 1e6), 2, -1),
     Measure("synops_dense", "SynOps, all synapses", "M", _synops("dense"), 3, -1),
     Measure("synops_masked", "SynOps, alive synapses", "M", _synops("masked"), 3, -1),
@@ -106,10 +104,10 @@ MEASURES = (
     Measure("energy_dense", "energy, all synapses", "uJ", _energy("dense"), 3, -1),
     Measure("energy_masked", "energy, alive synapses", "uJ", _energy("masked"), 3, -1),
     Measure("energy_compact", "energy, compact network", "uJ", _energy("compact"), 3, -1),
-    Measure("training", "training time", "s", lambda r: r.summary["seconds"], 1, -1),
+    Measure("training", "training time", "s", lambda r: r.summary.seconds, 1, -1),
     Measure("inference_dense", "inference of a batch, dense", "ms", _inference("dense"), 2, 0),
     Measure("inference_compact", "inference of a batch, compact", "ms", _inference("compact"), 2, -1),
-    Measure("memory", "peak memory", "MB", lambda r: r.summary["machine"]["peak_memory_mb"], 0, -1),
+    Measure("memory", "peak memory", "MB", lambda r: r.summary.machine.peak_memory_mb, 0, -1),
 )
 """What is compared, in the order of the tables. Numbers of operations are of one test sample."""
 
@@ -164,7 +162,7 @@ class Group:
         method: its name.
         target: share of the weights that was asked for.
         seeds: of its finished runs.
-        measures: by `Measure.key`, those that all runs of the bench have.
+        measures: by `Measure.key`.
         bootstrap: difference in accuracy to the unpruned runs, in points, over seeds and test samples.
         speedups: convergence, by share of the unpruned network's best accuracy.
         learning_speed: L.
@@ -194,7 +192,8 @@ class Comparison:
         groups: the unpruned network first.
         pareto: names of the groups that no other beats, by what they are held against: "weights" or "synops"
             (see `operations`).
-        unfinished: runs that are left out.
+        unfinished: runs that are not in it, because they have not ended.
+        left_out: runs that are not in it although they have ended, each with its reason.
     """
 
     dataset: str
@@ -204,59 +203,65 @@ class Comparison:
     groups: tuple[Group, ...]
     pareto: dict[str, list[str]]
     unfinished: tuple[str, ...]
+    left_out: dict[str, str]
 
 
 def compare(found: Found) -> Comparison:
     """Compare the runs of a bench with its unpruned runs."""
     first = found.results[0]
-    together = [list(runs) for _, runs in groupby(found.results, key=lambda r: r.group)]
+    together = [list(runs) for _, runs in groupby(found.results, key=lambda run: cell_of(run).group)]
     dense = {run.seed: run for run in found.results if run.method == DENSE}
-    known = [m for m in MEASURES if all(m.read(run) is not None for run in found.results)]
-    groups = tuple(_group(runs, dense, known) for runs in together)
+    groups = tuple(_group(runs, dense) for runs in together)
     return Comparison(
-        dataset=first.summary["dataset"],
-        model=first.summary["model"],
+        dataset=first.summary.dataset,
+        model=first.summary.model,
         epochs=max(len(run.rows) for run in found.results),
-        test_samples=len(first.labels),
+        test_samples=len(first.tested.labels),
         groups=groups,
         pareto={
             "weights": _front(groups, "weights"),
             "synops": _front(groups, operations(groups)),
         },
         unfinished=tuple(found.unfinished),
+        left_out=found.left_out,
     )
 
 
-def _group(runs: list[Result], dense: dict[int, Result], known: Sequence[Measure]) -> Group:
+def _group(runs: list[Run], dense: dict[int, Run]) -> Group:
     first = runs[0]
     pruned = first.method != DENSE
     pairs = [(run, dense[run.seed]) for run in runs if run.seed in dense] if pruned else []
     bootstrap = _bootstrap(pairs)
     return Group(
-        name=first.group,
+        name=cell_of(first).group,
         method=first.method,
         target=first.target,
         seeds=tuple(run.seed for run in runs),
-        measures={m.key: _entry(m, runs, pairs, bootstrap) for m in known},
+        measures={m.key: _entry(m, runs, pairs, bootstrap) for m in MEASURES},
         bootstrap=bootstrap,
         speedups={
-            share: _speed({a.seed: convergence(d.curve(), a.curve(), share) for a, d in pairs})
+            share: _speed({a.seed: convergence(_curve(d), _curve(a), share) for a, d in pairs})
             for share in (SHARES if pairs else ())
         },
         learning_speed=(
-            _speed({a.seed: learning_speed(d.curve(), a.curve()) for a, d in pairs}) if pairs else None
+            _speed({a.seed: learning_speed(_curve(d), _curve(a)) for a, d in pairs}) if pairs else None
         ),
         layers={
-            name: mean_interval([100 * run.summary["layers"][name]["pruned"] for run in runs])
-            for name in first.summary["layers"]
+            name: mean_interval([100 * run.summary.layers[name].pruned for run in runs])
+            for name in first.summary.layers
         },
     )
 
 
-def _bootstrap(pairs: Sequence[tuple[Result, Result]]) -> Interval | None:
+def _curve(run: Run) -> list[float]:
+    return run.column("test_accuracy")
+
+
+def _bootstrap(pairs: Sequence[tuple[Run, Run]]) -> Interval | None:
     if not pairs:
         return None
-    found = bootstrap_difference(np.stack([a.hits for a, _ in pairs]), np.stack([d.hits for _, d in pairs]))
+    ours, dense = (np.stack([run.tested.hits for run in side]) for side in zip(*pairs, strict=True))
+    found = bootstrap_difference(ours, dense)
     assert found.low is not None
     assert found.high is not None
     return Interval(100 * found.mean, 100 * found.low, 100 * found.high, found.count)
@@ -264,12 +269,12 @@ def _bootstrap(pairs: Sequence[tuple[Result, Result]]) -> Interval | None:
 
 def _entry(
     measure: Measure,
-    runs: Iterable[Result],
-    pairs: Sequence[tuple[Result, Result]],
+    runs: Iterable[Run],
+    pairs: Sequence[tuple[Run, Run]],
     bootstrap: Interval | None,
 ) -> Entry:
-    values = {run.seed: _value(measure, run) for run in runs}
-    reference = {d.seed: _value(measure, d) for _, d in pairs}
+    values = {run.seed: measure.read(run) for run in runs}
+    reference = {d.seed: measure.read(d) for _, d in pairs}
     difference = paired_difference(values, reference)
     # Predictions are those of the last epoch: of the best one on validation there is no second interval.
     second = bootstrap if measure.key == "accuracy" else None
@@ -279,12 +284,6 @@ def _entry(
         difference,
         "" if difference is None else _verdict(difference, second, measure.good),
     )
-
-
-def _value(measure: Measure, run: Result) -> float:
-    value = measure.read(run)
-    assert value is not None
-    return float(value)
 
 
 def _verdict(difference: Interval, second: Interval | None, good: int) -> str:

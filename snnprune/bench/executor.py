@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from snnprune.common.child import GRACE, cores, end, killed_by
+from snnprune.bench.process import PROGRAM, Outcome, launch, log_of, sentence
+from snnprune.common.child import GRACE, cores, end
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
     from pathlib import Path
 
     from snnprune.config.schema import RunConfig
-
-PROGRAM = (sys.executable, "-m", "snnprune.bench.cell")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended.
-
-    Attributes:
-        name: of the cell.
-        said: one sentence on what went wrong, None where nothing did.
-    """
-
-    name: str
-    said: str | None
 
 
 class Executor(Protocol):
@@ -108,37 +91,3 @@ class Local:
         for process in self._running.values():
             end(process, deadline - time.monotonic())
         self._running.clear()
-
-
-def log_of(logs: Path, name: str) -> Path:
-    """Return the file that a cell's output goes to."""
-    return logs / f"{name}.txt"
-
-
-def launch(program: Sequence[str], folder: Path, log: Path, threads: int) -> subprocess.Popen[bytes]:
-    """Start the process of a cell, in a session of its own, with ``threads`` threads."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    share = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    with log.open("wb") as file:
-        return subprocess.Popen(  # noqa: S603 - our own program
-            [*program, str(folder), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=os.environ | share,
-            start_new_session=True,
-        )
-
-
-def sentence(code: int, log: Path) -> str | None:
-    """Return in one sentence why a cell failed, None where it did not."""
-    if code == 0:
-        return None
-    if code < 0:
-        return f"it was ended by {killed_by(code)}; its output is in {log}"
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    ours = [line for line in lines if line.startswith("snnprune: ")]
-    if ours:
-        return ours[-1].removeprefix("snnprune: ")
-    last = next((line for line in reversed(lines) if line), f"it ended with code {code}")
-    return f"{last}; its output is in {log}"

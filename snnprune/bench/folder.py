@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from snnprune.common import atomic, document
-from snnprune.common.errors import UserError
-from snnprune.runs.folder import RunFolder, first_difference
+from snnprune.common.errors import UserError, in_one_line
+from snnprune.runs.folder import RunFolder, as_config, first_difference
 from snnprune.runs.lock import FolderLock
 
 if TYPE_CHECKING:
@@ -45,6 +45,22 @@ class BenchFolder(FolderLock):
         """Return where the comparison is written: ``kind`` is "csv", "md", "tex" or "json"."""
         return self.path / f"comparison.{kind}"
 
+    def look(self) -> None:
+        """Find out whether the folder could be one of a bench, without writing.
+
+        Raises:
+            UserError: it holds something else, or could not be written.
+        """
+        self.look_where()
+        if self.config.exists() or not self.path.exists():
+            return
+        strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
+        if strangers:
+            raise UserError(
+                f"{self.path} is not a bench of snnprune: it holds '{min(strangers)}' and no bench.yaml; "
+                "choose an empty or a new folder with --out"
+            )
+
     def claim(self, base: RunConfig, grid: Grid) -> None:
         """Make the folder that of benches with ``base``, or find that it is already.
 
@@ -52,35 +68,36 @@ class BenchFolder(FolderLock):
             UserError: it belongs to another configuration, or is no bench.
         """
         mine = settled(base)
+        self.look()
         if self.config.exists():
-            difference = first_difference(self._read()["run"], mine)
+            difference = first_difference(self._settings(), mine)
             if difference is not None:
                 key, old, new = difference
                 raise UserError(
                     f"{self.path} holds a bench of another configuration: {key} is {old} there and {new} "
                     "here, and only methods, targets and seeds may be added; choose another folder with --out"
                 )
-        else:
-            strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")]
-            if strangers:
-                raise UserError(
-                    f"{self.path} is not a bench of snnprune: it holds '{min(strangers)}' and no bench.yaml; "
-                    "choose an empty or a new folder with --out"
-                )
         asked = {name: list(values) for name, values in asdict(grid).items()}
         atomic.write_text(self.config, yaml.safe_dump({"run": mine, "asked": asked}, sort_keys=False))
 
-    def _read(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any] | None:
+        """Return what all runs of the bench have in common; None where its file does not say it."""
+        try:
+            return self._settings()
+        except UserError:
+            return None
+
+    def _settings(self) -> dict[str, Any]:
         try:
             read = document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            read = None
-        if not isinstance(read, dict) or not isinstance(read.get("run"), dict):
+            return settled(
+                as_config(read["run"], str(self.config))
+            )  # a setting that came later has its default
+        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
             raise UserError(
-                f"cannot read {self.config}: it was changed, or written by another version; choose another "
-                "folder with --out"
-            )
-        return read
+                f"cannot read {self.config} ({in_one_line(error)}): it was changed, or written by another "
+                "version; choose another folder with --out"
+            ) from error
 
 
 def settled(config: RunConfig) -> dict[str, Any]:

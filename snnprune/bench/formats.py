@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import rich.table
 from snnprune.bench.comparison import BY_KEY
 from snnprune.bench.tables import NONE, tables
 from snnprune.common.statistics import LEVEL
+from snnprune.runs.typed import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,14 +22,37 @@ if TYPE_CHECKING:
     from snnprune.common.statistics import Interval
 
 
-def screen(table: Table) -> rich.table.Table:
-    """Return a table for the terminal, without its notes."""
+def screen(table: Table, width: int) -> tuple[rich.table.Table, list[str]]:
+    """Return a table for the terminal, without its notes, and the names of the columns that it leaves out.
+
+    Args:
+        table: to be shown.
+        width: characters in a line of the terminal. Columns that find no room in it are left out.
+    """
     drawn = rich.table.Table(title=table.title, title_justify="left")
+    shown: list[int] = []
+    hidden, room = [], width - 1
     for i, name in enumerate(table.header):
-        drawn.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=not i)
+        needed = _width(name, [row[i] for row in table.rows])
+        if i == 0:
+            needed = min(needed, width // 3)  # a longer name takes several lines
+        if i == 0 or needed + 3 <= room:  # a border and a space on each side
+            shown.append(i)
+            room -= needed + 3
+            drawn.add_column(name, justify="right" if i else "left", overflow="fold", width=needed)
+        else:
+            hidden.append(name)
     for row in table.rows:
-        drawn.add_row(*row)
-    return drawn
+        drawn.add_row(*(row[i] for i in shown))
+    return drawn, hidden
+
+
+def _width(header: str, cells: Sequence[str]) -> int:
+    """Return the characters that a column needs: words may stand below each other, numbers may not."""
+    parts = [*header.split(), "-"]
+    for cell in cells:
+        parts += cell.split() if any(letter.isalpha() for letter in cell) else [cell]
+    return max(map(len, parts))
 
 
 def markdown(comparison: Comparison) -> str:
@@ -60,9 +83,11 @@ def latex(comparison: Comparison) -> str:
     """Return all tables in LaTeX, for a document that uses booktabs."""
     parts = ["% \\usepackage{booktabs}"]
     for table in tables(comparison):
+        label = _slug(f"{comparison.model} {comparison.dataset} {table.key}")
         lines = (
             r"\begin{table}",
             rf"\caption{{{_escaped(' '.join((f'{table.title}.', *table.notes)))}}}",
+            rf"\label{{tab:{label}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
             _row(table.header),
@@ -74,6 +99,11 @@ def latex(comparison: Comparison) -> str:
         )
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def _slug(text: str) -> str:
+    """Return text of which nothing means anything to LaTeX: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -107,7 +137,7 @@ def tidy(comparison: Comparison) -> str:
     for group in comparison.groups:
         named = (group.name, group.method, group.target)
         rows += [(*named, *row) for row in _measured(group)]
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def _measured(group: Group) -> Iterator[tuple[object, ...]]:
@@ -139,25 +169,17 @@ def _ends(interval: Interval | None) -> tuple[float | None, ...]:
 
 def cells(comparison: Comparison) -> str:
     """Return every number of every run in CSV, a row for each run."""
-    header = ("group", "method", "target", "seed", *comparison.groups[0].measures)
+    header = ("group", "method", "target", "seed", *BY_KEY)
     rows: list[tuple[object, ...]] = []
     for group in comparison.groups:
         for seed in group.seeds:
             numbers = (entry.values[seed] for entry in group.measures.values())
             rows.append((group.name, group.method, group.target, seed, *numbers))
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def as_json(comparison: Comparison) -> str:
     """Return the comparison in JSON."""
-    units = {key: BY_KEY[key].unit for key in comparison.groups[0].measures}
+    units = {key: measure.unit for key, measure in BY_KEY.items()}
     shown = [asdict(table) for table in tables(comparison)]
     return json.dumps(asdict(comparison) | {"level": LEVEL, "units": units, "tables": shown}, indent=1) + "\n"
-
-
-def _csv(header: Sequence[str], rows: list[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows(rows)
-    return text.getvalue()

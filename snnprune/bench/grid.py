@@ -6,18 +6,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snnprune.common.errors import UserError
-from snnprune.config.names import METHODS, options_of, pick
+from snnprune.config.names import METHODS, label, options_of, pick
+from snnprune.config.schema import LARGEST_SEED
+from snnprune.config.unused import DENSE, unused_in_all
+from snnprune.config.values import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from snnprune.config.schema import RunConfig
 
-DENSE = "dense"
-"""The method that prunes nothing, which all others are compared with."""
-
 SEEDS = 5
 """Seeds where nobody says how many: with fewer, an interval seldom excludes anything."""
+
+MOST = 1000
+"""Entries of a list: a bench of more runs is a slip of the pen."""
 
 OWN = ("none", "null", "own")
 """Words for the method's own stopping, in place of a target."""
@@ -45,7 +48,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Name of the cell's folder."""
-        return f"{self.group}-seed{self.seed}"
+        return f"{label(self.group)}-seed{self.seed}"
 
     def config(self, base: RunConfig) -> RunConfig:
         """Return the configuration of the run; constants in ``base`` are those of the method named there."""
@@ -85,7 +88,14 @@ def group_name(method: str, target: float | None) -> str:
     return method if target is None else f"{method}-{target:g}"
 
 
-def grid(base: RunConfig, methods: Any = None, targets: Any = None, seeds: Any = None) -> Grid:
+def grid(
+    base: RunConfig,
+    methods: Any = None,
+    targets: Any = None,
+    seeds: Any = None,
+    *,
+    named: Mapping[str, str] | None = None,
+) -> Grid:
     """Return the grid that somebody asked for, in a file or on the command line.
 
     Args:
@@ -93,50 +103,92 @@ def grid(base: RunConfig, methods: Any = None, targets: Any = None, seeds: Any =
         methods: names, as a list or with commas.
         targets: numbers, as a list or with commas; "none" is the method's own stopping.
         seeds: a list, numbers with commas, or how many.
+        named: how a sentence names each of the three, where not as an option.
 
     Raises:
         UserError: an unknown method, a number out of range, or nothing in a list.
     """
-    chosen = (DENSE, base.method.name) if methods is None else _items("methods", methods)
-    for method in chosen:
-        pick(METHODS, "method", str(method))
-    aims = (base.method.target,) if targets is None else _items("targets", targets)
+    said = {name: f"--{name}" for name in ("methods", "targets", "seeds")} | dict(named or {})
+    chosen = (DENSE, base.method.name) if methods is None else _items(said["methods"], methods, "dense,dpap")
+    aims = (base.method.target,) if targets is None else _items(said["targets"], targets, "0.4,0.6")
     return Grid(
-        tuple(dict.fromkeys(str(method) for method in chosen)),
-        tuple(dict.fromkeys(_target(aim) for aim in aims)),
-        _seeds(SEEDS if seeds is None else seeds, base.train.seed),
+        tuple(dict.fromkeys(_method(said["methods"], method) for method in chosen)),
+        tuple(dict.fromkeys(_target(said["targets"], aim) for aim in aims)),
+        _seeds(said["seeds"], SEEDS if seeds is None else seeds, base.train.seed),
     )
 
 
-def _items(name: str, given: Any) -> tuple[Any, ...]:
+def unused_in_bench(base: RunConfig, asked: Grid, chosen: Collection[str]) -> list[str]:
+    """Return a sentence for each of the settings ``chosen`` that no cell of ``asked`` has a use for.
+
+    Args:
+        base: what all cells have in common.
+        asked: the grid.
+        chosen: dotted keys, and those of "methods", "targets" and "seeds" that were given.
+    """
+    own = {"train.twin": "a bench trains the unpruned network as a method, dense"}
+    if "targets" in chosen:
+        own["method.target"] = "targets stand in for it"
+    if "seeds" in chosen and asked.seeds[0] != base.train.seed:
+        own["train.seed"] = "seeds are listed"
+    own = {key: why for key, why in own.items() if key in chosen}
+    configs = {(cell.method, cell.target): cell.config(base) for cell in asked.cells()}
+    return [
+        *(f"{key} is not used: {why}" for key, why in own.items()),
+        *unused_in_all(list(configs.values()), set(chosen) - set(own)),
+    ]
+
+
+def _items(named: str, given: Any, such: str) -> tuple[Any, ...]:
     """Return the entries of a list, also of one that is written with commas."""
     if isinstance(given, str):
         given = [word.strip() for word in given.strip("[] ").split(",") if word.strip()]
     items = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     if not items:
-        raise UserError(f"--{name} is a list such as a,b,c, and came empty")
+        raise UserError(f"{named} must be a list such as {such}, and is empty")
+    if len(items) > MOST:
+        raise UserError(f"{named} must be a list of at most {MOST}, and has {len(items)}")
     return items
 
 
-def _target(given: Any) -> float | None:
+def _method(named: str, given: Any) -> str:
+    """Return a method's name; one of the user's own is imported now, before anything is trained."""
+    if not isinstance(given, str):
+        raise UserError(f"{named} must be names of methods, and one is {shown(given)}")
+    entry = pick(METHODS, "method", given)
+    if entry.kind is not None:
+        entry.load()
+    return given
+
+
+def _target(named: str, given: Any) -> float | None:
     if given is None or str(given).lower() in OWN:
         return None
     try:
         target = float(given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         target = -1.0
     if isinstance(given, bool) or not 0 <= target < 1:
-        raise UserError(f"--targets are shares of all weights, from 0 to below 1, and one is {given!r}")
+        raise UserError(
+            f"{named} must be shares of all weights, from 0 to below 1, and one is {shown(given)}"
+        )
     return target
 
 
-def _seeds(given: Any, first: int) -> tuple[int, ...]:
-    items = _items("seeds", given)
+def _seeds(named: str, given: Any, first: int) -> tuple[int, ...]:
+    items = _items(named, given, "0,1,2")
     alone = len(items) == 1 and not isinstance(given, (list, tuple)) and "," not in str(given)
     try:
         numbers = [int(str(item)) for item in items]
     except ValueError:
         numbers = [-1]
-    if min(numbers) < 0 or (alone and numbers[0] < 1):
-        raise UserError(f"--seeds is how many (5), or a list of seeds from 0 on (0,1,2), and is {given!r}")
-    return tuple(range(first, first + numbers[0])) if alone else tuple(dict.fromkeys(numbers))
+    if alone and numbers[0] in range(1, MOST + 1):
+        numbers = list(range(first, first + numbers[0]))
+    elif alone:
+        numbers = [-1]
+    if min(numbers) < 0 or max(numbers) > LARGEST_SEED:
+        raise UserError(
+            f"{named} must be how many, from 1 to {MOST}, or a list of seeds from 0 on such as 0,1,2, and is "
+            f"{shown(given)}"
+        )
+    return tuple(dict.fromkeys(numbers))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.table import Table
 
-from snnprune.training.progress import clock, say
+from snnprune.common.console import clock, say
+from snnprune.common.errors import UserError
+from snnprune.runs.epochs import read_epochs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,15 +46,9 @@ class Line:
 
     def look(self) -> None:
         """Read the last row of the run's metrics; the file is whole at any time."""
-        try:
-            text = self.folder.metrics.read_text(encoding="utf-8")
-        except OSError:
-            return
-        rows = list(csv.DictReader(text.splitlines()))
-        if rows:
-            self.epoch = len(rows)
-            self.accuracy = float(rows[-1]["val_accuracy"])
-            self.pruned = float(rows[-1]["pruned_synapses"])
+        with suppress(UserError):  # there is no row yet, or somebody has damaged the file
+            last = read_epochs(self.folder.metrics)[-1]
+            self.epoch, self.accuracy, self.pruned = last.epoch, last.val_accuracy, last.pruned_synapses
 
 
 class Progress:

@@ -12,12 +12,12 @@ from rich.console import Console
 from snnprune.bench import formats
 from snnprune.bench.comparison import compare as compare_runs
 from snnprune.bench.folder import BenchFolder
-from snnprune.bench.progress import DONE, FAILED, RUNNING, Line, Progress
+from snnprune.bench.progress import DONE, FAILED, RUNNING, WAITING, Line, Progress
 from snnprune.bench.results import read
 from snnprune.bench.tables import tables
 from snnprune.common import atomic
-from snnprune.training.progress import say
-from snnprune.training.run import located
+from snnprune.common.console import say
+from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from snnprune.bench.executor import Executor
     from snnprune.bench.grid import Grid
     from snnprune.config.schema import RunConfig
+    from snnprune.runs.folder import RunFolder
 
 A_CELL_FAILED = 1
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -35,9 +36,6 @@ TERMINATED = 143  # and of one that was asked to end
 
 LOOK = 1.0
 """Seconds between two looks at the cells, which take a minute at least."""
-
-WIDE = 150
-"""Columns of a table in a file or a pipe, where no screen says how many there are."""
 
 FORMATS = {"md": formats.markdown, "tex": formats.latex, "csv": formats.tidy, "json": formats.as_json}
 
@@ -57,22 +55,17 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
         look: seconds between two looks at the cells.
 
     Returns:
-        The exit code: 0, 1 if a cell failed (the others were run), 130 after Ctrl-C, 143 after SIGTERM.
+        The exit code: 0; 1 if a cell failed, or was left out of the comparison because its files cannot be
+        used (the others were run and compared); 130 after Ctrl-C; 143 after SIGTERM.
 
     Raises:
-        UserError: a folder that belongs to something else, or runs that cannot be compared.
+        UserError: a folder that belongs to something else, or no run that can be compared.
     """
     console = Console()
-    cells, base = list(grid.cells()), located(base)
+    cells, base = list(grid.cells()), base.located()
     with BenchFolder(out) as folder:
         folder.claim(base, grid)
-        lines = []
-        for cell in cells:
-            run = folder.cell(cell)
-            with run:
-                run.claim(cell.config(base))
-            lines.append(Line(cell.name, run, DONE if run.summary.exists() else "waiting"))
-            lines[-1].look()
+        lines = [_claimed(folder.cell(cell), cell.config(base), console) for cell in cells]
         try:
             with _ended_by_sigterm(), Progress(console, lines, base.train.epochs) as progress:
                 _run(lines, executor, progress, look)
@@ -81,20 +74,37 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
             say(console, f"stopped with {done} of {len(lines)} cells done; the same command goes on")
             return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
         failed = [line.name for line in lines if line.state == FAILED]
+        whole = True
         if any(line.state == DONE for line in lines):
-            write(folder, console)
+            whole = not write(folder, console).left_out
         if failed:
             say(console, f"failed: {', '.join(failed)}; the same command tries again", style="red")
-        return A_CELL_FAILED if failed else 0
+        return A_CELL_FAILED if failed or not whole else 0
 
 
-def compare(path: Path) -> Comparison:
+def _claimed(run: RunFolder, config: RunConfig, console: Console) -> Line:
+    """Claim the folder of a cell, and return its line; a cell whose folder cannot be claimed has failed."""
+    line = Line(run.path.name, run, DONE if run.summary.exists() else WAITING)
+    try:
+        with run:
+            run.claim(config)
+    except UserError as error:
+        line.state = FAILED
+        say(console, f"{line.name} failed: {error}", style="red")
+    line.look()
+    return line
+
+
+def compare(path: Path) -> int:
     """Compare the runs in folder ``path`` and write the tables, without training.
 
+    Returns:
+        The exit code: 0, or 1 if a run was left out because its files cannot be used.
+
     Raises:
-        UserError: nothing to compare, a run that is damaged, or runs that do not belong together.
+        UserError: there is nothing to compare.
     """
-    return write(BenchFolder(path), Console())
+    return A_CELL_FAILED if write(BenchFolder(path), Console()).left_out else 0
 
 
 def write(folder: BenchFolder, console: Console) -> Comparison:
@@ -105,11 +115,16 @@ def write(folder: BenchFolder, console: Console) -> Comparison:
     atomic.write_text(folder.cells_table, formats.cells(comparison))
     for kind, form in FORMATS.items():
         atomic.write_text(folder.table(kind), form(comparison))
-    drawn = console if console.is_terminal else Console(width=WIDE)
     for table in tables(comparison):
-        drawn.print(formats.screen(table))
+        drawn, hidden = formats.screen(table, console.width)
+        console.print(drawn)
+        if hidden:
+            where = folder.table("md").name
+            say(console, f"Not shown, for lack of room: {', '.join(hidden)}; {where} has all columns.")
         for note in table.notes:
             say(console, note, style="dim")
+    for name, why in comparison.left_out.items():
+        say(console, f"warning: {name} is left out: {why}", style="yellow")
     kinds = ", ".join(folder.table(kind).name for kind in FORMATS)
     files = (
         f"{report(folder.path).path.name}, {kinds}; {folder.cells_table.name}, a row a run; a folder a run"
@@ -121,7 +136,7 @@ def write(folder: BenchFolder, console: Console) -> Comparison:
 def _run(lines: list[Line], executor: Executor, progress: Progress, look: float) -> None:
     """Keep the executor's slots filled until every cell has ended; on any interruption end them all."""
     by_name = {line.name: line for line in lines}
-    waiting = [line for line in lines if line.state != DONE]
+    waiting = [line for line in lines if line.state == WAITING]
     running = 0
     try:
         while waiting or running:

@@ -21,12 +21,14 @@ class Table:
     """Text in rows and columns, and what a reader has to know.
 
     Attributes:
+        key: what it shows, in a word.
         title: a line.
         header: of each column; the first names the rows.
         rows: one string a column.
         notes: sentences.
     """
 
+    key: str
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -88,8 +90,13 @@ def _accuracy(comparison: Comparison) -> Table:
         )
     if comparison.unfinished:
         notes.append(f"Left out, because unfinished: {', '.join(comparison.unfinished)}.")
+    if comparison.left_out:
+        notes.append(
+            f"Left out, because their files cannot be used: {', '.join(comparison.left_out)}; "
+            "comparison.json says why."
+        )
     title = f"{comparison.model} on {comparison.dataset}, {comparison.epochs} epochs"
-    return Table(title, header, tuple(rows), tuple(notes))
+    return Table("accuracy", title, header, tuple(rows), tuple(notes))
 
 
 KINDS = {"dense": "dense", "masked": "alive", "compact": "compact"}
@@ -100,6 +107,7 @@ def _size(comparison: Comparison) -> Table:
     keys = ("weights_dense", "weights", "weights_compact", "macs_dense", "macs", "macs_compact")
     names = [f"{name} {kind}" for name in ("weights (k)", "MACs (M)") for kind in KINDS.values()]
     return _counted(
+        "size",
         "Size of the network",
         comparison,
         dict(zip(keys, names, strict=True)),
@@ -118,6 +126,7 @@ def _operations(comparison: Comparison) -> Table:
         if any(any(group.measures[key].values.values()) for group in comparison.groups)
     }
     return _counted(
+        "operations",
         "Operations of one test sample",
         comparison,
         there,
@@ -127,13 +136,13 @@ def _operations(comparison: Comparison) -> Table:
     )
 
 
-def _counted(title: str, comparison: Comparison, columns: dict[str, str], note: str) -> Table:
-    """Return a table of the measures in ``columns`` that were taken, under the names given there."""
-    keys = [key for key in columns if key in comparison.groups[0].measures]
+def _counted(key: str, title: str, comparison: Comparison, columns: dict[str, str], note: str) -> Table:
+    """Return a table of the measures in ``columns``, under the names given there."""
     return Table(
+        key,
         title,
-        ("", *(columns[key] for key in keys)),
-        tuple((group.name, *(_cell(group, key) for key in keys)) for group in comparison.groups),
+        ("", *columns.values()),
+        tuple((group.name, *(_cell(group, each) for each in columns)) for group in comparison.groups),
         (note,),
     )
 
@@ -142,6 +151,7 @@ def _speeds(comparison: Comparison) -> Table:
     compared = [group for group in comparison.groups if group.speedups]
     shares = list(compared[0].speedups) if compared else []
     return Table(
+        "speed",
         "Epochs, against the dense network of the same seed",
         ("", *(f"to {_star(share)}" for share in shares), "learning speed L"),
         tuple(
@@ -162,6 +172,7 @@ def _speeds(comparison: Comparison) -> Table:
 def _machine(comparison: Comparison) -> Table:
     keys = ("training", "inference_dense", "inference_compact", "memory")
     return Table(
+        "machine",
         "Time and memory, as measured",
         ("", *(f"{BY_KEY[key].title} ({BY_KEY[key].unit})" for key in keys)),
         tuple((group.name, *(_cell(group, key) for key in keys)) for group in comparison.groups),
@@ -175,6 +186,7 @@ def _machine(comparison: Comparison) -> Table:
 def _layers(comparison: Comparison) -> Table:
     names = list(comparison.groups[0].layers)
     return Table(
+        "layers",
         "Weights pruned in each layer (%)",
         ("", *names),
         tuple(

@@ -2,3 +2,7 @@
 
 It knows no other room, and imports torch only inside functions.
 """
+
+from snnprune.common.lazy import lazily
+
+__getattr__, __dir__ = lazily(__name__)

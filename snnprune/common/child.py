@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 
-WRONG_INPUT, ORPHANED = 2, 3
-"""Exit codes: one sentence was said; who started the process is gone."""
+WRONG_INPUT, ORPHANED, LOST = 2, 3, 4
+"""Exit codes: one sentence was said; who started the process is gone; another of its group is gone."""
 
 GRACE = 20.0
 """Seconds to end in after the signal of Ctrl-C; who is killed then loses the epoch that it was in."""

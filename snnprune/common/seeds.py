@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Stream(IntEnum):
@@ -29,4 +32,6 @@ def derive(seed: int, stream: Stream, *at: int) -> int:
 
 def generator(device: torch.device, seed: int, stream: Stream, *at: int) -> torch.Generator:
     """Return a fresh generator on ``device`` for ``stream`` at a place such as (epoch, batch)."""
+    import torch  # noqa: PLC0415 - the command line reads this module before it needs torch
+
     return torch.Generator(device).manual_seed(derive(seed, stream, *at))

@@ -2,3 +2,7 @@
 
 It does not know how anything is done.
 """
+
+from snnprune.common.lazy import lazily
+
+__getattr__, __dir__ = lazily(__name__)

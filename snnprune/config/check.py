@@ -1,60 +1,131 @@
-"""Settings of network and training that cannot work, found before anything is read or written."""
+"""Whether a configuration can work: each value by its type, and conditions across settings.
+
+Everything is found out before anything is read, imported or written.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from snnprune.common.errors import UserError
-from snnprune.config.names import METHODS, MODELS, pick
+from snnprune.config import values
+from snnprune.config.names import DATASETS, METHODS, MODELS, pick, typed
+from snnprune.config.schema import SECTIONS, ModelConfig
 
 if TYPE_CHECKING:
-    from snnprune.config.schema import RunConfig
+    from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
 
-LARGEST_SEED = 2**63 - 1
-"""What torch's generators take."""
+ELSEWHERE = ("target", "structured", "compact_every")
+"""Settings of every method, which are no options of it."""
 
 
-def check(config: RunConfig) -> None:
-    """Look at the model, the method and the training settings of ``config``.
+@cache
+def types_of(section: type) -> dict[str, Any]:
+    """Return the types of a section's settings, with their bounds, by name."""
+    return get_type_hints(section, include_extras=True)
+
+
+def check(config: RunConfig, *, data: bool = True) -> None:
+    """Look at every setting of ``config``.
+
+    Args:
+        config: of a run.
+        data: ``data.name`` has to be a data set, rather than a word for one that was made by hand.
 
     Raises:
-        UserError: an unknown method, a number out of range, or a GPU asked for where there is none.
+        UserError: a value of another type or out of bounds, an unknown name, settings that do not go
+            together, or a GPU asked for where there is none.
     """
-    train, method, model = config.train, config.method, config.model
-    pick(MODELS, "model", model.name)
-    pick(METHODS, "method", method.name)
-    if model.hidden is not None and model.hidden < 1:
-        raise UserError(f"model.hidden must be at least 1 unit, and is {model.hidden}")
-    if not 0 <= model.dropout < 1:
-        raise UserError(f"model.dropout is a share, from 0 to below 1, and is {model.dropout}")
-    if train.seed > LARGEST_SEED:
-        raise UserError(f"train.seed must be at most {LARGEST_SEED}, and is {train.seed}")
-    for name, value, least in (
-        ("train.epochs", train.epochs, 1),
-        ("train.batch_size", train.batch_size, 1),
-        ("train.step_epochs", train.step_epochs, 1),
-        ("train.warmup_epochs", train.warmup_epochs, 0),
-        ("train.weight_decay", train.weight_decay, 0),
-        ("train.momentum", train.momentum, 0),
-        ("train.seed", train.seed, 0),
-        ("method.compact_every", 1 if method.compact_every is None else method.compact_every, 1),
-        ("train.devices", train.devices, 1),
-        ("train.nodes", train.nodes, 1),
-        ("train.threads", 1 if train.threads is None else train.threads, 1),
+    for name in SECTIONS:
+        check_values(getattr(config, name), name)
+    if data:
+        pick(DATASETS, "data set", config.data.name)
+    check_model(config.model)
+    check_method(config.method)
+    check_processes(config.train)
+    check_device(config.train)
+
+
+def check_names(config: RunConfig, *, data: bool = True) -> None:
+    """Import what the user wrote themselves, so that what is missing is said before a run begins.
+
+    Args:
+        config: of a run, that was checked.
+        data: as in `check`.
+
+    Raises:
+        UserError: a thing of the user's own cannot be imported or is something else, or an option of the
+            method is unknown or does not fit.
+    """
+    for table, kind, name in (
+        (DATASETS, "data set", config.data.name if data else next(iter(DATASETS))),
+        (MODELS, "model", config.model.name),
+        (METHODS, "method", config.method.name),
     ):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, and is {value}")
+        entry = pick(table, kind, name)
+        if entry.kind is not None:
+            entry.load()
+    if config.method.options or pick(METHODS, "method", config.method.name).kind is not None:
+        typed(METHODS, "method", config.method.name, config.method.options)
+
+
+def check_values(section: DataConfig | ModelConfig | MethodConfig | TrainConfig, name: str) -> None:
+    """Look at each value of a section by its type.
+
+    Raises:
+        UserError: one is of another type, or out of its bounds; or it is no such section.
+    """
+    if not isinstance(section, SECTIONS[name]):
+        raise UserError(f"{name} must be a {SECTIONS[name].__name__}, and is {values.shown(section)}")
+    for key, kind in types_of(SECTIONS[name]).items():
+        values.check(getattr(section, key), kind, f"{name}.{key}")
+
+
+def check_model(model: ModelConfig) -> None:
+    """Look whether there is such a model, and whether it has neurons as ``model`` says.
+
+    Raises:
+        UserError: there is not, or it has not.
+    """
+    if pick(MODELS, "model", model.name).has("time") and model.activation != ModelConfig.activation:
+        raise UserError(
+            f"model '{model.name}' spikes, and model.activation {model.activation} is of networks without "
+            "time: choose one of those, such as mlp-ann"
+        )
+
+
+def check_method(method: MethodConfig) -> None:
+    """Look whether there is such a method, and whether its options are options.
+
+    Raises:
+        UserError: there is not, or one of them is a setting.
+    """
+    pick(METHODS, "method", method.name)
+    for name in ELSEWHERE:
+        if name in method.options:
+            raise UserError(f"write method.{name}, not method.options: '{name}' has a place of its own")
+
+
+def check_processes(train: TrainConfig) -> None:
+    """Look whether every process has a sample of each batch.
+
+    Raises:
+        UserError: one has none.
+    """
     if train.batch_size < train.devices * train.nodes:
         raise UserError(
             f"train.batch_size is divided among {train.devices * train.nodes} processes (train.devices x "
             f"train.nodes), and is {train.batch_size}: each needs a sample"
         )
-    if not train.lr > 0:
-        raise UserError(f"train.lr must be above 0, and is {train.lr}")
-    if method.target is not None and not 0 <= method.target < 1:
-        raise UserError(f"method.target is a share of all weights, from 0 to below 1, and is {method.target}")
-    if not 0 <= method.structured <= 1:
-        raise UserError(f"method.structured is a share, from 0 to 1, and is {method.structured}")
+
+
+def check_device(train: TrainConfig) -> None:
+    """Look whether this machine has the GPU that ``train`` asks for.
+
+    Raises:
+        UserError: it has none.
+    """
     if train.device == "cuda" and not _has_gpu():
         raise UserError("train.device is cuda, and torch sees no CUDA device here: use cpu or auto")
     if train.precision == "fp16" and (train.device == "cpu" or not _has_gpu()):

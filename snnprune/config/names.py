@@ -1,7 +1,8 @@
 """What a name stands for: data sets, models and methods, with a line on each.
 
 The tables hold places ("module:attribute"), not objects, so that reading them imports nothing heavy and
-no room has to know the rooms above it. An object works wherever a name does.
+no room has to know the rooms above it. A user writes such a place for a thing of their own. An object works
+wherever a name does.
 """
 
 from __future__ import annotations
@@ -9,13 +10,29 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
+
+from snnprune.common.errors import UserError, in_one_line
+from snnprune.config import signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-from snnprune.common.errors import UserError
+PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""A module and an attribute of it, each perhaps within another."""
+
+NEEDS = {"data set": ("events", "found", "load"), "method": ("begin", "after_step", "end_epoch"), "model": ()}
+"""By kind, the attributes of a thing of the user's own. They are looked for before anything of it is called:
+a file of a run may come from a stranger."""
+
+LIKE = {
+    "data set": "an object or class with events, found and load, as snnprune.data.source.Source",
+    "method": "a class that derives from snnprune.pruning.method.Method",
+    "model": "a class or function that is called with (ModelConfig, shape of a frame, number of classes)",
+}
 
 
 @dataclass(frozen=True)
@@ -25,17 +42,41 @@ class Entry:
     Attributes:
         summary: a line for somebody who does not know it.
         source: the paper or the archive that it comes from.
-        place: "module:attribute" of the callable that builds it.
+        place: "module:attribute" of the callable that builds it, or of the data set itself.
+        traits: what is known of it before it is imported, in words of `TRAITS`; None where nothing is.
+        kind: "data set", "model" or "method", of a thing of the user's own.
     """
 
     summary: str
     source: str
     place: str
+    traits: frozenset[str] | None = None
+    kind: str | None = None
 
     def load(self) -> Any:
-        """Import the module and return the attribute."""
+        """Import the module and return the attribute.
+
+        Raises:
+            UserError: it is the user's own, and cannot be imported or is something else.
+        """
         module, _, attribute = self.place.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        if self.kind is None:
+            return getattr(importlib.import_module(module), attribute)
+        return _own(self.kind, module, attribute)
+
+    def has(self, trait: str) -> bool | None:
+        """Tell whether it has a trait, None where that is not known."""
+        return None if self.traits is None else trait in self.traits
+
+
+TRAITS = {
+    "events": "recordings, rather than still images",
+    "embedded": "comes with the package",
+    "cached": "its frames are kept in a cache",
+    "files": "recordings or images are files, of which one may be unreadable",
+    "divided": "has a validation set of its own",
+    "time": "a spiking network with time steps",
+}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -51,11 +92,23 @@ def pick(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
     Raises:
         UserError: the name is not in the table; the message names the nearest one.
     """
-    if ":" in name:
-        return Entry(f"your own {kind}", name, name)
-    if name not in table:
+    if name in table:
+        return table[name]
+    if ":" not in name:
         raise UserError(f"there is no {kind} called '{name}': {nearest(name, table)}")
-    return table[name]
+    if not PLACE.fullmatch(name):
+        raise UserError(f"a {kind} of your own is named as mypackage.module:Mine, and came as '{name}'")
+    return Entry(f"a {kind} of your own", "-", name, None, kind)
+
+
+def is_own(name: str) -> bool:
+    """Tell whether ``name`` stands for a thing of the user's own."""
+    return ":" in name
+
+
+def label(name: str) -> str:
+    """Return ``name`` as a part of a file's name."""
+    return name.replace(":", ".")
 
 
 def options_of(table: Mapping[str, Entry], kind: str, name: str) -> dict[str, Any]:
@@ -64,8 +117,25 @@ def options_of(table: Mapping[str, Entry], kind: str, name: str) -> dict[str, An
     Raises:
         UserError: no such name.
     """
-    builder = pick(table, kind, name).load()
-    return {option.name: option.default for option in inspect.signature(builder).parameters.values()}
+    known = signature.options(pick(table, kind, name).load())
+    return {option.name: option.default for option in known.values()}
+
+
+def typed(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``options`` of what ``name`` stands for as its signature has them: "0.2" becomes 0.2.
+
+    Raises:
+        UserError: no such name, no such option, a value that does not fit, or an option that is missing.
+    """
+    known, owner = signature.options(pick(table, kind, name).load()), f"{kind} '{name}'"
+    for option in options:
+        if option not in known:
+            hint = nearest(option, known) if known else "it takes none"
+            raise UserError(f"{owner} has no option '{option}': {hint}")
+    missing = [option.name for option in known.values() if option.is_needed and option.name not in options]
+    if missing:
+        raise UserError(f"{owner} needs the option '{missing[0]}', which has no default")
+    return {option: known[option].read(value, owner) for option, value in options.items()}
 
 
 def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any]) -> Any:
@@ -74,18 +144,58 @@ def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
     Raises:
         UserError: no such name, no such option, or a value that the builder refuses.
     """
-    known = options_of(table, kind, name)
-    for option, value in options.items():
-        if option not in known:
-            hint = nearest(option, known) if known else "it takes none"
-            raise UserError(f"{kind} '{name}' has no option '{option}': {hint}")
-        number = isinstance(known[option], int | float) and not isinstance(known[option], bool)
-        if number and value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UserError(f"option '{option}' of {kind} '{name}' is a number, and came as {value!r}")
+    read = typed(table, kind, name, options)
     try:
-        return pick(table, kind, name).load()(**options)
+        return pick(table, kind, name).load()(**read)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{kind} '{name}' refuses its options: {error}") from error
+        raise UserError(f"{kind} '{name}' cannot be made with these options: {in_one_line(error)}") from error
+
+
+def _own(kind: str, module: str, attribute: str) -> Any:
+    """Import a thing of the user's own, and look what it is.
+
+    Raises:
+        UserError: it cannot be imported, or is something else.
+    """
+    name = f"{kind} '{module}:{attribute}'"
+    try:
+        holder = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise UserError(
+                f"there is no module '{error.name}' for the {name}: start from the folder that holds it, or "
+                "install it"
+            ) from error
+        raise UserError(f"the {name} cannot be imported: {in_one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"the {name} cannot be imported: {type(error).__name__}: {in_one_line(error)}"
+        ) from error
+    try:
+        found: Any = reduce(getattr, attribute.split("."), holder)
+    except AttributeError as error:
+        hint = nearest(attribute, [word for word in dir(holder) if not word.startswith("_")])
+        raise UserError(f"the module '{module}' has no '{attribute}': {hint}") from error
+    if kind == "data set" and isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:
+            raise UserError(f"the {name} cannot be made without arguments: {in_one_line(error)}") from error
+    fits = _takes_three(found) if kind == "model" else all(hasattr(found, need) for need in NEEDS[kind])
+    if not fits or (kind == "method" and not inspect.isclass(found)):
+        raise UserError(f"the {name} is {type(found).__name__} {found!r:.80}, and must be {LIKE[kind]}")
+    return found
+
+
+def _takes_three(found: Any) -> bool:
+    """Tell whether ``found`` can be called as the models of the registry are."""
+    try:
+        inspect.signature(found).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # of a callable that says nothing of its arguments
+        pass
+    return callable(found)
 
 
 DATASETS: dict[str, Entry] = {
@@ -93,36 +203,43 @@ DATASETS: dict[str, Entry] = {
         "1,797 scanned digits seen by a simulated event camera; comes with the package",
         "scikit-learn (UCI optical recognition of handwritten digits); simulation after Orchard et al. 2015",
         "snnprune.data.digits:DIGITS_EVENTS",
+        frozenset({"events", "embedded", "cached", "divided"}),
     ),
     "nmnist": Entry(
         "N-MNIST: handwritten digits recorded by an event camera in three saccades, 34 x 34",
         "Orchard et al., Frontiers in Neuroscience 9:437, 2015",
         "snnprune.data.neuromorphic:NMNIST",
+        frozenset({"events", "cached", "files"}),
     ),
     "dvs-gesture": Entry(
         "DVS128 Gesture: 11 hand and arm gestures recorded by an event camera, 128 x 128",
         "Amir et al., CVPR 2017",
         "snnprune.data.neuromorphic:DVS_GESTURE",
+        frozenset({"events", "cached", "files"}),
     ),
     "poker-dvs": Entry(
         "POKER-DVS: the four suits of cards flicked past an event camera, 35 x 35",
         "Serrano-Gotarredona and Linares-Barranco, Frontiers in Neuroscience 9:481, 2015",
         "snnprune.data.neuromorphic:POKER_DVS",
+        frozenset({"events", "cached", "files"}),
     ),
     "mnist": Entry(
         "MNIST: 70,000 grey images of handwritten digits, 28 x 28",
         "LeCun et al., Proceedings of the IEEE 86(11), 1998",
         "snnprune.data.static:MNIST",
+        frozenset(),
     ),
     "fashion-mnist": Entry(
         "Fashion-MNIST: 70,000 grey images of clothing, 28 x 28",
         "Xiao et al., arXiv:1708.07747, 2017",
         "snnprune.data.static:FASHION_MNIST",
+        frozenset(),
     ),
     "cifar10": Entry(
         "CIFAR-10: 60,000 colour images of ten kinds of things, 32 x 32",
         "Krizhevsky, University of Toronto, 2009",
         "snnprune.data.cifar:CIFAR10",
+        frozenset({"cached", "files"}),
     ),
 }
 
@@ -131,35 +248,49 @@ MODELS: dict[str, Entry] = {
         "spiking 15C3-40C3-300FC, the small convolutional net for digits and gestures",
         "DPAP paper",
         "snnprune.nn.models.papers:conv_snn",
+        frozenset({"time"}),
     ),
     "vgg-snn": Entry(
         "spiking net of six convolutions with batch norm, for colour images",
         "DPAP paper",
         "snnprune.nn.models.papers:vgg_snn",
+        frozenset({"time"}),
     ),
-    "mlp-snn": Entry("spiking net with one hidden layer", "DPAP paper", "snnprune.nn.models.papers:mlp_snn"),
+    "mlp-snn": Entry(
+        "spiking net with one hidden layer",
+        "DPAP paper",
+        "snnprune.nn.models.papers:mlp_snn",
+        frozenset({"time"}),
+    ),
     "conv-ann": Entry(
         "conv-snn with ReLU in place of spikes, without time",
         "twin of conv-snn",
         "snnprune.nn.models.papers:conv_ann",
+        frozenset(),
     ),
     "vgg-ann": Entry(
         "vgg-snn with ReLU in place of spikes, without time",
         "twin of vgg-snn",
         "snnprune.nn.models.papers:vgg_ann",
+        frozenset(),
     ),
     "mlp-ann": Entry(
         "one hidden layer without time: ReLU, or with model.activation sigmoid the BSP and BDNN papers' net",
         "twin of mlp-snn; BSP, BDNN-sp and BDNN-dsd papers",
         "snnprune.nn.models.papers:mlp_ann",
+        frozenset(),
     ),
     "lenet-ann": Entry(
-        "20C5-50C5-500FC with ReLU, for grey images", "DPAP paper", "snnprune.nn.models.papers:lenet_ann"
+        "20C5-50C5-500FC with ReLU, for grey images",
+        "DPAP paper",
+        "snnprune.nn.models.papers:lenet_ann",
+        frozenset(),
     ),
     "vgg16-ann": Entry(
         "VGG16 with batch norm and ReLU, for colour images",
         "DPAP paper",
         "snnprune.nn.models.papers:vgg16_ann",
+        frozenset(),
     ),
 }
 
@@ -170,63 +301,63 @@ METHODS: dict[str, Entry] = {
         "snnprune.pruning.method:Method",
     ),
     "dpap": Entry(
-        "units that learn little lose strength every epoch, and die when it is gone",
+        "prunes units that learn little: their survival falls below zero",
         "Han et al., DPAP, IEEE TPAMI 2025",
-        "snnprune.methods.dpap:preset",
+        "snnprune.methods.dpap:DPAP",
     ),
     "hebb": Entry(
-        "dpap, but synapses are scored by how often both sides fire together",
+        "dpap with synapses scored by how often both sides fire together",
         "Han et al., DPAP, Fig. 4H",
-        "snnprune.methods.hebb:preset",
+        "snnprune.methods.hebb:Hebb",
     ),
     "stdp": Entry(
-        "dpap, but synapses are scored by which side fires first",
+        "dpap with synapses scored by which side fires first",
         "Han et al., DPAP, Fig. 4H",
-        "snnprune.methods.stdp:preset",
+        "snnprune.methods.stdp:STDP",
     ),
     "magnitude": Entry(
-        "the smallest weights die, or the neurons with the smallest sums of them",
+        "prunes the smallest weights, or the units with the smallest sums of weights",
         "Han et al., NIPS 2015; Zhu and Gupta 2017",
-        "snnprune.methods.magnitude:preset",
+        "snnprune.methods.magnitude:Magnitude",
     ),
     "random": Entry(
-        "synapses or neurons die by lot: what every other method has to beat",
+        "prunes synapses or units at random: the baseline of every other method",
         "-",
-        "snnprune.methods.random:preset",
+        "snnprune.methods.random:Random",
     ),
     "deep-r": Entry(
-        "sparse from the start: a weight that changes sign dies, one wakes by lot",
+        "sparse from the start: prunes weights that change sign, regrows at random",
         "Bellec et al., Deep Rewiring, ICLR 2018",
         "snnprune.methods.deep_r:DeepR",
     ),
     "grad-r": Entry(
-        "gradients move hidden strengths: a synapse dies below zero, wakes above it",
+        "gradients move hidden strengths: pruned below zero, regrown above it",
         "Chen et al., Gradient Rewiring, IJCAI 2021",
         "snnprune.methods.grad_r:GradR",
     ),
     "stds": Entry(
-        "a rising threshold silences small weights, which may grow back above it",
+        "a rising threshold sets small weights to zero; they may grow back above it",
         "Chen et al., STDS, ICML 2022",
         "snnprune.methods.stds:STDS",
     ),
     "admm": Entry(
-        "weights are drawn to a sparse copy of themselves, then cut down to it",
+        "pulls weights towards a sparse copy of themselves, then prunes to it",
         "Deng et al., IEEE TNNLS 2021",
         "snnprune.methods.admm:ADMM",
     ),
     "bsp": Entry(
-        "synapses die that stay among the weakest of the network for many epochs",
+        "prunes synapses that stay among the weakest for many epochs in a row",
         "Zhao and Zeng, BSP, Front. Syst. Neurosci. 2021",
-        "snnprune.methods.bsp:preset",
+        "snnprune.methods.bsp:BSP",
     ),
     "bdnn-sp": Entry(
-        "the least important neurons go until accuracy, stability and weights peak",
+        "prunes the least important neurons until the network's fitness peaks",
         "Zhao et al., BDNN-sp, ICONIP 2017",
-        "snnprune.methods.bdnn_sp:AdaptivePruning",
+        "snnprune.methods.bdnn_sp:BDNNsp",
     ),
     "bdnn-dsd": Entry(
-        "each weight stays within a bound that moves with it; nothing is removed",
+        "keeps each weight within a bound that moves with it; prunes nothing",
         "Zhao et al., BDNN-dsd, Neural Computation 2022",
-        "snnprune.methods.bdnn_dsd:SpineDynamics",
+        "snnprune.methods.bdnn_dsd:BDNNdsd",
     ),
 }

@@ -1,52 +1,38 @@
-"""From a YAML file and dotted options to a `RunConfig`; what cannot be used is said in one sentence.
+"""From files and options to a `RunConfig`: every value is read once, by its type, and known by its place.
 
-jsonargparse reads the files, the options and the types of the dataclasses. What it does not say in a sentence
-is looked for first: keys that do not exist, sections that are none, files that cannot be read.
+Sources are YAML files (``--config``, any number), options, and the configuration that a run keeps; what comes
+later on a command line stands in for what came before. What cannot be used is said in one sentence, which
+names the key, the file or option, and the value.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import types
-from dataclasses import asdict, fields
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from snnprune.common import document
 from snnprune.common.errors import UserError
-from snnprune.config.names import DATASETS, nearest, pick
-from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+from snnprune.config import values
+from snnprune.config.check import check, check_names, types_of
+from snnprune.config.names import METHODS, nearest, typed
+from snnprune.config.schema import SECTIONS, DataConfig, RunConfig
+from snnprune.config.signature import documented
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from jsonargparse import ArgumentParser
-
-SECTIONS: dict[str, type] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "method": MethodConfig,
-    "train": TrainConfig,
-}
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from typing import NoReturn
 
 FREE = "method.options"
 """The key below which the method, not this module, knows the names."""
 
 KEYS: dict[str, Any] = {
-    f"{section}.{name}": kind
-    for section, config in SECTIONS.items()
-    for name, kind in get_type_hints(config).items()
+    f"{name}.{key}": kind for name, section in SECTIONS.items() for key, kind in types_of(section).items()
 }
 """Every dotted key of a run, with its type."""
-
-SHOWN = 200
-"""Characters of a value that a sentence repeats."""
-
-Section = TypeVar("Section", DataConfig, ModelConfig, MethodConfig, TrainConfig)
 
 BENCH_LISTS = {
     "methods": "a list such as dense,dpap,magnitude (default: dense and method.name)",
@@ -56,153 +42,264 @@ BENCH_LISTS = {
 """Options of a bench that a file may hold too, with what they are."""
 
 
-def add_run_options(parser: ArgumentParser) -> None:
-    """Give ``parser`` ``--config`` and an option for every key of a run."""
-    from jsonargparse import ActionConfigFile  # noqa: PLC0415  the list of commands needs none
+@dataclass(frozen=True)
+class Given:
+    """A value that somebody wrote.
 
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the keys below")
-    for name, section in SECTIONS.items():
-        parser.add_class_arguments(section, name)
+    Attributes:
+        value: as its type has it.
+        file: where it stands; None for an option.
+    """
+
+    value: Any
+    file: Path | None = None
+
+    def named(self, key: str) -> str:
+        """Name the key and where it stands, or the option."""
+        return f"--{key}" if self.file is None else f"{key} in the configuration {self.file}"
 
 
-def parse(
-    parser: ArgumentParser, arguments: Sequence[str], own: Iterable[str], in_files: Collection[str] = ()
-) -> argparse.Namespace:
-    """Parse ``arguments`` with ``parser``.
+class Parser(argparse.ArgumentParser):
+    """Options of a command, each of them read by its type.
 
     Args:
-        parser: one that raises its errors.
-        arguments: of the command line, without the command's name.
-        own: options of the command besides the keys of a run, such as "--out".
-        in_files: which of these a file may hold as well, without the dashes.
+        name: of the command.
+        description: of what it does.
+        takes: what comes behind the name, as in "RUN ".
+        in_files: keys that a configuration file may hold besides those of a run.
 
-    Raises:
-        UserError: an unknown option, a file that cannot be read, a key or a type that does not fit.
+    `parse_args` returns a namespace; its ``given`` holds the keys of a run, and those of ``in_files``, that
+    somebody wrote: a dict from the key to `Given`.
     """
-    _check_options(arguments, {*own, "--help", "-h"})
-    for file in _config_files(arguments):
-        _check_file(file, in_files)
-    try:
-        parsed: argparse.Namespace = parser.parse_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise UserError(_sentence(error, _config_files(arguments))) from error
-    return parsed
 
+    def __init__(self, name: str, description: str, takes: str = "", in_files: Collection[str] = ()) -> None:
+        usage = f"%(prog)s {takes}[OPTION ...]"
+        super().__init__(prog=f"snnprune {name}", description=description, allow_abbrev=False, usage=usage)
+        self.in_files = in_files
+        self.set_defaults(given={})
 
-def chosen(arguments: Sequence[str]) -> set[str]:
-    """Return the dotted keys that somebody chose: every option, and what differs from its default in a file.
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with a line.
 
-    Args:
-        arguments: of the command line, which `parse` has accepted.
-    """
-    options = {word.partition("=")[0].removeprefix("--") for word in arguments if word.startswith("--")}
-    defaults = asdict(RunConfig())
-    for file in _config_files(arguments):
-        for key, value in _read(file).items():
-            section, _, name = key.partition(".")
-            # As text: YAML takes 1e-3 for a word, and a number in quotes is one for jsonargparse.
-            if str(value) != str(defaults[section][name]):
-                options.add(key)
-    return options & KEYS.keys()
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{message} (`{self.prog} --help` lists the options)")
 
+    def option(self, name: str, kind: Any, meaning: str, **more: Any) -> None:
+        """Add an option of the command."""
+        self.add_argument(f"--{name}", action=_Own, kind=kind, help=_escaped(meaning), **more)
 
-def run_config(parsed: Any) -> RunConfig:
-    """Make the configuration of a run from what was parsed, and look at its values.
+    def settings(self, *sections: str, skip: Collection[str] = ()) -> None:
+        """Add an option for every key of ``sections``, but for those to ``skip``."""
+        for name in sections:
+            said = (SECTIONS[name].__doc__ or "").partition("\n")[0].rstrip(".")
+            group = self.add_argument_group(f"{name}: {said}")
+            meanings, defaults = documented(SECTIONS[name]), SECTIONS[name]()
+            for key, kind in types_of(SECTIONS[name]).items():
+                dotted = f"{name}.{key}"
+                if dotted not in skip:
+                    default = values.shown(getattr(defaults, key))
+                    said = f"{meanings.get(key, '')} [{values.wanted(kind)}; default: {default}]"
+                    group.add_argument(
+                        f"--{dotted}", action=_Setting, help=_escaped(said), metavar=key.upper()
+                    )
 
-    Raises:
-        UserError: an unknown name, or a value out of range.
-    """
-    config = RunConfig(
-        data=section(DataConfig, parsed.data),
-        model=section(ModelConfig, parsed.model),
-        method=section(MethodConfig, parsed.method),
-        train=section(TrainConfig, parsed.train),
-    )
-    check(config)
-    return config
+    def lists(self) -> None:
+        """Add the lists of a bench."""
+        for name, what in BENCH_LISTS.items():
+            self.add_argument(f"--{name}", action=_Setting, help=what, metavar=name.upper())
 
+    def files(self) -> None:
+        """Add ``--config``."""
+        said = "YAML file with any of the keys below; there may be several"
+        self.add_argument("--config", action=_Config, help=said, metavar="FILE")
 
-def section(kind: type[Section], parsed: Any, **fixed: Any) -> Section:
-    """Make one part of a configuration from what was parsed, with ``fixed`` in place of what was not.
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse ``arguments``, of the command line without the command's name.
 
-    Raises:
-        UserError: null where a value is needed.
-    """
-    names = [field.name for field in fields(kind) if field.name not in fixed]
-    for field in fields(kind):
-        # jsonargparse lets null through for any type
-        if field.name in names and getattr(parsed, field.name) is None and "None" not in str(field.type):
-            room = kind.__name__.removesuffix("Config").lower()
-            raise UserError(
-                f"{room}.{field.name} must have a value, and is null: leave it out for its default"
-            )
-    return kind(**{name: getattr(parsed, name) for name in names}, **fixed)
+        Raises:
+            UserError: an option that there is not, a file that cannot be read, or a value that does not fit.
+        """
+        for word in arguments:
+            option = word.partition("=")[0]
+            if option.startswith(f"--{FREE}.") and option not in self._option_string_actions:
+                self.add_argument(option, action=_Constant, help=argparse.SUPPRESS)
+        parsed, left = self.parse_known_args(list(arguments))
+        for word in left:
+            self._refuse(word)
+        return parsed
 
-
-def check(config: RunConfig) -> None:
-    """Look at what every room says of its settings, before anything slow is imported.
-
-    Raises:
-        UserError: an unknown name, or a value out of range.
-    """
-    from snnprune.config.check import check as check_training  # noqa: PLC0415
-    from snnprune.data import source  # noqa: PLC0415  --help needs neither
-
-    pick(DATASETS, "data set", config.data.name)
-    source.check(config.data)
-    check_training(config)
-
-
-def _check_options(arguments: Sequence[str], own: set[str]) -> None:
-    """Refuse options that do not exist, naming the nearest that does."""
-    known = own | {"--config"} | {f"--{key}" for key in KEYS}
-    for argument in arguments:
-        option = argument.partition("=")[0]
-        if not option.startswith("--") or option in known or option.startswith(f"--{FREE}."):
-            continue
-        if option.removeprefix("--") in SECTIONS:
+    def _refuse(self, word: str) -> None:
+        option = word.partition("=")[0]
+        if not option.startswith("--"):
+            self.error(f"'{word:.{values.SHOWN}}' is one word too many")
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        if any(name.startswith(f"{option}.") for name in known):
             raise UserError(f"{option} is a group of options: write {option}.name, for instance")
-        raise UserError(f"there is no option {option}: {nearest(option, known)}")
+        raise UserError(f"there is no option {option:.{values.SHOWN}}: {nearest(option, known)}")
 
 
-def _config_files(arguments: Sequence[str]) -> list[Path]:
-    apart = [value for option, value in pairwise(arguments) if option == "--config"]
-    joined = [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
-    return [Path(file) for file in apart + joined]
+class _Own(argparse.Action):
+    """An option of a command, read by its type."""
+
+    def __init__(self, *, kind: Any, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.kind = kind
+
+    def __call__(self, _parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, values.read(value, self.kind, option or self.dest))
 
 
-def _check_file(path: Path, own: Collection[str] = ()) -> None:
-    """Refuse a file that is no YAML, or that has keys which no run knows and the command does not own."""
+class _Setting(argparse.Action):
+    """A key of a run, or a list of a bench."""
+
+    def __call__(self, _parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        namespace.given = namespace.given | _read({self.dest: value}, option or "", "")
+
+
+class _Constant(argparse.Action):
+    """An option of a method."""
+
+    def __call__(self, _parser: Any, namespace: Any, value: Any, _option: str | None = None) -> None:
+        before = namespace.given.get(FREE)
+        options = {} if before is None else before.value
+        added = options | {self.dest.removeprefix(f"{FREE}."): value}
+        namespace.given = namespace.given | {FREE: Given(added)}
+
+
+class _Config(argparse.Action):
+    """A file with keys of a run."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option: str | None = None) -> None:
+        path = Path(values.read(value, values.File, option or ""))
+        namespace.given = namespace.given | read_file(path, parser.in_files)
+
+
+def read_file(path: Path, own: Collection[str] = ()) -> dict[str, Given]:
+    """Return the keys that a file holds.
+
+    Args:
+        path: of a YAML file.
+        own: keys of the command besides those of a run.
+
+    Raises:
+        UserError: it cannot be read, is no YAML, or has a key that nobody knows or a value that does not fit.
+    """
+    where = f"the configuration {path}"
+    read = _yaml(path, where)
+    if not isinstance(read, dict):
+        raise UserError(f"{where} needs sections ({', '.join(SECTIONS)}), and has none")
+    found = {name: Given(read[name], path) for name in own if name in read}
+    sections = {name: part for name, part in read.items() if name not in found}
+    for name in sections:
+        if name not in SECTIONS:
+            raise UserError(f"{where} has an unknown key '{name!s:.80}': {_nearest_key(str(name), own)}")
+    plain = _flat(sections, where)
+    return found | {key: replace(given, file=path) for key, given in _read(plain, "", f" in {where}").items()}
+
+
+def as_config(read: Any, where: str) -> RunConfig:
+    """Return the configuration that plain values stand for; what they leave out is as the defaults say.
+
+    Args:
+        read: what a run keeps: sections of keys.
+        where: they stand, for the message, as in "runs/a/config.yaml".
+
+    Raises:
+        UserError: a section is missing, a key is unknown, or a value does not fit.
+    """
+    if not isinstance(read, dict) or set(read) != set(SECTIONS):
+        raise UserError(f"{where} must have the sections {', '.join(SECTIONS)}, and has others")
+    return _made(_read(_flat(read, where), "", f" in {where}"))
+
+
+def run_config(given: Mapping[str, Given]) -> RunConfig:
+    """Return the configuration of a run from what was given, checked, its method's options by their types.
+
+    Raises:
+        UserError: an unknown name, or settings that do not go together.
+    """
+    config = _made(given)
+    check(config)
     try:
-        read = document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
+        check_names(config)
+    except UserError as error:
+        file = given[FREE].file if FREE in given else None
+        raise UserError(f"{error}{'' if file is None else f' (method.options in {file})'}") from error
+    if not config.method.options:
+        return config
+    options = typed(METHODS, "method", config.method.name, config.method.options)
+    return replace(config, method=replace(config.method, options=options))
+
+
+def data_config(given: Mapping[str, Given], name: str) -> DataConfig:
+    """Return the settings of the data set ``name`` from what was given, checked."""
+    config = run_config({**given, "data.name": Given(values.read(name, KEYS["data.name"], "NAME"))})
+    return config.data
+
+
+def chosen(given: Mapping[str, Given]) -> set[str]:
+    """Return the keys that somebody chose: every option, and what differs from its default in a file."""
+    defaults = {
+        f"{name}.{key}": getattr(section(), key)
+        for name, section in SECTIONS.items()
+        for key in types_of(section)
+    }
+    return {
+        key for key, one in given.items() if one.file is None or key not in KEYS or one.value != defaults[key]
+    }
+
+
+def _made(given: Mapping[str, Given]) -> RunConfig:
+    parts: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    for key, one in given.items():
+        section, _, name = key.partition(".")
+        if key in KEYS:
+            parts[section][name] = one.value
+    made: dict[str, Any] = {name: SECTIONS[name](**part) for name, part in parts.items()}
+    return RunConfig(**made)
+
+
+def _flat(sections: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """Return the dotted keys of ``sections``, each of which is one of `SECTIONS`."""
+    found = {}
+    for name, part in sections.items():
+        if not isinstance(part, dict):
+            raise UserError(f"'{name}' in {where} must hold keys, as {name}: {{name: ...}}")
+        for key, value in part.items():
+            if f"{name}.{key}" not in KEYS:
+                hint = _nearest_key(f"{name}.{key}")
+                raise UserError(f"{where} has an unknown key '{name}.{key!s:.80}': {hint}")
+            found[f"{name}.{key}"] = value
+    return found
+
+
+def _read(plain: Mapping[str, Any], option: str, place: str) -> dict[str, Given]:
+    """Return values as their keys' types have them; the lists of a bench as they are."""
+    return {
+        key: Given(values.read(value, KEYS[key], option or key, place) if key in KEYS else value)
+        for key, value in plain.items()
+    }
+
+
+def _yaml(path: Path, where: str) -> Any:
+    try:
+        return document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
     except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from error
+        raise UserError(f"cannot read {where}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"the configuration {path} is not text in UTF-8") from error
+        raise UserError(f"{where} is not text in UTF-8") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it cannot be read"
-        raise UserError(f"the configuration {path} is not valid YAML{place}: {problem}") from error
-    if not isinstance(read, dict):
-        raise UserError(f"the configuration {path} needs sections ({', '.join(SECTIONS)}), and has none")
-    for name, values in read.items():
-        if name in own:
-            continue
-        if name not in SECTIONS:
-            raise UserError(
-                f"the configuration {path} has an unknown key '{name}': {_nearest_key(str(name), own)}"
-            )
-        if not isinstance(values, dict):
-            raise UserError(f"'{name}' in the configuration {path} must hold keys, as {name}: {{name: ...}}")
-        for key in values:
-            if f"{name}.{key}" not in KEYS:
-                hint = _nearest_key(f"{name}.{key}")
-                raise UserError(f"the configuration {path} has an unknown key '{name}.{key}': {hint}")
+        problem = " ".join(str(getattr(error, "problem", None) or "it cannot be read").split())
+        raise UserError(f"{where} is not valid YAML{place}: {problem}") from error
 
 
-def _nearest_key(word: str, own: Collection[str] = ()) -> str:
+def _nearest_key(word: str, own: Iterable[str] = ()) -> str:
     """Hint at the key that was meant; ``epochs`` on its own means train.epochs."""
+    own = tuple(own)
     if word in BENCH_LISTS and not own:
         return "it is of a file for `snnprune bench --config`"
     if f"{word}s" in own:
@@ -214,31 +311,5 @@ def _nearest_key(word: str, own: Collection[str] = ()) -> str:
     return nearest(word, KEYS if "." in word else {*KEYS, *SECTIONS})
 
 
-def _sentence(error: argparse.ArgumentError, files: Sequence[Path]) -> str:
-    """Say in one sentence what jsonargparse says in a paragraph, and which of ``files`` it is about."""
-    text = str(error)
-    key = re.search(r'key "([\w.]+)"', text)
-    value = re.search(r"(?:Got|Given) value: (.*)", text)
-    if key and value and key[1] in KEYS:
-        came = value[1].strip()
-        where = [file for file in files if str(_read(file).get(key[1])) == came]
-        place = f" in the configuration {where[-1]}" if where else ""
-        return f"{key[1]} must be {_wanted(KEYS[key[1]])}, and is '{came:.{SHOWN}}'{place}"
-    return f"{' '.join(text.split()):.{4 * SHOWN}}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return the dotted keys of a file that `_check_file` has found to be one, with their values."""
-    sections = document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
-    return {f"{name}.{key}": value for name, values in sections.items() for key, value in values.items()}
-
-
-def _wanted(kind: Any) -> str:
-    """Say what a value of type ``kind`` looks like."""
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(_wanted(option) for option in get_args(kind))
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    words[type(None)] = "null"
-    return words.get(get_origin(kind) or kind, "a mapping of names to values")
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")

@@ -1,13 +1,24 @@
-"""The configuration of a run: frozen dataclasses that the YAML file and the command line both fill.
+"""The configuration of a run: frozen dataclasses that a YAML file, the command line or Python fills.
 
-A default stands here, beside its reason, unless the room that uses it has a better one (a method's
-constants stand in the method's own preset, with their equations).
+A default stands here, beside its reason, and the bounds of a value in its type (`snnprune.config.check` walks
+them). A method's constants stand in the method itself, with their equations.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from snnprune.config.values import MOST, Called, Count, File, Folder, Share, Within
+
+MOST_STEPS = 10_000
+"""Time steps: with so many a recording of N-MNIST has 23 MB of frames."""
+
+LARGEST_SEED = 2**63 - 1
+"""What torch's generators take."""
+
+Name = Annotated[str, Called("a name")]
 
 
 @dataclass(frozen=True)
@@ -15,7 +26,9 @@ class DataConfig:
     """Which recordings or images, and how they become frames.
 
     Attributes:
-        name: a data set (`snnprune list` names them).
+        name: a data set (`snnprune list` names them), or "module:attribute" of one's own, which has
+            ``events``, ``found`` and ``load`` as `snnprune.data.source.Source`. Where the three sets were
+            made by hand, a word for them.
         root: folder that holds it; without one, the folder that SNNPRUNE_DATA names.
         cache: folder for binned frames; without one, the user's cache folder.
         time_steps: number of frames T that a recording is cut into, or steps that an image is shown for.
@@ -30,17 +43,22 @@ class DataConfig:
         classes: labels of the classes to tell apart, joined by commas ("0,1,2,3,4"); all without them.
         download: fetch the data set into `root` when it is not there.
         skip_corrupt: leave unreadable recordings out, with a count, and go on.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.DataConfig("nmnist", time_steps=5).binning
+        'time'
     """
 
-    name: str = "digits-events"
-    root: str | None = None
-    cache: str | None = None
-    time_steps: int = 10
+    name: Name = "digits-events"
+    root: Folder | None = None
+    cache: Folder | None = None
+    time_steps: Annotated[int, Within(1, MOST_STEPS)] = 10
     binning: Literal["time", "count", "tonic"] = "time"
     encoding: Literal["direct", "poisson"] = "direct"
-    validation: float = 0.1
-    samples: int | None = None
-    classes: str | None = None
+    validation: Share = 0.1
+    samples: Count | None = None
+    classes: Annotated[str, Called("labels joined by commas")] | None = None
     download: bool = False
     skip_corrupt: bool = False
 
@@ -50,7 +68,9 @@ class ModelConfig:
     """Which network.
 
     Attributes:
-        name: a model (`snnprune list` names them).
+        name: a model (`snnprune list` names them), or "module:attribute" of one's own: a class or function
+            that gets this configuration, the shape of a frame (channels, height, width) and the number of
+            classes, as those of `snnprune.nn.models` do.
         hidden: units of the hidden layer; without a number, the model's own.
         detach_reset: keep the reset of the membrane out of the gradient. The paper's equations keep it in.
         activation: of a network without time; the BSP and BDNN papers have sigmoid units.
@@ -59,13 +79,18 @@ class ModelConfig:
             fraction of SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit
             for bit; the convolutions add up in another order. Without, SpikingJelly's own layers run. What is
             saved is SpikingJelly's either way.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.ModelConfig("mlp-snn", hidden=300).accelerate
+        True
     """
 
-    name: str = "conv-snn"
-    hidden: int | None = None
+    name: Name = "conv-snn"
+    hidden: Count | None = None
     detach_reset: bool = False
     activation: Literal["relu", "gelu", "sigmoid"] = "relu"
-    dropout: float = 0.0
+    dropout: Share = 0.0
     accelerate: bool = True
 
 
@@ -74,22 +99,29 @@ class MethodConfig:
     """Which pruning method, and how much.
 
     Attributes:
-        name: a method (`snnprune list` names them); `dense` prunes nothing.
+        name: a method (`snnprune list` names them), or "module:attribute" of a class of one's own that
+            derives from `snnprune.pruning.method.Method`; `dense` prunes nothing.
         target: share of all weights to prune by the end of the run, or null for the method's own stopping
             (for DPAP the paper's fixed epsilon). 0.6 is where the DPAP paper sees its best accuracy.
         structured: how much of the target comes from whole channels and neurons, as a share of the
             log-survival of weights; the rest comes from single synapses.
-        options: constants of the method by name, in place of its preset's.
+        options: constants of the method by name, in place of its own (`snnprune list method NAME` names
+            them).
         compact_every: take the dead out of the network at the start of every so many epochs, or null to keep
             them at zero until the end. Decisions are the same. A cut takes less time than a step, so it pays
             in every epoch in which something died. Networks and methods that cannot be cut are masked.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.MethodConfig("dpap", target=0.8, options={"eta": 30.0}).structured
+        0.5
     """
 
-    name: str = "dpap"
-    target: float | None = 0.6
-    structured: float = 0.5
+    name: Name = "dpap"
+    target: Share | None = 0.6
+    structured: Annotated[float, Within(0, 1)] = 0.5
     options: dict[str, Any] = field(default_factory=dict)
-    compact_every: int | None = 1
+    compact_every: Count | None = 1
 
 
 @dataclass(frozen=True)
@@ -121,35 +153,65 @@ class TrainConfig:
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
         export_check: name before training what a format could not hold afterwards: nir, or null.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.TrainConfig(epochs=60, seed=1).optimizer
+        'adam'
     """
 
-    epochs: int = 12
-    batch_size: int = 50
+    epochs: Count = 12
+    batch_size: Count = 50
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    lr: Annotated[float, Within(0, above=True)] = 1e-3
+    weight_decay: Annotated[float, Within(0)] = 0.0
+    momentum: Annotated[float, Within(0)] = 0.9
     schedule: Literal["constant", "step", "cosine"] = "constant"
-    step_epochs: int = 40
-    step_gamma: float = 0.1
-    warmup_epochs: int = 0
+    step_epochs: Count = 40
+    step_gamma: Annotated[float, Within(0, above=True)] = 0.1
+    warmup_epochs: Annotated[int, Within(0, MOST)] = 0
     loss: Literal["auto", "mse", "cross-entropy", "softmax-mse"] = "auto"
-    seed: int = 0
-    init: str | None = None
+    seed: Annotated[int, Within(0, LARGEST_SEED)] = 0
+    init: File | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: int = 1
-    nodes: int = 1
+    devices: Count = 1
+    nodes: Count = 1
     precision: Literal["float32", "bf16", "fp16"] = "float32"
-    threads: int | None = None
+    threads: Count | None = None
     twin: bool = True
     export_check: Literal["nir"] | None = None
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's numbers."""
+    """Everything that decides a run's numbers.
+
+    Examples:
+        >>> import snnprune
+        >>> config = snnprune.RunConfig(method=snnprune.MethodConfig(target=0.8))
+        >>> config.method.name, config.data.name, config.train.epochs
+        ('dpap', 'digits-events', 12)
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def located(self) -> RunConfig:
+        """Return it with absolute paths, so that a run can be resumed and evaluated from any folder."""
+
+        def absolute(path: str | None) -> str | None:
+            return None if path is None else str(Path(path).expanduser().absolute())
+
+        data = replace(self.data, root=absolute(self.data.root), cache=absolute(self.data.cache))
+        return replace(self, data=data, train=replace(self.train, init=absolute(self.train.init)))
+
+
+SECTIONS: dict[str, type] = {
+    "data": DataConfig,
+    "model": ModelConfig,
+    "method": MethodConfig,
+    "train": TrainConfig,
+}
+"""The parts of a `RunConfig`, by name."""

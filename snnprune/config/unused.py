@@ -1,19 +1,138 @@
-"""Settings that somebody chose and that nothing in the run will read."""
+"""Settings that somebody chose and that nothing in the run will read: one table says when each is used."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from snnprune.config.names import DATASETS, METHODS, MODELS, options_of, pick
-from snnprune.nn.models.papers import WITHOUT_TIME
+from snnprune.config.names import DATASETS, METHODS, MODELS, Entry, options_of, pick
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from snnprune.config.schema import RunConfig
 
-IN_TIME = ("data.encoding", "data.time_steps")
-SCHEDULES = {"step_epochs": "step", "step_gamma": "step", "warmup_epochs": "cosine"}
+DENSE = "dense"
+"""The method that prunes nothing, which all others are compared with."""
+
+SURVIVAL = ("dpap", "hebb", "stdp")
+"""Methods with a survival function."""
+
+SCORED = ("magnitude", "random")
+"""Methods that cut synapses alone unless their option ``unit`` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides whether a setting is used. What is not known of a thing of the user's own is None.
+
+    Attributes:
+        config: of the run.
+        data: the data set.
+        model: the model.
+    """
+
+    config: RunConfig
+    data: Entry
+    model: Entry
+
+    def lacks(self, option: str) -> bool:
+        """Tell whether the method has no such option, though it was set; this imports the method."""
+        method = self.config.method
+        return getattr(method, option) is not None and option not in options_of(
+            METHODS, "method", method.name
+        )
+
+    @property
+    def is_aimed(self) -> bool:
+        """Whether a share to prune is asked for."""
+        method = self.config.method
+        return method.target is not None or "target_macs" in method.options
+
+    @property
+    def has_no_time(self) -> bool:
+        """Whether the model has no time steps."""
+        return self.model.has("time") is False
+
+
+Row = tuple[str, "Callable[[Facts], bool]", str]
+
+IN_TIME = "it is for spiking networks, and {model.name} has no time steps"
+
+TABLE: tuple[Row, ...] = (
+    ("method.target", lambda f: f.lacks("target"), "method '{method.name}' has no target"),
+    (
+        "method.target",
+        lambda f: "target_macs" in f.config.method.options,
+        "method.options.target_macs stands in for it",
+    ),
+    ("method.structured", lambda f: f.lacks("structured"), "method '{method.name}' has no structured"),
+    (
+        "method.structured",
+        lambda f: f.config.method.name in SCORED and f.config.method.options.get("unit") != "both",
+        "method '{method.name}' prunes units and synapses with method.options.unit both alone",
+    ),
+    ("method.structured", lambda f: not f.is_aimed, "it divides a target, and method.target is null"),
+    (
+        "method.options",
+        lambda f: f.config.method.name in SURVIVAL and "epsilon" in f.config.method.options and f.is_aimed,
+        "a target decides in place of epsilon: with epsilon, method.target is null",
+    ),
+    (
+        "method.compact_every",
+        lambda f: f.config.method.name == DENSE,
+        "method '{method.name}' prunes nothing",
+    ),
+    ("data.root", lambda f: f.data.has("embedded") is True, "{data.name} comes with the package"),
+    ("data.download", lambda f: f.data.has("embedded") is True, "{data.name} comes with the package"),
+    ("data.cache", lambda f: f.data.has("cached") is False, "{data.name} is read into memory"),
+    (
+        "data.encoding",
+        lambda f: f.data.has("events") is True,
+        "{data.name} holds recordings, and it is for still images",
+    ),
+    (
+        "data.binning",
+        lambda f: f.data.has("events") is False,
+        "{data.name} holds still images, and it is for recordings",
+    ),
+    (
+        "data.skip_corrupt",
+        lambda f: f.data.has("files") is False,
+        "{data.name} is not read from a file for each sample",
+    ),
+    (
+        "data.validation",
+        lambda f: f.data.has("divided") is True,
+        "{data.name} has a validation set of its own",
+    ),
+    ("model.detach_reset", lambda f: f.has_no_time, IN_TIME),
+    ("model.accelerate", lambda f: f.has_no_time, IN_TIME),
+    ("model.activation", lambda f: f.model.has("time") is True, "{model.name} spikes"),
+    # Of recordings a network without time sees the mean of the frames, which depends on how many there are.
+    ("data.encoding", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
+    ("data.time_steps", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
+    (
+        "train.momentum",
+        lambda f: f.config.train.optimizer != "sgd",
+        "it is for SGD, and train.optimizer is {train.optimizer}",
+    ),
+    *(
+        (
+            f"train.{name}",
+            lambda f, wanted=wanted: f.config.train.schedule != wanted,
+            f"it is for the {wanted} schedule, and train.schedule is {{train.schedule}}",
+        )
+        for name, wanted in (("step_epochs", "step"), ("step_gamma", "step"), ("warmup_epochs", "cosine"))
+    ),
+    (
+        "train.step_epochs",
+        lambda f: f.config.train.step_epochs >= f.config.train.epochs,
+        "the run ends after {train.epochs} epochs, before the first step",
+    ),
+    ("train.twin", lambda f: f.config.method.name == DENSE, "method '{method.name}' is its own twin"),
+)
+"""Settings; when each has no use; and why, as a clause. A setting that is not named is always used."""
 
 
 def unused(config: RunConfig, chosen: Collection[str]) -> list[str]:
@@ -29,29 +148,29 @@ def unused(config: RunConfig, chosen: Collection[str]) -> list[str]:
     Raises:
         UserError: no such data set, model or method.
     """
-    data, method, train = config.data.name, config.method.name, config.train
-    events = pick(DATASETS, "data set", data).load().events
-    known = options_of(METHODS, "method", method)
-    reasons = {
-        f"method.{name}": f"method '{method}' has no {name}"
-        for name in ("target", "structured")
-        if name not in known and getattr(config.method, name) is not None
-    }
-    if events:
-        reasons["data.encoding"] = f"it is for still images, and {data} holds recordings"
-    else:
-        reasons["data.binning"] = f"it is for recordings, and {data} holds still images"
-    if pick(MODELS, "model", config.model.name).load() in WITHOUT_TIME:
-        # Of recordings such a network sees the mean of the frames, which depends on how many there are.
-        keys = ("model.detach_reset", "model.accelerate", *(() if events else IN_TIME))
-        reasons |= dict.fromkeys(
-            keys, f"it is for spiking networks, and {config.model.name} has no time steps"
-        )
-    if train.optimizer != "sgd":
-        reasons["train.momentum"] = f"it is for SGD, and train.optimizer is {train.optimizer}"
-    for name, schedule in SCHEDULES.items():
-        if train.schedule != schedule:
-            reasons[f"train.{name}"] = (
-                f"it is for the {schedule} schedule, and train.schedule is {train.schedule}"
-            )
-    return [f"{key} is not used: {reason}" for key, reason in reasons.items() if key in chosen]
+    return _sentences(reasons(config, chosen))
+
+
+def unused_in_all(configs: Sequence[RunConfig], chosen: Collection[str]) -> list[str]:
+    """Return a sentence for each of the settings ``chosen`` that none of ``configs`` has a use for."""
+    first, *others = [reasons(config, chosen) for config in configs]
+    return _sentences({key: why for key, why in first.items() if all(key in other for other in others)})
+
+
+def reasons(config: RunConfig, chosen: Collection[str]) -> dict[str, str]:
+    """Return the settings ``chosen`` that ``config`` has no use for, each with the reason."""
+    data = pick(DATASETS, "data set", config.data.name)
+    if data.kind is not None:
+        events = getattr(data.load(), "events", None)
+        # What a data set of the user's own does with the other settings, nobody knows.
+        data = replace(data, traits=frozenset({"cached", "files"} | ({"events"} if events else set())))
+    facts = Facts(config, data, pick(MODELS, "model", config.model.name))
+    found: dict[str, str] = {}
+    for key, is_useless, why in TABLE:
+        if key in chosen and key not in found and is_useless(facts):
+            found[key] = why.format(**vars(config))
+    return found
+
+
+def _sentences(found: dict[str, str]) -> list[str]:
+    return [f"{key} is not used: {why}" for key, why in found.items()]

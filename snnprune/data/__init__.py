@@ -5,31 +5,34 @@ It knows no network. Only what is asked for is imported, so that asking `where` 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from snnprune.common.errors import UserError
+from snnprune.common.lazy import lazily
+from snnprune.common.phases import phase
+from snnprune.config.check import check_values
 from snnprune.config.names import DATASETS, pick
 from snnprune.data.folders import root_given
-from snnprune.data.source import check
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
-    from snnprune.data.encoding import encode
+    from snnprune.data.encoding import Encoder, encode
     from snnprune.data.source import Source
     from snnprune.data.splits import FrameSet, Splits, as_is
+else:
+    # What needs torch is imported when it is first asked for.
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "snnprune.data.encoding": ["Encoder", "encode"],
+            "snnprune.data.splits": ["FrameSet", "Splits", "as_is"],
+        },
+    )
 
-__all__ = ["FrameSet", "Splits", "as_is", "encode", "load", "prepare", "where"]
-
-_HOMES = {"FrameSet": "splits", "Splits": "splits", "as_is": "splits", "encode": "encoding"}
-
-
-def __getattr__(name: str) -> Any:
-    """Fetch what needs torch when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'snnprune.data' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"snnprune.data.{_HOMES[name]}"), name)
+__all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "look", "prepare", "read", "where"]
 
 
 def load(config: DataConfig) -> Splits:
@@ -38,8 +41,34 @@ def load(config: DataConfig) -> Splits:
     Raises:
         UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
     """
-    check(config)
+    check_values(config, "data")
+    phase(f"reading {config.name}")
     return _narrowed(_source(config.name).load(config), config)
+
+
+def read(
+    config: DataConfig,
+    given: Splits | None = None,
+    needed: Sequence[str] = ("train", "validation", "test"),
+) -> Splits:
+    """Read a data set as `load` does, or take the one that is ``given``, and look whether it has samples.
+
+    Args:
+        config: names the data set.
+        given: the data, where they were made by hand.
+        needed: which of the three sets must not be empty.
+
+    Raises:
+        UserError: as `load`, or one of the ``needed`` sets is empty.
+    """
+    splits = load(config) if given is None else given
+    for name in needed:
+        if len(getattr(splits, name)) == 0:
+            raise UserError(
+                f"the {name} set of '{config.name}' is empty, and samples of it are needed: look at "
+                f"data.validation (it is {config.validation}) and at what the data folder holds"
+            )
+    return splits
 
 
 def prepare(config: DataConfig) -> str:
@@ -66,6 +95,20 @@ def where(name: str, root: str | Path | None = None) -> Path | None:
         UserError: there is no data set of this name.
     """
     return _source(name).found(root_given(root))
+
+
+def look(config: DataConfig) -> None:
+    """Find out whether a data set is on disk, or may be fetched, before anything slow is imported.
+
+    One of the user's own is not asked: its `load` says what it lacks.
+
+    Raises:
+        UserError: it is not.
+    """
+    source, root = _source(config.name), root_given(config.root)
+    fetched = config.download and root is not None
+    if hasattr(source, "missing") and not fetched and source.found(root) is None:
+        raise source.missing(root)
 
 
 def _narrowed(splits: Splits, config: DataConfig) -> Splits:

@@ -28,6 +28,7 @@ from rich.progress import Progress
 
 from snnprune.common import document
 from snnprune.common.errors import UserError, memory_full
+from snnprune.common.phases import phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -102,6 +103,7 @@ def cached(
                 if stored is None:
                     if path.exists():
                         warnings.warn(f"{path} is damaged or cut short, and is built anew", stacklevel=2)
+                    phase(f"cutting {total:,} samples into frames, once: {path}")
                     _write(path, made_of, _shown(build(), title, total))
                     stored = opened(path, made_of)
         except OSError as error:

@@ -67,9 +67,13 @@ class Cifar10:
             fetch_cifar10(root, HOME)
             folder = self.found(root)
         if folder is None:
-            raise missing("CIFAR-10 (binary version)", root, BINARY, HOME, downloads=True)
+            raise self.missing(root)
         train, test = (_stored(folder, split, config) for split in ("train", "test"))
         return assembled(train, test, config.validation, CLASSES, SHAPE, events=False)
+
+    def missing(self, root: Path | None) -> UserError:
+        """Return the error for its not being there."""
+        return missing("CIFAR-10 (binary version)", root, BINARY, HOME, downloads=True)
 
 
 def _parts(folder: Path, split: str) -> list[Path] | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+
+from snnprune.common.seeds import Stream, generator
 
 if TYPE_CHECKING:
     from snnprune.config.schema import DataConfig
@@ -41,3 +44,31 @@ def encode(
     home = x.device if generator is None else generator.device
     noise = torch.rand((config.time_steps, *image.shape), generator=generator, device=home)
     return (noise.to(x.device) < image).to(torch.float32)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes the batches of a run, with noise that its seed and the place of the batch decide.
+
+    Attributes:
+        config: as in `encode`.
+        seed: of the run.
+        time: as in `encode`.
+    """
+
+    config: DataConfig
+    seed: int
+    time: bool
+
+    def __call__(self, x: torch.Tensor, stream: Stream, *at: int) -> torch.Tensor:
+        """Encode a batch as `encode` does.
+
+        Args:
+            x: uint8 [B, T, P, H, W] or [B, C, H, W].
+            stream: what the batch is for.
+            at: its place, such as (epoch, batch); equal places have equal noise.
+
+        Returns:
+            float32 [T, B, C, H, W], or [B, C, H, W] without time, on the device of ``x``.
+        """
+        return encode(x, self.config, generator(x.device, self.seed, stream, *at), time=self.time)

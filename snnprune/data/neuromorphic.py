@@ -111,12 +111,16 @@ class Recordings:
             fetch_recordings(self.tonic_class(), root / self.tonic, self.title, self.home)
             folder = self.found(root)
         if folder is None:
-            raise missing(self.title, root, f"{self.tonic}/{self.train}", self.home, downloads=True)
+            raise self.missing(root)
         if not (folder / self.test).is_dir():
             raise UserError(
                 f"{self.title}: expected the test recordings in {folder / self.test}, which is not there"
             )
         return folder
+
+    def missing(self, root: Path | None) -> UserError:
+        """Return the error for its not being there."""
+        return missing(self.title, root, f"{self.tonic}/{self.train}", self.home, downloads=True)
 
     def list(self, folder: Path) -> list[Recording]:
         """List the recordings of a training or test folder, sorted by path."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from snnprune.common.errors import UserError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,15 +11,13 @@ if TYPE_CHECKING:
     from snnprune.data.splits import Splits
 
 
-MOST_STEPS = 10_000
-"""Time steps: with so many a recording of N-MNIST has 23 MB of frames."""
-
-
 class Source(Protocol):
-    """A data set that a name stands for.
+    """A data set that a name stands for: one of the registry, or "module:attribute" of the user's own.
 
     Attributes:
         events: it holds recordings, rather than still images.
+
+    The user's own may be an object, or a class that is made without arguments.
     """
 
     events: ClassVar[bool]
@@ -35,22 +31,3 @@ class Source(Protocol):
         Raises:
             UserError: it is not there, or cannot be read.
         """
-
-
-def check(config: DataConfig) -> None:
-    """Refuse settings that no data set can be read with.
-
-    Raises:
-        UserError: a number of time steps or samples out of range, or a validation share outside [0, 1).
-    """
-    if not 1 <= config.time_steps <= MOST_STEPS:
-        raise UserError(
-            f"data.time_steps must be from 1 to {MOST_STEPS}, not {config.time_steps}: set it to 10, say"
-        )
-    if config.samples is not None and config.samples < 1:
-        raise UserError(f"data.samples must be at least 1, not {config.samples}")
-    if not 0 <= config.validation < 1:
-        raise UserError(
-            "data.validation is a share of the training set, from 0 up to but not 1, and "
-            f"{config.validation} is none: set it to 0.1, say"
-        )

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -66,6 +66,11 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
         batch = self._frames.view(np.ndarray)[self._index[rows]]
         return torch.from_numpy(batch), torch.from_numpy(self.labels[rows])
 
+    def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield all samples in order, ``size`` at a time; the last batch may be shorter."""
+        for start in range(0, len(self), size):
+            yield self.__getitems__(range(start, min(start + size, len(self))))
+
     def __getstate__(self) -> dict[str, Any]:
         """Send a memory map to a worker process as its file's name, not as its content."""
         state = dict(self.__dict__)
@@ -93,6 +98,15 @@ class Splits:
         shape: polarities (or colour channels), height and width of a frame.
         events: recordings, [N, T, P, H, W], rather than still images, [N, C, H, W].
         skipped: files that could not be read and were left out, because that was asked for.
+
+    Examples:
+        >>> import numpy as np
+        >>> import snnprune
+        >>> images, labels = np.zeros((9, 1, 8, 8), dtype=np.uint8), np.arange(9) % 3
+        >>> third = snnprune.data.FrameSet(images[:3], labels[:3])
+        >>> splits = snnprune.Splits(third, third, third, ("a", "b", "c"), (1, 8, 8), events=False)
+        >>> len(splits.train)
+        3
     """
 
     train: FrameSet

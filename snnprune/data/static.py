@@ -59,9 +59,13 @@ class GreyImages:
         if folder is None and config.download and root is not None:
             folder = root / self.torchvision
         if folder is None:
-            raise missing(self.title, root, f"{self.torchvision}/raw", self.home, downloads=True)
+            raise self.missing(root)
         train, test = (self._read(folder, config, train=part) for part in (True, False))
         return assembled(train, test, config.validation, self.classes, (1, 28, 28), events=False)
+
+    def missing(self, root: Path | None) -> UserError:
+        """Return the error for its not being there."""
+        return missing(self.title, root, f"{self.torchvision}/raw", self.home, downloads=True)
 
     def _read(self, folder: Path, config: DataConfig, *, train: bool) -> Stored:
         reader = getattr(importlib.import_module("torchvision.datasets"), self.torchvision)

@@ -18,8 +18,9 @@ from safetensors import torch as safetensors
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.export.modules import describe, first_difference
-from snnprune.pruning.compaction.origin import Origin, origin_of, set_origin
-from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.pruning.compaction.survivors import SurvivingUnits, carry, survivors_of
+from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,17 +44,26 @@ def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
 
     Raises:
         UserError: the folder cannot be written.
+
+    Examples:
+        >>> from torch import nn
+        >>> import snnprune
+        >>> snnprune.save(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "net", about="by hand")
     """
     tensors = _tensors(model)
     shared = _shared(tensors)
     content = safetensors.save({k: t.detach().contiguous() for k, t in tensors.items() if k not in shared})
-    origin = origin_of(model)
+    survivors = survivors_of(model)
     description = {
         "format": FORMAT,
         "sha256": hashlib.sha256(content).hexdigest(),
-        "kept": {n: {"dense": origin.sizes[n], "units": u.tolist()} for n, u in origin.kept.items()},
+        "kept": {n: {"dense": survivors.sizes[n], "units": u.tolist()} for n, u in survivors.items()},
         "tensors": {
-            key: {"shape": list(t.shape), "dense": list(origin.shapes.get(key, t.shape)), "dtype": _dtype(t)}
+            key: {
+                "shape": list(t.shape),
+                "dense": list(survivors.shapes.get(key, t.shape)),
+                "dtype": _dtype(t),
+            }
             for key, t in tensors.items()
         },
         "shared": shared,
@@ -76,6 +86,14 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
     Raises:
         UserError: the files cannot be read or do not belong together, or ``builder`` builds another
             network; the message names the first layer that differs, in class, constants or shape.
+
+    Examples:
+        >>> from torch import nn
+        >>> import snnprune
+        >>> build = lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> snnprune.save(build(), "net")
+        >>> snnprune.load("net", build)[0]
+        Linear(in_features=4, out_features=8, bias=True)
     """
     weights, text = _files(path)
     description, content = _read(weights, text)
@@ -92,18 +110,17 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
         tensors = safetensors.load(content)
     except SafetensorError as error:
         raise UserError(f"{weights} is damaged ({error}): save the network again") from error
-    for key, tensor in tensors.items():
-        replace_content(tensor_of(model, key), lambda old, new=tensor: new.to(old.device))  # type: ignore[misc]
-    fit_sizes(model, tensors)
     kept = description["kept"]
-    set_origin(
-        model,
-        Origin(
-            {name: entry["dense"] for name, entry in kept.items()},
-            {name: torch.tensor(entry["units"], dtype=torch.int64) for name, entry in kept.items()},
-            {key: tuple(e["dense"]) for key, e in saved.items() if e["dense"] != e["shape"]},
-        ),
+    survivors = SurvivingUnits(
+        {name: entry["dense"] for name, entry in kept.items()},
+        {name: torch.tensor(entry["units"], dtype=torch.int64) for name, entry in kept.items()},
+        {key: tuple(e["dense"]) for key, e in saved.items() if e["dense"] != e["shape"]},
     )
+    with Transaction() as changes:
+        own = {key: tensor_of(model, key) for key in tensors}
+        changes.replace({key: (own[key], new.to(own[key].device), None) for key, new in tensors.items()})
+        fit_sizes(model, tensors, changes)
+        carry(changes, model, survivors)
     return model
 
 
@@ -145,7 +162,7 @@ def _files(path: str | PathLike[str]) -> tuple[Path, Path]:
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of the state_dict, and those beside it that a cut has changed."""
     tensors = {k: t for k, t in model.state_dict(keep_vars=True).items() if isinstance(t, torch.Tensor)}
-    return tensors | {k: tensor_of(model, k) for k in origin_of(model).shapes}
+    return tensors | {k: tensor_of(model, k) for k in survivors_of(model).shapes}
 
 
 def _shared(tensors: dict[str, Tensor]) -> dict[str, str]:

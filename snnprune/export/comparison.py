@@ -1,4 +1,4 @@
-"""Whether an export says what the network says: outputs, spikes layer by layer, answers."""
+"""Whether an export computes what the network computes: outputs, spikes layer by layer, answers."""
 
 from __future__ import annotations
 

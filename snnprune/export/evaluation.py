@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,23 +11,25 @@ import torch
 from rich.console import Console
 
 from snnprune.common import atomic
+from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.export import connections, nir_file
 from snnprune.export.comparison import RoundTrip, spiking_run
+from snnprune.export.finding import find
 from snnprune.export.latency import BATCHES, latency
 from snnprune.export.quantisation import quantise
-from snnprune.export.subject import Subject, find
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
-from snnprune.training import assembly
-from snnprune.training.progress import say
-from snnprune.training.task import LOSSES
+from snnprune.nn.losses import loss_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
+
+    from snnprune.data import Splits
+    from snnprune.export.subject import Subject
 
 Result = dict[str, Any]
 
@@ -41,6 +44,7 @@ def evaluate(
     bits: int | None = None,
     device: str | None = None,
     out: Path | None = None,
+    splits: Splits | None = None,
 ) -> Result:
     """Measure a network on the test set of a data set, say what was found, and return it.
 
@@ -51,11 +55,12 @@ def evaluate(
         bits: measure the compact network with its weights rounded to so many bits, beside itself.
         device: "cpu", "cuda" or "auto", in place of the run's own.
         out: a JSON file for the result.
+        splits: the data, where they were made by hand; ``data`` then says how they are encoded.
 
     Raises:
         UserError: no network there, data that cannot be read or do not fit, or a network that has no bits.
     """
-    subject = find(path, data or {}, device, compact=bits is not None)
+    subject = find(path, data or {}, device, compact=bits is not None, splits=splits)
     result = {
         "network": str(path),
         "dataset": subject.config.data.name,
@@ -70,50 +75,35 @@ def evaluate(
     return result
 
 
-def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the test set, encoded, with its labels."""
-    for number, (frames, labels) in enumerate(assembly.loader(subject.splits.test, subject.config)):
-        yield subject.encode(frames, number), labels
-
-
 def _answers(subject: Subject) -> Result:
     """Let the network answer as it is, and count and time what it does."""
-    scores, labels, counter = [], [], _counter(subject)
-    try:
-        with torch.inference_mode():
-            for encoded, wanted in batches(subject):
-                scores.append(subject.scores(encoded).cpu())
-                labels.append(wanted)
-                if subject.counting is not None:
-                    subject.counting(encoded)
-    finally:
-        if counter is not None:
-            counter.close()
-    answered, wanted = torch.cat(scores), torch.cat(labels)
+    with _counter(subject) or nullcontext() as counter:
+        scores, labels = subject.answers()
     return {
-        **_hits(answered.argmax(1), wanted, len(subject.splits.classes)),
-        "loss": _loss(subject, answered, wanted),
+        **_hits(scores.argmax(1), labels, len(subject.splits.classes)),
+        "loss": _loss(subject, scores, labels),
         "operations": _operations(subject, counter),
         "latency": latency(subject),
     }
 
 
 def _loss(subject: Subject, scores: Tensor, labels: Tensor) -> float | None:
-    """Return the loss that the network was trained with, None where nobody says which."""
+    """Return the loss that the network was trained with, None if its file does not say which."""
     chosen = subject.config.train.loss
-    name = str(getattr(subject.model, "loss", "")) if chosen == "auto" else chosen
-    return float(LOSSES[name](scores.double(), labels)) if name in LOSSES else None
+    if chosen == "auto" and subject.model is None:
+        return None
+    return float(loss_of(chosen, subject.model)(scores.double(), labels))
 
 
 def _hits(answers: Tensor, labels: Tensor, classes: int) -> Result:
-    """Return accuracy, and how often each class (row) was taken for each (column)."""
+    """Return the accuracy and the confusion matrix (rows: true class, columns: predicted)."""
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (labels.numpy(), answers.numpy()), 1)
     return {"accuracy": float(np.trace(counts)) / max(len(labels), 1), "confusion": counts.tolist()}
 
 
 def _counter(subject: Subject) -> SpikeCounter | None:
-    """Begin to count operations, where the network does not do so by itself."""
+    """Begin to count operations; None for an ONNX file, whose graph counts them."""
     if subject.model is not None:
         return SpikeCounter(subject.model, discover(subject.model, subject.example()))
     if subject.imported is not None:
@@ -134,7 +124,7 @@ def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None
 
 
 def _quantised(subject: Subject, bits: int) -> Result:
-    """Compare the network with itself on a grid of ``bits`` bits, over the whole test set."""
+    """Compare the network with its copy rounded to ``bits`` bits, over the whole test set."""
     if subject.model is None or not subject.spiking:
         raise UserError(
             f"{subject.name} cannot be put on a grid: --bits is for spiking networks, in a run or in a "
@@ -144,7 +134,7 @@ def _quantised(subject: Subject, bits: int) -> Result:
     mine, other = spiking_run(subject.model), spiking_run(grid.model, grid.neurons)
     found, answers, labels, floats = RoundTrip(), [], [], 0
     with torch.inference_mode():
-        for encoded, wanted in batches(subject):
+        for encoded, wanted in subject.batches():
             one, two = mine(encoded), other(encoded)
             found.add(one, two)
             answers.append(two[0].mean(0).argmax(1).cpu())
@@ -201,7 +191,7 @@ def _timing(latencies: Result, size: int) -> str:
 
 
 def _table(counts: list[list[int]], classes: tuple[str, ...]) -> list[str]:
-    """Return the confusion matrix: a row for each class, a column for each answer."""
+    """Return the confusion matrix in lines of text."""
     names = [name[:12] for name in classes]
     width = max(len(text) for text in (*names, *(str(n) for row in counts for n in row)))
     head = " " * width + "".join(f"  {name:>{width}}" for name in names)
@@ -209,4 +199,4 @@ def _table(counts: list[list[int]], classes: tuple[str, ...]) -> list[str]:
         f"{name:>{width}}" + "".join(f"  {count:>{width}}" for count in row)
         for name, row in zip(names, counts, strict=True)
     ]
-    return ["answers in columns, classes in rows:", head, *rows]
+    return ["confusion matrix (rows: true class, columns: predicted):", head, *rows]

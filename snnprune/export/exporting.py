@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
+from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.export import connections, nir_file, onnx_file, save
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import BUDGETS, budgets, check, demand, shown
+from snnprune.export.finding import find
 from snnprune.export.graph import folded
 from snnprune.export.quantisation import quantise
-from snnprune.export.subject import Subject, find
-from snnprune.training.progress import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
+
+    from snnprune.data import Splits
+    from snnprune.export.subject import Subject
 
 SAMPLES = 500
 """Test recordings that an export is compared on: enough to see a spike in a million flip."""
@@ -47,6 +50,7 @@ def export(
     samples: int | None = None,
     bits: int | None = None,
     chips: Path | None = None,
+    splits: Splits | None = None,
 ) -> dict[str, Any]:
     """Write the compact network of a run, check what was written, and say what it asks of a chip.
 
@@ -58,6 +62,7 @@ def export(
         samples: test recordings to compare on; `SAMPLES` without.
         bits: of the weights of "csr"; floats without.
         chips: a file of budgets besides those that come with the package.
+        splits: the data, where they were made by hand; ``data`` then says how they are encoded.
 
     Returns:
         "file" and "bytes", "round_trip" as `RoundTrip.report` says it, "demand" and "chips".
@@ -72,7 +77,7 @@ def export(
     if samples < 1:
         raise UserError(f"--samples must be at least 1, and is {samples}")
     offered = budgets(BUDGETS) | ({} if chips is None else budgets(chips))
-    subject = find(path, data or {}, "cpu", compact=True)
+    subject = find(path, data or {}, "cpu", compact=True, splits=splits)
     if subject.model is None:
         raise UserError(f"{path} is an export already: give the run, or its .safetensors file")
     layers = demand(subject.model, subject.example(1))
@@ -115,8 +120,7 @@ def _network(
     else:
         save(model, file, subject.about())
         file = file.with_name(file.name.removesuffix(".safetensors") + ".safetensors")
-        data = subject.config.data
-        again = find(file, {"root": data.root, "cache": data.cache}, "cpu").model
+        again = find(file, {}, "cpu", splits=subject.splits).model
         assert again is not None
         other = spiking_run(again)
     found = compare(spiking_run(model), other, _recordings(subject, samples))
@@ -124,7 +128,7 @@ def _network(
 
 
 def _recordings(subject: Subject, samples: int) -> Iterator[Tensor]:
-    """Yield so many test samples, encoded, evenly spread over the set, whose order may be that of classes."""
+    """Yield ``samples`` test samples, encoded, evenly spread over the set: it may be sorted by class."""
     test, size = subject.splits.test, subject.config.train.batch_size
     chosen = np.linspace(0, len(test) - 1, min(samples, len(test))).round().astype(np.int64)
     for number, start in enumerate(range(0, len(chosen), size)):

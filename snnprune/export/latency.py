@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.training.measure import wait
-
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from snnprune.export.subject import Subject
 
 BATCHES = (1, 64)
 
 ROUNDS = 100
-"""Answers that are timed: the fewest of which a 99th percentile can be told."""
+"""Number of timed answers: the smallest that has a 99th percentile."""
 
 SECONDS = 20.0
-"""After which no further answer is begun, so that a large network does not keep anybody waiting."""
+"""After so many seconds no further answer is begun: a large network would take minutes."""
 
 WARM_UP = 2
 
@@ -28,8 +28,8 @@ def latency(subject: Subject) -> dict[str, Any]:
     """Time whole recordings, from the encoded frames to the scores.
 
     Returns:
-        ``median_ms`` and ``p99_ms`` of a batch by batch size (of fewer than `ROUNDS` rounds the slowest is
-        what stands for the 99th percentile), with the number of rounds, the threads and the device.
+        ``median_ms`` and ``p99_ms`` of a batch by batch size (the slowest of fewer than `ROUNDS` rounds
+        counts as their 99th percentile), with the number of rounds, the threads and the device.
     """
     taken = {f"batch_{size}": _timed(subject, size) for size in BATCHES}
     return {**taken, "threads": torch.get_num_threads(), "device": subject.device.type}
@@ -39,18 +39,29 @@ def _timed(subject: Subject, size: int) -> dict[str, float | int]:
     test = subject.splits.test
     frames, _ = test.__getitems__([i % len(test) for i in range(size)])
     times: list[float] = []
-    with torch.inference_mode():
-        encoded = subject.encode(frames, 0)
-        ends = time.perf_counter() + SECONDS
-        while len(times) < ROUNDS + WARM_UP and (len(times) <= WARM_UP or time.perf_counter() < ends):
-            wait(encoded)
-            began = time.perf_counter()
-            subject.scores(encoded)
-            wait(encoded)
-            times.append(time.perf_counter() - began)
+    encoded = subject.encode(frames, 0)
+    ends = time.perf_counter() + SECONDS
+    while len(times) < ROUNDS + WARM_UP and (len(times) <= WARM_UP or time.perf_counter() < ends):
+        times.append(seconds(subject, encoded))
     ranked = sorted(times[WARM_UP:])
     return {
         "median_ms": round(1000 * ranked[(len(ranked) - 1) // 2], 4),
         "p99_ms": round(1000 * ranked[math.ceil(0.99 * len(ranked)) - 1], 4),
         "rounds": len(ranked),
     }
+
+
+@torch.inference_mode()
+def seconds(subject: Subject, encoded: Tensor) -> float:
+    """Return the time from a batch of encoded frames to its scores; a GPU is waited for."""
+    _wait(encoded)
+    began = time.perf_counter()
+    subject.scores(encoded)
+    _wait(encoded)
+    return time.perf_counter() - began
+
+
+def _wait(tensor: Tensor) -> None:
+    """Wait until a GPU has finished, so that the clock includes its work."""
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups"}
 """Said by the shapes of the tensors, and changed by a cut."""
 
-_NOT_CONSTANT = {"training", "snnprune_origin"}
+_NOT_CONSTANT = {"training", "snnprune_survivors"}
 
 
 def describe(model: nn.Module) -> dict[str, dict[str, Any]]:

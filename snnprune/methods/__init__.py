@@ -1,4 +1,35 @@
-"""Every method that a name stands for: DPAP and what it is compared with, one file each.
+"""Every method that a name stands for: DPAP and what it is compared with, one file and one class each.
 
-A method knows the machine of `pruning`, and does not know what trains the network.
+A method knows the machine of `pruning`, and knows no trainer.
 """
+
+from snnprune.common.lazy import lazily
+from snnprune.methods.admm import ADMM
+from snnprune.methods.bdnn_dsd import BDNNdsd
+from snnprune.methods.bdnn_sp import BDNNsp
+from snnprune.methods.bsp import BSP
+from snnprune.methods.deep_r import DeepR
+from snnprune.methods.dpap.method import DPAP
+from snnprune.methods.grad_r import GradR
+from snnprune.methods.hebb import Hebb
+from snnprune.methods.magnitude import Magnitude
+from snnprune.methods.random import Random
+from snnprune.methods.stdp import STDP
+from snnprune.methods.stds import STDS
+
+__all__ = [
+    "ADMM",
+    "BSP",
+    "DPAP",
+    "STDP",
+    "STDS",
+    "BDNNdsd",
+    "BDNNsp",
+    "DeepR",
+    "GradR",
+    "Hebb",
+    "Magnitude",
+    "Random",
+]
+
+__getattr__, __dir__ = lazily(__name__)

@@ -6,21 +6,23 @@ ADMM Optimization and Activity Regularization", IEEE TNNLS 2021, arXiv 1911.0082
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod
-from snnprune.pruning.method import Decision
 from snnprune.pruning.rule import FINISH, lowest
+from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 
 class ADMM(HiddenMethod):
@@ -45,7 +47,17 @@ class ADMM(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), or a constant outside its range.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.ADMM(rho=0.02), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "admm", epochs=60, rho=0.02)
     """
+
+    axes: ClassVar[Mapping[str, Axes]] = {"z": WEIGHT, "u": WEIGHT}
 
     def __init__(
         self,

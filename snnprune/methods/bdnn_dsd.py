@@ -6,24 +6,25 @@ Dynamics", Neural Computation 34:172-189, 2022. Nothing is removed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from snnprune.pruning.method import Method
-from snnprune.pruning.target import is_prunable
+from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.state import WEIGHT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.compaction.cut import Cut
-    from snnprune.pruning.method import View
-
-State = dict[str, "Tensor"]
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 
-class SpineDynamics(Method):
+class BDNNdsd(Method):
     """Bounds that move with the recent history of their weights, and clip them.
 
     After each step of the optimiser, for every weight w with its bound M (Algorithm 1)::
@@ -45,22 +46,32 @@ class SpineDynamics(Method):
         consecutive: False for Algorithm 1 as it is printed.
 
     Attributes:
-        state: by projection, each in the weight's shape: "bound" M, "plus" Num+, "minus" Num-, and "last",
-            the magnitudes after the last step.
+        state: by projection: "bound" M, "plus" Num+, "minus" Num-, and "last", the magnitudes after the last
+            step.
 
     Raises:
         ValueError: a negative bound or change, or fewer than one step.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BDNNdsd(R_i=0.5), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bdnn-dsd", epochs=60, R_i=0.5)
     """
 
+    formerly: ClassVar[tuple[str, ...]] = ("SpineDynamics",)
+    axes: ClassVar[Mapping[str, Axes]] = dict.fromkeys(("bound", "plus", "minus", "last"), WEIGHT)
+
     def __init__(
-        self, R_i: float = 0.45, R_d: float = 0.06, T_num: int = 10, *, consecutive: bool = True
+        self, *, R_i: float = 0.45, R_d: float = 0.06, T_num: int = 10, consecutive: bool = True
     ) -> None:
         if R_i < 0 or R_d < 0:
             raise ValueError(f"R_i and R_d are sizes of weights, from 0, came {R_i} and {R_d}")
         if T_num < 1:
             raise ValueError(f"T_num is a number of steps, at least 1, came {T_num}")
         self.R_i, self.R_d, self.T_num, self.consecutive = R_i, R_d, T_num, consecutive
-        self.state: dict[str, State] = {}
 
     @torch.no_grad()
     def begin(self, view: View) -> None:
@@ -77,7 +88,7 @@ class SpineDynamics(Method):
         for p in _bounded(view):
             self._step(view.model.get_parameter(p.weight), self.state[p.name])
 
-    def _step(self, weight: nn.Parameter, state: State) -> None:
+    def _step(self, weight: nn.Parameter, state: dict[str, Tensor]) -> None:
         bound, size = state["bound"], weight.abs()
         for counter, event, change in (
             (state["plus"], size > bound, self.R_d),
@@ -92,22 +103,6 @@ class SpineDynamics(Method):
         bound.clamp_(min=0.0)
         torch.clamp(weight, -bound, bound, out=weight)
         torch.abs(weight, out=state["last"])
-
-    def shrink(self, cut: Cut) -> None:
-        """Take along what belongs to the weights that stay."""
-        for name, state in self.state.items():
-            p = cut.before.projections[name]
-            self.state[name] = {key: cut.take(p.weight, tensor, p.shape) for key, tensor in state.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return copies of the bounds and counters."""
-        return {name: {key: t.clone() for key, t in s.items()} for name, s in self.state.items()}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put them back."""
-        self.state = {
-            name: {key: t.to(device, copy=True) for key, t in s.items()} for name, s in state.items()
-        }
 
 
 def _bounded(view: View) -> list[Projection]:

@@ -1,4 +1,4 @@
-"""Adaptive synaptic pruning (BDNN-sp): remove neurons little by little, stop where the network is fittest.
+"""Adaptive synaptic pruning (BDNN-sp): remove neurons little by little, and stop at the highest fitness.
 
 F. Zhao, T. Zhang, Y. Zeng, B. Xu, "Towards a Brain-inspired Developmental Neural Network by Adaptive Synaptic
 Pruning", ICONIP 2017.
@@ -7,14 +7,16 @@ Pruning", ICONIP 2017.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
 from snnprune.common.errors import UserError
-from snnprune.pruning.method import Decision, Method
+from snnprune.pruning.method import Method
 from snnprune.pruning.rule import lowest
-from snnprune.pruning.target import is_prunable
+from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Population, Projection, Topology
-    from snnprune.pruning.compaction.cut import Cut
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 Divisor = Literal["connections", "units"]
 
@@ -65,15 +67,15 @@ class Fitness:
         return (self.accuracy + self.stability + self.mean_weight) / 3
 
 
-class AdaptivePruning(Method):
-    """Train; then again and again remove the least important hidden neurons, and retrain.
+class BDNNsp(Method):
+    """Train first; then repeatedly remove the least important hidden neurons and retrain.
 
     The importance of a neuron is I_j = sum |w_in| + sum |w_out| (equation 1). Removal stops once the fitness
-    F = (A + S + E) / 3 has peaked, and the network of the highest F is restored. **[reading]** A share of
-    those left goes, at least one, of each hidden population by itself; the peak has been passed when
+    F = (A + S + E) / 3 has peaked, and the network of the highest F is restored. **[reading]** Each
+    hidden population loses the same share of its remaining neurons, at least one; the peak is passed when
     ``patience`` removals in a row brought no higher F; accuracy is that of the validation set (the paper's,
     of the test set); E is the mean |w| of the connections left. The network before the first removal has no
-    S, and is not in the contest. The last removal is the last one that can still be retrained and judged.
+    S, and is not compared. The last removal is the last one that can still be retrained and judged.
 
     Args:
         share: of the neurons left that each removal takes.
@@ -86,10 +88,22 @@ class AdaptivePruning(Method):
 
     Attributes:
         curve: the fitness after each removal.
+        state: by projection: "after", the weights that retraining began with.
 
     Raises:
         ValueError: a share outside (0, 1), a patience or a number of epochs below 1, or another divisor.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BDNNsp(share=0.1), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bdnn-sp", epochs=60, share=0.1)
     """
+
+    formerly: ClassVar[tuple[str, ...]] = ("AdaptivePruning",)
+    axes: ClassVar[Mapping[str, Axes]] = {"after": WEIGHT}
 
     def __init__(
         self,
@@ -111,7 +125,6 @@ class AdaptivePruning(Method):
         self.train_epochs, self.retrain_epochs = train_epochs, retrain_epochs
         self.curve: list[Fitness] = []
         self._waited = 0
-        self._after: dict[str, Tensor] = {}
 
     def begin(self, view: View) -> None:
         """Look at the length of the run.
@@ -135,15 +148,16 @@ class AdaptivePruning(Method):
         """
         self._waited += 1
         before = max(view.clock.epochs // 4, 1) if self.train_epochs is None else self.train_epochs
-        if self._waited < (self.retrain_epochs if self._after else before):
+        if self._waited < (self.retrain_epochs if self.state else before):
             return Decision()
-        highest = bool(self._after) and self._judge(view, metrics)
+        highest = bool(self.state) and self._judge(view, metrics)
         last = view.clock.decisions_left <= self.retrain_epochs
         units = {} if last or self._peak_is_past() else self._removal(view)
         if units:
-            self._waited, self._after = 0, _weights(view)
+            self._waited = 0
+            self.state = {name: {"after": weight} for name, weight in _weights(view).items()}
             return Decision(units, snapshot=highest)
-        self._after = {}
+        self.state = {}
         judged = bool(self.curve)
         return Decision(snapshot=highest, restore=judged, finished=judged)
 
@@ -158,7 +172,7 @@ class AdaptivePruning(Method):
         change, size = [], []
         for name, weight in _weights(view).items():
             alive = view.masks.alive(view.topology.projections[name])
-            change.append((weight - self._after[name]).abs()[alive])
+            change.append((weight - self.state[name]["after"]).abs()[alive])
             size.append(weight.abs()[alive])
         left = torch.cat(size).double()
         count = len(left) if self.divisor == "connections" else _ends(view.topology)
@@ -190,22 +204,14 @@ class AdaptivePruning(Method):
                 units[population.name] = alive & ~lowest(score, torch.zeros_like(score), alive, count)
         return units
 
-    def shrink(self, cut: Cut) -> None:
-        """Take along the weights that retraining began with."""
-        for name, weight in self._after.items():
-            p = cut.before.projections[name]
-            self._after[name] = cut.take(p.weight, weight, p.shape)
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the curve, and how many epochs have passed since the last removal."""
+        return {"waited": self._waited, "curve": [asdict(fitness) for fitness in self.curve]}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the curve and the weights that retraining began with."""
-        after = {name: weight.clone() for name, weight in self._after.items()}
-        return {"waited": self._waited, "after": after, "curve": [asdict(fitness) for fitness in self.curve]}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def set_extra_state(self, extra: dict[str, Any]) -> None:
         """Put them back."""
-        self._waited = int(state["waited"])
-        self._after = {name: weight.to(device, copy=True) for name, weight in state["after"].items()}
-        self.curve = [Fitness(**fitness) for fitness in state["curve"]]
+        self._waited = int(extra["waited"])
+        self.curve = [Fitness(**fitness) for fitness in extra["curve"]]
 
 
 @torch.no_grad()

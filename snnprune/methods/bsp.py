@@ -1,4 +1,4 @@
-"""Brain-inspired synaptic pruning (BSP): what stays weak for many epochs in a row dies.
+"""Brain-inspired synaptic pruning (BSP): what stays weak for many epochs in a row is pruned.
 
 F. Zhao, Y. Zeng, "Dynamically Optimizing Network Structure Based on Synaptic Pruning in the Brain", Frontiers
 in Systems Neuroscience 15:620558, 2021.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
-from snnprune.pruning.method import Decision, Method
-from snnprune.pruning.target import is_prunable
+from snnprune.pruning.method import Method
+from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.compaction.cut import Cut
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 MOST = 0.9
 """Largest share of candidates [reading]: the reconstructed p_r passes 1 for many neurons and few samples."""
@@ -82,28 +84,67 @@ class BSP(Method):
 
     A synapse that is a candidate in consecutive epochs counts up, else its count returns to 0; it dies when
     its count exceeds p_c. **[reading]** Candidates are ranked over the whole network, the output layer
-    included, and their number is rounded down; biases stay. The strongest synapse of each layer is never let
-    go.
+    included, and their number is rounded down; biases stay. The strongest synapse of each layer is never
+    pruned.
 
     Args:
-        rate: p_r as a function of the `Progress`.
-        patience: p_c, likewise.
-        samples: N_sam where the Pruner was not told it.
+        schedule: "reconstruction", the paper's schedules as `Reconstruction` has them, or "constant", the
+            same p_r and p_c in all epochs (0.1 and 10 without others).
+        p_r: share of the remaining synapses that are candidates, in [0, 1), in place of the schedule's: a
+            number, or a function of `Progress`.
+        p_c: a synapse is pruned that was a candidate in more consecutive epochs than this, in place of the
+            schedule's: a number, or a function of `Progress`.
+        alpha: factor of the reconstructed p_r.
+        beta: factor of the reconstructed p_c.
+        mu: hidden neurons at which p_c is half of what it is for few neurons.
+        a: training samples at which p_r is twice what it is for many samples.
+        b: training samples for which beta is given; also N_sam where the Pruner was not told how many there
+            are.
+        kappa: how fast p_c grows with the share that is pruned, fitted (see `Reconstruction`).
+
+    Raises:
+        ValueError: a schedule of another name, a share outside [0, 1), or a number below 0.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.BSP(alpha=0.05), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "bsp", epochs=60, alpha=0.05)
     """
+
+    axes: ClassVar[Mapping[str, Axes]] = {"count": WEIGHT}
 
     def __init__(
         self,
-        rate: Callable[[Progress], float],
-        patience: Callable[[Progress], float],
         *,
-        samples: int = 60000,
+        schedule: Literal["reconstruction", "constant"] = "reconstruction",
+        p_r: float | Callable[[Progress], float] | None = None,
+        p_c: float | Callable[[Progress], float] | None = None,
+        alpha: float = Reconstruction.alpha,
+        beta: float = Reconstruction.beta,
+        mu: float = Reconstruction.mu,
+        a: float = Reconstruction.a,
+        b: float = Reconstruction.b,
+        kappa: float = Reconstruction.kappa,
     ) -> None:
-        self.rate, self.patience, self.samples = rate, patience, samples
-        self.counts: dict[str, Tensor] = {}
+        if schedule not in ("reconstruction", "constant"):
+            raise ValueError(f"schedule is 'reconstruction' or 'constant', came '{schedule}'")
+        if isinstance(p_r, int | float) and not 0 <= p_r < 1:
+            raise ValueError(f"p_r is a share in [0, 1), came {p_r}")
+        if isinstance(p_c, int | float) and p_c < 0:
+            raise ValueError(f"p_c is a number of epochs from 0, came {p_c}")
+        if schedule == "constant":
+            p_r, p_c = 0.1 if p_r is None else p_r, 10.0 if p_c is None else p_c
+        own = Reconstruction(alpha, beta, mu, a, b, kappa)
+        self.p_r, self.p_c, self.reconstruction, self.samples = p_r, p_c, own, int(b)
+        self.rate = own.rate if p_r is None else _function(p_r)
+        self.patience = own.patience if p_c is None else _function(p_c)
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
-        """Name the candidates, count, and let those die that were named too often."""
+        """Find the candidates, count, and prune those that were candidates too often."""
         projections = [p for p in view.topology.projections.values() if _belongs(p)]
         weights = {p.name: view.model.get_parameter(p.weight).abs() for p in projections}
         alive = {p.name: view.masks.alive(p) for p in projections}
@@ -111,8 +152,8 @@ class BSP(Method):
         named = smallest(weights, alive, int(self.rate(at) * at.left))
         patience, synapses = self.patience(at), {}
         for name, chosen in named.items():
-            count = self.counts.get(name, torch.zeros_like(chosen, dtype=torch.int32))
-            self.counts[name] = count = (count + 1) * chosen
+            state = self.state.setdefault(name, {"count": torch.zeros_like(chosen, dtype=torch.int32)})
+            count = state["count"].add_(1).mul_(chosen)
             dying = count > patience
             if bool(dying.any()):
                 synapses[name] = _without(dying, alive[name], weights[name])
@@ -125,20 +166,6 @@ class BSP(Method):
         samples = self.samples if view.samples is None else view.samples
         total = sum(math.prod(p.shape) for p in dense)
         return Progress(sum(p.size for p in hidden), samples, total - left, left)
-
-    def shrink(self, cut: Cut) -> None:
-        """Take along the counts of the synapses that stay."""
-        for name, count in self.counts.items():
-            p = cut.before.projections[name]
-            self.counts[name] = cut.take(p.weight, count, p.shape)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts."""
-        return {name: count.clone() for name, count in self.counts.items()}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put them back."""
-        self.counts = {name: count.to(device, copy=True) for name, count in state.items()}
 
 
 def _belongs(projection: Projection) -> bool:
@@ -175,48 +202,6 @@ def _without(dying: Tensor, alive: Tensor, weight: Tensor) -> Tensor:
     if not bool(left.any()):
         left.view(-1)[weight.masked_fill(~alive, -1.0).argmax()] = True
     return left
-
-
-def preset(
-    schedule: Literal["reconstruction", "constant"] = "reconstruction",
-    *,
-    p_r: float | Callable[[Progress], float] | None = None,
-    p_c: float | Callable[[Progress], float] | None = None,
-    alpha: float = Reconstruction.alpha,
-    beta: float = Reconstruction.beta,
-    mu: float = Reconstruction.mu,
-    a: float = Reconstruction.a,
-    b: float = Reconstruction.b,
-    kappa: float = Reconstruction.kappa,
-) -> BSP:
-    """Return BSP with the paper's constants, or with others.
-
-    Args:
-        schedule: the reconstructed schedules, or the same p_r and p_c in all epochs (0.1 and 10 without
-            others).
-        p_r: share of candidates, a number or a function of `Progress`, in the schedule's place.
-        p_c: number of epochs, likewise.
-        alpha: see `Reconstruction`, like all the others.
-        beta: likewise.
-        mu: likewise.
-        a: likewise.
-        b: likewise; also N_sam where the Pruner was not told the number of samples.
-        kappa: likewise.
-
-    Raises:
-        ValueError: a schedule of another name, a share outside [0, 1), or a number below 0.
-    """
-    if schedule not in ("reconstruction", "constant"):
-        raise ValueError(f"schedule is 'reconstruction' or 'constant', came '{schedule}'")
-    if isinstance(p_r, int | float) and not 0 <= p_r < 1:
-        raise ValueError(f"p_r is a share in [0, 1), came {p_r}")
-    if isinstance(p_c, int | float) and p_c < 0:
-        raise ValueError(f"p_c is a number of epochs from 0, came {p_c}")
-    if schedule == "constant":
-        p_r, p_c = 0.1 if p_r is None else p_r, 10.0 if p_c is None else p_c
-    own = Reconstruction(alpha, beta, mu, a, b, kappa)
-    rate, patience = own.rate if p_r is None else p_r, own.patience if p_c is None else p_c
-    return BSP(_function(rate), _function(patience), samples=int(b))
 
 
 def _function(value: float | Callable[[Progress], float]) -> Callable[[Progress], float]:

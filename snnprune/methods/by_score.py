@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from snnprune.config.schema import MethodConfig
 from snnprune.pruning.lowest import Lowest, Schedule
 from snnprune.pruning.method import CriterionMethod
-from snnprune.pruning.target import Scope, Target, aim
+from snnprune.pruning.target import Scope, Target, aim, required
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from snnprune.pruning.criterion import Criterion
 
@@ -18,23 +18,10 @@ Unit = Literal["synapses", "neurons", "both"]
 UNITS: tuple[Unit, ...] = ("synapses", "neurons", "both")
 
 
-def by_score(
-    criterion: Callable[[], Criterion],
-    target: float | None = MethodConfig.target,
-    structured: float = MethodConfig.structured,
-    *,
-    target_macs: float | None = None,
-    layers: Mapping[str, float] | None = None,
-    scope: Scope = Target.scope,
-    schedule: Schedule = "gradual",
-    start: int = 1,
-    finish: int | None = None,
-    unit: Unit = "synapses",
-) -> CriterionMethod:
-    """Return the method that lets the units with the lowest scores die.
+class ByScore(CriterionMethod):
+    """The units with the lowest scores are pruned, until the target is met.
 
     Args:
-        criterion: makes what scores units.
         target: share of all weights to prune.
         structured: with ``unit="both"``, how much of the target comes from channels and neurons.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
@@ -46,19 +33,36 @@ def by_score(
         unit: "synapses" of all layers but the output; "neurons" and channels; or "both": channels of
             convolutions, neurons and synapses of linear layers, as DPAP does.
 
+    Attributes:
+        criterion_class: what scores units.
+
     Raises:
         ValueError: no target, or a value outside its range.
     """
-    if unit not in UNITS:
-        raise ValueError(f"unit is one of {list(UNITS)}, came '{unit}'")
-    goal = aim(target, target_macs, structured=structured, layers=layers, scope=scope)
-    if goal is None:
-        raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
-    return CriterionMethod(
-        criterion(),
-        Lowest(schedule, start, finish),
-        target=goal,
-        neurons=unit != "synapses",
-        synapses=unit != "neurons",
-        convolutions=unit == "synapses",
-    )
+
+    criterion_class: ClassVar[type[Criterion]]
+    formerly: ClassVar[tuple[str, ...]] = ("CriterionMethod",)
+
+    def __init__(
+        self,
+        target: float | None = MethodConfig.target,
+        *,
+        structured: float = MethodConfig.structured,
+        target_macs: float | None = None,
+        layers: Mapping[str, float] | None = None,
+        scope: Scope = Target.scope,
+        schedule: Schedule = "gradual",
+        start: int = 1,
+        finish: int | None = None,
+        unit: Unit = "synapses",
+    ) -> None:
+        if unit not in UNITS:
+            raise ValueError(f"unit is one of {list(UNITS)}, came '{unit}'")
+        super().__init__(
+            self.criterion_class(),
+            Lowest(schedule, start, finish),
+            target=required(aim(target, target_macs, structured=structured, layers=layers, scope=scope)),
+            neurons=unit != "synapses",
+            synapses=unit != "neurons",
+            convolutions=unit == "synapses",
+        )

@@ -13,32 +13,34 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, learning_rates, signs
-from snnprune.pruning.method import Decision
+from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 TINY = 1e-12
-"""Strength of a synapse that wakes: as good as the paper's 0, and not to be taken for a dead one."""
+"""Strength of a regrown synapse: the paper's 0, but not exactly 0, which marks a pruned one."""
 
 
 class DeepR(HiddenMethod):
-    """Synapses die where their strength falls below 0, and as many wake elsewhere, by lot.
+    """A synapse is pruned when its strength falls below 0, and another one is regrown at random.
 
     A synapse has a fixed sign s and, while it is active, a strength th: w = s th. After every step, for
     active synapses only, with E the loss, lr the learning rate and nu normal noise::
 
         th <- th - lr s dE/dw - lr alpha + sqrt(2 lr T) nu
 
-    Those with th < 0 go dormant; dormant ones, drawn at random, wake at th = 0 (here: `TINY`) until the
-    wanted number is active again.
+    Those with th < 0 become dormant; dormant ones, drawn at random, become active with th = 0 (here: `TINY`)
+    until the wanted number is active again.
 
     [reading] Signs are those of the first weights, and the first step is still the dense network's; then a
-    random share of each layer goes dormant at once. What "dE/dw" is under another optimiser than SGD:
+    random share of each layer becomes dormant at once. What "dE/dw" is under another optimiser than SGD:
     `snnprune.methods.hidden`.
 
     Args:
@@ -50,9 +52,18 @@ class DeepR(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), or a constant below 0.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.DeepR(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "deep-r", epochs=60, target=0.6)
     """
 
     permanent: ClassVar[bool] = False
+    axes: ClassVar[Mapping[str, Axes]] = {"sign": WEIGHT}
 
     def __init__(
         self,
@@ -70,7 +81,7 @@ class DeepR(HiddenMethod):
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:
-        """Move the strengths, let some synapses go dormant and wake as many."""
+        """Move the strengths, prune those below 0 and regrow as many."""
         rates = learning_rates(view)
         decision = Decision()
         for p, weight in self.weights(view):
@@ -83,14 +94,14 @@ class DeepR(HiddenMethod):
             else:
                 sign = self.state[p.name]["sign"]
                 alive = self._move(weight, sign, view.masks.alive(p), rates.get(weight, 0.0), view)
-                woken = _draw(~alive, goal - int(alive.sum()), view.generator)
-                weight.view(-1)[woken] = TINY * sign.view(-1)[woken].to(weight.dtype)
-                alive.view(-1)[woken] = True
+                regrown = _draw(~alive, goal - int(alive.sum()), view.generator)
+                weight.view(-1)[regrown] = TINY * sign.view(-1)[regrown].to(weight.dtype)
+                alive.view(-1)[regrown] = True
             decision.synapses[p.name] = alive
         return decision
 
     def _move(self, weight: Tensor, sign: Tensor, alive: Tensor, lr: float, view: View) -> Tensor:
-        """Move the strengths of the active and return, bool, who of them stays active."""
+        """Move the strengths of active synapses and return, bool, which of them stay active."""
         strength = weight * sign
         temperature = lr * self.alpha**2 / 18 if self.temperature is None else self.temperature
         scale = math.sqrt(2 * lr * temperature)

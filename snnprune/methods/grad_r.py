@@ -13,9 +13,10 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.normalisation import quantile
-from snnprune.methods.hidden import HiddenMethod, awake, learning_rates, signs
-from snnprune.pruning.method import Decision
+from snnprune.methods.hidden import HiddenMethod, active, learning_rates, signs
 from snnprune.pruning.rule import FINISH
+from snnprune.pruning.state import NUMBER, WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 
 def centre(share: float, alpha: float) -> float:
@@ -68,9 +70,24 @@ class GradR(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), or a negative alpha.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.GradR(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "grad-r", epochs=60, target=0.6)
     """
 
     permanent: ClassVar[bool] = False
+    axes: ClassVar[Mapping[str, Axes]] = {
+        "sign": WEIGHT,
+        "strength": WEIGHT,
+        "alpha": NUMBER,
+        "before": NUMBER,
+        "rates": NUMBER,
+    }
 
     def __init__(
         self,
@@ -123,7 +140,7 @@ class GradR(HiddenMethod):
         strength.sub_(torch.where(above, lr * alpha, -lr * abs(alpha)))
         state["rates"] += lr
         weight.copy_(strength.clamp(min=0).mul_(sign))
-        return awake(weight, strength)
+        return active(weight, strength)
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from snnprune.methods import dpap
 from snnprune.methods.dpap.bcm import SpineCriterion
+from snnprune.methods.dpap.method import DPAP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,8 +13,10 @@ if TYPE_CHECKING:
     from snnprune.pruning.traces import Activity
 
 
-class Hebb(SpineCriterion):
+class HebbCriterion(SpineCriterion):
     """Synapses between neurons that are active together: sum over samples of S_post S_pre."""
+
+    formerly: ClassVar[tuple[str, ...]] = ("Hebb",)
 
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:  # noqa: ARG002
         """Add a batch."""
@@ -23,4 +24,16 @@ class Hebb(SpineCriterion):
         statistics["activity"].add_(activity.post.sum(0))
 
 
-preset = partial(dpap.preset, criterion=Hebb)
+class Hebb(DPAP):
+    """`DPAP` with `HebbCriterion` in BCM's place; its arguments are those of `DPAP`.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.Hebb(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "hebb", epochs=60, target=0.6)
+    """
+
+    criterion_class: ClassVar[type[SpineCriterion]] = HebbCriterion

@@ -11,13 +11,14 @@ the learning rate of the weight's own parameter group.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.pruning.method import Method
-from snnprune.pruning.target import aim, is_prunable
+from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.target import aim, required
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,13 +26,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.compaction.cut import Cut
-    from snnprune.pruning.method import View
     from snnprune.pruning.target import Plan
+    from snnprune.pruning.view import View
 
 
 class HiddenMethod(Method):
-    """State beside the weights: tensors by projection and name, each shaped as the weight or a single number.
+    """What trains synapses by a state beside the weights, which a subclass declares in ``axes``.
 
     Args:
         target: share of all weights to prune.
@@ -49,11 +49,8 @@ class HiddenMethod(Method):
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
     ) -> None:
-        goal = aim(target, target_macs, layers=layers)
-        if goal is None:
-            raise ValueError("it has no stopping of its own and needs a target, such as target=0.6")
-        self._goal, self.target = goal, goal
-        self.state: dict[str, dict[str, Tensor]] = {}
+        self._goal = required(aim(target, target_macs, layers=layers))
+        self.target = self._goal
         self._plan: Plan | None = None
 
     def share(self, view: View, projection: Projection) -> float:
@@ -68,24 +65,6 @@ class HiddenMethod(Method):
         for p in view.topology.projections.values():
             if is_prunable(p, convolutions=True):
                 yield p, view.model.get_parameter(p.weight)
-
-    def shrink(self, cut: Cut) -> None:
-        """Follow the network, which has been cut."""
-        for name, state in self.state.items():
-            p = cut.before.projections[name]
-            for key, tensor in state.items():
-                if tensor.ndim:
-                    state[key] = cut.take(p.weight, tensor, p.shape)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return copies of the state."""
-        return {name: {k: t.clone() for k, t in state.items()} for name, state in self.state.items()}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put back what `state_dict` returned."""
-        self.state = {
-            name: {k: t.to(device, copy=True) for k, t in own.items()} for name, own in state.items()
-        }
 
 
 def learning_rates(view: View) -> dict[nn.Parameter, float]:
@@ -103,8 +82,8 @@ def signs(weight: Tensor) -> Tensor:
     return torch.where(weight < 0, -1, 1).to(torch.int8)
 
 
-def awake(weight: Tensor, strength: Tensor) -> Tensor:
-    """Return which synapses live, bool: those whose weight is not 0; the strongest where that is nobody."""
+def active(weight: Tensor, strength: Tensor) -> Tensor:
+    """Return which synapses are active, bool: those whose weight is not 0, at least the strongest."""
     alive = weight != 0
     if not alive.any():
         alive.view(-1)[strength.argmax()] = True

@@ -1,4 +1,4 @@
-"""Magnitude: the weakest weights go.
+"""Magnitude: the smallest weights are pruned.
 
 Single synapses by |w|: S. Han, J. Pool, J. Tran, W. J. Dally, "Learning both Weights and Connections for
 Efficient Neural Networks", NIPS 2015 (one shot, then training on); the gradual schedule: M. Zhu, S. Gupta,
@@ -8,21 +8,20 @@ H. Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from snnprune.methods.by_score import by_score
+from snnprune.methods.by_score import ByScore
 from snnprune.pruning.criterion import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.method import View
     from snnprune.pruning.rule import UnitKind
+    from snnprune.pruning.view import View
 
 
-class Magnitude(Criterion):
+class MagnitudeCriterion(Criterion):
     """A synapse matters by |w|; a neuron or channel by the sum of |w| of its incoming synapses.
 
     Weights of different layers are compared as they are (global pruning by one threshold, Han et al.); sums,
@@ -30,6 +29,7 @@ class Magnitude(Criterion):
     """
 
     reads: ClassVar[None] = None
+    formerly: ClassVar[tuple[str, ...]] = ("Magnitude",)
     comparable: ClassVar[frozenset[UnitKind]] = frozenset({"synapse"})
 
     def synapse_score(self, projection: Projection, view: View) -> Tensor:
@@ -41,4 +41,16 @@ class Magnitude(Criterion):
         return self.synapse_score(projection, view).flatten(1).sum(1)
 
 
-preset = partial(by_score, Magnitude)
+class Magnitude(ByScore):
+    """The smallest weights, or the units with the smallest sums of them, are pruned until the target is met.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.Magnitude(scope="global"), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "magnitude", epochs=60, scope="global")
+    """
+
+    criterion_class: ClassVar[type[Criterion]] = MagnitudeCriterion

@@ -1,47 +1,54 @@
-"""Random: units go by lot, the least that any criterion has to beat."""
+"""Random: units are pruned at random, the baseline of every criterion."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from snnprune.methods.by_score import by_score
-from snnprune.pruning.compaction.cut import Cut
+from snnprune.methods.by_score import ByScore
 from snnprune.pruning.criterion import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.method import View
     from snnprune.pruning.rule import UnitKind
+    from snnprune.pruning.view import View
 
 
-class Random(Criterion):
+class RandomCriterion(Criterion):
     """Each unit's score is a number in [0, 1), drawn anew for every decision.
 
     Numbers are drawn for the dense network, on the CPU, so that neither a cut nor the device changes them.
     """
 
     reads: ClassVar[None] = None
+    formerly: ClassVar[tuple[str, ...]] = ("Random",)
     comparable: ClassVar[frozenset[UnitKind]] = frozenset({"neuron", "synapse"})
 
     def synapse_score(self, projection: Projection, view: View) -> Tensor:
         """Return a number per synapse, in the shape of the weight."""
         drawn = torch.rand(view.dense.projections[projection.name].shape, generator=view.generator)
-        stays = {
-            name: torch.isin(torch.arange(view.dense.populations[name].size), kept)
-            for name, kept in view.kept.items()
-        }
-        left = Cut(view.dense, stays).take(projection.weight, drawn)
+        left = view.survivors.cut(view.dense).take(projection.weight, drawn)
         return left.to(view.model.get_parameter(projection.weight).device)
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002
         """Return a number per unit, [post]; those of several incoming projections are summed."""
         drawn = torch.rand(view.dense.populations[projection.post].size, generator=view.generator)
-        return drawn[view.kept[projection.post]].to(view.model.get_parameter(projection.weight).device)
+        return drawn[view.survivors[projection.post]].to(view.model.get_parameter(projection.weight).device)
 
 
-preset = partial(by_score, Random)
+class Random(ByScore):
+    """Units are pruned at random, until the target is met.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.Random(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "random", epochs=60, target=0.6)
+    """
+
+    criterion_class: ClassVar[type[Criterion]] = RandomCriterion

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from snnprune.methods import dpap
 from snnprune.methods.dpap.bcm import SpineCriterion
+from snnprune.methods.dpap.method import DPAP
 from snnprune.pruning.traces import spiking_trace
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def fired(post: Tensor) -> Tensor | None:
     return indices if len(indices) < post.shape[-1] else None
 
 
-class STDP(SpineCriterion):
+class STDPCriterion(SpineCriterion):
     """Pairs of spikes: pre before post strengthens, post before pre weakens.
 
     For every batch, with o the spikes and x their traces from earlier steps::
@@ -50,6 +49,7 @@ class STDP(SpineCriterion):
     """
 
     reads: ClassVar[Keep] = "series"
+    formerly: ClassVar[tuple[str, ...]] = ("STDP",)
 
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:  # noqa: ARG002
         """Add a batch of series [T, B, C]."""
@@ -66,4 +66,16 @@ class STDP(SpineCriterion):
             statistics["sum"].index_add_(0, firing, paired.flatten(0, 1).T @ pre.flatten(0, 1))
 
 
-preset = partial(dpap.preset, criterion=STDP)
+class STDP(DPAP):
+    """`DPAP` with `STDPCriterion` in BCM's place; its arguments are those of `DPAP`.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.STDP(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "stdp", epochs=60, target=0.6)
+    """
+
+    criterion_class: ClassVar[type[SpineCriterion]] = STDPCriterion

@@ -14,16 +14,18 @@ from torch.nn.functional import softshrink
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.normalisation import quantile
-from snnprune.methods.hidden import HiddenMethod, awake, learning_rates
-from snnprune.pruning.method import Decision
+from snnprune.methods.hidden import HiddenMethod, active, learning_rates
 from snnprune.pruning.rule import FINISH
+from snnprune.pruning.state import NUMBER, WEIGHT
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
+    from snnprune.pruning.view import View
 
 Growth = Literal["linear", "sine"]
 GROWTHS: tuple[Growth, ...] = ("linear", "sine")
@@ -52,9 +54,18 @@ class STDS(HiddenMethod):
 
     Raises:
         ValueError: a target outside [0, 1), a negative threshold, or no such growth.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.STDS(growth="linear"), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "stds", epochs=60, growth="linear")
     """
 
     permanent: ClassVar[bool] = False
+    axes: ClassVar[Mapping[str, Axes]] = {"theta": WEIGHT, "d": NUMBER}
 
     def __init__(
         self,
@@ -118,4 +129,4 @@ class STDS(HiddenMethod):
 def _filter(weight: Tensor, theta: Tensor, d: float) -> Tensor:
     """Set the weight to sign(theta) max(|theta| - d, 0) and return who lives."""
     weight.copy_(softshrink(theta, d))
-    return awake(weight, theta.abs())
+    return active(weight, theta.abs())

@@ -3,7 +3,10 @@
 It knows no method and no mask.
 """
 
+from snnprune.common.lazy import lazily
 from snnprune.network.discovery import discover
 from snnprune.network.topology import Inflow, Population, Projection, Slot, Topology
 
 __all__ = ["Inflow", "Population", "Projection", "Slot", "Topology", "discover"]
+
+__getattr__, __dir__ = lazily(__name__)

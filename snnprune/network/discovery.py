@@ -26,7 +26,7 @@ from snnprune.network.untouched import untouched
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from snnprune.network.encounters import Synapses
+    from snnprune.network.findings import Findings, Synapses
     from snnprune.network.topology import Site
 
 
@@ -47,8 +47,20 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     Raises:
         UserError: the example input holds no sample, the model does not take it, or ``neurons`` are no
             classes of modules.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> print(snnprune.discover(model, torch.rand(1, 4)))
+        population  size  kind     coupled with  frozen because
+        ----------  ----  -------  ------------  --------------
+        0           8     neurons  -             -
+        2           2     neurons  -             it is the output of the network
     """
     survey = Survey(model, _classes(neurons))
+    found = survey.found
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     if not any(tensor.numel() for tensor in tensors_in(list(arguments))):
         raise UserError(
@@ -58,18 +70,18 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     with untouched(model), torch.no_grad():
         with survey.watching():
             outputs = tensors_in(_answer(model, arguments))
-        survey.freeze(outputs, OUTPUT)
-        if _unreached(survey):  # what feeds back may be asked for only once there is a state
-            survey.counting = False
+        found.freeze(outputs, OUTPUT)
+        if _unreached(found):  # what feeds back may be asked for only once there is a state
+            found.counting = False
             with survey.watching():
                 outputs = tensors_in(model(*arguments))
-            survey.freeze(outputs, OUTPUT)
-    layouts = Layouts(model, arguments, survey)
-    _freeze_shared(survey)
-    _freeze_tied(survey)
-    _freeze_open_ends(survey)
-    _suspect_neurons(model, survey)
-    return _topology(survey, layouts)
+            found.freeze(outputs, OUTPUT)
+    layouts = Layouts(model, arguments, found)
+    _freeze_shared(found)
+    _freeze_tied(found)
+    _freeze_open_ends(found)
+    _suspect_neurons(model, found)
+    return _topology(found, layouts)
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -103,93 +115,93 @@ def _described(arguments: tuple[Any, ...]) -> str:
     )
 
 
-def _unreached(survey: Survey) -> tuple[str, ...]:
-    synapses = (name for name, (_, kind) in survey.leaves.items() if kind in {"conv", "linear"})
-    return tuple(name for name in synapses if name not in survey.readings)
+def _unreached(found: Findings) -> tuple[str, ...]:
+    synapses = (name for name, (_, kind) in found.leaves.items() if kind in {"conv", "linear"})
+    return tuple(name for name in synapses if name not in found.readings)
 
 
-def _freeze_shared(survey: Survey) -> None:
+def _freeze_shared(found: Findings) -> None:
     """A module whose tensors one population would cut under the eyes of another."""
-    units = survey.units
+    units = found.units
     owners = {slot.module for number in units.roots() for slot in units[number].slots}
-    for name in owners & set(survey.readings):
-        readings = {tuple(units.root(s.population) for s in spans) for spans in survey.readings[name]}
+    for name in owners & set(found.readings):
+        readings = {tuple(units.root(s.population) for s in spans) for spans in found.readings[name]}
         if len(readings) > 1:
             reason = f"{name} is shared between places that read different populations"
             numbers = {number for reading in readings for number in reading}
-            if name in survey.synapses:
-                post = units.root(survey.synapses[name].population)
+            if name in found.synapses:
+                post = units.root(found.synapses[name].population)
                 if post in numbers:
                     reason = f"{name} wires it to itself (recurrent, or shared with an earlier place)"
                 numbers.add(post)
             units.freeze(numbers, reason, foremost=True)
 
 
-def _freeze_tied(survey: Survey) -> None:
+def _freeze_tied(found: Findings) -> None:
     """Tensors that two layers hold, or that the network uses beside their layer."""
-    held = [(f"{n}.{k}", t) for n, (m, _) in survey.leaves.items() for k, t in m._parameters.items()]
+    held = [(f"{n}.{k}", t) for n, (m, _) in found.leaves.items() for k, t in m._parameters.items()]
     times = Counter(id(t) for _, t in held if t is not None)
     tied = {key for key, t in held if t is not None and times[id(t)] > 1}
-    for number in survey.units.roots():
-        for slot in survey.units[number].slots:
+    for number in found.units.roots():
+        for slot in found.units[number].slots:
             if slot.key in tied:
                 reason = f"{slot.key} is one tensor with that of another layer"
-            elif slot.key in survey.used_outside:
+            elif slot.key in found.used_outside:
                 reason = f"{slot.key} is used outside of its layer as well"
             else:
                 continue
-            survey.units.freeze([number], reason, foremost=survey.units[number].frozen == OUTPUT)
+            found.units.freeze([number], reason, foremost=found.units[number].frozen == OUTPUT)
 
 
-def _freeze_open_ends(survey: Survey) -> None:
+def _freeze_open_ends(found: Findings) -> None:
     """Populations whose activity is seen by no neuron, or read by no layer."""
-    for name, synapses in survey.synapses.items():
+    for name, synapses in found.synapses.items():
         if synapses.neuron is None:
             reason = f"no neuron module reads {name} (an activation must be a module)"
-            survey.units.freeze([synapses.population], reason)
-    for number in survey.units.roots():
-        if not any(slot.role == "in" for slot in survey.units[number].slots):
-            survey.units.freeze([number], "no layer reads it")
+            found.units.freeze([synapses.population], reason)
+    for number in found.units.roots():
+        if not any(slot.role == "in" for slot in found.units[number].slots):
+            found.units.freeze([number], "no layer reads it")
 
 
 _NEURON_LIKE = ("a silent unit does not stay", "no neuron module reads", "it goes through")
 
 
-def _suspect_neurons(model: nn.Module, survey: Survey) -> None:
+def _suspect_neurons(model: nn.Module, found: Findings) -> None:
     """Where a class that nobody named stands in a neuron's place, say how to name it."""
-    for number, name in survey.suspects.items():
-        unit, kind = survey.units[number], type(model.get_submodule(name)).__name__
+    for number, name in found.suspects.items():
+        unit, kind = found.units[number], type(model.get_submodule(name)).__name__
         if unit.frozen is not None and unit.frozen.startswith(_NEURON_LIKE) and "neurons=" not in unit.frozen:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"
 
 
-def _topology(survey: Survey, layouts: Layouts) -> Topology:
-    units = survey.units
+def _topology(found: Findings, layouts: Layouts) -> Topology:
+    units = found.units
     names = {number: units[number].producers[0] for number in units.roots()}
     populations = {}
     for number, name in names.items():
         unit = units[number]
-        kind: Any = "channels" if survey.synapses[name].kind == "conv" else "neurons"
+        kind: Any = "channels" if found.synapses[name].kind == "conv" else "neurons"
         populations[name] = Population(name, unit.size, kind, unit.producers, unit.slots, unit.frozen)
     projections = {}
-    for name, synapses in survey.synapses.items():
+    for name, synapses in found.synapses.items():
         post = populations[names[units.root(synapses.population)]]
         shape = _shape(synapses)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
-            () if synapses.tied else _inflow(survey, name, names),
+            () if synapses.tied else _inflow(found, name, names),
             post.name,
             shape,
             layouts.of_a_sample(name, synapses.entries) // shape[0],
             synapses.neuron,
             _frozen(name, synapses, post),
-            _site(survey, layouts, synapses, names),
+            _site(found, layouts, synapses, names),
             layouts[name, 0],
             max(len(synapses.entries), 1),
             output=post.frozen == OUTPUT,
         )
-    return Topology(populations, projections, _unreached(survey))
+    return Topology(populations, projections, _unreached(found))
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
@@ -207,23 +219,23 @@ def _shape(synapses: Synapses) -> tuple[int, ...]:
     return (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
 
 
-def _inflow(survey: Survey, name: str, names: dict[int, str]) -> tuple[Inflow, ...]:
-    if getattr(survey.synapses[name].module, "groups", 1) != 1:
+def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, ...]:
+    if getattr(found.synapses[name].module, "groups", 1) != 1:
         return ()  # a column is read from another unit in every group
     inflow, offset = [], 0
-    for span in survey.readings[name][0]:
-        inflow.append(Inflow(names[survey.units.root(span.population)], offset, span.size, span.spread))
+    for span in found.readings[name][0]:
+        inflow.append(Inflow(names[found.units.root(span.population)], offset, span.size, span.spread))
         offset += span.length
     return tuple(inflow)
 
 
-def _site(survey: Survey, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:
+def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:
     """Tell the calls of one pass from those of later time steps, which come again in the same order."""
     if synapses.neuron is None or synapses.site is None:
         return None
-    calls = survey.neuron_calls[synapses.neuron]
+    calls = found.neuron_calls[synapses.neuron]
     period = next(p for p in range(1, len(calls) + 1) if calls == calls[:p] * (len(calls) // p))
-    behind = tuple(names[survey.units.root(number)] for number in synapses.behind)
+    behind = tuple(names[found.units.root(number)] for number in synapses.behind)
     return replace(
         synapses.site,
         call=synapses.site.call % period,

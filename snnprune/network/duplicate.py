@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from snnprune.network.axes import tensors_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
     Network = TypeVar("Network", bound=nn.Module)
@@ -39,6 +41,15 @@ def reset_states(model: nn.Module) -> None:
             module.reset()  # type: ignore[operator]
         elif callable(getattr(module, "reset_mem", None)):
             module.reset_mem()  # type: ignore[operator]
+
+
+def states_in(model: nn.Module) -> Iterator[dict[str, Any]]:
+    """Yield the mappings in which neurons hold, by name, the states that `reset_states` puts at rest."""
+    for module in model.modules():
+        if isinstance(getattr(module, "_memories", None), dict):
+            yield module._memories  # type: ignore[misc]
+        elif callable(getattr(module, "reset_mem", None)):
+            yield from (vars(module), module._buffers)
 
 
 def _is_ours(hook: Any) -> bool:

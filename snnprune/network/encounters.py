@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import Axis, Span, Unknown
+from snnprune.network.findings import Synapses
 from snnprune.network.leaves import (
     TRANSPOSED,
     Kind,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from snnprune.network.survey import Survey
+    from snnprune.network.findings import Findings
 
 _NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
@@ -49,69 +50,44 @@ class Encounter:
     outputs: list[torch.Tensor]
 
 
-@dataclass
-class Synapses:
-    """A projection while the forward runs.
-
-    Attributes:
-        kind: of layer.
-        module: the layer.
-        population: that it writes into.
-        entries: of its outputs, call by call.
-        neuron: the first module that reads it as activity.
-        site: where in that module's output.
-        behind: populations whose entries come before it there, once for each entry of a unit.
-        tied: each unit's synapses come from the unit itself (a depthwise convolution).
-    """
-
-    kind: Kind
-    module: Any
-    population: int
-    entries: list[int] = field(default_factory=list)
-    neuron: str | None = None
-    site: Site | None = None
-    behind: tuple[int, ...] = ()
-    tied: bool = False
-
-
-def meet_synapses(survey: Survey, met: Encounter) -> None:
+def on_synapses_called(found: Findings, met: Encounter) -> None:
     """A layer reads one population and writes into its own; a depthwise one stays in that which it reads."""
     module, axis, y = met.module, met.axis, met.outputs[0]
     dim = -1 if met.kind == "linear" else -(len(module.kernel_size) + 1)
     reason = _not_plain(met.name, module)
     if axis is not None and axis.dim != dim:
-        survey.freeze([met.x], f"{met.name} reads it along another axis")
+        found.freeze([met.x], f"{met.name} reads it along another axis")
         axis = None
-    if met.name not in survey.synapses:
-        survey.synapses[met.name] = _new_synapses(survey, met, axis, reason)
-    synapses = survey.synapses[met.name]
-    if survey.counting:
+    if met.name not in found.synapses:
+        found.synapses[met.name] = _new_synapses(found, met, axis, reason)
+    synapses = found.synapses[met.name]
+    if found.counting:
         transposed = isinstance(module, TRANSPOSED)
         synapses.entries.append(
             met.x.numel() // module.in_channels * module.out_channels if transposed else y.numel()
         )
     if synapses.tied and axis is not None:
-        survey.place(y, replace(axis, sources=axis.sources | {met.name}))
+        found.place(y, replace(axis, sources=axis.sources | {met.name}))
         return
     if reason:
-        survey.freeze([met.x], reason)
+        found.freeze([met.x], reason)
     elif axis is not None:
-        survey.units.add_slots(axis, met.name, "weight", 1, "in")
-    size = survey.units[synapses.population].size
-    survey.place(y, Axis(dim, (Span(synapses.population, size),), frozenset([met.name])))
-    survey.provenance.set(y, [synapses.population])
+        found.units.add_slots(axis, met.name, "weight", 1, "in")
+    size = found.units[synapses.population].size
+    found.place(y, Axis(dim, (Span(synapses.population, size),), frozenset([met.name])))
+    found.provenance.set(y, [synapses.population])
 
 
-def _new_synapses(survey: Survey, met: Encounter, axis: Axis | None, reason: str | None) -> Synapses:
-    name, module, units = met.name, met.module, survey.units
+def _new_synapses(found: Findings, met: Encounter, axis: Axis | None, reason: str | None) -> Synapses:
+    name, module, units = met.name, met.module, found.units
     tied = _is_depthwise(module) and axis is not None and [s.spread for s in axis.spans] == [1]
     if tied and axis is not None:
         number = axis.spans[0].population
         units[number].producers.append(name)
     else:
         number = units.new(name, module.out_features if met.kind == "linear" else module.out_channels)
-        if survey.feedback:
-            reason = f"it lies inside the recurrent wrapper {survey.feedback[0]}"
+        if found.feedback:
+            reason = f"it lies inside the recurrent wrapper {found.feedback[0]}"
         if reason:
             units.freeze([number], reason)
     units[number].add(Slot(name, "weight", 1 if isinstance(module, TRANSPOSED) else 0, "out"))
@@ -136,55 +112,55 @@ def _not_plain(name: str, module: Any) -> str | None:
     return None
 
 
-def meet_norm(survey: Survey, met: Encounter) -> None:
+def on_norm_called(found: Findings, met: Encounter) -> None:
     """A norm works channel by channel and owns a few values for each."""
     axis, x, module = met.axis, met.x, met.module
     if axis is None:
         return
     dim = 1 - (x.ndim - is_multi_step(module))
     if axis.dim != dim or module.num_features != axis.length or met.outputs[0].shape != x.shape:
-        survey.freeze([x], f"{met.name} norms along another axis")
+        found.freeze([x], f"{met.name} norms along another axis")
     elif not is_silent_norm(module, x):
-        survey.freeze([x], f"{met.name} norms in its own way ({type(module).__name__})")
+        found.freeze([x], f"{met.name} norms in its own way ({type(module).__name__})")
     else:
         for tensor in _NORM_TENSORS:
             if getattr(module, tensor, None) is not None:
-                survey.units.add_slots(axis, met.name, tensor, 0, "norm")
-    survey.place(met.outputs[0], axis)
+                found.units.add_slots(axis, met.name, tensor, 0, "norm")
+    found.place(met.outputs[0], axis)
 
 
-def meet_neuron(survey: Survey, met: Encounter) -> None:
+def on_neuron_called(found: Findings, met: Encounter) -> None:
     """A neuron turns what reaches it into activity, unit by unit, and may own values for each."""
     axis, x = met.axis, met.x
-    survey.neuron_calls[met.name].append(axis.sources if axis is not None else frozenset())
+    found.neuron_calls[met.name].append(axis.sources if axis is not None else frozenset())
     if axis is None:
         return
     for other in met.inputs:
-        if other is not x and survey.axis_of(other) is not None:
-            axis = _with_state(survey, met.name, axis, other)
+        if other is not x and found.axis_of(other) is not None:
+            axis = _with_state(found, met.name, axis, other)
     for inner in layers_inside(met.module):
-        survey.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
-    _own_values(survey, met, axis)
-    _take_activity(survey, met, axis)
+        found.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
+    _own_values(found, met, axis)
+    _take_activity(found, met, axis)
     if met.outputs[0].shape != x.shape:
-        survey.freeze([x], f"neuron {met.name} changes the shape of its input")
+        found.freeze([x], f"neuron {met.name} changes the shape of its input")
     for y in met.outputs:
         if y.shape == x.shape:  # spikes, and states that are handed out with them
-            survey.place(y, replace(axis, sources=frozenset(), resting=None))
+            found.place(y, replace(axis, sources=frozenset(), resting=None))
 
 
-def _with_state(survey: Survey, name: str, axis: Axis, tensor: torch.Tensor) -> Axis:
+def _with_state(found: Findings, name: str, axis: Axis, tensor: torch.Tensor) -> Axis:
     """Join the population of a state that the neuron is given beside its input."""
-    state = survey.axis_of(tensor)
+    state = found.axis_of(tensor)
     try:
-        return axis if state is None else replace(survey.units.join(axis, state), sources=axis.sources)
+        return axis if state is None else replace(found.units.join(axis, state), sources=axis.sources)
     except Unknown:
         numbers = [s.population for a in (axis, state) if a is not None for s in a.spans]
-        survey.units.freeze(numbers, f"neuron {name} reads two populations of different layouts")
+        found.units.freeze(numbers, f"neuron {name} reads two populations of different layouts")
         return axis
 
 
-def _own_values(survey: Survey, met: Encounter, axis: Axis) -> None:
+def _own_values(found: Findings, met: Encounter, axis: Axis) -> None:
     """Give values per unit to their population; freeze it where a value's shape cannot be read so."""
     parameters, shape = dict(met.module.named_parameters()), list(met.x.shape)
     for tensor, value in [*parameters.items(), *met.module.named_buffers()]:
@@ -196,23 +172,23 @@ def _own_values(survey: Survey, met: Encounter, axis: Axis) -> None:
         dims = [d for d, size in enumerate(value.shape) if size == axis.length]
         alone = shape.count(axis.length) == 1  # not the number of time steps or pixels as well
         if len(dims) == 1 and (alone or dims[0] - value.ndim == axis.dim):
-            survey.units.add_slots(axis, met.name, tensor, dims[0], "neuron")
+            found.units.add_slots(axis, met.name, tensor, dims[0], "neuron")
         else:
             reason = f"neuron {met.name} has a parameter of shape {tuple(value.shape)} ({tensor})"
-            survey.freeze([met.x], reason)
+            found.freeze([met.x], reason)
 
 
-def _take_activity(survey: Survey, met: Encounter, axis: Axis) -> None:
+def _take_activity(found: Findings, met: Encounter, axis: Axis) -> None:
     """Let a neuron be that of every projection that reaches it with none before."""
     name = met.name
-    call = len(survey.neuron_calls[name]) - 1
+    call = len(found.neuron_calls[name]) - 1
     for source in axis.sources:
-        synapses, offset = survey.synapses[source], 0
+        synapses, offset = found.synapses[source], 0
         for place, span in enumerate(axis.spans):
-            if survey.units.root(span.population) == survey.units.root(synapses.population):
+            if found.units.root(span.population) == found.units.root(synapses.population):
                 if span.spread != 1:
                     reason = f"neuron {name} stands behind a flatten of its channels"
-                    survey.units.freeze([synapses.population], reason)
+                    found.units.freeze([synapses.population], reason)
                 elif synapses.neuron is None:
                     synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, call)
                     synapses.behind = tuple(s.population for s in axis.spans[:place] for _ in range(s.spread))
@@ -220,9 +196,9 @@ def _take_activity(survey: Survey, met: Encounter, axis: Axis) -> None:
             offset += span.length
 
 
-RULES: dict[Kind, Callable[[Survey, Encounter], None]] = {
-    "conv": meet_synapses,
-    "linear": meet_synapses,
-    "norm": meet_norm,
-    "neuron": meet_neuron,
+RULES: dict[Kind, Callable[[Findings, Encounter], None]] = {
+    "conv": on_synapses_called,
+    "linear": on_synapses_called,
+    "norm": on_norm_called,
+    "neuron": on_neuron_called,
 }

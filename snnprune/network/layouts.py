@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from snnprune.network.survey import Survey
+    from snnprune.network.findings import Findings
 
 Key = tuple[str, int]
 """A leaf, and which of its calls in the forward."""
@@ -38,14 +38,14 @@ class Layouts:
     Args:
         model: the network; it is left as it was.
         arguments: the example.
-        survey: what was seen of the forward of the example.
+        found: what was seen of the forward of the example.
     """
 
-    def __init__(self, model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> None:
-        self._calls = dict(_numbered((call.name, call) for call in survey.calls))
+    def __init__(self, model: nn.Module, arguments: tuple[Any, ...], found: Findings) -> None:
+        self._calls = dict(_numbered((call.name, call) for call in found.calls))
         self._times: dict[Key, int] = {}
         with untouched(model):
-            self._find_times(survey)
+            self._find_times(found)
         self._first = tensors_in(list(arguments))[0]
         self._more_samples: Mapping[Key, Tensor] | None = None
         self._more_steps: Mapping[Key, Tensor] | None = None
@@ -53,7 +53,7 @@ class Layouts:
         for axis in range(min(2, self._first.ndim)):
             if axis and self._more_samples is not None and not (self._times or repeats):
                 break  # there is no time to be found
-            longer = self._rerun(model, _one_more(arguments, axis, self._first), survey)
+            longer = self._rerun(model, _one_more(arguments, axis, self._first), found)
             if longer is None:
                 continue
             if self._has_more_steps(longer):
@@ -94,10 +94,10 @@ class Layouts:
 
     # --- time axes that are known
 
-    def _find_times(self, survey: Survey) -> None:
+    def _find_times(self, found: Findings) -> None:
         known: dict[str, int | None] = {}
         for key, call in self._calls.items():
-            module, kind = survey.leaves[call.name]
+            module, kind = found.leaves[call.name]
             if call.name not in known:
                 known[call.name] = None
                 if is_of_spikingjelly(module):
@@ -105,7 +105,7 @@ class Layouts:
                 elif kind == "neuron" and call.dim is not None and not _is_of_torch(module):
                     time = find_time(module, call.args, call.kwargs, call.x, call.dim)
                     if time.unknown is not None:
-                        survey.freeze([call.x], f"neuron {call.name}: {time.unknown}")
+                        found.freeze([call.x], f"neuron {call.name}: {time.unknown}")
                     known[call.name] = time.axis
             axis = known[call.name]
             if axis is not None:
@@ -114,7 +114,7 @@ class Layouts:
     # --- one more entry
 
     def _rerun(
-        self, model: nn.Module, arguments: tuple[Any, ...], survey: Survey
+        self, model: nn.Module, arguments: tuple[Any, ...], found: Findings
     ) -> Mapping[Key, Tensor] | None:
         """Return what the leaves are given; None where the model does not take it."""
         given: list[tuple[str, Tensor]] = []
@@ -138,7 +138,7 @@ class Layouts:
         handles: list[Any] = []
         try:
             with untouched(model), torch.no_grad():
-                for name, (module, _) in survey.leaves.items():
+                for name, (module, _) in found.leaves.items():
                     handles += [
                         module.register_forward_pre_hook(enter, with_kwargs=True),
                         module.register_forward_hook(leave(name), with_kwargs=True),

@@ -35,6 +35,11 @@ class Slot:
             consumer.
         offset: first entry of the population on that axis (above 0 behind a concatenation).
         spread: entries per unit (H x W behind a flatten, else 1).
+
+    Examples:
+        >>> from snnprune.network import Slot
+        >>> Slot("conv2", "weight", axis=0, role="out").key
+        'conv2.weight'
     """
 
     module: str
@@ -61,6 +66,15 @@ class Population:
         producers: every layer that writes into it (several behind a residual add).
         slots: every place of every tensor that its units index.
         frozen: why it may not be cut, or None.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> population = snnprune.discover(model, x).populations["0"]
+        >>> population.size, population.kind, [slot.key for slot in population.slots]
+        (8, 'neurons', ['0.weight', '0.bias', '2.weight'])
     """
 
     name: str
@@ -80,6 +94,11 @@ class Inflow:
         offset: first column.
         size: units of the population.
         spread: columns per unit.
+
+    Examples:
+        >>> from snnprune.network import Inflow
+        >>> Inflow("conv2", offset=0, size=40, spread=25).stop  # 40 channels of 5 x 5 places, flattened
+        1000
     """
 
     population: str
@@ -153,6 +172,15 @@ class Projection:
         calls: how often it is called in a forward of the example.
         output: whether it writes into the network's output, whose units stay; its synapses may die where a
             method asks for that.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> projection = snnprune.discover(model, x).projections["2"]
+        >>> projection.weight, projection.shape, projection.columns, projection.output
+        ('2.weight', (2, 8), 8, True)
     """
 
     name: str
@@ -187,6 +215,15 @@ class Topology:
         populations: by name.
         projections: by name.
         unreached: convolutions and linear layers that the forward never came to; nothing is known of them.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> topology = snnprune.discover(model, x)
+        >>> [population.name for population in topology.free()], topology.projections["2"].shape
+        (['0'], (2, 8))
     """
 
     populations: dict[str, Population]

@@ -2,3 +2,7 @@
 
 It knows no pruning and no data set.
 """
+
+from snnprune.common.lazy import lazily
+
+__getattr__, __dir__ = lazily(__name__)

@@ -13,6 +13,11 @@ class Clock:
         epochs: length of the run.
         epoch: the epoch that is running, or that has just ended when a decision is taken; from 0.
         batches: optimiser steps since training began.
+
+    Examples:
+        >>> from snnprune.pruning import Clock
+        >>> Clock(epochs=10, epoch=7).decisions_left
+        2
     """
 
     epochs: int

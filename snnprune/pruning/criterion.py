@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from snnprune.pruning.state import Stateful
+
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.compaction.cut import Cut
-    from snnprune.pruning.method import View
     from snnprune.pruning.rule import UnitKind
     from snnprune.pruning.traces import Activity, Keep
+    from snnprune.pruning.view import View
 
 
-class Criterion:
+class Criterion(Stateful):
     """Collects statistics of each projection and scores its synapses and neurons; larger lives longer.
 
-    Statistics are tensors by projection and name, in ``state``; ``axes`` says what each of their axes
-    indexes, so that checkpoints, other processes and compaction handle them without knowing the criterion.
+    Statistics are tensors by projection and name, in ``state``; ``axes`` declares them, so that checkpoints,
+    other processes and compaction handle them without knowing the criterion.
 
     Attributes:
         reads: "trace" or "series": what `observe` is given; None: no activity is recorded, and `observe`
@@ -32,17 +32,24 @@ class Criterion:
             which are added up over processes before they are read.
         comparable: kinds of units whose scores are on one scale in all layers, so that a global target need
             not normalise them.
+        formerly: names that the class has had before, under which states of it were saved.
+
+    Examples:
+        >>> from snnprune.pruning import Criterion, CriterionMethod, Target
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> class SquaredWeight(Criterion):
+        ...     reads = None  # no activity
+        ...     def synapse_score(self, projection, view):
+        ...         return view.model.get_parameter(projection.weight).detach().square()
+        >>> method = CriterionMethod(SquaredWeight(), Lowest(), target=Target(0.6), neurons=False)
     """
 
     reads: ClassVar[Keep | None] = "trace"
     tau: float = 0.5
-    axes: ClassVar[dict[str, tuple[str, ...]]] = {}
     per_epoch: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = ()
     comparable: ClassVar[frozenset[UnitKind]] = frozenset()
-
-    def __init__(self) -> None:
-        self.state: dict[str, dict[str, Tensor]] = {}
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def statistics(self, projection: Projection, like: Tensor) -> dict[str, Tensor]:
         """Return the statistics of ``projection``, made of zeros (dtype and device of ``like``) at first."""
@@ -87,20 +94,3 @@ class Criterion:
         for statistics in self.state.values():
             for name in self.per_epoch:
                 statistics[name].zero_()
-
-    def shrink(self, cut: Cut) -> None:
-        """Follow the network, which has been cut."""
-        for projection, statistics in self.state.items():
-            stays = {"post": cut.post(projection), "pre": cut.pre(projection)}
-            for name, axes in self.axes.items():
-                for dim, axis in enumerate(axes):
-                    index = stays[axis].nonzero().squeeze(1).to(statistics[name].device)
-                    statistics[name] = statistics[name].index_select(dim, index)
-
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """Return copies of the statistics."""
-        return {p: {k: t.clone() for k, t in s.items()} for p, s in self.state.items()}
-
-    def load_state_dict(self, state: dict[str, dict[str, Tensor]], device: torch.device) -> None:
-        """Put back what `state_dict` returned."""
-        self.state = {p: {k: t.to(device, copy=True) for k, t in s.items()} for p, s in state.items()}

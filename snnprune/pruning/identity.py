@@ -25,15 +25,17 @@ class Identity:
     Attributes:
         parts: names of classes, by dotted place in the method; its own under "method".
         constants: what numbers, words and functions are written as, by dotted place.
+        formerly: names that a part's class has had before, by dotted place; states carry them.
     """
 
     parts: dict[str, str] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
+    formerly: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, method: Method) -> Identity:
         """Describe ``method`` as it was built; what it has counted since counts as well."""
-        made = cls({METHOD: type(method).__name__})
+        made = cls({METHOD: type(method).__name__}, formerly={METHOD: method.formerly})
         made._add(method, "", 0)
         return made
 
@@ -44,6 +46,7 @@ class Identity:
                 continue
             if isinstance(value, Criterion | Rule) or (is_dataclass(value) and not isinstance(value, type)):
                 self.parts[place] = type(value).__name__
+                self.formerly[place] = getattr(value, "formerly", ())
                 self._add(value, f"{place}.", depth + 1)
             elif _is_plain(value) or (isinstance(value, Mapping) and all(map(_is_plain, value.values()))):
                 self.constants[place] = repr(value)
@@ -51,7 +54,7 @@ class Identity:
                 self.constants[place] = getattr(value, "__qualname__", type(value).__name__)
 
     def state_dict(self) -> dict[str, dict[str, str]]:
-        """Return both, for a checkpoint."""
+        """Return parts and constants, for a checkpoint."""
         return {"parts": dict(self.parts), "constants": dict(self.constants)}
 
     def check(self, saved: Mapping[str, Mapping[str, str]]) -> str | None:
@@ -66,7 +69,7 @@ class Identity:
         parts, constants = saved.get("parts", {}), saved.get("constants", {})
         for place, mine in self.parts.items():
             other = parts.get(place, mine)
-            if other != mine:
+            if other != mine and other not in self.formerly.get(place, ()):
                 raise UserError(
                     f"the state is of another method: its {place} is {other!r:.80}, and here it is {mine!r}; "
                     "build the pruner as that of the state was built, or begin with its masks alone "

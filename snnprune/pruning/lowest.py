@@ -32,10 +32,15 @@ class Lowest(Rule):
 
     Raises:
         ValueError: no such schedule, or an epoch below 0.
+
+    Examples:
+        >>> from snnprune.pruning import Clock
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> [Lowest("one-shot").due(Clock(epochs=10, epoch=epoch)) for epoch in (4, 5)]
+        [0.0, 1.0]
     """
 
     def __init__(self, schedule: Schedule = "gradual", start: int = 1, finish: int | None = None) -> None:
-        super().__init__()
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule is one of {list(SCHEDULES)}, came '{schedule}'")
         for name, epoch in (("start", start), ("finish", finish)):

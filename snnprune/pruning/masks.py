@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Population, Projection, Topology
     from snnprune.pruning.compaction.cut import Cut
+    from snnprune.pruning.compaction.transaction import Transaction
 
 
 class Masks:
@@ -31,6 +32,19 @@ class Masks:
     Attributes:
         units: bool [size] by population.
         synapses: bool, shape of the weight, by projection; only those where single synapses ever died.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> topology = snnprune.discover(model, x)
+        >>> masks = snnprune.Masks(model, topology)
+        >>> masks.keep_units(topology.populations["0"], torch.arange(8) < 6)
+        >>> masks.refresh()
+        >>> masks.apply()
+        >>> masks.rates().neurons_left["0"], bool(model[0].weight[6:].any())  # 6 of 8; the others are zero
+        ((6, 8), False)
     """
 
     def __init__(self, model: nn.Module, topology: Topology) -> None:
@@ -41,7 +55,7 @@ class Masks:
             for p in topology.populations.values()
         }
         self.synapses: dict[str, Tensor] = {}
-        self._factors: dict[str, Tensor] = {}
+        self._factors: dict[str, Tensor] | None = {}  # by key, 0 where dead; None: to be worked out
 
     # --- reading
 
@@ -99,8 +113,15 @@ class Masks:
 
     def refresh(self) -> None:
         """Work out anew which entries of which tensors are dead; call it after cutting."""
-        self._factors = {}
+        factors: dict[str, Tensor] = {}
         state = self.model.state_dict(keep_vars=True)
+
+        def factor(key: str) -> Tensor:
+            if key not in factors:
+                kind = _INTEGERS[state[key].itemsize]
+                factors[key] = torch.ones_like(state[key], dtype=kind, requires_grad=False)
+            return factors[key]
+
         for population in self.topology.populations.values():
             alive = self.units[population.name]
             if bool(alive.all()):
@@ -108,40 +129,39 @@ class Masks:
             for slot in population.slots:
                 if slot.role == "neuron" or slot.tensor == "running_var":
                     continue  # without input a neuron is silent whatever its constants
-                factor = self._factor(slot.key, state[slot.key])
-                run = [1] * factor.ndim
+                whole = factor(slot.key)
+                run = [1] * whole.ndim
                 run[slot.axis] = population.size * slot.spread
-                part = factor.narrow(slot.axis, slot.offset, population.size * slot.spread)
-                part *= alive.repeat_interleave(slot.spread).view(run).to(part.dtype)
+                part = whole.narrow(slot.axis, slot.offset, population.size * slot.spread)
+                part *= alive.repeat_interleave(slot.spread).view(run)
         for name, own in self.synapses.items():
-            key = self.topology.projections[name].weight
-            self._factor(key, state[key]).mul_(own)
-
-    def _factor(self, key: str, tensor: Tensor) -> Tensor:
-        if key not in self._factors:
-            self._factors[key] = torch.ones_like(tensor, requires_grad=False)
-        return self._factors[key]
+            factor(self.topology.projections[name].weight).mul_(own)
+        self._factors = factors
 
     # --- keeping the dead dead
 
     @torch.no_grad()
-    def apply(self, optimizer: Optimizer | None = None) -> None:
-        """Zero everything dead: weights, biases, norms, gradients, and the moments in ``optimizer``."""
-        if not self._factors:
-            return
-        state = self.model.state_dict(keep_vars=True)
-        tensors: list[Tensor] = []
-        factors: list[Tensor] = []
-        for key, factor in self._factors.items():
+    def apply(self, *optimizers: Optimizer | None) -> None:
+        """Zero everything dead: weights, biases, norms, gradients, and the moments in ``optimizers``.
+
+        Dead entries are zero afterwards whatever they were, inf and NaN too; all others stay as they are.
+        """
+        if self._factors is None:
+            self.refresh()
+        state = self.model.state_dict(keep_vars=True) if self._factors else {}
+        pairs = []
+        for key, factor in (self._factors or {}).items():
             parameter = state[key]
             held: list[Any] = [parameter.data, parameter.grad]
-            if optimizer is not None and parameter in optimizer.state:
-                held += optimizer.state[parameter].values()
-            for tensor in held:
-                if isinstance(tensor, torch.Tensor) and tensor.shape == factor.shape:
-                    tensors.append(tensor)
-                    factors.append(factor if factor.dtype == tensor.dtype else factor.to(tensor.dtype))
-        torch._foreach_mul_(tensors, factors)
+            for optimizer in optimizers:
+                if optimizer is not None and parameter in optimizer.state:
+                    held += optimizer.state[parameter].values()
+            pairs += [
+                (tensor, factor)
+                for tensor in held
+                if isinstance(tensor, torch.Tensor) and tensor.shape == factor.shape
+            ]
+        _erase(pairs)
 
     @torch.no_grad()
     def zero(self, model: nn.Module) -> None:
@@ -150,15 +170,18 @@ class Masks:
         Raises:
             CompactionError: it is no copy: a tensor has another shape there, or is missing.
         """
-        state = model.state_dict(keep_vars=True)
-        for key, factor in self._factors.items():
+        if self._factors is None:
+            self.refresh()
+        state, pairs = model.state_dict(keep_vars=True), []
+        for key, factor in (self._factors or {}).items():
             shape = tuple(state[key].shape) if key in state else ()
             if shape != tuple(factor.shape):
                 raise CompactionError(
                     f"this is no copy of the pruned network: {key} has shape {shape or 'none'} in it, "
                     f"and {tuple(factor.shape)} in the network"
                 )
-            state[key].data.mul_(factor.to(state[key].dtype))
+            pairs.append((state[key].data, factor))
+        _erase(pairs)
 
     # --- another network, or a smaller one
 
@@ -184,17 +207,14 @@ class Masks:
         masks.load_state_dict(self.state_dict())
         return masks
 
-    def shrink(self, cut: Cut) -> None:
+    def shrink(self, cut: Cut, changes: Transaction) -> None:
         """Follow the network, which has been cut."""
-        self.units = {
-            name: alive[cut.units[name].to(alive.device)] if name in cut.units else alive
-            for name, alive in self.units.items()
-        }
+        changes.remember(self, "units", "synapses", "topology", "_factors")
+        self.units = {name: alive[cut.unit(name).to(alive.device)] for name, alive in self.units.items()}
         self.synapses = {
             name: cut.take(self.topology.projections[name].weight, own) for name, own in self.synapses.items()
         }
-        self.topology = cut.after
-        self.refresh()
+        self.topology, self._factors = cut.after, None
 
     # --- checkpoints
 
@@ -217,12 +237,34 @@ class Masks:
             raise ValueError(
                 f"these masks are of another network: expected populations {mine}, came {shapes}"
             )
+        for name, own in state["synapses"].items():
+            known = self.topology.projections.get(name)
+            if known is None or known.shape != tuple(own.shape):
+                raise ValueError(
+                    f"these masks are of another network: expected synapses of {name} in shape "
+                    f"{known and known.shape}, came {tuple(own.shape)}"
+                )
         self.units = {k: t.to(self.units[k].device, copy=True) for k, t in state["units"].items()}
         self.synapses = {
             k: t.to(self.units[self.topology.projections[k].post].device, copy=True)
             for k, t in state["synapses"].items()
         }
-        self.refresh()
+        self._factors = None
+
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""What a number of so many bytes is taken for while it is multiplied."""
+
+
+def _erase(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    """Multiply tensors by factors of 0 and 1, as whole numbers: 0 times the bits of inf or NaN is 0.0."""
+    bits, factors = [], []
+    for tensor, factor in pairs:
+        fits = factor.itemsize == tensor.itemsize
+        factors.append(factor if fits else factor.to(_INTEGERS[tensor.itemsize]))
+        bits.append(tensor.view(factors[-1].dtype))
+    if bits:
+        torch._foreach_mul_(bits, factors)
 
 
 def _holds(model: nn.Module, projection: Projection) -> bool:

@@ -2,85 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.pruning.rule import Candidates
 from snnprune.pruning.shares import Shares
-from snnprune.pruning.target import Plan, is_prunable
+from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.state import Stateful
+from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
+    from torch import Tensor
 
-    from snnprune.network.topology import Population, Topology
-    from snnprune.pruning.clock import Clock
+    from snnprune.network.topology import Population
     from snnprune.pruning.compaction.cut import Cut
     from snnprune.pruning.criterion import Criterion
-    from snnprune.pruning.masks import Masks
     from snnprune.pruning.rule import LayerKind, Rule
-    from snnprune.pruning.target import Target
-    from snnprune.pruning.traces import Activity, Keep
+    from snnprune.pruning.target import Plan, Target
+    from snnprune.pruning.traces import Keep
+    from snnprune.pruning.view import View
 
 
-@dataclass(frozen=True)
-class View:
-    """What a method sees of the network.
-
-    Attributes:
-        model: the network.
-        topology: its populations and projections.
-        masks: who is alive.
-        clock: when.
-        traces: activity of each observed projection in this batch (empty between batches).
-        generator: random numbers of the method's own, equal on every process, on the CPU.
-        dense: populations and projections before the first cut: what a target is a share of.
-        kept: which units of `dense` are left, by population; a method that draws a number per unit draws for
-            the dense network and takes these, so that a cut changes no draw.
-        optimizers: those that train the network, as far as they have been seen.
-        samples: of the training set, where that is known.
-    """
-
-    model: nn.Module
-    topology: Topology
-    masks: Masks
-    clock: Clock
-    traces: Mapping[str, Activity]
-    generator: torch.Generator
-    dense: Topology
-    kept: Mapping[str, Tensor]
-    optimizers: tuple[Optimizer, ...] = ()
-    samples: int | None = None
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Who is alive from now on; what is not named stays as it is.
-
-    What a method with ``permanent = False`` names may wake what was dead; it writes the weights of the woken
-    itself, before it answers.
-
-    Attributes:
-        units: bool [size] by population.
-        synapses: bool, shape of the weight, by projection.
-        snapshot: keep the network as it is, before anything named here dies, in place of an older snapshot.
-        restore: go back to the snapshot, with its shapes where the network was cut since. What the method has
-            of its own by slots is of another network then: it lets go of that before it answers.
-        finished: nothing more is to be decided, and training may end; the method is not asked again.
-    """
-
-    units: dict[str, Tensor] = field(default_factory=dict)
-    synapses: dict[str, Tensor] = field(default_factory=dict)
-    snapshot: bool = False
-    restore: bool = False
-    finished: bool = False
-
-
-class Method:
+class Method(Stateful):
     """The one interface that pruning knows. Every moment is optional and is given the same view.
 
     Attributes:
@@ -88,12 +34,29 @@ class Method:
         tau: decay of the traces that it reads.
         permanent: what is dead stays dead.
         target: what it is to reach by the end of the run, None where it stops by itself.
+        formerly: names that the class has had before, under which states of it were saved.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> class ByHalves(snnprune.pruning.Method):
+        ...     def end_epoch(self, view, metrics):
+        ...         first = view.topology.free()[0]
+        ...         return snnprune.pruning.Decision(units={first.name: torch.arange(first.size) % 2 == 0})
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> with snnprune.Pruner(model, x, ByHalves(), epochs=1) as pruner:
+        ...     pruner.step()
+        ...     pruner.end_epoch()
+        >>> pruner.rates().neurons_left["0"]
+        (4, 8)
     """
 
     reads: Keep | None = None
     tau: float = 0.5
     target: Target | None = None
     permanent: ClassVar[bool] = True
+    formerly: ClassVar[tuple[str, ...]] = ()
 
     def begin(self, view: View) -> None:
         """Look at the network before the first batch."""
@@ -122,21 +85,6 @@ class Method:
         """
         return {}
 
-    def shrink(self, cut: Cut) -> None:
-        """Follow the network, which has been cut; a method with a state of its own says how."""
-
-    @property
-    def can_shrink(self) -> bool:
-        """Whether the method can follow a cut: it says how, or it has no state."""
-        return type(self).shrink is not Method.shrink or not self.state_dict()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state: tensors, numbers and strings, in dicts and lists."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put back what `state_dict` returned."""
-
 
 class CriterionMethod(Method):
     """The stock method: a criterion scores, a rule decides, for neurons and for synapses.
@@ -151,6 +99,13 @@ class CriterionMethod(Method):
         synapses: whether single synapses of linear layers may die.
         convolutions: whether those of convolutions may, too (DPAP prunes convolutions by channel, section 1.5
             of the methods).
+
+    Examples:
+        >>> from snnprune.dpap import BCM, SurvivalFunction
+        >>> from snnprune.pruning import CriterionMethod, Target
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> by_survival = CriterionMethod(BCM(), SurvivalFunction(), target=Target(0.6))  # DPAP
+        >>> by_rank = CriterionMethod(BCM(), Lowest(), target=Target(0.6))  # the same scores, another rule
     """
 
     def __init__(
@@ -238,18 +193,27 @@ class CriterionMethod(Method):
             if score is not None:
                 yield score, view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
 
+    @property
+    def can_shrink(self) -> bool:
+        """Whether the criterion, the rule and the method can follow a cut."""
+        return super().can_shrink and self.criterion.can_shrink and self.rule.can_shrink
+
     def shrink(self, cut: Cut) -> None:
         """Let the criterion and the rule follow the network, which has been cut."""
+        super().shrink(cut)
         self.criterion.shrink(cut)
         self.rule.shrink(cut)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the criterion's and the rule's state; in mid-epoch several processes ask together."""
         self._shares.total(self.criterion)
-        return {"criterion": self.criterion.state_dict(), "rule": self.rule.state_dict()}
+        own = super().state_dict()
+        parts = {"criterion": self.criterion.state_dict(), "rule": self.rule.state_dict()}
+        return parts | {"own": own} if own else parts
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Put both back."""
         self.criterion.load_state_dict(state["criterion"], device)
         self._shares = Shares()
         self.rule.load_state_dict(state["rule"], device)
+        super().load_state_dict(state.get("own", {}), device)

@@ -1,4 +1,4 @@
-"""What a loop of the user's own is told, once each: a line that it forgets, and a target that it missed."""
+"""What a loop of the user's own is told, once each: a forgotten line, a missed target, a refused cut."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from snnprune.common import ranks
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
+    from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.target import Target
@@ -37,7 +38,13 @@ LEFT_OUT = (
 
 
 class TargetMissedWarning(UserWarning):
-    """A run came to its end with less pruned than was asked for."""
+    """A run came to its end with less pruned than was asked for.
+
+    Examples:
+        >>> import warnings
+        >>> import snnprune
+        >>> warnings.simplefilter("ignore", snnprune.TargetMissedWarning)
+    """
 
 
 def misses(rate: float, target: float) -> bool:
@@ -71,7 +78,7 @@ class Oversights:
     def __init__(self) -> None:
         self._batches: int | None = 0
         self._active = False
-        self._said: set[str | type[Warning]] = set()
+        self._said: set[str] = set()
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
@@ -84,15 +91,15 @@ class Oversights:
     def look_at_epoch(self, clock: Clock) -> None:
         """Warn where the epoch that ends had no batch, or no activity in its batches."""
         if clock.batches == self._batches:
-            self._say(NO_STEP, NO_STEP)
+            self._say(NO_STEP)
         elif not self._active:
-            self._say(NO_ACTIVITY, NO_ACTIVITY)
+            self._say(NO_ACTIVITY)
         self._batches, self._active = clock.batches, False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
         if left_out is not None:
-            self._say(LEFT_OUT.format(optimizer=type(left_out).__name__), LEFT_OUT)
+            self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn where ``target`` was missed, once no decision is left to be taken."""
@@ -105,7 +112,11 @@ class Oversights:
         if said is not None:
             self._say(said, TargetMissedWarning)
 
-    def _say(self, sentence: str, kind: str | type[Warning]) -> None:
-        if kind not in self._said and ranks.is_first():
-            warnings.warn(sentence, UserWarning if isinstance(kind, str) else kind, stacklevel=4)
-        self._said.add(kind)
+    def look_at_refusal(self, error: CompactionError) -> None:
+        """Warn that a cut in mid-training was not made; masks hold the decision."""
+        self._say(f"{error}; training goes on with masks")
+
+    def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
+        if sentence not in self._said and ranks.is_first():
+            warnings.warn(sentence, kind, stacklevel=4)
+        self._said.add(sentence)

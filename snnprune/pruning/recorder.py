@@ -123,6 +123,17 @@ class TraceRecorder:
 
     Attributes:
         carries_over: states are meant to go on from batch to batch; otherwise that is said, once.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> recorder = snnprune.pruning.TraceRecorder(model, snnprune.discover(model, x))
+        >>> model(x).sum().backward()
+        >>> recorder.batch()["0"].post.shape  # B, units
+        torch.Size([16, 8])
+        >>> recorder.close()
     """
 
     carries_over: bool = False

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from snnprune.pruning.state import Stateful
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.compaction.cut import Cut
 
 
 UnitKind = Literal["neuron", "synapse"]
@@ -34,6 +35,15 @@ class Candidates:
         weight: magnitude of each unit's weights, the same shape; breaks ties.
         to_go: how many should still die (as far as `Rule.due` lets them now), or None where there is no
             target and the rule alone decides.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.pruning import Candidates, Clock
+        >>> from snnprune.pruning.lowest import Lowest
+        >>> score, alive = torch.tensor([0.3, 0.1, 0.2]), torch.ones(3, dtype=torch.bool)
+        >>> candidates = Candidates("neurons/fc", "neuron", "linear", score, alive, weight=score, to_go=2)
+        >>> Lowest().decide(candidates, Clock(epochs=10))
+        tensor([ True, False, False])
     """
 
     key: str
@@ -50,11 +60,17 @@ class Candidates:
         return self.key.partition("/")[2]
 
 
-class Rule:
-    """Decides from scores; its state is tensors by the candidates' key, laid out as they are."""
+class Rule(Stateful):
+    """Decides from scores; its ``state`` is tensors by the candidates' key and a name.
 
-    def __init__(self) -> None:
-        self.state: dict[str, Tensor] = {}
+    Those that are laid out as the candidates are, are declared with the axes `SCORES`.
+
+    Examples:
+        >>> from snnprune.pruning import Rule
+        >>> class BelowZero(Rule):
+        ...     def decide(self, candidates, clock):
+        ...         return candidates.alive & (candidates.score > 0)
+    """
 
     def due(self, clock: Clock) -> float:  # noqa: ARG002
         """Return the share, in [0, 1], of what a target still asks for that `to_go` is now.
@@ -66,24 +82,6 @@ class Rule:
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Return who is alive after this epoch: bool, never more than before."""
         raise NotImplementedError
-
-    def shrink(self, cut: Cut) -> None:
-        """Follow the network, which has been cut: state is laid out as the candidates are."""
-        for key, tensor in self.state.items():
-            unit, _, name = key.partition("/")
-            if unit == "synapses":
-                p = cut.before.projections[name]
-                self.state[key] = cut.take(p.weight, tensor, p.shape)
-            elif name in cut.units:
-                self.state[key] = tensor[cut.units[name].to(tensor.device)]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return copies of the state."""
-        return {key: tensor.clone() for key, tensor in self.state.items()}
-
-    def load_state_dict(self, state: dict[str, Tensor], device: torch.device) -> None:
-        """Put back what `state_dict` returned."""
-        self.state = {key: tensor.to(device, copy=True) for key, tensor in state.items()}
 
 
 def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:

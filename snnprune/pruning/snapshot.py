@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.network.duplicate import reset_states
 from snnprune.network.resizing import resized
-from snnprune.pruning.compaction.kept import Kept
-from snnprune.pruning.compaction.origin import set_origin
-from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.pruning.compaction.survivors import SurvivingUnits
 from snnprune.pruning.masks import Masks
 
 if TYPE_CHECKING:
@@ -19,6 +17,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
+
+    from snnprune.network.topology import Topology
+    from snnprune.pruning.compaction.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -38,43 +39,50 @@ class Snapshot:
     kept: dict[str, Tensor]
 
     @staticmethod
-    def take(model: nn.Module, masks: Masks, kept: Kept, epoch: int) -> Snapshot:
+    def take(model: nn.Module, masks: Masks, survivors: SurvivingUnits, epoch: int) -> Snapshot:
         """Copy the network as it is."""
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
         copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        return Snapshot(epoch, copies, masks.state_dict(), {k: t.clone() for k, t in kept.units.items()})
+        return Snapshot(epoch, copies, masks.state_dict(), {k: t.clone() for k, t in survivors.items()})
 
     @torch.no_grad()
     def put_back(
-        self, model: nn.Module, kept: Kept, optimizers: Iterable[Optimizer] = ()
-    ) -> tuple[Masks, Kept]:
+        self, model: nn.Module, dense: Topology, optimizers: Iterable[Optimizer], changes: Transaction
+    ) -> tuple[Masks, SurvivingUnits]:
         """Make ``model`` what it was, in place: parameters stay the objects that they are.
 
         Neurons are put at rest, gradients are gone, and moments start from zero.
 
         Args:
             model: the network, cut or not since.
-            kept: what is left of it now.
+            dense: its topology before the first cut.
             optimizers: those that train it.
+            changes: in which this is done.
 
         Returns:
             Its masks, and which units it has.
+
+        Raises:
+            CompactionError: a tensor has another shape by now, and is held where torch cannot swap it.
         """
-        reset_states(model)
-        for name, saved in self.tensors.items():
-            tensor = tensor_of(model, name)
+        changes.put_at_rest(model)
+        tensors = {name: tensor_of(model, name) for name in self.tensors}
+        changes.replace(
+            {
+                name: (tensor, self.tensors[name].to(tensor.device), None)
+                for name, tensor in tensors.items()
+                if tensor.shape != self.tensors[name].shape
+            }
+        )
+        fit_sizes(model, self.tensors, changes)
+        was = SurvivingUnits({p.name: p.size for p in dense.populations.values()}, self.kept)
+        masks = Masks(model, resized(dense, {name: len(units) for name, units in was.items()}))
+        masks.load_state_dict(self.masks)
+        for name, tensor in tensors.items():  # nothing is refused from here on
             tensor.grad = None
+            tensor.copy_(self.tensors[name])
             for optimizer in optimizers:
                 optimizer.state.pop(tensor, None)
-            if tensor.shape == saved.shape:
-                tensor.copy_(saved)
-            else:
-                replace_content(tensor, lambda old, saved=saved: saved.to(old.device))  # type: ignore[misc]
-        fit_sizes(model, self.tensors)
-        was = Kept(kept.dense, self.kept)
-        masks = Masks(model, resized(kept.dense, {name: len(units) for name, units in self.kept.items()}))
-        masks.load_state_dict(self.masks)
-        set_origin(model, was.origin(model))
         return masks, was
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snnprune.pruning.solver import FEWEST
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -20,10 +22,7 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Projection
     from snnprune.pruning.masks import Masks
     from snnprune.pruning.rule import Candidates, UnitKind
-    from snnprune.pruning.target import Solver
-
-FEWEST = 0.02
-"""Share of a layer's units, and of its synapses, that a target always leaves: no layer is cut off."""
+    from snnprune.pruning.solver import Solver
 
 
 def spread(

@@ -9,23 +9,20 @@ important go, wherever they are (`spread`).
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from snnprune.common.errors import UserError
-from snnprune.config.names import nearest
-from snnprune.pruning.spread import FEWEST, spread
+from snnprune.pruning.solver import FEWEST, Measure, Solver, columns_left, share_of
+from snnprune.pruning.spread import spread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from snnprune.network.topology import Population, Projection, Topology
+    from snnprune.network.topology import Projection, Topology
     from snnprune.pruning.masks import Masks
     from snnprune.pruning.rule import Candidates, UnitKind
 
-Measure = Literal["weights", "macs"]
 Scope = Literal["local", "global"]
 SCOPES: tuple[Scope, ...] = ("local", "global")
 
@@ -43,6 +40,12 @@ class Target:
             layers make up for the rest of the rate.
         scope: "local", every other layer gives the same share, or "global", the least important go wherever
             they are.
+
+    Examples:
+        >>> from snnprune.pruning import Target
+        >>> Target(0.6)  # 60 % of all weights
+        Target(rate=0.6, structured=0.5, measure='weights', layers={}, scope='local')
+        >>> by_macs = Target(0.6, measure="macs", layers={"conv1": 0.2, "fc*": 0.8})
     """
 
     rate: float
@@ -76,28 +79,28 @@ class Target:
         Raises:
             UserError: a name in ``layers`` fits no layer.
         """
-        return Solver(self, topology, neurons=neurons, synapses=synapses, convolutions=convolutions).plan()
+        solver = Solver(
+            topology,
+            self.rate,
+            self.structured,
+            self.measure,
+            self.layers,
+            neurons=neurons,
+            synapses=synapses,
+            convolutions=convolutions,
+        )
+        share = solver.solve_units(solver.wanted_of_units, {}) if neurons else 0.0
+        units = solver.units(share)
+        left = solver.solve_synapses(units, solver.wanted)
+        fewest = dict.fromkeys(solver.prunable, FEWEST)
+        if neurons and solver.prunable and max(left.values()) <= FEWEST:
+            units = solver.units(max(share, solver.solve_units(solver.wanted, fewest)))
+            left = solver.solve_synapses(units, solver.wanted)
+        return Plan(self, {n: round(u) for n, u in units.items()}, left, solver)
 
     def share_of(self, names: Iterable[str]) -> float | None:
         """Return the share that ``layers`` asks of a layer with one of ``names``, or None."""
-        names = list(names)
-        fitting = (rate for glob, rate in self.layers.items() if fnmatch.filter(names, glob))
-        return next(fitting, None)
-
-
-def is_prunable(projection: Projection, *, output: bool = False, convolutions: bool = False) -> bool:
-    """Tell whether single synapses of ``projection`` may die.
-
-    Args:
-        projection: the synapses.
-        output: whether those that write into the network's output count, too (DPAP leaves them alone).
-        convolutions: whether those of convolutions do (DPAP prunes convolutions by channel).
-    """
-    return (
-        projection.frozen is None
-        and (output or not projection.output)
-        and (convolutions or projection.kind == "linear")
-    )
+        return share_of(self.layers, names)
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,13 @@ class Plan:
     """What should be left at the end.
 
     Attributes:
-        topology: of the dense network.
+        target: what is asked for.
         units: alive units by population.
         synapses: by projection, the share of the synapses between living units that should live.
-        solver: what the two were solved with.
+        solver: what the two were solved with, of the dense network.
     """
 
-    topology: Topology
+    target: Target
     units: Mapping[str, int]
     synapses: Mapping[str, float]
     solver: Solver
@@ -132,9 +135,9 @@ class Plan:
             comparable: kinds of units whose scores are on one scale in all layers.
         """
         own = {c.key: self._own(c, masks) for c in candidates}
-        if self.solver.target.scope == "local":
+        if self.target.scope == "local":
             return [replace(c, to_go=round(due * own[c.key])) for c in candidates]
-        named = [c for c in candidates if self.solver.target.share_of(self._layers(c)) is not None]
+        named = [c for c in candidates if self.target.share_of(self._layers(c)) is not None]
         fixed = {c.key: round(due * own[c.key]) for c in named}
         to_go = spread(self.solver, candidates, fixed, masks, due=due, comparable=comparable)
         return [replace(c, to_go=to_go[c.key]) for c in candidates]
@@ -147,7 +150,7 @@ class Plan:
     def _layers(self, candidates: Candidates) -> list[str]:
         if candidates.unit == "synapse":
             return [candidates.name]
-        return self.topology.populations[candidates.name].producers
+        return self.solver.topology.populations[candidates.name].producers
 
     def neurons_to_go(self, population: str, masks: Masks) -> int:
         """Return how many units of ``population`` should still die."""
@@ -159,7 +162,7 @@ class Plan:
         Synapses that neurons will take along when they die are left out in proportion.
         """
         alive = int(masks.alive(projection).sum())
-        columns_goal = columns_left(self.topology.projections[projection.name], self.units)
+        columns_goal = columns_left(self.solver.topology.projections[projection.name], self.units)
         columns_now = int(masks.columns(projection).sum())
         post_now = int(masks.units[projection.post].sum())
         kernel = math.prod(projection.shape[2:])
@@ -168,90 +171,15 @@ class Plan:
         return max(round((alive * staying - goal) / staying), 0)
 
 
-class Solver:
-    """What a network costs with fewer units and synapses, and how many to leave for a wanted cost."""
+def required(target: Target | None) -> Target:
+    """Return ``target``, which a method that does not stop by itself cannot do without.
 
-    def __init__(
-        self, target: Target, topology: Topology, *, neurons: bool, synapses: bool, convolutions: bool
-    ) -> None:
-        self.target, self.topology, self.neurons = target, topology, neurons
-        for glob in target.layers:
-            if not fnmatch.filter(topology.projections, glob):
-                raise UserError(f"no layer is called '{glob}': {nearest(glob, topology.projections)}")
-        projections = topology.projections.values()
-        self.prunable = {
-            p.name for p in projections if synapses and is_prunable(p, convolutions=convolutions)
-        }
-        self.price = {
-            p.name: math.prod(p.shape[2:]) * (p.positions if target.measure == "macs" else 1)
-            for p in projections
-        }
-        self.exponent = (target.structured if self.prunable else 1.0) if neurons else 0.0
-        self.dense = self.cost({p.name: float(p.size) for p in topology.populations.values()}, {})
-        self.wanted = (1.0 - target.rate) * self.dense
-
-    @property
-    def wanted_of_units(self) -> float:
-        """What whole units alone should leave."""
-        return self.dense * (1.0 - self.target.rate) ** self.exponent
-
-    def plan(self) -> Plan:
-        """Solve the same share for all layers."""
-        wanted = self.wanted
-        share = self.solve_units(self.wanted_of_units, {}) if self.neurons else 0.0
-        units = self.units(share)
-        synapses = self.solve_synapses(units, wanted)
-        fewest = dict.fromkeys(self.prunable, FEWEST)
-        if self.neurons and self.prunable and max(synapses.values()) <= FEWEST:
-            units = self.units(max(share, self.solve_units(wanted, fewest)))
-            synapses = self.solve_synapses(units, wanted)
-        return Plan(self.topology, {n: round(u) for n, u in units.items()}, synapses, self)
-
-    def cost(self, units: Mapping[str, float], synapses: Mapping[str, float]) -> float:
-        """Return the weights or MACs left with ``units``, and a share of the synapses of some layers."""
-        return sum(
-            units[p.post] * columns_left(p, units) * self.price[p.name] * synapses.get(p.name, 1.0)
-            for p in self.topology.projections.values()
-        )
-
-    def left_of(self, population: Population, share: float) -> float:
-        """Return how many units of a population are left when all free ones give ``share``."""
-        if population.frozen is not None or not self.neurons:
-            return float(population.size)
-        own = self.target.share_of(population.producers)
-        if own is not None:
-            exponent = self.exponent if population.kind == "neurons" else 1.0
-            share = 1.0 - (1.0 - own) ** exponent
-        return max(population.size * (1.0 - share), 1.0)
-
-    def units(self, share: float) -> dict[str, float]:
-        """Return whole units left by population."""
-        return {p.name: float(round(self.left_of(p, share))) for p in self.topology.populations.values()}
-
-    def solve_units(self, wanted: float, synapses: Mapping[str, float]) -> float:
-        """Return the share of units to cut so that ``wanted`` is left (bisection; it is monotonic)."""
-        low, high = 0.0, 1.0 - FEWEST
-        for _ in range(50):
-            middle = (low + high) / 2
-            units = {p.name: self.left_of(p, middle) for p in self.topology.populations.values()}
-            low, high = (middle, high) if self.cost(units, synapses) > wanted else (low, middle)
-        return (low + high) / 2
-
-    def solve_synapses(self, units: Mapping[str, float], wanted: float) -> dict[str, float]:
-        """Return the share of synapses to leave in each prunable layer so that ``wanted`` is left in all."""
-        own = {name: self.target.share_of([name]) for name in self.prunable}
-        fixed = {n: (1.0 - rate) ** (1.0 - self.exponent) for n, rate in own.items() if rate is not None}
-        rest = self.prunable - set(fixed)
-        without = self.cost(units, {**fixed, **dict.fromkeys(rest, 0.0)})
-        thinned = self.cost(units, {**fixed, **dict.fromkeys(rest, 1.0)}) - without
-        share = min(max((wanted - without) / thinned, FEWEST), 1.0) if thinned > 0 else 1.0
-        return {**dict.fromkeys(rest, share), **fixed}
-
-
-def columns_left(projection: Projection, units: Mapping[str, float]) -> float:
-    """Return how many input columns of a projection are left with ``units``."""
-    known = sum(i.size * i.spread for i in projection.inflow)
-    return projection.columns - known + sum(units[i.population] * i.spread for i in projection.inflow)
+    Raises:
+        ValueError: there is none.
+    """
+    if target is None:
+        raise ValueError("the method does not stop by itself and needs a target, such as target=0.6")
+    return target
 
 
 def aim(

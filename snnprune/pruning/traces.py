@@ -30,6 +30,12 @@ class Activity:
     Attributes:
         pre: trace of every input column, [B, columns] (or [T, B, columns] where the series was asked for).
         post: trace of every unit, [B, post] (or [T, B, post]).
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.pruning import Activity
+        >>> Activity(pre=torch.rand(16, 4), post=torch.rand(16, 8)).samples
+        16
     """
 
     pre: Tensor
@@ -50,6 +56,12 @@ def spiking_trace(spikes: Tensor, tau: float = 0.5) -> Tensor:
 
     Returns:
         [...], in the dtype of ``spikes`` (float32 where that is not a floating type).
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import spiking_trace
+        >>> spiking_trace(torch.tensor([1.0, 0.0, 1.0]), tau=0.5)  # 1, 0.5, 1.25
+        tensor(1.2500)
     """
     if not spikes.is_floating_point():
         spikes = spikes.float()

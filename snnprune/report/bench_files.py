@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from snnprune.common import document
-from snnprune.common.errors import UserError
-from snnprune.runs.reading import parsed_yaml, read_rows, read_run, read_text
+from snnprune.common.errors import UserError, in_one_line
+from snnprune.runs.reading import read_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,7 @@ class Bench:
         asked: methods, targets and seeds, or {} where that is not known.
         sample: one of its runs, for versions and configuration, or None. The first, or the first whose method
             has constants of its own, which a repetition needs.
+        left_out: by name, why a run is not in the comparison, or its curve not on the page.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Bench:
     curves: dict[str, list[list[float]]]
     asked: dict[str, Any]
     sample: Run | None
+    left_out: dict[str, str]
 
     @property
     def groups(self) -> list[dict[str, Any]]:
@@ -82,28 +85,21 @@ def read_bench(path: Path) -> Bench:
         UserError: its runs were not compared yet, or one of its files is damaged.
     """
     comparison = _comparison(path)
+    left_out = {str(name): str(why) for name, why in comparison.get("left_out", {}).items()}
     curves: dict[str, list[list[float]]] = {}
-    cells = []
+    runs: list[Run] = []
     for group in comparison["groups"]:
-        for seed in group["seeds"]:
-            cell = path / f"{group['name']}-seed{seed}"
-            if (cell / "metrics.csv").is_file():
-                rows = read_rows(cell)
-                curves.setdefault(group["name"], []).append([row["test_accuracy"] for row in rows])
-                cells.append(cell)
-    chosen = next(filter(_has_options, cells), cells[0] if cells else None)
-    sample = None if chosen is None else read_run(chosen)
-    return Bench(path, comparison, curves, _asked(path / "bench.yaml"), sample)
-
-
-def _has_options(cell: Path) -> bool:
-    """Whether the method of a run has constants of its own; a configuration that is damaged has none."""
-    try:
-        file = cell / "config.yaml"
-        config = parsed_yaml(file, read_text(file, document.LARGEST_YAML))
-        return bool(config["method"]["options"])
-    except (UserError, KeyError, TypeError):
-        return False
+        for cell in (path / f"{group['name']}-seed{seed}" for seed in group["seeds"]):
+            if not cell.is_dir():  # somebody has kept the comparison alone
+                continue
+            try:
+                runs.append(read_run(cell))
+            except UserError as error:
+                left_out.setdefault(cell.name, str(error))
+            else:
+                curves.setdefault(group["name"], []).append(runs[-1].column("test_accuracy"))
+    sample = next((run for run in runs if run.config.method.options), runs[0] if runs else None)
+    return Bench(path, comparison, curves, _asked(path / "bench.yaml"), sample, left_out)
 
 
 def _comparison(path: Path) -> dict[str, Any]:
@@ -114,12 +110,14 @@ def _comparison(path: Path) -> dict[str, Any]:
             f"{path} is a bench without comparison.json, none of its runs being compared: {again}"
         )
     try:
-        read = document.parse_json(read_text(file))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is damaged: it is not valid JSON (line {error.lineno}); {again}") from error
+        read = document.parse_json(document.read_text(file))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is damaged ({in_one_line(error)}): {again}") from error
     for key, kind in KEYS.items():
         if not isinstance(read, dict) or not isinstance(read.get(key), kind):
             raise UserError(f"{file} has no usable '{key}': {again}")
+    if not isinstance(read.get("left_out", {}), dict):  # version 0.1 did not write it
+        raise UserError(f"{file} has no usable 'left_out': {again}")
     for group in read["groups"] or [{}]:
         measures = group.get("measures") if isinstance(group, dict) else None
         whole = isinstance(measures, dict) and {"name", "method", "seeds"} <= group.keys()
@@ -132,6 +130,11 @@ def _comparison(path: Path) -> dict[str, Any]:
 def _asked(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    read = parsed_yaml(file, read_text(file, document.LARGEST_YAML))
+    try:
+        read = document.parse_yaml(document.read_text(file, document.LARGEST_YAML))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{file} is damaged ({in_one_line(error)}): remove it for a page without the command"
+        ) from error
     asked = read.get("asked") if isinstance(read, dict) else None
     return asked if isinstance(asked, dict) else {}

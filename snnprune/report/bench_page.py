@@ -11,6 +11,7 @@ from snnprune.report.page import Block, Number, Page, Section, Table, write
 from snnprune.report.picture import draw_all
 from snnprune.report.plots import comparison
 from snnprune.report.style import short
+from snnprune.runs.typed import read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +118,7 @@ def _remarks(bench: Bench) -> list[str]:
         "seeds and test samples both exclude zero. Where no difference is shown, there may still be one: "
         "look how wide the intervals are."
     ]
+    said += [f"Left out: {name}. {why}." for name, why in bench.left_out.items()]
     if found["unfinished"]:
         said.append(f"Left out, because unfinished: {', '.join(map(str, found['unfinished']))}.")
     return said
@@ -141,12 +143,12 @@ def _how(bench: Bench) -> Section:
                 words += [f"--{name}", _listed(asked[name])]
         blocks = [
             Block("Command", shlex.join([*words, "--out", "runs/again"])),
-            Block(f"Configuration of {sample.path.name}", sample.config_text.rstrip("\n")),
+            Block(f"Configuration of {sample.path.name}", read_file(sample.path / "config.yaml", str.rstrip)),
         ]
         facts = [
-            ["device", str(sample.summary.get("device", "-"))],
-            ["commit", str(sample.summary.get("git_commit") or "an installed package")],
-            *([name, str(version)] for name, version in sample.summary["versions"].items()),
+            ["device", sample.summary.device],
+            ["commit", sample.summary.git_commit or "an installed package"],
+            *([name, version] for name, version in sample.summary.versions.items()),
         ]
     facts.insert(0, ["seeds", ", ".join(str(seed) for seed in _all_seeds(bench))])
     return Section("How it was made, and how to repeat it", facts=facts, blocks=blocks)

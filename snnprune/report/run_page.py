@@ -23,6 +23,7 @@ from snnprune.report.plots import (
 )
 from snnprune.report.style import short
 from snnprune.runs.reading import read_run
+from snnprune.runs.typed import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from snnprune.report.page import Written
     from snnprune.report.picture import Missing, Picture
     from snnprune.runs.reading import Run
+    from snnprune.runs.summary import Synops
 
     Maker = Callable[[Run], Picture | Missing | None]
 
@@ -57,7 +59,7 @@ def write_report(path: Path) -> Written:
     Raises:
         UserError: as `read_run`, or the folder cannot be written.
     """
-    run = read_run(path)
+    run = read_run(path).read_all()
     return write(run_page(run), path / "report.html")
 
 
@@ -66,7 +68,7 @@ def run_page(run: Run) -> Page:
     summary, interval = run.summary, sampled_difference(run)
     return Page(
         kind="Report of a run",
-        title=f"{summary['model']} on {summary['dataset']}, {run.method}",
+        title=f"{summary.model} on {summary.dataset}, {run.method}",
         lead=_lead(run),
         numbers=_numbers(run, interval),
         remarks=_remarks(run, interval),
@@ -77,12 +79,12 @@ def run_page(run: Run) -> Page:
 def _lead(run: Run) -> str:
     summary = run.summary
     begin = (
-        f"The network {summary['model']} was trained on {summary['dataset']} for {summary['epochs']} epochs "
-        f"with seed {summary['seed']}"
+        f"The network {summary.model} was trained on {summary.dataset} for {summary.epochs} epochs "
+        f"with seed {summary.seed}"
     )
     if not run.prunes:
         return f"{begin}. Nothing was pruned."
-    target = summary.get("target")
+    target = summary.target
     asked = "by its own stopping" if target is None else f"towards a target of {target:.0%} of all weights"
     twin = "" if run.twin is None else " Its unpruned twin was trained beside it, alike in all else."
     return f"{begin}, and pruned meanwhile with {run.method}, {asked}.{twin}"
@@ -90,14 +92,14 @@ def _lead(run: Run) -> str:
 
 def _numbers(run: Run, interval: Interval | None) -> list[Number]:
     summary = run.summary
-    units = [sum(column) for column in zip(*summary["neurons_left"].values(), strict=True)]
-    left, dense = summary["weights_left"], summary["weights_dense"]
+    units = [sum(column) for column in zip(*summary.neurons_left.values(), strict=True)]
+    left, dense = summary.weights_left, summary.weights_dense
     return [
         Number(
             "accuracy",
-            f"{summary['accuracy']:.2%}",
+            f"{summary.accuracy:.2%}",
             "test accuracy",
-            f"{len(run.answers[0]):,} samples, last epoch" if run.answers is not None else "last epoch",
+            _samples(run),
         ),
         _difference(run, interval),
         Number("weights", f"{left / dense:.1%}", "of the weights are left", f"{left:,} of {dense:,}"),
@@ -111,17 +113,23 @@ def _numbers(run: Run, interval: Interval | None) -> list[Number]:
     ]
 
 
+def _samples(run: Run) -> str:
+    """Say what the accuracy is of."""
+    epoch = run.summary.returned_to_epoch
+    network = "last epoch" if epoch is None else f"epoch {epoch}, to which the method went back"
+    return network if run.predictions is None else f"{len(run.predictions.labels):,} samples, {network}"
+
+
 def _difference(run: Run, interval: Interval | None) -> Number:
     if run.twin is None:
-        text = f"{run.summary['accuracy_at_best']:.2%}" if "accuracy_at_best" in run.summary else "-"
         return Number(
             "at-best",
-            text,
-            "test accuracy at the epoch that validation likes best",
-            f"epoch {run.summary.get('best_epoch', '-')}",
+            f"{run.summary.accuracy_at_best:.2%}",
+            "test accuracy at the epoch with the best validation accuracy",
+            f"epoch {run.summary.best_epoch}",
         )
-    points = 100 * (run.summary["accuracy"] - run.twin.summary["accuracy"])
-    note = f"twin {run.twin.summary['accuracy']:.2%}"
+    points = 100 * (run.summary.accuracy - run.twin.summary.accuracy)
+    note = f"twin {run.twin.summary.accuracy:.2%}"
     if interval is not None and interval.low is not None and interval.high is not None:
         note += f"; {100 * interval.low:+.1f} to {100 * interval.high:+.1f} with other test samples"
     return Number("difference", f"{points:+.2f}", "points against the unpruned twin", note)
@@ -132,24 +140,16 @@ def sampled_difference(run: Run) -> Interval | None:
 
     None where the answers of one of the two are not there, or are of other samples.
     """
-    if run.answers is None or run.twin is None or run.twin.answers is None:
+    if run.predictions is None or run.twin is None or run.twin.predictions is None:
         return None
-    (labels, answers), (others, reference) = run.answers, run.twin.answers
-    if not np.array_equal(labels, others):
+    ours, others = run.predictions, run.twin.predictions
+    if not np.array_equal(ours.labels, others.labels):
         return None
-    return bootstrap_difference((answers == labels)[None], (reference == labels)[None])
+    return bootstrap_difference(ours.hits[None], others.hits[None])
 
 
 def _operations(run: Run) -> Number:
-    counted = run.summary.get("synops")
-    if not isinstance(counted, dict) or "layers" not in counted:
-        macs, dense = run.summary.get("macs_left"), run.summary.get("macs_dense")
-        if not macs or not dense:
-            return Number("operations", "-", "operations were not counted")
-        return Number(
-            "operations", f"{macs / dense:.1%}", "of the MACs are left", f"{short(macs)} of {short(dense)}"
-        )
-    rows = operations.by_layer(counted).values()
+    rows = operations.by_layer(run.summary.synops).values()
     masked, dense = (sum(row[column] for row in rows) for column in ("masked", "dense"))
     return Number(
         "operations",
@@ -185,27 +185,25 @@ def _pictures(run: Run) -> list[Section]:
 def _layers(run: Run) -> Section:
     summary = run.summary
     rows = []
-    for name, layer in summary["layers"].items():
-        units = summary["neurons_left"].get(name)
+    for name, layer in summary.layers.items():
+        units = summary.neurons_left.get(name)
         rows.append(
             [
                 name,
-                f"{layer['dense']:,}",
-                f"{layer['left']:,}",
-                f"{1 - layer['left'] / layer['dense']:.1%}",
+                f"{layer.dense:,}",
+                f"{layer.left:,}",
+                f"{1 - layer.left / layer.dense:.1%}",
                 "-" if units is None else f"{units[0]:,} of {units[1]:,}",
             ]
         )
-    left, dense = summary["weights_left"], summary["weights_dense"]
+    left, dense = summary.weights_left, summary.weights_dense
     rows.append(["all", f"{dense:,}", f"{left:,}", f"{1 - left / dense:.1%}", ""])
     tables = [Table("Weights and neurons", ["layer", "weights", "left", "pruned", "neurons left"], rows)]
-    counted = summary.get("synops")
-    if isinstance(counted, dict) and "layers" in counted:
-        tables.append(_operations_table(counted))
+    tables.append(_operations_table(summary.synops))
     return Section("Layer by layer", tables=tables)
 
 
-def _operations_table(counted: dict[str, object]) -> Table:
+def _operations_table(counted: Synops) -> Table:
     by_layer = operations.by_layer(counted)
     rows = [
         [name, *(f"{row[column]:,.0f}" for column in operations.COLUMNS)] for name, row in by_layer.items()
@@ -213,16 +211,12 @@ def _operations_table(counted: dict[str, object]) -> Table:
     rows.append(
         ["all", *(f"{sum(row[column] for row in by_layer.values()):,.0f}" for column in operations.COLUMNS)]
     )
-    energy = counted.get("energy_pj")
-    note = operations.MEANING
-    if isinstance(energy, dict):
-        rows.append(["energy, nJ", *(f"{energy[c] / 1e3:,.1f}" for c in operations.COLUMNS)])
-        constants = counted.get("constants_pj")
-        if isinstance(constants, dict):
-            note += (
-                f" Energy of the arithmetic: {constants['accumulate']} pJ an accumulate and "
-                f"{constants['mac']} pJ a multiply-accumulate (45 nm); memory and leakage are not in it."
-            )
+    rows.append(["energy, nJ", *(f"{counted.energy_pj[c] / 1e3:,.1f}" for c in operations.COLUMNS)])
+    constants = counted.constants_pj
+    note = (
+        f"{operations.MEANING} Energy of the arithmetic: {constants['accumulate']} pJ an accumulate and "
+        f"{constants['mac']} pJ a multiply-accumulate (45 nm); memory and leakage are not in it."
+    )
     return Table("Synaptic operations a sample", ["layer", *operations.COLUMNS], rows, note)
 
 
@@ -231,21 +225,17 @@ def _how(run: Run) -> Section:
     config = run.path / "config.yaml"
     command = f"snnprune train --config {shlex.quote(str(config))} --out runs/again"
     facts = [
-        ["seed", str(summary["seed"])],
-        ["device", str(summary.get("device", "-"))],
-        ["time, all epochs", f"{summary['seconds']:,.0f} s" if "seconds" in summary else "-"],
-        ["commit", str(summary.get("git_commit") or "an installed package")],
-        *([name, str(version)] for name, version in summary["versions"].items()),
+        ["seed", str(summary.seed)],
+        ["device", summary.device],
+        ["time, all epochs", f"{summary.seconds:,.0f} s"],
+        ["commit", summary.git_commit or "an installed package"],
+        *([name, version] for name, version in summary.versions.items()),
+        ["peak memory", f"{summary.machine.peak_memory_mb:,.0f} MB"],
+        ["threads", str(summary.machine.threads)],
     ]
-    machine = summary.get("machine")
-    if isinstance(machine, dict):
-        facts += [
-            ["peak memory", f"{machine['peak_memory_mb']:,.0f} MB"] if "peak_memory_mb" in machine else [],
-            ["threads", str(machine["threads"])] if "threads" in machine else [],
-        ]
     return Section(
         "How it was made, and how to repeat it",
         ["The same machine, versions and number of threads give the same numbers, bit for bit."],
-        facts=[row for row in facts if row],
-        blocks=[Block("Command", command), Block("Configuration", run.config_text.rstrip("\n"))],
+        facts=facts,
+        blocks=[Block("Command", command), Block("Configuration", read_file(config, str.rstrip))],
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 WIDTH = 3.5
 """Inches: one column of the journals that the field writes for (IEEE: 3.5)."""
@@ -87,7 +88,7 @@ def whole_numbers(axis: Axis) -> None:
     """Put the ticks of ``axis`` at whole numbers."""
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - slow to import
 
-    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
 def short(number: float) -> str:
@@ -104,6 +105,28 @@ def clipped(name: object, length: int = 18) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def evenly(names: int, most: int = 4) -> int:
-    """Return the columns of a legend whose rows are as equal as can be."""
-    return math.ceil(names / math.ceil(names / most))
+def legend_below(figure: Figure, axes: Axes, *, most: int = 4, handle: float = 2.0) -> None:
+    """Put the legend of ``axes`` below the figure, in columns that fit its width; more rows make it higher.
+
+    Args:
+        figure: that holds the axes.
+        axes: whose lines and points have labels.
+        most: columns.
+        handle: length of a line in the legend, in letters' heights.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    from matplotlib.textpath import TextPath  # noqa: PLC0415 - slow to import
+
+    height = SETTINGS["legend.fontsize"]
+    longest = max(TextPath((0, 0), label, size=height).get_extents().width for label in labels)
+    wide = (longest + (handle + 2.2) * height) / 72  # inches, with the gaps around
+    rows = math.ceil(len(labels) / max(1, min(most, int(WIDTH / wide))))
+    figure.set_figheight(figure.get_figheight() + 0.15 * (rows - 1))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=math.ceil(len(labels) / rows),
+        columnspacing=1.2,
+        handlelength=handle,
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.common import document
 from snnprune.common.errors import UserError, in_one_line
-from snnprune.runs.folder import as_config
+from snnprune.config.reading import as_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,8 @@ def parse(text: str, path: Path) -> About:
         classes = int(read["classes"])
         if len(shape) != 3 or not all(1 <= size <= 2**16 for size in (*shape, classes)):
             raise ValueError(f"frames of {shape} and {classes} classes")  # noqa: TRY301 - said as any other
-        return About(as_config(read["config"]), shape, classes, bool(read["spiking"]))
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        return About(as_config(read["config"], "its configuration"), shape, classes, bool(read["spiking"]))
+    except (ValueError, KeyError, TypeError, OverflowError, UserError) as error:
         reason = in_one_line(error)
         raise UserError(
             f"{path} does not say which data its network reads ({reason}): expected a file that `snnprune "

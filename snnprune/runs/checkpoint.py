@@ -39,6 +39,22 @@ def load(path: Path) -> dict[str, Any]:
     return _load(path, sealed=False)
 
 
+PREFIX = "model."
+"""Of the network's tensors in a run's checkpoint: there the network is a part of what Lightning trains."""
+
+
+def network(saved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the state_dict of the network in a checkpoint, and the state of its pruner where there is one.
+
+    Args:
+        saved: what `load` or `newest` returned; a state_dict alone will do.
+    """
+    state = saved.get("state_dict", saved)
+    inside = {name.removeprefix(PREFIX): t for name, t in state.items() if name.startswith(PREFIX)}
+    pruners = [own["pruner"] for own in saved.get("callbacks", {}).values() if "pruner" in own]
+    return inside or state, pruners[0] if pruners else None
+
+
 def newest(paths: Sequence[Path]) -> tuple[Path, dict[str, Any], list[str]]:
     """Return the first of a run's checkpoints that is whole, and what is wrong with those before it.
 

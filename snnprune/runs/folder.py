@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from snnprune.common import atomic, document
-from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.common.errors import UserError, in_one_line
+from snnprune.config.reading import as_config
 from snnprune.runs.lock import FolderLock
-from snnprune.runs.summary import is_summary
+from snnprune.runs.summary import read_summary
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-OWN_FOLDERS = ("checkpoints", "tensorboard", "figures", "dense")
+    from snnprune.config.schema import RunConfig
+    from snnprune.runs.summary import Summary
 
-Part = TypeVar("Part", DataConfig, ModelConfig, MethodConfig, TrainConfig)
+OWN_FOLDERS = ("checkpoints", "tensorboard", "figures", "dense")
 
 
 class RunFolder(FolderLock):
@@ -75,14 +75,21 @@ class RunFolder(FolderLock):
         """Whether an epoch was finished."""
         return any(path.is_file() for path in self.checkpoints)
 
-    def claim(self, config: RunConfig) -> None:
-        """Make the folder that of ``config``, or find that it is already.
+    @property
+    def is_claimed(self) -> bool:
+        """Whether it belongs to a configuration: a start that failed before any training claims nothing."""
+        return self.config.exists() and (self.has_checkpoint or self.summary.exists() or self.twin.exists())
+
+    def look(self, config: RunConfig) -> None:
+        """Find out whether the folder could be that of ``config``, without writing.
 
         Raises:
-            UserError: the folder holds a run of another configuration, or something that is no run.
+            UserError: as `claim`, or it could not be written.
         """
-        begun = self.has_checkpoint or self.summary.exists() or self.twin.exists()
-        if self.config.exists() and begun:  # a start that failed before anything was trained claims nothing
+        self.look_where()
+        if not self.path.exists():
+            return
+        if self.is_claimed:
             difference = first_difference(asdict(self.read_config()), asdict(config))
             if difference is not None:
                 key, old, new = difference
@@ -90,14 +97,22 @@ class RunFolder(FolderLock):
                     f"{self.path} holds a run of another configuration: {key} is {old} there and {new} "
                     "here; choose another folder with --out, or go on with that run with --resume"
                 )
-            return
         strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".") and p != self.twin]
         if strangers and not self.config.exists():
             raise UserError(
                 f"{self.path} is not a run of snnprune: it holds '{min(strangers)}' and no config.yaml; "
                 "choose an empty or a new folder with --out"
             )
-        atomic.write_text(self.config, yaml.safe_dump(asdict(config), sort_keys=False))
+
+    def claim(self, config: RunConfig) -> None:
+        """Make the folder that of ``config``, or find that it is already.
+
+        Raises:
+            UserError: the folder holds a run of another configuration, or something that is no run.
+        """
+        self.look(config)
+        if not self.is_claimed:
+            atomic.write_text(self.config, yaml.safe_dump(asdict(config), sort_keys=False))
 
     def read_config(self) -> RunConfig:
         """Return the configuration that the run was started with.
@@ -111,74 +126,25 @@ class RunFolder(FolderLock):
                 "`snnprune train` makes it"
             )
         try:
-            return as_config(document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML)))
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+            read = document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML))
+            return as_config(read, "it")
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, UserError) as error:
             reason = in_one_line(error)
             raise UserError(
                 f"cannot read {self.config} ({reason}): it was changed, or written by another version"
             ) from error
 
-    def read_summary(self) -> dict[str, Any] | None:
+    def read_summary(self) -> Summary | None:
         """Return the summary of a finished run, None while it is unfinished.
 
         Raises:
             UserError: it is damaged.
         """
-        if not self.summary.exists():
-            return None
-        try:
-            read: Any = document.parse_json(document.read_text(self.summary))
-            reason = None if is_summary(read) else "it lacks what a table is made of"
-        except (OSError, ValueError) as error:
-            reason = str(error)
-        if reason is not None:
-            raise UserError(
-                f"{self.summary} is damaged ({reason}): delete it, and `snnprune train --resume {self.path}` "
-                "writes it anew"
-            )
-        summary: dict[str, Any] = read
-        return summary
+        return read_summary(self.summary) if self.summary.exists() else None
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: Summary) -> None:
         """Mark the run as finished."""
-        atomic.write_text(self.summary, json.dumps(summary, indent=2) + "\n")
-
-
-def as_config(read: Any) -> RunConfig:
-    """Return the configuration that plain values from a file stand for.
-
-    Raises:
-        KeyError, TypeError: a section is missing, a key is unknown, or a value is of another type.
-    """
-    return RunConfig(
-        data=_part(DataConfig, read["data"]),
-        model=_part(ModelConfig, read["model"]),
-        method=_part(MethodConfig, read["method"]),
-        train=_part(TrainConfig, read["train"]),
-    )
-
-
-def _part(kind: type[Part], values: dict[str, Any]) -> Part:
-    hints = get_type_hints(kind)
-    if not isinstance(values, dict):
-        raise TypeError(f"a section of it is {values!r:.80}, and no mapping")
-    for name, value in values.items():
-        if name not in hints:
-            raise KeyError(f"unknown key {name}")
-        if not _fits(value, hints[name]):
-            raise TypeError(f"{name} cannot be {value!r:.80}")
-    return kind(**values)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` is of the type that a configuration's annotation says."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else get_origin(hint) or hint)
+        atomic.write_text(self.summary, summary.json())
 
 
 def _written(value: Any) -> str:

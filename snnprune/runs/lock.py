@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -36,10 +37,7 @@ class FolderLock:
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             lock = os.fdopen(descriptor, "r+")
         except OSError as error:
-            raise UserError(
-                f"cannot write in the {self.what} folder {self.path}: {error.strerror}; choose another with "
-                "--out"
-            ) from error
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -63,3 +61,25 @@ class FolderLock:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def look_where(self) -> None:
+        """Find out whether the folder could be written, without writing.
+
+        Raises:
+            UserError: it could not.
+        """
+        there = self.path.absolute()
+        try:
+            while not there.exists():
+                there = there.parent
+            if not there.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"cannot write in the {self.what} folder {self.path}: {error.strerror}; choose another with --out"
+        )

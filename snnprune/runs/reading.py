@@ -1,78 +1,30 @@
-"""What the folder of a finished run says, read and looked at before anything is drawn of it."""
+"""A finished run as its folder has it: one record, for pages, comparisons and whoever looks into it."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
-import yaml
-
-from snnprune.common import document
-from snnprune.common.errors import UserError, in_one_line
+from snnprune.common.errors import UserError
+from snnprune.runs.epochs import read_epochs
+from snnprune.runs.folder import RunFolder
+from snnprune.runs.predictions import read_predictions
+from snnprune.runs.summary import read_summary
+from snnprune.runs.tensors import read_dynamics, read_example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    Tensors = dict[str, NDArray[Any]]
-
-COLUMNS = (
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-    "pruned_synapses",
-    "pruned_neurons",
-    "weights",
-)
-"""Columns of metrics.csv that a page cannot do without."""
-
-NUMBERS = {"seed", "epochs", "accuracy", "pruning_rate", "pruned_neurons", "weights_dense", "weights_left"}
-WORDS = {"dataset", "model", "method"}
-TABLES = {"layers", "neurons_left", "versions"}
-"""Keys of summary.json that a page cannot do without."""
+    from snnprune.config.schema import RunConfig
+    from snnprune.runs.epochs import Epoch
+    from snnprune.runs.predictions import Predictions
+    from snnprune.runs.summary import Summary
+    from snnprune.runs.tensors import Dynamics, Example
 
 
-@dataclass(frozen=True)
-class Dynamics:
-    """What happened to a sample of neurons and synapses, epoch by epoch.
-
-    Attributes:
-        about: names and shapes, as training wrote them.
-        tensors: by name; `snnprune.training.callbacks.dynamics` says what they are.
-    """
-
-    about: dict[str, Any]
-    tensors: Tensors
-
-    @property
-    def epochs(self) -> NDArray[Any]:
-        """Numbers of the epochs, from 1."""
-        return self.tensors["epochs"]
-
-    def under(self, prefix: str) -> Tensors:
-        """Return the tensors whose names begin with ``prefix``, by the rest of the name."""
-        return {k.removeprefix(prefix): t for k, t in self.tensors.items() if k.startswith(prefix)}
-
-
-@dataclass(frozen=True)
-class Example:
-    """One recording, and what the network did with it.
-
-    Attributes:
-        about: classes, label, answer and names, as training wrote them.
-        tensors: by name; `snnprune.training.example` says what they are.
-    """
-
-    about: dict[str, Any]
-    tensors: Tensors
+TOLERANCE = 0.05
+"""By how much an accuracy may differ that is measured once more: on a GPU, or with other noise."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +33,52 @@ class Run:
 
     Attributes:
         path: its folder.
-        config: its configuration, section by section, as it was resolved.
-        config_text: the same as it stands in the file.
+        config: its configuration, resolved.
         summary: what it ended with.
         rows: its epochs, in order.
-        answers: (labels, answers) of the test samples, or None where the run has no predictions.csv.
-        dynamics: or None where it has no dynamics.safetensors.
-        example: or None where it has no example.safetensors.
-        twin: the unpruned network that was trained beside it, or None.
+        predictions: of the test samples, or None where the run has no predictions.csv.
     """
 
     path: Path
-    config: dict[str, Any]
-    config_text: str
-    summary: dict[str, Any]
-    rows: list[dict[str, float]]
-    answers: tuple[NDArray[np.int64], NDArray[np.int64]] | None
-    dynamics: Dynamics | None
-    example: Example | None
-    twin: Run | None
+    config: RunConfig
+    summary: Summary
+    rows: list[Epoch]
+    predictions: Predictions | None
+
+    @cached_property
+    def dynamics(self) -> Dynamics | None:
+        """What happened to neurons and synapses; None where the run has no dynamics.safetensors."""
+        return read_dynamics(RunFolder(self.path).dynamics)
+
+    @cached_property
+    def example(self) -> Example | None:
+        """One recording and its answer; None where the run has no example.safetensors."""
+        return read_example(RunFolder(self.path).example)
+
+    @cached_property
+    def twin(self) -> Run | None:
+        """The unpruned network that was trained beside it; None where none was, or has not ended."""
+        twin = RunFolder(RunFolder(self.path).twin)
+        return read_run(twin.path) if twin.summary.is_file() else None
+
+    def read_all(self) -> Run:
+        """Read now what is read when it is asked for, so that damage is found before a page begins.
+
+        Raises:
+            UserError: one of the files is damaged.
+        """
+        for run in filter(None, (self, self.twin)):
+            _ = run.dynamics, run.example
+        return self
+
+    @property
+    def tested(self) -> Predictions:
+        """Its predictions, for who cannot do without.
+
+        Raises:
+            UserError: the run has no predictions.csv.
+        """
+        return self.predictions or read_predictions(RunFolder(self.path).predictions)
 
     def column(self, name: str) -> list[float]:
         """Return a column of metrics.csv."""
@@ -111,192 +90,88 @@ class Run:
         return self.column("epoch")
 
     @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.path.name
+
+    @property
     def method(self) -> str:
         """Name of the method."""
-        return str(self.summary["method"])
+        return self.summary.method
+
+    @property
+    def target(self) -> float | None:
+        """Share of all weights that was to be pruned, None where none was asked for."""
+        return self.summary.target
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order of the data and noise."""
+        return self.summary.seed
 
     @property
     def prunes(self) -> bool:
         """Whether anything was pruned."""
-        return bool(self.summary["weights_left"] < self.summary["weights_dense"])
+        return self.summary.prunes
 
 
 def read_run(path: Path) -> Run:
-    """Read the folder of a finished run.
+    """Read the folder of a finished run; whatever has a file of its own is read when it is asked for.
 
     Raises:
-        UserError: it is no run, it is not finished, or one of its files is damaged; the sentence names it.
+        UserError: it is no run, it is not finished, or one of its files is damaged, or of another run; the
+            sentence names it.
     """
-    config = path / "config.yaml"
-    if not config.is_file():
+    folder = RunFolder(path)
+    config = folder.read_config()
+    rows = read_epochs(folder.metrics)
+    if not folder.summary.exists():
         raise UserError(
-            f"{path} is not a run of snnprune: expected a folder with a config.yaml, as `snnprune train` "
-            "makes it"
-        )
-    text = read_text(config, document.LARGEST_YAML)
-    parsed = parsed_yaml(config, text)
-    if not isinstance(parsed, dict):
-        raise UserError(f"{config} is damaged: it has no sections; {_AGAIN}")
-    rows = read_rows(path)
-    summary = _summary(path, rows, parsed)
-    twin = path / "dense"
-    return Run(
-        path,
-        parsed,
-        text,
-        summary,
-        rows,
-        _answers(path / "predictions.csv"),
-        _dynamics(path / "dynamics.safetensors"),
-        _example(path / "example.safetensors"),
-        read_run(twin) if (twin / "summary.json").is_file() else None,
-    )
-
-
-_AGAIN = "restore it, or train again"
-
-
-def read_rows(path: Path) -> list[dict[str, float]]:
-    """Return the epochs of the run in folder ``path``.
-
-    Raises:
-        UserError: there is none yet, a column is missing, or what stands there are not finite numbers.
-    """
-    file = path / "metrics.csv"
-    if not file.is_file():
-        raise UserError(f"{path} has no finished epoch yet: go on with `snnprune train --resume {path}`")
-    table = list(cells(file))
-    header = table[0] if table else []
-    for name in COLUMNS:
-        if name not in header:
-            raise UserError(
-                f"{file} has no column '{name}': it was changed, or written by another version; {_AGAIN}"
-            )
-    rows = []
-    for number, line in enumerate(table[1:], 2):
-        try:
-            row = {name: float(value) for name, value in zip(header, line, strict=True)}
-        except ValueError as error:
-            raise UserError(
-                f"{file} is damaged: line {number} is not a row of {len(header)} numbers; {_AGAIN}"
-            ) from error
-        if not all(math.isfinite(row[name]) for name in COLUMNS):
-            raise UserError(f"{file} is damaged: line {number} holds what is not a finite number; {_AGAIN}")
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{file} holds no epoch: go on with `snnprune train --resume {path}`")
-    return rows
-
-
-def _summary(path: Path, rows: list[dict[str, float]], config: dict[str, Any]) -> dict[str, Any]:
-    file = path / "summary.json"
-    if not file.is_file():
-        train = config.get("train")
-        epochs = train.get("epochs", "?") if isinstance(train, dict) else "?"
-        raise UserError(
-            f"{path} is not finished, and has no summary.json ({len(rows)} of {epochs} epochs): "
+            f"{path} is not finished, and has no summary.json ({len(rows)} of {config.train.epochs} epochs): "
             f"go on with `snnprune train --resume {path}`"
         )
-    try:
-        summary = document.parse_json(read_text(file))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is damaged: it is not valid JSON (line {error.lineno}); {_AGAIN}") from error
-    wanted: dict[str, type | tuple[type, ...]] = dict.fromkeys(NUMBERS, (int, float))
-    wanted |= dict.fromkeys(WORDS, str) | dict.fromkeys(TABLES, dict)
-    for key, kind in wanted.items():
-        if not isinstance(summary, dict) or not isinstance(summary.get(key), kind):
-            raise UserError(
-                f"{file} has no usable '{key}': it was changed, or written by another version; {_AGAIN}"
-            )
-    read: dict[str, Any] = summary
-    if len(rows) != read["epochs"]:
+    summary = read_summary(folder.summary)
+    predictions = read_predictions(folder.predictions) if folder.predictions.exists() else None
+    _check_together(folder, config, summary, rows)
+    if predictions is not None and abs(predictions.hits.mean() - summary.accuracy) > TOLERANCE:
         raise UserError(
-            f"{path / 'metrics.csv'} has {len(rows)} rows, and the run had {read['epochs']} epochs: {_AGAIN}"
+            f"{folder.predictions} is of another run than {folder.summary}: {predictions.hits.mean():.2%} of "
+            f"its samples are right, and there it is {summary.accuracy:.2%}; {_again(folder)}"
         )
-    return read
+    return Run(path, config, summary, rows, predictions)
 
 
-def _answers(file: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    if not file.is_file():
-        return None
-    try:
-        header, *lines = cells(file)
-        rows = (dict(zip(header, line, strict=True)) for line in lines)
-        table = [(int(row["label"]), int(row["answer"])) for row in rows]
-        labels, answers = np.array(table, dtype=np.int64).reshape(-1, 2).T
-    except (KeyError, TypeError, ValueError) as error:
+def _again(folder: RunFolder) -> str:
+    return f"restore them, or train again in a new folder with --config {folder.config}"
+
+
+def _check_together(folder: RunFolder, config: RunConfig, summary: Summary, rows: list[Epoch]) -> None:
+    """Refuse files that belong to different runs.
+
+    Raises:
+        UserError: they do; the sentence names two of them.
+    """
+    said = {
+        "dataset": (summary.dataset, config.data.name),
+        "model": (summary.model, config.model.name),
+        "method": (summary.method, config.method.name),
+        "seed": (summary.seed, config.train.seed),
+    }
+    again = _again(folder)
+    for key, (ended, begun) in said.items():
+        if ended != begun:
+            raise UserError(
+                f"{folder.summary} is of another run than {folder.config}: its {key} is {ended!r}, and there "
+                f"it is {begun!r}; {again}"
+            )
+    if len(rows) != summary.epochs:
         raise UserError(
-            f"{file} is damaged: expected the columns label and answer, whole numbers, a row for each "
-            f"sample; {_AGAIN}"
-        ) from error
-    if len(labels) == 0 or min(labels.min(), answers.min()) < 0:
-        raise UserError(f"{file} is damaged: it holds no samples, or classes below 0; {_AGAIN}")
-    return labels, answers
-
-
-def _dynamics(file: Path) -> Dynamics | None:
-    read = _safetensors(file, {"epochs", "weights", "units", "firing"}, {"layers", "populations", "neurons"})
-    return None if read is None else Dynamics(*read)
-
-
-def _example(file: Path) -> Example | None:
-    keys = {"classes", "label", "answer", "neurons", "spiking", "events", "time_steps"}
-    read = _safetensors(file, {"frames", "steps", "scores"}, keys)
-    return None if read is None else Example(*read)
-
-
-def _safetensors(file: Path, names: set[str], keys: set[str]) -> tuple[dict[str, Any], Tensors] | None:
-    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
-
-    if not file.is_file():
-        return None
-    try:
-        with safe_open(file, framework="numpy") as opened:
-            about = document.parse_json((opened.metadata() or {}).get("about", "{}"))
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise UserError(f"{file} is damaged: remove it for a page without it, or train again") from error
-    missing = (names - tensors.keys()) | (keys - about.keys())
-    if missing:
-        raise UserError(f"{file} is damaged: it has no '{min(missing)}'; remove it for a page without it")
-    return about, tensors
-
-
-def cells(file: Path) -> Iterator[list[str]]:
-    """Yield the lines of a table, cell by cell.
-
-    Raises:
-        UserError: it cannot be read, or is no table.
-    """
-    try:
-        yield from csv.reader(read_text(file).splitlines())
-    except csv.Error as error:  # a cell longer than any number
-        raise UserError(f"{file} is damaged: it is no table ({in_one_line(error)})") from error
-
-
-def parsed_yaml(file: Path, text: str) -> Any:
-    """Return what ``text``, the content of ``file``, stands for.
-
-    Raises:
-        UserError: it is not YAML, or such as no configuration is.
-    """
-    try:
-        return document.parse_yaml(text)
-    except yaml.YAMLError as error:
-        reason = in_one_line(error)
+            f"{folder.metrics} has {len(rows)} rows, and by {folder.summary} the run had {summary.epochs} "
+            f"epochs: {again}"
+        )
+    last = rows[summary.final_epoch - 1].test_accuracy
+    if last != summary.accuracy:
         raise UserError(
-            f"{file} is damaged: it is not valid YAML of a configuration ({reason}); {_AGAIN}"
-        ) from error
-
-
-def read_text(file: Path, largest: int = document.LARGEST) -> str:
-    """Return what a file of at most ``largest`` bytes says.
-
-    Raises:
-        UserError: it cannot be read, is larger, or is no text.
-    """
-    try:
-        return document.read_text(file, largest)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
-        raise UserError(f"cannot read {file}: {reason}") from error
+            f"{folder.metrics} is of another run than {folder.summary}: after epoch {summary.final_epoch} it "
+            f"says {last:.2%}, and there it is {summary.accuracy:.2%}; {again}"
+        )

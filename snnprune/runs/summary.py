@@ -1,20 +1,25 @@
-"""The numbers that a run ends with."""
+"""The numbers that a run ends with: summary.json."""
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import subprocess
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import snnprune
+from snnprune import __version__
+from snnprune.common import document
 from snnprune.config.names import METHODS, options_of
+from snnprune.runs.size import Layer, Size
+from snnprune.runs.typed import Record, read_file, typed
 
 if TYPE_CHECKING:
     from snnprune.config.schema import RunConfig
-    from snnprune.training.callbacks.record import History
+    from snnprune.runs.epochs import History
 
 MEASURED_ON = {
     "accuracy": "test set, network of the last epoch, or of returned_to_epoch where a method went back to "
@@ -35,77 +40,171 @@ MEASURED_ON = {
 }
 
 
-def summarise(config: RunConfig, history: History, device: str) -> dict[str, Any]:
-    """Return what the summary of a finished run says of its training.
+SHARES = (
+    "accuracy", "validation_accuracy", "accuracy_at_best", "target", "pruning_rate", "pruned_neurons",
+)  # fmt: skip
+"""Of a summary: in [0, 1]."""
 
-    Run again on the same machine, only ``seconds`` differs.
+
+@dataclass(frozen=True)
+class Compact(Record):
+    """Weights and MACs a sample of the compact network."""
+
+    weights: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Counts(Record):
+    """Operations at all synapses of the dense network, at those alive, at those of the compact network."""
+
+    dense: float
+    masked: float
+    compact: float
+
+
+@dataclass(frozen=True)
+class LayerSynops(Counts):
+    """Synaptic operations at one layer; further MACs where its input is analogue, and its input's rate."""
+
+    macs: Counts
+    rate: float
+
+
+@dataclass(frozen=True)
+class Synops(Counts):
+    """Synaptic operations of one test sample; MACs of layers with analogue input; energy in picojoules."""
+
+    macs: Counts
+    energy_pj: Counts
+    constants_pj: dict[str, float]
+    layers: dict[str, LayerSynops]
+
+
+@dataclass(frozen=True)
+class Machine(Record):
+    """What depends on the machine: seconds of a batch, memory in 10^6 bytes."""
+
+    inference_seconds: dict[str, float]
+    inference_batch: int
+    inference_rounds: int
+    threads: int
+    peak_memory_mb: float
+
+    def __post_init__(self) -> None:
+        for kind in ("dense", "compact"):
+            if kind not in self.inference_seconds:
+                raise ValueError(f"'machine.inference_seconds.{kind}' is missing")
+
+
+@dataclass(frozen=True)
+class Summary(Record):
+    """summary.json: its keys, in their order. Shares are in [0, 1]; `MEASURED_ON` says what is of what.
+
+    The fields from ``weights_dense`` to ``neurons_left`` are those of `Size`.
     """
-    last, best, network = history.final(), history.best(), history.network
-    return {
-        "dataset": config.data.name,
-        "model": config.model.name,
-        "method": config.method.name,
-        "seed": config.train.seed,
-        "epochs": len(history.rows),
-        "returned_to_epoch": history.returned_to,
-        "accuracy": last["test_accuracy"],
-        "validation_accuracy": last["val_accuracy"],
-        "best_epoch": int(best["epoch"]),
-        "accuracy_at_best": best["test_accuracy"],
-        "measured_on": MEASURED_ON,
-        "target": config.method.target
-        if "target" in options_of(METHODS, "method", config.method.name)
-        else None,
-        "pruning_rate": last["pruned_synapses"],
-        "pruned_neurons": last["pruned_neurons"],
-        **network,
-        "seconds": round(history.seconds(), 3),
-        "device": device,
-        "versions": versions(),
-        "git_commit": git_commit(),
-    }
+
+    dataset: str
+    model: str
+    method: str
+    seed: int
+    epochs: int
+    returned_to_epoch: int | None
+    accuracy: float
+    validation_accuracy: float
+    best_epoch: int
+    accuracy_at_best: float
+    measured_on: dict[str, str]
+    target: float | None
+    pruning_rate: float
+    pruned_neurons: float
+    weights_dense: int
+    weights_left: int
+    macs_dense: int
+    macs_left: int
+    layers: dict[str, Layer]
+    neurons_left: dict[str, tuple[int, int]]
+    seconds: float
+    device: str
+    versions: dict[str, str]
+    git_commit: str | None
+    compact_answers_differ: int
+    compact: Compact
+    synops: Synops
+    machine: Machine
+
+    def __post_init__(self) -> None:
+        for name in SHARES:
+            if not 0 <= (getattr(self, name) or 0.0) <= 1:
+                raise ValueError(f"'{name}' must be between 0 and 1, and is {getattr(self, name)}")
+        Size(**{name: getattr(self, name) for name in Size.__dataclass_fields__})
+        if not 1 <= (self.returned_to_epoch or 1) <= self.epochs or not 1 <= self.best_epoch <= self.epochs:
+            raise ValueError(f"it names an epoch that is none of {self.epochs}")
+
+    @property
+    def prunes(self) -> bool:
+        """Whether anything was pruned."""
+        return self.weights_left < self.weights_dense
+
+    @property
+    def final_epoch(self) -> int:
+        """Epoch, from 1, of the network that the run ended with."""
+        return self.returned_to_epoch or self.epochs
+
+    def json(self) -> str:
+        """Return the text of summary.json."""
+        return json.dumps(asdict(self), indent=2) + "\n"
 
 
-NUMBERS = (
-    "epochs",
-    "accuracy",
-    "best_epoch",
-    "accuracy_at_best",
-    "pruning_rate",
-    "weights_dense",
-    "weights_left",
-    "macs_dense",
-    "macs_left",
-    "seconds",
-)
-"""Of a summary, without which no table can be made of it."""
+def read_summary(file: Path) -> Summary:
+    """Return what a summary.json says.
+
+    Raises:
+        UserError: it is not there, or damaged.
+    """
+    return read_file(file, lambda text: typed(Summary, document.parse_json(text)))
 
 
-def is_summary(read: Any) -> bool:
-    """Whether what stands in a file is a summary that a table can be made of."""
-    if not isinstance(read, dict) or not all(_is_number(read.get(key)) for key in NUMBERS):
-        return False
-    if not all(isinstance(read.get(key), str) for key in ("dataset", "model", "method")):
-        return False
-    if not (read.get("target", "") is None or _is_number(read.get("target"))):
-        return False
-    layers, neurons = read.get("layers"), read.get("neurons_left")
-    if not isinstance(layers, dict) or not isinstance(neurons, dict):
-        return False
-    pairs = [(e.get("left"), e.get("dense")) if isinstance(e, dict) else () for e in layers.values()]
-    pairs += [(read["weights_left"], read["weights_dense"]), (read["macs_left"], read["macs_dense"])]
-    return all(_is_share(pair) for pair in pairs) and all(
-        isinstance(counts, list) and len(counts) == 2 for counts in neurons.values()
+def summarise(config: RunConfig, history: History, device: str, measured: dict[str, Any]) -> Summary:
+    """Return the summary of a finished run.
+
+    Run again on the same machine, only ``seconds``, ``machine`` and ``git_commit`` may differ.
+
+    Args:
+        config: of the run.
+        history: of its epochs.
+        device: that it was trained on.
+        measured: of the network that it ended with: the fields from ``compact_answers_differ`` on.
+    """
+    last, best = history.final(), history.best()
+    assert history.network is not None
+    return typed(
+        Summary,
+        {
+            "dataset": config.data.name,
+            "model": config.model.name,
+            "method": config.method.name,
+            "seed": config.train.seed,
+            "epochs": len(history.rows),
+            "returned_to_epoch": history.returned_to,
+            "accuracy": last.test_accuracy,
+            "validation_accuracy": last.val_accuracy,
+            "best_epoch": best.epoch,
+            "accuracy_at_best": best.test_accuracy,
+            "measured_on": MEASURED_ON,
+            "target": config.method.target
+            if "target" in options_of(METHODS, "method", config.method.name)
+            else None,
+            "pruning_rate": last.pruned_synapses,
+            "pruned_neurons": last.pruned_neurons,
+            **asdict(history.network),
+            "seconds": round(history.seconds(), 3),
+            "device": device,
+            "versions": versions(),
+            "git_commit": git_commit(),
+        }
+        | measured,
     )
-
-
-def _is_share(pair: tuple[Any, ...]) -> bool:
-    """Whether a table can say how much of the second number the first one is."""
-    return len(pair) == 2 and all(map(_is_number, pair)) and (pair[0] == pair[1] or pair[1] > 0)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < 1e18  # no NaN, and nothing that no float holds
 
 
 def versions() -> dict[str, str]:
@@ -113,14 +212,14 @@ def versions() -> dict[str, str]:
     packages = ("torch", "spikingjelly", "lightning", "tonic", "numpy")
     return {
         "python": platform.python_version(),
-        "snnprune": snnprune.__version__,
+        "snnprune": __version__,
         **{name: metadata.version(name) for name in packages},
     }
 
 
 def git_commit() -> str | None:
     """Return the commit of the checkout that this package runs from, None for an installed package."""
-    root, git = Path(snnprune.__file__).parents[1], shutil.which("git")
+    root, git = Path(__file__).parents[2], shutil.which("git")
     if git is None or not (root / ".git").exists():
         return None
     asked = subprocess.run(  # noqa: S603 - fixed arguments

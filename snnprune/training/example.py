@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import torch as safetensors
 
-from snnprune.common import atomic
 from snnprune.common.seeds import Stream
+from snnprune.runs.tensors import AboutExample, Example
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from snnprune.data import Splits
     from snnprune.training.task import Task
 
-FORMAT = "snnprune example, version 1"
-
 FRAMES = 10
 """Kept of the recording, evenly spaced: what a picture shows side by side."""
 
@@ -28,9 +24,7 @@ FRAMES = 10
 def write_example(path: Path, task: Task, splits: Splits) -> None:
     """Let the network answer the first sample of the test set, which nobody picked, and write down how.
 
-    In safetensors: ``frames`` uint8 [<= FRAMES, P, H, W] and their ``steps`` (one image [1, C, H, W] where
-    there is no time), ``scores`` [K], and ``activity/LAYER`` float32 [T, channels or neurons] for each layer
-    of neurons, averaged over space: in [0, 1], the share of places that spiked.
+    `snnprune.runs.tensors.Example` says what the file holds.
 
     Args:
         path: of the file.
@@ -55,20 +49,18 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
     if not splits.events:
         frames = frames[None]
     steps = torch.arange(min(FRAMES, len(frames))) * len(frames) // min(FRAMES, len(frames))
-    about = {
-        "format": FORMAT,
-        "classes": [str(name) for name in splits.classes],
-        "label": int(label),
-        "answer": int(scores.argmax()),
-        "neurons": list(activity),
-        "spiking": task.spiking,
-        "events": splits.events,
-        "time_steps": len(frames) if splits.events else task.run_config.data.time_steps,
-    }
-    tensors = {"frames": frames[steps].contiguous(), "steps": steps, "scores": scores.float().contiguous()}
+    about = AboutExample(
+        classes=[str(name) for name in splits.classes],
+        label=int(label),
+        answer=int(scores.argmax()),
+        neurons=list(activity),
+        spiking=task.spiking,
+        events=splits.events,
+        time_steps=len(frames) if splits.events else task.run_config.data.time_steps,
+    )
+    tensors = {"frames": frames[steps], "steps": steps, "scores": scores.float()}
     tensors |= {f"activity/{name}": values for name, values in activity.items()}
-    content = safetensors.save(tensors, {"about": json.dumps(about)})
-    atomic.write(path, lambda file: file.write(content))
+    Example(about, {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}).write(path)
 
 
 def _keep(activity: dict[str, Tensor], name: str, spiking: bool) -> Any:

@@ -9,27 +9,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
+import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
+from snnprune import data
 from snnprune.common import atomic, ranks
+from snnprune.common.console import say
 from snnprune.common.errors import CompactionError
+from snnprune.common.phases import phase
 from snnprune.common.seeds import Stream
 from snnprune.export import save
+from snnprune.export.measure import measure
 from snnprune.network import firing
 from snnprune.nn import norms
+from snnprune.nn.device import device_of, use_threads
+from snnprune.nn.run_network import plain
 from snnprune.pruning import compact
 from snnprune.pruning.oversights import TargetMissedWarning
 from snnprune.runs import checkpoint
 from snnprune.runs.about import About
+from snnprune.runs.predictions import Predictions
 from snnprune.runs.summary import summarise
 from snnprune.training import assembly, initial
 from snnprune.training.callbacks.dynamics import Dynamics
-from snnprune.training.callbacks.record import History, Record
+from snnprune.training.callbacks.operations import CountOperations
+from snnprune.training.callbacks.record import Record
 from snnprune.training.distributed import group
 from snnprune.training.example import write_example
-from snnprune.training.measure import CountOperations, Measured, PeakMemory, measure
-from snnprune.training.progress import EpochBar, say
+from snnprune.training.memory import PeakMemory
+from snnprune.training.progress import EpochBar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,20 +48,23 @@ if TYPE_CHECKING:
 
     from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
+    from snnprune.export.measure import Measured
     from snnprune.pruning import Pruner
+    from snnprune.runs.epochs import History
     from snnprune.runs.folder import RunFolder
+    from snnprune.runs.summary import Summary
     from snnprune.training.task import Task
-
-Summary = dict[str, Any]
 
 PRECISIONS: dict[str, Any] = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """What Lightning calls them; "mixed" are weights in float32, and layers under autocast."""
 
 
-def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | None = None) -> Summary:
+def fit(
+    config: RunConfig, folder: RunFolder, console: Console, given: Splits | None = None
+) -> Summary | None:
     """Train until the last epoch, from wherever the folder's checkpoint stands, and return the summary.
 
-    Of several processes the first one measures and writes; the others' summary is empty.
+    Of several processes the first one measures and writes; the others return None.
 
     Args:
         config: of the run.
@@ -69,8 +81,10 @@ def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | 
     over, begun = map(bool, ranks.from_first([finished is not None, begun]))
     if over:
         say(console, f"{folder.path} is finished: nothing to train")
-        return finished or {}
-    splits = assembly.splits(config, given)
+        return finished
+    use_threads(config)
+    splits = data.read(config.data, given)
+    phase(f"building {config.model.name}: its first forward compiles the neurons, where none did before it")
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     pruning = assembly.pruning(config.method, example, config.train.seed)
@@ -80,10 +94,12 @@ def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | 
         _warn_of_firing(task, example, console)
     if ranks.world_size() > 1:
         norms.synchronise(task.model)
-    memory = PeakMemory(assembly.device(config))
+    memory = PeakMemory(device_of(config))
     bar = EpochBar(console, config.method.name, config.train.epochs)
     dynamics = Dynamics(pruning, folder.dynamics)
     record = Record(folder, pruning, bar.show)
+    count = f"{config.train.epochs} epochs of {len(splits.train):,} samples"
+    phase(f"training with {config.method.name}: {count}")
     with _quiet():
         trainer = _trainer(config, folder, [pruning, CountOperations(pruning), dynamics, bar, record])
         trainer.fit(
@@ -94,18 +110,20 @@ def fit(config: RunConfig, folder: RunFolder, console: Console, given: Splits | 
             weights_only=True,
         )
     if not first:
-        return {}
+        return None
     norms.separate(task.model)
     pruner = pruning.restored(task.model, example, config.train.epochs)
     peak = memory.megabytes()
     small = _smallest(task.model, pruner, folder, console)
-    measured = measure(task, small, pruner, splits, config)
+    phase("measuring the network as it was trained and as it was made small")
+    measured = measure(task.model, small, pruner, splits, config)
     measured.summary["machine"]["peak_memory_mb"] = peak
-    atomic.write_text(folder.predictions, measured.csv())
+    predictions = Predictions(np.array(measured.labels), np.array(measured.answers))
+    atomic.write_text(folder.predictions, predictions.csv())
     dynamics.write()
     write_example(folder.example, task, splits)
     about = About.of(config, splits, spiking=task.spiking)
-    save(assembly.plain(small, config), folder.network, about.text())
+    save(plain(small, config), folder.network, about.text())
     return _finish(config, folder, record.history, measured)
 
 
@@ -156,14 +174,14 @@ def _smallest(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Cons
 def _finish(config: RunConfig, folder: RunFolder, history: History, measured: Measured) -> Summary:
     # A run killed between its last checkpoint and its table has all it needs in the checkpoint.
     atomic.write_text(folder.metrics, history.csv())
-    summary = summarise(config, history, assembly.device(config)) | measured.summary
+    summary = summarise(config, history, device_of(config), measured.summary)
     folder.write_summary(summary)
     return summary
 
 
 def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[lightning.Callback]) -> lightning.Trainer:
     return lightning.Trainer(
-        accelerator=assembly.device(config),
+        accelerator=device_of(config),
         precision=PRECISIONS[config.train.precision],
         max_epochs=config.train.epochs,
         callbacks=callbacks,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-PREFIX = "model."  # of the network's tensors in a trainer's checkpoint
-
 
 def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
     """Give ``model`` the weights in ``source``, all of them or none; one that was cut makes it as small.
@@ -35,7 +33,7 @@ def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
     """
     if source.is_dir():
         path, read, _ = checkpoint.newest(RunFolder(source).checkpoints)
-        state, pruned = _parts(read)
+        state, pruned = checkpoint.network(read)
     elif source.is_file():
         path = source
         state, pruned = _read(path)
@@ -64,12 +62,4 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
             return load_file(path), None
         except (OSError, SafetensorError) as error:
             raise UserError(f"train.init: cannot read {path}: {error}") from error
-    return _parts(checkpoint.load(path))
-
-
-def _parts(read: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Return the network's tensors in a checkpoint, and the state of its pruner where there was one."""
-    state: dict[str, Tensor] = read.get("state_dict", read)
-    inside = {name.removeprefix(PREFIX): t for name, t in state.items() if name.startswith(PREFIX)}
-    pruners = [own["pruner"] for own in read.get("callbacks", {}).values() if "pruner" in own]
-    return inside or state, pruners[0] if pruners else None
+    return checkpoint.network(checkpoint.load(path))

@@ -9,22 +9,12 @@ from typing import TYPE_CHECKING, Any
 import lightning
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from snnprune.common.console import clock, say
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from snnprune.training.callbacks.record import Row
-
-
-def clock(seconds: float) -> str:
-    """Return a span of time as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print ``text`` as it is: a path may hold brackets, and breaks nowhere."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    from snnprune.runs.epochs import Epoch
 
 
 class EpochBar(lightning.Callback):
@@ -40,19 +30,19 @@ class EpochBar(lightning.Callback):
         self.console = console
         self.title = title
         self.epochs = epochs
-        self._row: Row | None = None
+        self._row: Epoch | None = None
         self._began = 0.0
         self._first = 0
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
-    def show(self, row: Row) -> None:
+    def show(self, row: Epoch) -> None:
         """Take in the row of an epoch that has ended."""
         self._row = row
         if self._bar is None:
             say(self.console, self._line(row))
         else:
-            self._update(row["epoch"])
+            self._update(row.epoch)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draw the bar, from the epoch that a resumed run goes on with."""
@@ -102,18 +92,18 @@ class EpochBar(lightning.Callback):
         assert self._bar is not None
         state = f"epoch {min(int(done) + 1, self.epochs)}/{self.epochs}"
         if self._row is not None:
-            state += f"  val {self._row['val_accuracy']:.1%}  pruned {self._row['pruned_synapses']:.1%}"
+            state += f"  val {self._row.val_accuracy:.1%}  pruned {self._row.pruned_synapses:.1%}"
         self._bar.update(self._task, completed=done, state=f"{state}  left {self._left(done)}")
 
-    def _line(self, row: Row) -> str:
-        epoch = int(row["epoch"])
+    def _line(self, row: Epoch) -> str:
+        epoch = row.epoch
         return "  ".join(
             (
                 f"{self.title}  epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}",
-                f"loss {row['train_loss']:.4f}",
-                f"train {row['train_accuracy']:6.1%}",
-                f"val {row['val_accuracy']:6.1%}",
-                f"pruned {row['pruned_synapses']:6.1%}",
+                f"loss {row.train_loss:.4f}",
+                f"train {row.train_accuracy:6.1%}",
+                f"val {row.val_accuracy:6.1%}",
+                f"pruned {row.pruned_synapses:6.1%}",
                 f"left {self._left(epoch)}",
             )
         )

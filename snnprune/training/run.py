@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import signal
 from contextlib import contextmanager
@@ -15,23 +14,27 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from snnprune import data
 from snnprune.common import atomic, ranks
+from snnprune.common.console import say
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
-from snnprune.config.check import check
+from snnprune.common.phases import phase, told
+from snnprune.config.check import check, check_names
 from snnprune.config.schema import MethodConfig
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training.distributed import group
 from snnprune.training.distributed.launch import launch
-from snnprune.training.fit import Summary, fit
-from snnprune.training.progress import say
+from snnprune.training.fit import fit
 from snnprune.training.table import comparison, shortfall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
 
     from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
+    from snnprune.runs.summary import Summary
 
 DENSE = "dense"
 NO_PLACE = {
@@ -47,40 +50,78 @@ NO_PLACE = {
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
-def train(config: RunConfig, out: Path, *, splits: Splits | None = None) -> Summary:
+def train(
+    config: RunConfig, out: str | PathLike[str], *, splits: Splits | None = None, page: bool = True
+) -> Summary | None:
     """Train a run in folder ``out`` and return its summary.
 
-    A finished run of the same configuration is shown again, an unfinished one continued.
+    A finished run of the same configuration is shown again, an unfinished one continued. Of a run in several
+    processes the first returns the summary, the others None.
 
     Args:
         config: of the run.
         out: its folder.
         splits: the data, where they were made by hand; ``config.data`` then says how they are encoded. To
             resume or evaluate such a run, pass them again.
+        page: draw its pictures and write its page at the end, too. The processes that a run starts by itself
+            always do.
 
     Raises:
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
             not finite.
+
+    Examples:
+        >>> import numpy as np
+        >>> import snnprune
+        >>> images = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
+        >>> samples = snnprune.data.FrameSet(images, np.arange(30) % 3)
+        >>> splits = snnprune.Splits(samples, samples, samples, ("a", "b", "c"), (1, 8, 8), events=False)
+        >>> config = snnprune.RunConfig(
+        ...     model=snnprune.ModelConfig("mlp-ann", hidden=20),
+        ...     method=snnprune.MethodConfig("magnitude", target=0.5),
+        ...     train=snnprune.TrainConfig(epochs=3, twin=False, device="cpu"),
+        ... )
+        >>> summary = snnprune.train(config, "runs/by-hand", splits=splits)
+        [...]
+        >>> round(summary["pruning_rate"], 2)
+        0.5
     """
-    check(config)
-    config = located(config)
+    _look(config, splits)
+    config, run = config.located(), Path(out)
     if group.is_launcher(config):
-        with RunFolder(out) as folder:
+        _refuse_to_share(splits)
+        with RunFolder(run) as folder:
             folder.claim(config)
-        return _launch(config, out)
-    with group.joined(config, out):
-        return _train(config, out, splits, page=True)
+        return _launch(config, run)
+    with group.joined(config, run):
+        return _train(config, run, splits, page=page)
 
 
-def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary:
+def _look(config: RunConfig, splits: Splits | None) -> None:
+    """Find out what is wrong with a configuration, or missing, before anything is written."""
+    check(config, data=splits is None)
+    check_names(config, data=splits is None)
+    if splits is None:
+        data.look(config.data)
+
+
+def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary | None:
     """Train, in the first process of the run or another; that one holds the folder."""
     with _held(RunFolder(out), config) as folder:
         return _complete(config, folder, splits, page=page)
 
 
-def _launch(config: RunConfig, out: Path) -> Summary:
+def _refuse_to_share(splits: Splits | None) -> None:
+    if splits is not None:
+        raise UserError(
+            "splits that were made by hand do not reach the processes that train.devices asks for: give the "
+            "data a name, data.name mypackage.module:Mine, or train with train.devices 1"
+        )
+
+
+def _launch(config: RunConfig, out: Path) -> Summary | None:
     launch(out, config.train.devices)
-    return RunFolder(out).read_summary() or {}
+    return RunFolder(out).read_summary()
 
 
 @contextmanager
@@ -94,17 +135,7 @@ def _held(folder: RunFolder, config: RunConfig) -> Iterator[RunFolder]:
         yield folder
 
 
-def located(config: RunConfig) -> RunConfig:
-    """Return ``config`` with absolute paths, so that a run can be resumed and evaluated from any folder."""
-
-    def absolute(path: str | None) -> str | None:
-        return None if path is None else str(Path(path).expanduser().absolute())
-
-    data = replace(config.data, root=absolute(config.data.root), cache=absolute(config.data.cache))
-    return replace(config, data=data, train=replace(config.train, init=absolute(config.train.init)))
-
-
-def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Summary:
+def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool = True) -> Summary | None:
     """Continue a killed run from the start of the epoch it was killed in, and return its summary.
 
     Args:
@@ -114,21 +145,36 @@ def resume(run: Path, *, splits: Splits | None = None, page: bool = True) -> Sum
 
     Raises:
         UserError: as `train`, or ``run`` is not the folder of a run.
+
+    Examples:
+        >>> import snnprune
+        >>> snnprune.resume("runs/none")
+        Traceback (most recent call last):
+            ...
+        snnprune.common.errors.UserError: [...]
     """
-    folder = RunFolder(run)
-    config = folder.read_config()
-    check(config)
+    path = Path(run)
+    config = RunFolder(path).read_config()
+    _look(config, splits)
     if group.is_launcher(config):
-        return _launch(config, run)
-    with group.joined(config, run):
-        return _train(config, run, splits, page=page)
+        _refuse_to_share(splits)
+        return _launch(config, path)
+    with group.joined(config, path):
+        return _train(config, path, splits, page=page)
 
 
 def _complete(
     config: RunConfig, folder: RunFolder, splits: Splits | None = None, *, page: bool = True
-) -> Summary:
+) -> Summary | None:
     """Bring the run and its dense twin to their end, whatever of them is there already."""
     console = Console(quiet=not ranks.is_first())
+    with told(lambda what: say(console, what, style="dim")):
+        return _brought_to_its_end(config, folder, console, splits, page=page)
+
+
+def _brought_to_its_end(
+    config: RunConfig, folder: RunFolder, console: Console, splits: Splits | None, *, page: bool
+) -> Summary | None:
     twin: RunFolder | None = None
     try:
         summary = fit(config, folder, console, splits)
@@ -152,11 +198,11 @@ def _complete(
             f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
             f"give it its folder back, then go on with `snnprune train --resume {folder.path}`"
         ) from error
-    if not ranks.is_first():
-        return summary
+    if summary is None:  # in the other processes of a run
+        return None
     if page:
-        _show(folder, twin, summary, console)
-    console.print(comparison(shown))
+        _show(folder, console)
+    console.print(comparison([each for each in shown if each is not None]))
     missed = shortfall(summary)
     if missed is not None:
         say(console, f"warning: {missed}", style="yellow")
@@ -193,51 +239,25 @@ def _saved(folder: RunFolder, twin: RunFolder | None) -> str:
     return f"{name} is saved up to the end of epoch {saved['epoch'] + 1}"
 
 
-def _picture(folder: RunFolder, twin: RunFolder | None, summary: Summary) -> None:
-    if folder.curves.exists():
-        return
-    from snnprune.report import curves  # noqa: PLC0415 - matplotlib, at the end of a run only
-
-    curves.draw(
-        folder.curves,
-        _read_rows(folder),
-        method=summary["method"],
-        dense=None if twin is None else _read_rows(twin),
-        title=f"{summary['model']} on {summary['dataset']}",
-    )
-
-
-def _page(folder: RunFolder, console: Console) -> None:
-    if folder.report.exists():
-        return
+def _show(folder: RunFolder, console: Console) -> None:
+    """Write the page of a run, and its first picture beside it; a sentence says where that failed."""
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
 
-    for sentence in report(folder.path).failures:
-        say(console, f"warning: {sentence}", style="yellow")
-
-
-def _show(folder: RunFolder, twin: RunFolder | None, summary: Summary, console: Console) -> None:
-    """Draw the run's picture and write its page; a sentence says where that failed: the run is whole."""
-    for what, make in (
-        (folder.curves.name, lambda: _picture(folder, twin, summary)),
-        (folder.report.name, lambda: _page(folder, console)),
-    ):
-        try:
-            make()
-        except MemoryError:
-            raise
-        except Exception as error:
-            reason = (
-                str(error)
-                if isinstance(error, UserError)
-                else f"{type(error).__name__}: {in_one_line(error)}"
-            )
-            say(console, f"warning: no {what} was written: {reason}", style="yellow")
-
-
-def _read_rows(folder: RunFolder) -> list[dict[str, float]]:
-    with folder.metrics.open(encoding="utf-8", newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    phase("drawing the pictures and the page")
+    accuracy = folder.path / "figures" / "accuracy.png"
+    try:
+        if not folder.report.exists():
+            for sentence in report(folder.path).failures:
+                say(console, f"warning: {sentence}", style="yellow")
+        if accuracy.exists() and not folder.curves.exists():
+            atomic.write(folder.curves, lambda file: file.write(accuracy.read_bytes()))
+    except MemoryError:
+        raise
+    except Exception as error:  # the run is whole
+        reason = (
+            str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {in_one_line(error)}"
+        )
+        say(console, f"warning: no {folder.report.name} was written: {reason}", style="yellow")
 
 
 def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> None:

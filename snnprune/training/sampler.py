@@ -45,13 +45,13 @@ class SharedBatches(Sampler[list[int]]):
     Args:
         sampler: the order of all samples.
         batch_size: of all processes together.
-        number: which process this is.
-        count: how many there are.
+        rank: of this process.
+        world_size: number of processes.
     """
 
-    def __init__(self, sampler: EpochSampler, batch_size: int, number: int, count: int) -> None:
+    def __init__(self, sampler: EpochSampler, batch_size: int, rank: int, world_size: int) -> None:
         self.sampler = sampler  # Lightning tells it the epoch under this name
-        self.batch_size, self.number, self.count = batch_size, number, count
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 
     def __iter__(self) -> Iterator[list[int]]:
         order = list(self.sampler)
@@ -61,16 +61,16 @@ class SharedBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.sampler), self.batch_size)
-        return whole + (rest >= max(self.count, 2))
+        return whole + (rest >= max(self.world_size, 2))
 
     def weight(self, batch: int) -> float:
         """Return what makes of this process's mean over its share its part in the mean over processes."""
         first, last = self._ends(batch)
-        return self.count * (last - first) / self._size(batch)
+        return self.world_size * (last - first) / self._size(batch)
 
     def _size(self, batch: int) -> int:
         return min(self.batch_size, len(self.sampler) - batch * self.batch_size)
 
     def _ends(self, batch: int) -> tuple[int, int]:
         size = self._size(batch)
-        return self.number * size // self.count, (self.number + 1) * size // self.count
+        return self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size

@@ -2,80 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from snnprune.common.console import clock
 from snnprune.pruning import oversights
-from snnprune.training.progress import clock
+from snnprune.report.style import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Summary = dict[str, Any]
-
-
-def _short(number: int) -> str:
-    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
-        if number >= size:
-            return f"{number / (1000 if unit == 'k' else size):.1f} {unit}"
-    return str(number)
+    from snnprune.runs.summary import Summary
 
 
 def _share(left: int, dense: int) -> str:
-    return f"{_short(left)} ({left / dense:.1%})" if left != dense else _short(left)
+    return f"{short(left)} ({left / dense:.1%})" if left != dense else short(left)
 
 
 def _asked(summary: Summary) -> str:
-    if summary["method"] == "dense":
+    if summary.method == "dense":
         return "-"
-    asked = "own stopping" if summary["target"] is None else f"{summary['target']:.1%} asked"
-    return f"{summary['pruning_rate']:.1%} ({asked})"
+    asked = "own stopping" if summary.target is None else f"{summary.target:.1%} asked"
+    return f"{summary.pruning_rate:.1%} ({asked})"
 
 
 ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
-    ("test accuracy, last epoch", lambda s: f"{s['accuracy']:.2%}"),
-    ("best epoch on validation", lambda s: f"{s['best_epoch']} of {s['epochs']}"),
-    ("test accuracy, best epoch", lambda s: f"{s['accuracy_at_best']:.2%}"),
+    ("test accuracy, last epoch", lambda s: f"{s.accuracy:.2%}"),
+    ("best epoch on validation", lambda s: f"{s.best_epoch} of {s.epochs}"),
+    ("test accuracy, best epoch", lambda s: f"{s.accuracy_at_best:.2%}"),
     ("weights pruned", _asked),
-    ("weights left", lambda s: _share(s["weights_left"], s["weights_dense"])),
-    ("MACs a sample", lambda s: _share(s["macs_left"], s["macs_dense"])),
-    ("training time", lambda s: clock(s["seconds"])),
+    ("weights left", lambda s: _share(s.weights_left, s.weights_dense)),
+    ("MACs a sample", lambda s: _share(s.macs_left, s.macs_dense)),
+    ("training time", lambda s: clock(s.seconds)),
 )
 
 
 def shortfall(summary: Summary) -> str | None:
     """Return a sentence on a target that was missed, None where there was none or it was reached."""
-    target = summary["target"]
+    target = summary.target
     if target is None:
         return None
     advice = "give it more with --train.epochs"
-    return oversights.shortfall(summary["pruning_rate"], target, summary["epochs"], advice)
+    return oversights.shortfall(summary.pruning_rate, target, summary.epochs, advice)
 
 
 def comparison(summaries: list[Summary]) -> Table:
     """Return a table with a column for each of ``summaries``, which share data set and model."""
     first = summaries[0]
-    table = Table(title=f"{first['model']} on {first['dataset']}", title_justify="left")
+    table = Table(title=f"{first.model} on {first.dataset}", title_justify="left")
     table.add_column("")
     for summary in summaries:
-        table.add_column(summary["method"], justify="right")
+        table.add_column(summary.method, justify="right")
     for name, value in ROWS:
         table.add_row(name, *(value(summary) for summary in summaries))
     table.add_section()
-    for name in first["layers"]:
+    for name in first.layers:
         table.add_row(f"weights of {name}", *(_layer(summary, name) for summary in summaries))
     table.add_section()
-    for name in first["neurons_left"]:
+    for name in first.neurons_left:
         table.add_row(f"neurons of {name}", *(_neurons(summary, name) for summary in summaries))
     return table
 
 
 def _layer(summary: Summary, name: str) -> str:
-    layer = summary["layers"].get(name)
-    return "-" if layer is None else _share(layer["left"], layer["dense"])
+    layer = summary.layers.get(name)
+    return "-" if layer is None else _share(layer.left, layer.dense)
 
 
 def _neurons(summary: Summary, name: str) -> str:
-    counts = summary["neurons_left"].get(name)
+    counts = summary.neurons_left.get(name)
     return "-" if counts is None else f"{counts[0]} of {counts[1]}"

@@ -7,46 +7,22 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from snnprune.common import ranks
 from snnprune.common.errors import UserError
-from snnprune.common.seeds import Stream, derive, generator
-from snnprune.data import encode
+from snnprune.common.seeds import Stream, derive
+from snnprune.data import Encoder
+from snnprune.nn.losses import loss_of
+from snnprune.nn.run_network import reset
 from snnprune.training import optimiser
 from snnprune.training.sampler import SharedBatches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
     from snnprune.config.schema import RunConfig
 
 Batch = tuple[Tensor, Tensor]
-
-
-def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
-    """L = || onehot - mean_t o_out[t] ||^2, summed over classes, averaged over the batch (DPAP, eq. 3).
-
-    Args:
-        scores: output rates [B, K], spikes per step.
-        labels: classes [B].
-    """
-    wanted = F.one_hot(labels, scores.shape[1]).to(scores.dtype)
-    return (wanted - scores).square().sum(1).mean()
-
-
-def softmax_squared_error(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the squared error of the softmax of logits [B, K], as `squared_error` takes it of rates."""
-    return squared_error(scores.softmax(1), labels)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": squared_error,
-    "cross-entropy": F.cross_entropy,
-    "softmax-mse": softmax_squared_error,
-}
 
 
 class Tally:
@@ -87,26 +63,17 @@ class Task(lightning.LightningModule):
         self.run_config = config
         self.model = model
         self.spiking = bool(getattr(model, "spiking", True))
-        chosen = config.train.loss
-        self.loss = LOSSES[str(getattr(model, "loss", "mse")) if chosen == "auto" else chosen]
+        self.loss = loss_of(config.train.loss, model)
+        self.encode = Encoder(config.data, config.train.seed, time=self.spiking)
         self.measured: dict[str, float] = {}
         # Of few test batches, some of many processes have none.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._tallies = {stream: Tally() for stream in (Stream.TRAIN, Stream.VALIDATION, Stream.TEST)}
         self._unchecked: tuple[int, Tensor] | None = None
 
-    def encode(self, frames: Tensor, stream: Stream, *at: int) -> Tensor:
-        """Return the network's input, [T, B, C, H, W] or without time [B, C, H, W], as float."""
-        noise = generator(frames.device, self.run_config.train.seed, stream, *at)
-        encoded: Tensor = encode(frames, self.run_config.data, noise, time=self.spiking)
-        return encoded
-
     def reset(self) -> None:
         """Put all neurons at rest, and let go of the last batch's graph."""
-        if self.spiking:
-            from spikingjelly.activation_based import functional  # noqa: PLC0415 - slow, and ANNs need none
-
-            functional.reset_net(self.model)
+        reset(self.model)
 
     def forward(self, encoded: Tensor) -> Tensor:
         """Return scores [B, K]: output rates of a spiking network, logits of another."""
@@ -174,20 +141,6 @@ class Task(lightning.LightningModule):
         self.measured |= {"val_loss": loss, "val_accuracy": accuracy}
         self.measured["test_accuracy"] = self._tallies[Stream.TEST].means()[1]
         self.log_dict(self.measured, logger=False)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch of the test set, with the noise that validation gave it."""
-        self._step(batch, Stream.TEST, batch_idx)
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting anew."""
-        self._tallies[Stream.TEST] = Tally()
-
-    def on_test_epoch_end(self) -> None:
-        """Publish loss and accuracy."""
-        loss, accuracy = self._tallies[Stream.TEST].means()
-        self.measured = {"test_loss": loss, "test_accuracy": accuracy}
-        self.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser and its schedule, stepped once an epoch."""

@@ -7,10 +7,19 @@ Spiking traces (5, 6) feed a trace-based BCM rule with a sliding threshold (7-10
 dendritic spines (11) that score neurons; survival functions (12-17) turn scores into deaths for good.
 """
 
-from snnprune.methods.dpap.bcm import BCM
+from snnprune.methods.dpap.bcm import BCM, SpineCriterion
+from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.dpap.normalisation import min_max, percentile, rank
-from snnprune.methods.dpap.preset import preset
 from snnprune.methods.dpap.survival import SurvivalFunction
 from snnprune.pruning.traces import spiking_trace
 
-__all__ = ["BCM", "SurvivalFunction", "min_max", "percentile", "preset", "rank", "spiking_trace"]
+__all__ = [
+    "BCM",
+    "DPAP",
+    "SpineCriterion",
+    "SurvivalFunction",
+    "min_max",
+    "percentile",
+    "rank",
+    "spiking_trace",
+]

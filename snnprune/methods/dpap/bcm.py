@@ -9,11 +9,14 @@ import torch
 from snnprune.pruning.criterion import Criterion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.method import View
+    from snnprune.pruning.state import Axes
     from snnprune.pruning.traces import Activity
+    from snnprune.pruning.view import View
 
 
 class SpineCriterion(Criterion):
@@ -23,13 +26,20 @@ class SpineCriterion(Criterion):
 
     Args:
         tau: decay of the spiking trace per time step. 0.5 is the paper's.
+
+    Examples:
+        >>> from snnprune.dpap import DPAP, SpineCriterion
+        >>> class Together(SpineCriterion):
+        ...     def plasticity(self, statistics, activity, batches):
+        ...         statistics["sum"].addmm_(activity.post.T, activity.pre)
+        ...         statistics["activity"].add_(activity.post.sum(0))
+        >>> method = DPAP(target=0.6, criterion=Together)
     """
 
-    axes: ClassVar[dict[str, tuple[str, ...]]] = {"sum": ("post", "pre"), "activity": ("post",)}
+    axes: ClassVar[Mapping[str, Axes]] = {"sum": ("post", "pre"), "activity": ("post",)}
     per_epoch: ClassVar[tuple[str, ...]] = ("sum", "activity")
 
     def __init__(self, tau: float = 0.5) -> None:
-        super().__init__()
         self.tau = tau
 
     @torch.no_grad()
@@ -66,9 +76,19 @@ class BCM(SpineCriterion):
 
     Num counts batches since training began, from 1 (9). [reading] theta starts at 0 and BCM uses its value
     from before the batch.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import BCM
+        >>> from snnprune.pruning import Activity
+        >>> statistics = {"sum": torch.zeros(1, 1), "activity": torch.zeros(1), "theta": torch.zeros(1)}
+        >>> activity = Activity(pre=torch.tensor([[0.5]]), post=torch.tensor([[2.0]]))
+        >>> BCM().plasticity(statistics, activity, batches=1)
+        >>> statistics["sum"], statistics["theta"]  # 2 (2 - 0) 0.5, and the mean of S_post
+        (tensor([[2.]]), tensor([2.]))
     """
 
-    axes: ClassVar[dict[str, tuple[str, ...]]] = {**SpineCriterion.axes, "theta": ("post",)}
+    axes: ClassVar[Mapping[str, Axes]] = {**SpineCriterion.axes, "theta": ("post",)}
     averaged: ClassVar[tuple[str, ...]] = ("theta",)
 
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:

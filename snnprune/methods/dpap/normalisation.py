@@ -7,7 +7,7 @@ must never prune a whole layer because its scores tie.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -40,6 +40,12 @@ def percentile(score: Tensor, alive: Tensor, q: float = 0.75) -> Tensor | None:
 
     [reading] Plain min-max lets one heavy tail put nearly every synapse at 0; the authors' code clips at
     the 75th percentile. Silent, depressed and dead entries are 0.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import percentile
+        >>> percentile(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.ones(5, dtype=torch.bool))
+        tensor([0.0000, 0.3333, 0.6667, 1.0000, 1.0000])
     """
     counted = alive & (score > 0)
     positive = score[counted]
@@ -52,7 +58,14 @@ def percentile(score: Tensor, alive: Tensor, q: float = 0.75) -> Tensor | None:
 
 
 def min_max(score: Tensor, alive: Tensor) -> Tensor | None:
-    """Return u = (x - min) / (max - min) over the living entries; the dead are 0."""
+    """Return u = (x - min) / (max - min) over the living entries; the dead are 0.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import min_max
+        >>> min_max(torch.tensor([1.0, 2.0, 5.0]), torch.ones(3, dtype=torch.bool))
+        tensor([0.0000, 0.2500, 1.0000])
+    """
     living = score[alive]
     if living.numel() == 0 or not bool(living.max() > living.min()):
         return None
@@ -61,7 +74,14 @@ def min_max(score: Tensor, alive: Tensor) -> Tensor | None:
 
 
 def rank(score: Tensor, alive: Tensor) -> Tensor | None:
-    """Return each living entry's rank in [0, 1], ties sharing their mean rank; the dead are 0."""
+    """Return each living entry's rank in [0, 1], ties sharing their mean rank; the dead are 0.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import rank
+        >>> rank(torch.tensor([1.0, 2.0, 5.0]), torch.ones(3, dtype=torch.bool))
+        tensor([0.0000, 0.5000, 1.0000])
+    """
     living = score[alive]
     if living.numel() == 0:
         return None
@@ -75,7 +95,9 @@ def rank(score: Tensor, alive: Tensor) -> Tensor | None:
     return u
 
 
-NORMALISATIONS: dict[str, Callable[[Tensor, Tensor], Tensor | None]] = {
+Normalisation = Literal["percentile", "min-max", "rank"]
+
+NORMALISATIONS: dict[Normalisation, Callable[[Tensor, Tensor], Tensor | None]] = {
     "percentile": percentile,
     "min-max": min_max,
     "rank": rank,

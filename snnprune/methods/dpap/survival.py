@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from snnprune.methods.dpap.normalisation import NORMALISATIONS, quantile
+from snnprune.methods.dpap.normalisation import NORMALISATIONS, Normalisation, quantile
 from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
+from snnprune.pruning.state import SCORES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.state import Axes
 
 
 EPSILON = 0.65  # of the authors' code; the paper gives none
@@ -108,7 +112,21 @@ class SurvivalFunction(Rule):
 
     Raises:
         ValueError: no such normalisation.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.dpap import SurvivalFunction
+        >>> from snnprune.pruning import Candidates, Clock
+        >>> score, alive = torch.tensor([1.0, 2.0, 3.0]), torch.ones(3, dtype=torch.bool)
+        >>> candidates = Candidates("neurons/fc", "neuron", "linear", score, alive, weight=score)
+        >>> rule = SurvivalFunction(normalisation="rank")
+        >>> rule.decide(candidates, Clock(epochs=300, epoch=5))  # all are alive still
+        tensor([True, True, True])
+        >>> rule.state["neurons/fc"]["survival"]  # 9.99 + 2 u - 0.65, and C = 2 more where that is a gain
+        tensor([ 9.3400, 12.3400, 13.3400])
     """
+
+    axes: ClassVar[Mapping[str, Axes]] = {"survival": SCORES}
 
     def __init__(
         self,
@@ -116,9 +134,8 @@ class SurvivalFunction(Rule):
         growth_conv: float = GROWTH_CONV,
         growth_linear: float = GROWTH_LINEAR,
         constants: Constants | None = None,
-        normalisation: str = "percentile",
+        normalisation: Normalisation = "percentile",
     ) -> None:
-        super().__init__()
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation is one of {sorted(NORMALISATIONS)}, came '{normalisation}'")
         self.epsilon = epsilon
@@ -129,8 +146,8 @@ class SurvivalFunction(Rule):
     def survival(self, candidates: Candidates, schedule: Schedule) -> Tensor:
         """Return F of ``candidates``, beta at first."""
         if candidates.key not in self.state:
-            self.state[candidates.key] = torch.full_like(candidates.score, schedule.beta)
-        return self.state[candidates.key]
+            self.state[candidates.key] = {"survival": torch.full_like(candidates.score, schedule.beta)}
+        return self.state[candidates.key]["survival"]
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Move F and return who is alive."""

@@ -22,27 +22,35 @@ if TYPE_CHECKING:
     Model = TypeVar("Model", bound=nn.Module)
 
 
-def accelerate(model: Model, *, channels_last: bool = False, undo: bool = False) -> Model:
+def accelerate(model: Model, *, channels_last: bool = False) -> Model:
     """Let the LIF neurons of ``model`` run as fused kernels, in place.
 
     Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.nn.fused.LIFNode`; in a Sequential
     it runs as one with the convolution before it and the average pool behind it; layers in front of the first
     neuron are computed once where the input is the same at every time step. Outputs are the same, gradients
     to 1e-6 of the largest, and the keys of the state_dict too. It may be done before or after the network is
-    copied or pruned.
+    copied or pruned. `restore` takes it back.
 
     Args:
         model: any network; a module that is a LIF neuron itself will do.
         channels_last: let SpikingJelly's ``Conv2d`` compute with channels innermost where its pictures hold
             more numbers than its weight, which is faster and sums in another order: a spike in many thousands
             then differs. Parameters lie as they lay.
-        undo: give everything its own class back, which SpikingJelly's and NIR's exporters ask for.
 
     Returns:
         ``model``
+
+    Examples:
+        >>> import torch
+        >>> from spikingjelly.activation_based import layer, neuron
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model = nn.Sequential(layer.Linear(4, 8, step_mode="m"), neuron.LIFNode(step_mode="m"))
+        >>> type(snnprune.accelerate(model)[1])
+        <class 'snnprune.nn.fused.lif.LIFNode'>
+        >>> model(torch.rand(10, 3, 4)).shape  # T, B, units
+        torch.Size([10, 3, 8])
     """
-    if undo:
-        return restore(model)
     for module in model.modules():
         kind: Any = type(module)
         if kind is neuron.LIFNode:
@@ -58,7 +66,23 @@ def accelerate(model: Model, *, channels_last: bool = False, undo: bool = False)
 
 
 def restore(model: Model) -> Model:
-    """Undo `accelerate`: every module is of its own class again, with the state that it has now."""
+    """Take `accelerate` back, in place: every module is of its own class again, with the state that it has.
+
+    SpikingJelly's and NIR's exporters, and second derivatives, ask for it.
+
+    Args:
+        model: any network; one that was not accelerated is left as it is.
+
+    Returns:
+        ``model``
+
+    Examples:
+        >>> from spikingjelly.activation_based import neuron
+        >>> import snnprune
+        >>> node = snnprune.accelerate(neuron.LIFNode())
+        >>> type(snnprune.restore(node)) is neuron.LIFNode
+        True
+    """
     for module in model.modules():
         if type(module) is LIFNode:
             module.__class__ = neuron.LIFNode

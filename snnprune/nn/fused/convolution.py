@@ -1,7 +1,7 @@
 """A convolution and the LIF neurons behind it as one node of the graph.
 
-Nobody but the node ever sees what the convolution gives to the neurons. So its gradient is written over it:
-the largest tensor of a layer is allocated once per step in place of twice, and stays in cache on the way.
+Only this node reads what the convolution gives to the neurons. So the gradient is written over it: the
+largest tensor of a layer is allocated once per step in place of twice, and stays in cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from snnprune.nn.fused.once import channels_innermost, laid_out, once
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from snnprune.nn.fused.lif import Constants, Note
+    from snnprune.nn.fused.constants import Constants, Note
 
 DTYPES = (torch.float32, torch.float64)
 """Of input and weight; others are converted on the way, and gain nothing from being written over."""

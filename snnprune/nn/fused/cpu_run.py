@@ -16,7 +16,7 @@ from snnprune.nn.fused.threads import share
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from snnprune.nn.fused.lif import Constants, Note
+    from snnprune.nn.fused.constants import Constants, Note
 
 
 @dataclass(frozen=True)

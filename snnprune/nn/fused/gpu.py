@@ -24,7 +24,7 @@ from snnprune.nn.fused.layout import Layout
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from snnprune.nn.fused.lif import Constants, Note
+    from snnprune.nn.fused.constants import Constants, Note
 
 BLOCK = 1024
 _SPIKINGJELLYS = {

@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from spikingjelly.activation_based import neuron
 
+from snnprune.nn.fused.constants import Constants, Note
 from snnprune.nn.fused.convolution import Current, Fed, ready
 from snnprune.nn.fused.kernels import kernels, refuse_second_derivative
 from snnprune.nn.fused.layout import shown
-from snnprune.nn.fused.surrogates import Slope, slope_of
+from snnprune.nn.fused.surrogates import slope_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from snnprune.nn.fused.surrogates import Slope
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 """Of inputs; potentials of 16-bit inputs are kept in float32."""
 
 _said: set[str] = set()
-
-
-@dataclass(frozen=True)
-class Constants:
-    """What a layer of LIF neurons does with a step.
-
-    Attributes:
-        tau: time constant of the leak, in steps.
-        threshold: potential of a spike.
-        reset: potential after a spike, None to subtract the threshold.
-        decay_input: whether the input leaks as well.
-        detach_reset: whether no gradient passes through the reset.
-        slope: derivative that stands for that of the spike.
-        steps: T.
-        square: side of the squares of spikes that are averaged, 1 for none.
-    """
-
-    tau: float
-    threshold: float
-    reset: float | None
-    decay_input: bool
-    detach_reset: bool
-    slope: Slope
-    steps: int
-    square: int = 1
-
-    @property
-    def rest(self) -> float:
-        """Potential that the leak leads to."""
-        return 0.0 if self.reset is None else self.reset
 
 
 class LIFNode(neuron.LIFNode):
@@ -69,6 +41,13 @@ class LIFNode(neuron.LIFNode):
     Attributes:
         recording: whether forwards count spikes for `traces`.
         ways: attributes that say how it computes and not what, so that none of them is saved with it.
+
+    Examples:
+        >>> import torch
+        >>> from snnprune.nn.fused import LIFNode
+        >>> node = LIFNode(tau=2.0, v_threshold=1.0, step_mode="m")
+        >>> node(torch.full((4, 1, 1), 1.5)).flatten()
+        tensor([0., 1., 0., 1.])
     """
 
     recording = False
@@ -257,29 +236,6 @@ class LIFNode(neuron.LIFNode):
         if v.shape != x.shape:
             return 0.0 if self.v_reset is None else self.v_reset
         return v.to(dtype=torch.float32 if x.element_size() == 2 else x.dtype, device=x.device)
-
-
-@dataclass
-class Note:
-    """What a forward is asked for and tells beside its spikes.
-
-    Attributes:
-        spatial: whether the input has places, [T, B, C, H, W], that matter.
-        count: whether spikes are to be counted.
-        once: whether the input has no time axis and stands for every step.
-        dtype: of the input.
-        keep: whether a backward may follow.
-        counts: number of spikes by step, sample and channel [T, B, C], and the sum of the averages.
-        nan: whether a potential is not a number.
-    """
-
-    spatial: bool
-    count: bool
-    once: bool
-    dtype: torch.dtype
-    keep: bool = False
-    counts: tuple[Tensor, Tensor | None] | None = None
-    nan: bool = False
 
 
 class _Steps(torch.autograd.Function):

@@ -26,6 +26,13 @@ def keep_precise(model: nn.Module) -> list[RemovableHandle]:
 
     Returns:
         What takes it back: ``handle.remove()`` each.
+
+    Examples:
+        >>> from spikingjelly.activation_based import neuron
+        >>> from snnprune.nn.fused import keep_precise
+        >>> handles = keep_precise(neuron.ParametricLIFNode())
+        >>> for handle in handles:
+        ...     handle.remove()
     """
     return [
         module.register_forward_pre_hook(_in_float32)

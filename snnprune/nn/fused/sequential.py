@@ -25,8 +25,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 class Pooling(Mixed):
     """Mixed into a class of Sequentials: what its forward computes, with fewer passes.
 
-    Layers are where they were and each is itself when called alone. Neighbours run as one only if nobody
-    looks in between, by a hook that is there at the time of the forward. Two kinds of hooks are served all
+    Layers are where they were and each is itself when called alone. Neighbours run as one only if no hook
+    reads what lies between them at the time of the forward. Two kinds of hooks are served all
     the same: a forward hook of neurons that has ``counts`` (see `LIFNode.counters`), and a forward pre-hook
     of a convolution with ``only_reads`` true, which promises to return nothing.
     """
@@ -75,7 +75,7 @@ def run_on(modules: Sequence[nn.Module], x: Any) -> tuple[Any, int]:
 
 
 def _may_feed(conv: Any, neurons: Any, x: Any) -> bool:
-    """Tell whether a convolution and the neurons behind it may be one node, for all that anybody sees."""
+    """Tell whether a convolution and the neurons behind it may be one node: no hook reads in between."""
     if not isinstance(x, torch.Tensor) or not feeds(conv, x) or not _is_free(neurons):
         return False
     readers = [hook for hook in conv._forward_pre_hooks.values() if getattr(hook, "only_reads", False)]

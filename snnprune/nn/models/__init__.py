@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snnprune.common.errors import UserError
+from snnprune.config.check import check_model, check_values
 from snnprune.config.names import MODELS, pick
 
 if TYPE_CHECKING:
@@ -27,7 +29,17 @@ def build(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> Net
         meant for.
 
     Raises:
-        UserError: no such model, or the frames are too small for its pooling.
+        UserError: no such model, a setting out of its bounds, frames that are too small for its pooling, or a
+            model of the user's own that is no network, or does not say whether it spikes.
     """
-    network: Network = pick(MODELS, "model", config.name).load()(config, shape, classes)
+    check_values(config, "model")
+    check_model(config)
+    entry = pick(MODELS, "model", config.name)
+    network: Network = entry.load()(config, shape, classes)
+    if entry.kind is not None and not isinstance(getattr(network, "spiking", None), bool):
+        raise UserError(
+            f"the model '{config.name}' must return a torch.nn.Module whose attribute spiking is True "
+            "(frames [T, B, C, H, W] in, spikes [T, B, classes] out) or False (images [B, C, H, W] in, "
+            f"logits [B, classes] out), and returned a {type(network).__name__} without it"
+        )
     return network

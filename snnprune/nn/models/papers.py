@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snnprune.common.errors import UserError
 from snnprune.nn.models.kit import Kit, analogue, spiking
 from snnprune.nn.models.notation import Network, network
 
@@ -82,16 +81,7 @@ def mlp_ann(config: ModelConfig, shape: Shape, classes: int) -> Network:
     return network(f"Flatten-{config.hidden or 800}FC", _analogue(config), shape, classes)
 
 
-WITHOUT_TIME = (conv_ann, vgg_ann, lenet_ann, vgg16_ann, mlp_ann)
-"""Networks that see a sample once, and have neither steps nor membranes."""
-
-
 def _spiking(config: ModelConfig) -> Kit:
-    if config.activation != "relu":
-        raise UserError(
-            f"model '{config.name}' spikes, and model.activation {config.activation} is of networks without "
-            "time: choose one of those, such as mlp-ann"
-        )
     return spiking(config.detach_reset, config.dropout)
 
 

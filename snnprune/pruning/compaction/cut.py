@@ -71,6 +71,11 @@ class Cut:
                 tensor = tensor.index_select(axis, index.to(tensor.device))
         return tensor
 
+    def unit(self, population: str) -> Tensor:
+        """Return bool [size]: which units of a population stay."""
+        whole = torch.ones(self.before.populations[population].size, dtype=torch.bool)
+        return self.units.get(population, whole)
+
     def post(self, projection: str) -> Tensor:
         """Return bool [post]: which rows of a projection's weight stay."""
         return self._side(projection, 0)

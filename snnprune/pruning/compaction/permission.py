@@ -8,7 +8,7 @@ import torch
 
 from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
-from snnprune.pruning.compaction.shapes import replace_content
+from snnprune.pruning.compaction.transaction import is_held
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,20 +16,46 @@ if TYPE_CHECKING:
     from snnprune.pruning.method import Method
 
 
-def check_cut_every(epochs: int | None) -> None:
-    """Refuse a number of epochs from cut to cut that is none.
+def check_cut_every(epochs: int | None, method: Method | None = None) -> None:
+    """Refuse cuts in mid-training that could never be made.
+
+    Args:
+        epochs: from cut to cut, None for no cuts.
+        method: what prunes the network, where that is known.
 
     Raises:
-        UserError: it is below 1.
+        UserError: the number is below 1, or the method allows no cut before training has ended.
     """
-    if epochs is not None and epochs < 1:
+    if epochs is None:
+        return
+    if epochs < 1:
         raise UserError(
             f"compact_every is a number of epochs, at least 1, or None for none while training: came {epochs}"
         )
+    reason = None if method is None else _never(method, training=True)
+    if reason is not None:
+        raise CompactionError(f"compact_every={epochs} cannot be kept: {reason}")
+
+
+def _never(method: Method, *, training: bool) -> str | None:
+    """Return why a method allows no cut in place and what to do, None where it does allow one."""
+    name = type(method).__name__
+    if training and not method.permanent:
+        return (
+            f"{name} lets dead synapses live again (permanent = False), so the network cannot be cut while "
+            "it trains: leave compact_every out, and call compact() after the last epoch"
+        )
+    if not method.can_shrink:
+        return (
+            f"{name} has a state_dict() of its own and no shrink(), so its state cannot follow a cut: "
+            "declare its tensors in `axes`, or compact a copy after training with "
+            "snnprune.compact(model, pruner.masks)"
+        )
+    return None
 
 
 def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch: bool) -> None:
-    """Refuse a cut that the method, an open batch or another process would not survive.
+    """Refuse a cut that the method, an open batch or another process does not allow.
 
     Args:
         model: the network.
@@ -40,16 +66,9 @@ def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch:
     Raises:
         CompactionError: it may not be cut, with what to do.
     """
-    if training and not method.permanent:
-        raise CompactionError(
-            f"{type(method).__name__} wakes what it let die, so the network cannot be cut while it "
-            "trains: call compact() after the last epoch"
-        )
-    if not method.can_shrink:
-        raise CompactionError(
-            f"{type(method).__name__} has a state and no shrink(), so its network cannot be cut in "
-            "place: compact a copy after training, with snnprune.compact(model, pruner.masks)"
-        )
+    reason = _never(method, training=training)
+    if reason is not None:
+        raise CompactionError(reason)
     if in_batch:
         raise CompactionError("a batch is open: compact between batches, after step()")
     if isinstance(model, torch.nn.parallel.DistributedDataParallel) or _is_wrapped(model):
@@ -61,11 +80,4 @@ def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch:
 
 def _is_wrapped(model: nn.Module) -> bool:
     """Tell whether somebody in C++ holds the parameters, as DistributedDataParallel's buckets do."""
-    if ranks.world_size() == 1:
-        return False
-    try:
-        for parameter in list(model.parameters())[:1]:
-            replace_content(parameter, lambda same: same)
-    except CompactionError:
-        return True
-    return False
+    return ranks.world_size() > 1 and any(map(is_held, list(model.parameters())[:1]))

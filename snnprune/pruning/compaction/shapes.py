@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from snnprune.common.errors import CompactionError
 from snnprune.network.leaves import CONVOLUTIONS
+from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -26,36 +26,25 @@ def tensor_of(model: nn.Module, key: str) -> Tensor:
     return tensor
 
 
-@torch.no_grad()
-def replace_content(tensor: Tensor, change: Callable[[Tensor], Tensor]) -> None:
-    """Let ``change`` decide what a parameter or buffer holds from now on, its gradient too.
-
-    Raises:
-        CompactionError: something holds a weak reference to the tensor, which torch then cannot swap.
-    """
-    new = change(tensor.detach()).clone(memory_format=torch.contiguous_format)
-    grad = None if tensor.grad is None else change(tensor.grad).clone(memory_format=torch.contiguous_format)
-    if isinstance(tensor, nn.Parameter):
-        new = nn.Parameter(new, tensor.requires_grad)
-    new.grad = grad
-    try:
-        torch.utils.swap_tensors(tensor, new)
-    except RuntimeError as error:
-        raise CompactionError(f"a tensor of the network cannot change its shape in place: {error}") from error
-
-
 def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Give tensors of ``model`` other shapes, in place; what they hold is to be loaded next.
 
     Args:
         model: the network.
         shapes: by key in the state_dict; tensors that are not named stay as they are.
+
+    Raises:
+        CompactionError: a tensor cannot change its shape; then none has.
     """
+    wanted = {}
     for key, shape in shapes.items():
         tensor = tensor_of(model, key)
         if tuple(tensor.shape) != tuple(shape):
-            replace_content(tensor, lambda old, shape=shape: old.new_zeros(shape))  # type: ignore[misc]
-    fit_sizes(model, shapes)
+            grad = None if tensor.grad is None else tensor.new_zeros(shape)
+            wanted[key] = (tensor, tensor.new_zeros(shape), grad)
+    with Transaction() as changes:
+        changes.replace(wanted)
+        fit_sizes(model, shapes, changes)
 
 
 def conform(model: nn.Module, state: Mapping[str, Any]) -> str | None:
@@ -86,28 +75,31 @@ def conform(model: nn.Module, state: Mapping[str, Any]) -> str | None:
     return next(iter(other), None)
 
 
-def fit_sizes(model: nn.Module, keys: Mapping[str, object]) -> None:
+def fit_sizes(model: nn.Module, keys: Mapping[str, object], changes: Transaction) -> None:
     """Let the modules that own the tensors ``keys`` say the sizes that their tensors now have."""
+    changes.on_failure(lambda: forget_resets(model))
     for name in dict.fromkeys(key.rpartition(".")[0] for key in keys):
-        _fit(model.get_submodule(name))
+        module = model.get_submodule(name)
+        for attribute, size in _sizes(module):
+            changes.remember(module, attribute)
+            setattr(module, attribute, size)
     forget_resets(model)
 
 
-def _fit(module: nn.Module) -> None:
+def _sizes(module: nn.Module) -> list[tuple[str, int]]:
+    """Return what a module says of its sizes, as its tensors have them."""
     if isinstance(module, nn.Linear):
-        module.out_features, module.in_features = module.weight.shape
-    elif isinstance(module, CONVOLUTIONS):
-        _fit_convolution(module)
-    elif isinstance(module, _BatchNorm):
+        return list(zip(("out_features", "in_features"), module.weight.shape, strict=True))
+    if isinstance(module, CONVOLUTIONS):
+        out, columns = module.weight.shape[:2]
+        groups = module.groups
+        if groups > 1 and groups == module.in_channels:
+            groups = out // (module.out_channels // groups)  # depthwise: a group is a channel
+        return [("groups", groups), ("out_channels", out), ("in_channels", columns * groups)]
+    if isinstance(module, _BatchNorm):
         vectors = (module.weight, module.bias, module.running_mean, module.running_var)
-        module.num_features = next(len(v) for v in vectors if v is not None)
-
-
-def _fit_convolution(module: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> None:
-    out, columns = module.weight.shape[:2]
-    if module.groups > 1 and module.groups == module.in_channels:
-        module.groups = out // (module.out_channels // module.groups)  # depthwise: a group is a channel
-    module.out_channels, module.in_channels = out, columns * module.groups
+        return [("num_features", next(len(v) for v in vectors if v is not None))]
+    return []
 
 
 def forget_resets(model: nn.Module) -> None:

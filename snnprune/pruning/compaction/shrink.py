@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.common.errors import CompactionError
-from snnprune.network.duplicate import reset_states
-from snnprune.pruning.compaction.origin import note_cut
-from snnprune.pruning.compaction.shapes import fit_sizes, replace_content, tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.pruning.compaction.survivors import note, survivors_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,35 +17,36 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from snnprune.pruning.compaction.cut import Cut
+    from snnprune.pruning.compaction.transaction import Transaction
 
 
-def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer] = ()) -> None:
+def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes: Transaction) -> None:
     """Make ``model`` smaller in place, and the moments of ``optimizers`` with it.
 
     Parameters stay the objects that they are, so optimiser groups and other references hold. Neurons are
-    put at rest: their states are of the old shape. Nothing is changed where anything is refused.
+    put at rest: their states are of the old shape.
 
     Raises:
-        CompactionError: two layers share a tensor and would cut it differently, or an optimiser keeps a
-            state whose axes are unknown.
+        CompactionError: two layers share a tensor and would cut it differently, an optimiser keeps a state
+            whose axes are unknown, or a tensor is held where torch cannot swap it.
     """
     optimizers = list(optimizers)
     tensors = _tensors(model, cut)
     for key, tensor in tensors.items():
         for optimizer in optimizers:
             _check_state(key, tensor, optimizer)
-    reset_states(model)
-    shapes = {key: tuple(tensor_of(model, key).shape) for key in cut.segments}
+    changes.put_at_rest(model)
+    contents = {}
     for key, tensor in tensors.items():
-        shape = shapes[key]
-        for optimizer in optimizers:
-            state = optimizer.state.get(tensor, {})
-            for name, value in state.items():
-                if _follows(value):
-                    state[name] = cut.take(key, value, shape).contiguous()
-        replace_content(tensor, lambda old, key=key: cut.take(key, old))  # type: ignore[misc]
-    fit_sizes(model, shapes)
-    note_cut(model, cut, shapes)
+        shape = tuple(tensor.shape)
+        for state in (optimizer.state.get(tensor, {}) for optimizer in optimizers):
+            changes.remember_items(state)
+            state |= {name: cut.take(key, v, shape).contiguous() for name, v in state.items() if _follows(v)}
+        grad = None if tensor.grad is None else cut.take(key, tensor.grad)
+        contents[key] = (tensor, cut.take(key, tensor.detach()), grad)
+    changes.replace(contents)
+    fit_sizes(model, cut.segments, changes)
+    note(changes, model, survivors_of(model).after(cut), cut.after)
 
 
 def holds_any_of(optimizer: Optimizer, model: nn.Module) -> bool:

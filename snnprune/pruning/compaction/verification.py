@@ -11,7 +11,7 @@ from snnprune.network.axes import tensors_in
 from snnprune.network.discovery import discover
 from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.origin import origin_of
+from snnprune.pruning.compaction.survivors import survivors_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +52,15 @@ class Agreement:
     Attributes:
         difference: largest absolute difference of the networks' outputs.
         layers: by neuron module, in the order of the forward.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> agreement = snnprune.verify(model, model, x)  # a network agrees with itself
+        >>> agreement.difference, agreement.flipped, agreement.layers["1"].size
+        (0.0, 0, 128)
     """
 
     difference: float
@@ -109,6 +118,20 @@ def verify(
 
     Raises:
         ValueError: the compact network was not made of such a network.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> masks = snnprune.Masks(model, snnprune.discover(model, x))
+        >>> masks.keep_units(masks.topology.populations["0"], torch.arange(8) < 6)
+        >>> small = snnprune.compact(model, masks)
+        >>> masks.refresh()
+        >>> masks.apply()  # `model` is the masked network now
+        >>> agreement = snnprune.verify(model, small, x)
+        >>> agreement.flipped, agreement.difference < 1e-5
+        (0, True)
     """
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     topology = discover(masked_model, example_input, neurons=neurons)
@@ -137,7 +160,7 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], steps: int, seen: Calls) 
 
 def _cut(masked: nn.Module, small: nn.Module, topology: Topology) -> Cut:
     """Return the cut that made the compact network of the masked one."""
-    before, after = origin_of(masked).kept, origin_of(small).kept
+    before, after = survivors_of(masked), survivors_of(small)
     stays = {}
     for name, population in topology.populations.items():
         here = before.get(name, torch.arange(population.size))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from snnprune.report.picture import Picture, canvas
-from snnprune.report.style import DASHES, DENSE, FAINT, GRID, INK, LINES, clipped, evenly, tidy
+from snnprune.report.style import DASHES, DENSE, FAINT, GRID, INK, LINES, clipped, legend_below, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,9 +20,19 @@ if TYPE_CHECKING:
 
 MARKERS = "osD^vP*"
 UNPRUNED = "X"
+COLOURS = [colour for colour in LINES if colour != DENSE]
 
-APART = 0.012
-"""Share of the width by which methods stand apart, so that intervals at one rate do not hide each other."""
+APART, TOGETHER = 0.04, 0.15
+"""Shares of the axis: by which two methods at one rate stand apart, and which all of them take, at most."""
+
+SPAN = 10.0
+"""Points of pruning rate that an axis shows at least: around a single rate there is nothing to zoom in on."""
+
+TICKS = 6
+"""Pruning rates that have a tick of their own; of more, the ticks are round numbers."""
+
+NUMBERED = 12
+"""Points in a panel that are marked with their targets; of more, those on the front alone."""
 
 VERDICTS = {"better": "better", "worse": "worse"}
 """What is said of an accuracy; anything else is "no difference shown"."""
@@ -40,7 +51,7 @@ def by_rate(bench: Bench) -> Picture | None:
         "Accuracy against pruning rate",
         f"Mean over seeds at the end of training, with its {bench.comparison['level']:.0%} interval where "
         "there are several seeds. Dashed: the unpruned network. Methods at one rate stand a little apart; an "
-        "interval that reaches beyond the picture is cut.",
+        "interval that reaches beyond the picture ends in an arrow.",
         f"Points with intervals. {said}.",
         lambda: _by_rate(bench),
     )
@@ -51,20 +62,40 @@ def _by_rate(bench: Bench) -> Figure:
     axes = figure.subplots()
     if bench.dense is not None:
         axes.axhline(_mean(bench.dense, "accuracy"), color=DENSE, linestyle="--", label="unpruned")
-    rates = [_mean(g, "pruned") for g in bench.pruned]
-    step = APART * max(max(rates) - min(rates), 1.0)
-    for place, (method, (colour, marker)) in enumerate(_methods(bench).items()):
+    methods = _methods(bench)
+    wide = _rate_axis(axes, [_mean(g, "pruned") for g in bench.pruned])
+    apart = wide * min(APART, TOGETHER / len(methods))
+    intervals = [_ends(g["measures"]["accuracy"]["interval"]) for g in bench.pruned]
+    bottom, top = _accuracy_limits([_mean(g, "accuracy") for g in bench.groups], intervals)
+    axes.set_ylim(bottom, top)
+    for place, (method, (colour, marker)) in enumerate(methods.items()):
         groups = sorted(_of(bench, method), key=lambda g: _mean(g, "pruned"))
-        aside = step * (place - (len(_methods(bench)) - 1) / 2)
+        aside = apart * (place - (len(methods) - 1) / 2)
         x = [_mean(g, "pruned") + aside for g in groups]
         y = [_mean(g, "accuracy") for g in groups]
-        axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1, label=clipped(method))
-        _bars(axes, x, [_ends(g["measures"]["accuracy"]["interval"]) for g in groups], colour)
-    _limit(axes, [_mean(g, "accuracy") for g in bench.groups])
+        axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1, label=_short(method))
+        for at, g in zip(x, groups, strict=True):
+            interval = g["measures"]["accuracy"]["interval"]
+            _bar(axes, at, _ends(interval), (bottom, top), upright=True, color=colour, linewidth=0.9)
     axes.set(xlabel="pruned weights (%)", ylabel="test accuracy (%)")
     tidy(axes)
-    figure.legend(loc="outside lower center", ncols=evenly(len(_methods(bench)) + 1))
+    legend_below(figure, axes)
     return figure
+
+
+def _rate_axis(axes: Axes, rates: list[float]) -> float:
+    """Let the axis of pruning rates show ``rates`` with room on both sides, and return how wide it is."""
+    low, high = min(rates), max(rates)
+    wide = max(high - low, SPAN) * 1.3
+    left, right = (low + high - wide) / 2, (low + high + wide) / 2
+    axes.set_xlim(left, right)
+    own = sorted({round(rate, 1) for rate in rates})
+    if 1 < len(own) <= TICKS and all(b - a > 0.08 * wide for a, b in pairwise(own)):
+        axes.set_xticks(own)
+    else:
+        axes.set_xticks([tick for tick in axes.get_xticks() if left <= tick <= min(right, 100)])
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    return wide
 
 
 def differences(bench: Bench) -> Picture | None:
@@ -85,7 +116,8 @@ def differences(bench: Bench) -> Picture | None:
         "Difference to the unpruned network",
         f"In points of test accuracy, paired by seed, with {bench.comparison['level']:.0%} intervals: thick "
         "over seeds (Student), thin over seeds and test samples (bootstrap). Filled: both exclude zero. "
-        "Where neither or only one does, nothing is called better or worse.",
+        "Where neither or only one does, nothing is called better or worse. An interval that reaches beyond "
+        "the picture ends in an arrow.",
         f"Intervals around differences: {'; '.join(said)}.",
         lambda: _differences(bench, groups),
     )
@@ -96,31 +128,28 @@ def _differences(bench: Bench, groups: list[Group]) -> Figure:
     axes = figure.subplots()
     axes.axvline(0, color=DENSE, linestyle="--", linewidth=1)
     methods = _methods(bench)
-    for row, g in enumerate(groups):
-        entry, (colour, marker) = g["measures"]["accuracy"], methods[g["method"]]
+    entries = [g["measures"]["accuracy"] for g in groups]
+    values = [entry["difference"]["mean"] for entry in entries]
+    values += [end for g in groups for end in _ends(g["bootstrap"]) if end is not None]
+    reach = 1.3 * max(1e-6, *map(abs, values))
+    student = [abs(end) for entry in entries for end in _ends(entry["difference"]) if end is not None]
+    reach = min(max(reach, 1.05 * max(student, default=0.0)), 3 * reach)
+    axes.set_xlim(-reach, reach)
+    for row, (g, entry) in enumerate(zip(groups, entries, strict=True)):
+        colour, marker = methods[g["method"]]
         for interval, place, width in ((g["bootstrap"], row + 0.14, 1.0), (entry["difference"], row, 2.6)):
-            low, high = _ends(interval)
-            if low is not None:
-                axes.plot([low, high], [place, place], color=colour, linewidth=width, solid_capstyle="butt")
-        fill = colour if entry["verdict"] in VERDICTS else "#fdfdfd"
+            _bar(axes, place, _ends(interval), (-reach, reach), upright=False, color=colour, linewidth=width)
         axes.plot(
             [entry["difference"]["mean"]],
             [row],
             marker=marker,
             color=colour,
-            markerfacecolor=fill,
+            markerfacecolor=colour if entry["verdict"] in VERDICTS else "#fdfdfd",
             markersize=5.5,
         )
-    axes.set_yticks(range(len(groups)), [clipped(g["name"]) for g in groups])
+    axes.set_yticks(range(len(groups)), [_label(g) for g in groups])
     axes.set(xlabel="difference in test accuracy (points)", ylim=(len(groups) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
-    means = [g["measures"]["accuracy"]["difference"]["mean"] for g in groups]
-    ends = [end for g in groups for end in _ends(g["bootstrap"]) if end is not None]
-    reach = 1.3 * max(1e-6, *(abs(value) for value in [*means, *ends]))
-    seen = max(
-        (abs(end) for g in groups for end in _ends(g["measures"]["accuracy"]["difference"]) if end), default=0
-    )
-    axes.set_xlim(-min(max(reach, seen * 1.05), 3 * reach), min(max(reach, seen * 1.05), 3 * reach))
     tidy(axes)
     return figure
 
@@ -136,8 +165,8 @@ def pareto(bench: Bench) -> Picture:
         "pareto",
         "Pareto fronts",
         "Up and to the left is better. The line joins those that no other beats in both, by their means; "
-        "numbers are the targets. That a point is on the front is no claim that it differs from its "
-        "neighbours.",
+        "numbers are targets, where there are several. That a point is on the front is no claim that it "
+        "differs from its neighbours.",
         f"Two panels of points. On the fronts {said}.",
         lambda: _pareto(bench),
     )
@@ -155,8 +184,7 @@ def _pareto(bench: Bench) -> Figure:
         _front(axes, bench, cost, set(bench.comparison["pareto"].get(front, [])))
         axes.set(xlabel=label, ylabel="test accuracy (%)")
         tidy(axes)
-    handles, labels = upper.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=evenly(len(labels)))
+    legend_below(figure, upper)
     return figure
 
 
@@ -165,6 +193,11 @@ def _front(axes: Axes, bench: Bench, cost: str, names: set[str]) -> None:
     best = sorted(points[name] for name in names if name in points)
     axes.plot([x for x, _ in best], [y for _, y in best], color=GRID, linewidth=3, zorder=1)
     styles = _methods(bench) | {"dense": (DENSE, UNPRUNED)}
+    marked = {g["name"] for g in bench.pruned if g.get("target") is not None}
+    if len({g.get("target") for g in bench.pruned}) == 1:
+        marked = set()
+    elif len(marked) > NUMBERED:
+        marked &= names
     for method in ("dense", *_methods(bench)):
         groups = _of(bench, method)
         if not groups:
@@ -177,10 +210,10 @@ def _front(axes: Axes, bench: Bench, cost: str, names: set[str]) -> None:
             marker=marker,
             s=24,
             zorder=3,
-            label="unpruned" if method == "dense" else clipped(method),
+            label="unpruned" if method == "dense" else _short(method),
         )
         for g in groups:
-            if g.get("target") is not None:
+            if g["name"] in marked:
                 ahead = g["name"] in names  # above the front, the others below: neighbours seldom clash then
                 axes.annotate(
                     f"{g['target']:g}",
@@ -210,7 +243,7 @@ def curves(bench: Bench) -> Picture | None:
 
 
 def _curves(bench: Bench) -> Figure:
-    figure = canvas(2.8 + 0.13 * (len(bench.curves) // 3))
+    figure = canvas(2.8)
     axes = figure.subplots()
     methods = _methods(bench)
     for g in bench.groups:
@@ -220,7 +253,7 @@ def _curves(bench: Bench) -> Figure:
         length = min(map(len, found))
         mean = 100 * np.mean([curve[:length] for curve in found], axis=0)
         dense = g["method"] == "dense"
-        place = 0 if dense else [other["name"] for other in _of(bench, g["method"])].index(g["name"])
+        place = 0 if dense else _dashes(bench, g)
         axes.plot(
             range(1, length + 1),
             mean,
@@ -229,19 +262,36 @@ def _curves(bench: Bench) -> Figure:
             linewidth=2.4 if dense else 1.1,
             alpha=0.6 if dense else 1,
             marker="o" if length == 1 else "",
-            label="unpruned" if dense else clipped(g["name"]),
+            label="unpruned" if dense else _label(g),
         )
     axes.set_ylabel("test accuracy (%)")
     tidy(axes, epochs=True)
-    figure.legend(loc="outside lower center", ncols=evenly(len(bench.curves), 3), handlelength=2.6)
+    legend_below(figure, axes, most=3, handle=2.6)
     return figure
 
 
 def _methods(bench: Bench) -> dict[str, tuple[str, str]]:
     """Return colour and marker of each method that prunes."""
     names = list(dict.fromkeys(g["method"] for g in bench.pruned))
-    colours = [colour for colour in LINES if colour != DENSE]
-    return {name: (colours[i % len(colours)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+    return {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+
+
+def _dashes(bench: Bench, group: Group) -> int:
+    """Return which dashes a line has: no two of one colour have the same, as far as there are enough."""
+    names = [g["name"] for g in _of(bench, group["method"])]
+    turn = list(_methods(bench)).index(group["method"]) // len(COLOURS)
+    return names.index(group["name"]) + turn * len(names)
+
+
+def _short(method: str) -> str:
+    """Return the name of a method as a legend has it; of one's own, `package.module:Name`, the last part."""
+    return clipped(method.rpartition(":")[2])
+
+
+def _label(group: Group) -> str:
+    """Return the name of a group as an axis has it: the method may be clipped, its target is not."""
+    target = str(group["name"]).removeprefix(str(group["method"]))
+    return clipped(str(group["method"]).rpartition(":")[2], 18 - len(target)) + target
 
 
 def _of(bench: Bench, method: str) -> list[Group]:
@@ -256,15 +306,38 @@ def _ends(interval: dict[str, Any] | None) -> tuple[Any, Any]:
     return (None, None) if interval is None else (interval["low"], interval["high"])
 
 
-def _bars(axes: Axes, x: list[float], ends: list[tuple[Any, Any]], colour: str) -> None:
-    for place, (low, high) in zip(x, ends, strict=True):
-        if low is not None:
-            axes.plot([place, place], [low, high], color=colour, linewidth=0.9, alpha=0.75)
+def _accuracy_limits(means: list[float], intervals: list[tuple[Any, Any]]) -> tuple[float, float]:
+    """Return the ends of an axis of accuracies: all intervals, unless they would squeeze the means.
 
-
-def _limit(axes: Axes, means: list[float]) -> None:
-    """Let an interval over few seeds, which may be wider than accuracy itself, not squeeze the means."""
+    Over few seeds an interval may be wider than accuracy itself; beyond 0 and 100 there is nothing to show.
+    """
+    ends = [end for interval in intervals for end in interval if end is not None]
     low, high = min(means), max(means)
-    room = max(high - low, 1.0)
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, low - 1.5 * room), min(top, high + 1.5 * room, 100 + 0.05 * room))
+    room = 3.5 * max(high - low, 1.0)
+    bottom, top = max(min([low, *ends]), low - room, 0.0), min(max([high, *ends]), high + room, 100.0)
+    margin = 0.06 * max(top - bottom, 1.0)
+    return bottom - margin, top + margin
+
+
+def _bar(
+    axes: Axes,
+    place: float,
+    ends: tuple[Any, Any],
+    limits: tuple[float, float],
+    *,
+    upright: bool,
+    **style: Any,
+) -> None:
+    """Draw an interval within ``limits`` of its axis; where it reaches beyond them, it ends in an arrow."""
+    if ends[0] is None:
+        return
+    margin = 0.02 * (limits[1] - limits[0])
+    inner = (limits[0] + margin, limits[1] - margin)
+    span = [min(max(end, inner[0]), inner[1]) for end in ends]
+    points = ([place, place], span) if upright else (span, [place, place])
+    axes.plot(*points, solid_capstyle="butt", **style)
+    cut = (ends[0] < inner[0], ends[1] > inner[1])
+    for end, beyond, arrow in zip(span, cut, ("v", "^") if upright else ("<", ">"), strict=True):
+        if beyond:
+            at = ([place], [end]) if upright else ([end], [place])
+            axes.plot(*at, marker=arrow, color=style["color"], markersize=3.5)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix: which classes are predicted for which."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ WRITTEN = 12
 
 def confusion(run: Run) -> Picture | Missing:
     """Return the picture."""
-    if run.answers is None:
+    if run.predictions is None:
         return Missing("Confusion matrix", "predictions.csv")
-    labels, answers = run.answers
+    labels, answers = run.predictions.labels, run.predictions.answers
     names = class_names(run, int(max(labels.max(), answers.max())) + 1)
     matrix = counts(labels, answers, len(names))
     hits = int(np.trace(matrix))
     wrong = matrix - np.diag(np.diag(matrix))
     worst = np.unravel_index(int(wrong.argmax()), wrong.shape)
     most = (
-        f" The commonest mistake: {wrong[worst]} of class {clipped(names[worst[0]])} taken for "
+        f" The commonest mistake: {wrong[worst]} of class {clipped(names[worst[0]])} predicted as "
         f"{clipped(names[worst[1]])}."
         if wrong.any()
         else " It makes no mistake."
     )
     return Picture(
         "confusion",
-        "Confusion matrix",
-        "Test samples by their class (rows) and the answer of the trained network (columns). Colour: share "
-        "of the row.",
-        f"Matrix of {len(names)} by {len(names)} classes: {hits} of {len(labels)} test samples are told "
-        f"right ({hits / len(labels):.2%}).{most}",
+        "Confusion matrix (rows: true class, columns: predicted)",
+        "Test samples by their true class (rows) and the class that the trained network predicts (columns). "
+        "Colour: share of the row.",
+        f"Confusion matrix of {len(names)} by {len(names)} classes: {hits} of {len(labels)} test samples are "
+        f"predicted rightly ({hits / len(labels):.2%}).{most}",
         lambda: _draw(matrix, names),
     )
 
 
 def class_names(run: Run, least: int) -> list[str]:
     """Return the names of the classes, numbers where the run does not know them."""
-    known = [str(name) for name in run.example.about["classes"]] if run.example is not None else []
+    known = run.example.about.classes if run.example is not None else []
     return known if len(known) >= least else [str(i) for i in range(least)]
 
 
 def counts(labels: NDArray[np.int64], answers: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Return how many samples of each class (rows) got each answer (columns)."""
+    """Return how many samples of each class (rows) has each predicted class (columns)."""
     return np.bincount(labels * classes + answers, minlength=classes**2).reshape(classes, classes)
 
 
@@ -68,7 +68,7 @@ def _draw(matrix: NDArray[np.int64], names: list[str]) -> Figure:
         ticks, shown, rotation=60 if turned else 0, ha="right" if turned else "center", rotation_mode="anchor"
     )
     axes.set_yticks(ticks, shown)
-    axes.set(xlabel="answer", ylabel="class")
+    axes.set(xlabel="predicted", ylabel="true class")
     axes.tick_params(length=0)
     axes.spines[:].set_color(FAINT)
     if len(names) <= WRITTEN:
@@ -76,6 +76,6 @@ def _draw(matrix: NDArray[np.int64], names: list[str]) -> Figure:
             colour = "#000000" if share[row, column] > 0.55 else "#ffffff"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize=6.5)
     bar = figure.colorbar(image, ax=axes, aspect=30, pad=0.02, shrink=0.85)
-    bar.set_label("share of the class")
+    bar.set_label("share of the true class")
     bar.outline.set_visible(False)
     return figure

@@ -76,7 +76,7 @@ def fan_in(run: Run) -> Picture | Missing | None:
     found = {name: each for name, each in followed.items() if each is not None}
     if not found:
         return None
-    order = list(run.dynamics.about["populations"])
+    order = list(run.dynamics.about.populations)
     chosen = sorted(found, key=lambda name: -found[name].count)[:MOST]
     found = {name: found[name] for name in order if name in chosen}
     said = "; ".join(

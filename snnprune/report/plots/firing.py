@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snnprune.report.picture import Missing, Picture, canvas
-from snnprune.report.style import DASHES, LINES, clipped, evenly, tidy
+from snnprune.report.style import DASHES, LINES, clipped, legend_below, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,15 +17,15 @@ def firing(run: Run) -> Picture | Missing | None:
     """Return the picture; None for a network whose units are always active, as sigmoid units are."""
     if run.dynamics is None:
         return Missing("Firing rate per layer", "dynamics.safetensors")
-    names, rates = run.dynamics.about["neurons"], run.dynamics.tensors["firing"]
+    names, rates = run.dynamics.about.neurons, run.dynamics.tensors["firing"]
     if not names:
         return None
     twin = run.twin.dynamics if run.twin is not None else None
     said = []
     for i, name in enumerate(names):
         beside = ""
-        if twin is not None and name in twin.about["neurons"]:
-            value = twin.tensors["firing"][-1, twin.about["neurons"].index(name)]
+        if twin is not None and name in twin.about.neurons:
+            value = twin.tensors["firing"][-1, twin.about.neurons.index(name)]
             beside = f" (twin {value:.1%})"
         said.append(f"{clipped(name)} {rates[-1, i]:.1%}{beside}")
     return Picture(
@@ -41,16 +41,16 @@ def firing(run: Run) -> Picture | Missing | None:
 
 def _draw(run: Run) -> Figure:
     assert run.dynamics is not None
-    names = run.dynamics.about["neurons"]
-    figure = canvas(2.6 + 0.13 * max(0, (len(names) - 5) // 2))
+    names = run.dynamics.about.neurons
+    figure = canvas(2.6)
     axes = figure.subplots()
     for each, width in ((run.twin, 0.6), (run, 1.5)):
         if each is None or each.dynamics is None:
             continue
         for i, name in enumerate(names):
-            if name not in each.dynamics.about["neurons"]:
+            if name not in each.dynamics.about.neurons:
                 continue
-            column = each.dynamics.tensors["firing"][:, each.dynamics.about["neurons"].index(name)]
+            column = each.dynamics.tensors["firing"][:, each.dynamics.about.neurons.index(name)]
             axes.plot(
                 each.dynamics.epochs,
                 100 * column,
@@ -64,5 +64,5 @@ def _draw(run: Run) -> Figure:
     axes.set_ylabel("active outputs (%)")
     axes.set_ylim(bottom=0)
     tidy(axes, epochs=True)
-    figure.legend(loc="outside lower center", ncols=evenly(len(names)), columnspacing=1.2, handlelength=2.4)
+    legend_below(figure, axes, handle=2.4)
     return figure

@@ -15,7 +15,7 @@ from snnprune.report.style import (
     PRUNED,
     THIRD,
     clipped,
-    evenly,
+    legend_below,
     short,
     tidy,
     whole_numbers,
@@ -34,9 +34,9 @@ def accuracy(run: Run) -> Picture:
     """Return test accuracy and the share that is pruned, over epochs (the DPAP paper's Fig. 2D-F)."""
     first, last = run.rows[0], run.rows[-1]
     twin = run.twin.rows[-1] if run.twin is not None else None
-    beside = f", the unpruned twin {twin['test_accuracy']:.2%}" if twin is not None else ""
+    beside = f", the unpruned twin {twin.test_accuracy:.2%}" if twin is not None else ""
     pruned = (
-        f" {last['pruned_synapses']:.1%} of the synapses and {last['pruned_neurons']:.1%} of the neurons and "
+        f" {last.pruned_synapses:.1%} of the synapses and {last.pruned_neurons:.1%} of the neurons and "
         "channels are pruned at the end."
         if run.prunes
         else " Nothing is pruned."
@@ -46,8 +46,8 @@ def accuracy(run: Run) -> Picture:
         "Accuracy and pruned share over epochs",
         "Accuracy on the test set after each epoch, of the network as it stood then"
         + ("; dashed, the unpruned twin with the same seed, data and epochs." if twin is not None else "."),
-        f"Line plot over {len(run.rows)} epochs. Test accuracy goes from {first['test_accuracy']:.2%} after "
-        f"the first epoch to {last['test_accuracy']:.2%} after the last{beside}.{pruned}",
+        f"Line plot over {len(run.rows)} epochs. Test accuracy goes from {first.test_accuracy:.2%} after "
+        f"the first epoch to {last.test_accuracy:.2%} after the last{beside}.{pruned}",
         lambda: _accuracy(run),
     )
 
@@ -59,6 +59,8 @@ def _accuracy(run: Run) -> Figure:
         _line(upper, run.twin, "test_accuracy", label="unpruned twin", color=DENSE, linestyle="--")
     _line(upper, run, "test_accuracy", label=clipped(run.method), color=PRUNED)
     upper.set_ylabel("test accuracy (%)")
+    if len(run.rows) == 1:  # around a single point there is nothing to zoom in on
+        upper.set(xlim=(0.5, 1.5), ylim=(-3, 103))
     upper.legend(loc="lower right")
     tidy(upper, epochs=not lower)
     for axes in lower:
@@ -74,8 +76,8 @@ def by_rate(run: Run) -> Picture | None:
     """Return accuracy against the share that is pruned, epoch by epoch (Fig. 2G-I)."""
     if not run.prunes:
         return None
-    highest = max(run.rows, key=lambda row: row["test_accuracy"])
-    twin = "" if run.twin is None else f" The unpruned twin ends at {run.twin.summary['accuracy']:.2%}."
+    highest = max(run.rows, key=lambda row: row.test_accuracy)
+    twin = "" if run.twin is None else f" The unpruned twin ends at {run.twin.summary.accuracy:.2%}."
     return Picture(
         "accuracy-by-rate",
         "Accuracy against pruning rate",
@@ -83,9 +85,9 @@ def by_rate(run: Run) -> Picture | None:
         "the left end is early because little has been learned. Targets compared at the end of training "
         "are on the page of a bench.",
         f"Accuracy against pruned share of the weights, {len(run.rows)} epochs. It ends at "
-        f"{run.rows[-1]['test_accuracy']:.2%} with {run.summary['pruning_rate']:.1%} pruned; the highest is "
-        f"{highest['test_accuracy']:.2%} with {highest['pruned_synapses']:.1%} pruned, in epoch "
-        f"{highest['epoch']:.0f}.{twin}",
+        f"{run.rows[-1].test_accuracy:.2%} with {run.summary.pruning_rate:.1%} pruned; the highest is "
+        f"{highest.test_accuracy:.2%} with {highest.pruned_synapses:.1%} pruned, in epoch "
+        f"{highest.epoch:.0f}.{twin}",
         lambda: _by_rate(run),
     )
 
@@ -96,7 +98,7 @@ def _by_rate(run: Run) -> Figure:
     x = [100 * rate for rate in run.column("pruned_synapses")]
     y = [100 * share for share in run.column("test_accuracy")]
     if run.twin is not None:
-        level = 100 * float(run.twin.summary["accuracy"])
+        level = 100 * run.twin.summary.accuracy
         axes.axhline(level, color=DENSE, linestyle="--", label="unpruned twin at its end", linewidth=1.1)
     axes.plot(x, y, color=FAINT, linewidth=0.7, zorder=2)
     points = axes.scatter(x, y, c=run.epochs, cmap=HEAT, s=18, zorder=3, edgecolors=INK, linewidths=0.3)
@@ -118,10 +120,9 @@ def weights_left(run: Run) -> Picture | Missing | None:
     if run.dynamics is None:
         return Missing("Weights left over time", "dynamics.safetensors")
     end = ", ".join(
-        f"{clipped(name)} {layer['left'] / layer['dense']:.1%}"
-        for name, layer in run.summary["layers"].items()
+        f"{clipped(name)} {layer.left / layer.dense:.1%}" for name, layer in run.summary.layers.items()
     )
-    left, dense = run.summary["weights_left"], run.summary["weights_dense"]
+    left, dense = run.summary.weights_left, run.summary.weights_dense
     return Picture(
         "weights-left",
         "Weights left over time",
@@ -135,11 +136,12 @@ def weights_left(run: Run) -> Picture | Missing | None:
 
 def _weights_left(run: Run) -> Figure:
     assert run.dynamics is not None
-    names = run.dynamics.about["layers"]
-    figure = canvas(2.6 + 0.13 * max(0, (len(names) - 5) // 2))
+    names = run.dynamics.about.layers
+    figure = canvas(2.6)
     axes = figure.subplots()
     weights, epochs = run.dynamics.tensors["weights"], run.dynamics.epochs
-    dense = [run.summary["layers"].get(name, {}).get("dense", weights[0, i]) for i, name in enumerate(names)]
+    layers = run.summary.layers
+    dense = [layers[name].dense if name in layers else weights[0, i] for i, name in enumerate(names)]
     for i, name in enumerate(names):
         axes.plot(
             epochs,
@@ -153,9 +155,7 @@ def _weights_left(run: Run) -> Figure:
     axes.plot(epochs, 100 * weights.sum(1) / sum(dense), label="all", color=INK, linewidth=2.2, alpha=0.75)
     axes.set(ylabel="weights left (%)", ylim=(-3, 103))
     tidy(axes, epochs=True)
-    figure.legend(
-        loc="outside lower center", ncols=evenly(len(names) + 1), columnspacing=1.2, handlelength=2.4
-    )
+    legend_below(figure, axes, handle=2.4)
     return figure
 
 

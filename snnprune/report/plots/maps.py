@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
-    from snnprune.runs.reading import Dynamics, Run
+    from snnprune.runs.reading import Run
+    from snnprune.runs.tensors import Dynamics
 
     Before = NDArray[np.floating]
     Pair = tuple[Before, Before]
@@ -70,13 +71,13 @@ def synapses(run: Run) -> Picture | Missing | None:
     pairs = _pairs(run.dynamics, "synapses/")
     if not pairs:
         return None
-    scored = [name for name in pairs if f"synapses/{name}" in about.get("scored", [])]
-    shapes = about.get("shapes", {})
-    name = max(scored or pairs, key=lambda layer: math.prod(shapes.get(layer, pairs[layer][0].shape)))
+    scored = [name for name in pairs if f"synapses/{name}" in about.scored]
+    shapes = {layer: about.shapes.get(layer, before.shape) for layer, (before, _) in pairs.items()}
+    name = max(scored or pairs, key=lambda layer: math.prod(shapes[layer]))
     before, after = pairs[name]
-    rows, columns = shapes.get(name, before.shape)[:2]
-    left = run.summary["layers"].get(name, {})
-    alive = f"{left['left'] / left['dense']:.1%}" if left else f"{_alive(after) / after.size:.1%}"
+    rows, columns = shapes[name][:2]
+    layer = run.summary.layers.get(name)
+    alive = layer.left / layer.dense if layer is not None else _alive(after) / after.size
     what = "the method's score" if name in scored else "the magnitude of its weight"
     return Picture(
         "importance-synapses",
@@ -84,8 +85,8 @@ def synapses(run: Run) -> Picture | Missing | None:
         f"Synapses of {name}: {before.shape[0]} of its {rows} neurons (rows) by {before.shape[1]} of its "
         f"{columns} inputs (columns), evenly spaced. Colour: the rank of {what} among the living ones shown. "
         "Blank: dead. A blank row is a dead neuron, a blank column a dead input.",
-        f"Two maps of synapses of {clipped(name)}. After the last epoch {alive} of the layer's synapses are "
-        f"alive; of the sample shown {_alive(before) / before.size:.1%} before and "
+        f"Two maps of synapses of {clipped(name)}. After the last epoch {alive:.1%} of the layer's synapses "
+        f"are alive; of the sample shown {_alive(before) / before.size:.1%} before and "
         f"{_alive(after) / after.size:.1%} after.",
         lambda: _synapses(clipped(name), (before, after), run.dynamics.epochs),  # type: ignore[union-attr]
     )
@@ -101,7 +102,7 @@ def _alive(values: Before) -> int:
 
 
 def _sampled(dynamics: Dynamics) -> str:
-    sizes = {name: entry["size"] for name, entry in dynamics.about["populations"].items()}
+    sizes = {name: entry.size for name, entry in dynamics.about.populations.items()}
     shown = {name: values.size for name, values in dynamics.under("first/neurons/").items()}
     parts = [
         f"{shown[name]} of the {sizes[name]} of {name}" for name in shown if shown[name] < sizes.get(name, 0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from snnprune.report.picture import Missing, Picture, canvas
+from snnprune.report.picture import Picture, canvas
 from snnprune.report.style import DENSE, GRID, PRUNED, THIRD, clipped, short, tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from snnprune.runs.reading import Run
+    from snnprune.runs.summary import Synops
 
 COLUMNS = {"dense": (DENSE, "o"), "masked": (THIRD, "s"), "compact": (PRUNED, "D")}
 
@@ -24,12 +25,9 @@ MEANING = (
 )
 
 
-def operations(run: Run) -> Picture | Missing:
+def operations(run: Run) -> Picture:
     """Return the picture."""
-    counted = run.summary.get("synops")
-    if not isinstance(counted, dict) or "layers" not in counted:
-        return Missing("Synaptic operations per layer", "summary.json (its key 'synops')")
-    rows = by_layer(counted)
+    rows = by_layer(run.summary.synops)
     said = "; ".join(
         f"{clipped(name)} {short(row['dense'])}, {short(row['masked'])} and {short(row['compact'])}"
         for name, row in rows.items()
@@ -43,11 +41,11 @@ def operations(run: Run) -> Picture | Missing:
     )
 
 
-def by_layer(counted: dict[str, Any]) -> dict[str, dict[str, float]]:
+def by_layer(counted: Synops) -> dict[str, dict[str, float]]:
     """Return operations by layer and column; an analogue layer's multiply-accumulates count as operations."""
     return {
-        name: {column: layer[column] + layer["macs"][column] for column in COLUMNS}
-        for name, layer in counted["layers"].items()
+        name: {column: layer[column] + layer.macs[column] for column in COLUMNS}
+        for name, layer in counted.layers.items()
     }
 
 

@@ -22,10 +22,10 @@ HALF = 1.0
 
 def populations(run: Run) -> Picture:
     """Return the picture."""
-    neurons, layers = run.summary["neurons_left"], run.summary["layers"]
+    neurons, layers = run.summary.neurons_left, run.summary.layers
     said = ", ".join(f"{clipped(name)} {left} of {size} units" for name, (left, size) in neurons.items())
     weights = ", ".join(
-        f"{clipped(name)} {short(layer['left'])} of {short(layer['dense'])} synapses"
+        f"{clipped(name)} {short(layer.left)} of {short(layer.dense)} synapses"
         for name, layer in layers.items()
     )
     return Picture(
@@ -40,13 +40,13 @@ def populations(run: Run) -> Picture:
 
 
 def _draw(run: Run) -> Figure:
-    neurons, layers = run.summary["neurons_left"], run.summary["layers"]
+    neurons, layers = run.summary.neurons_left, run.summary.layers
     most = math.sqrt(max(size for _, size in neurons.values()))
     figure = canvas(0.25 + 0.56 * len(layers))
     axes = figure.subplots()
     axes.text(0, 0, "input", ha="center", va="center", color=FAINT)
     for row, (name, layer) in enumerate(layers.items(), 1):
-        _synapses(axes, row, layer["left"], layer["dense"])
+        _synapses(axes, row, layer.left, layer.dense)
         if name in neurons:
             left, size = neurons[name]
             widths = (HALF * math.sqrt(size) / most, HALF * math.sqrt(left) / most)

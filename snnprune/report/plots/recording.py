@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import NDArray
 
-    from snnprune.runs.reading import Example, Run
+    from snnprune.runs.reading import Run
+    from snnprune.runs.tensors import Example
 
 ON, OFF = "#2f8fd0", "#e0702a"
 """Brighter and darker: to be read on a light and on a dark page, since pixels are not recoloured."""
@@ -36,42 +37,36 @@ def recording(run: Run) -> Picture | Missing:
     if run.example is None:
         return Missing("A recording, its spikes and the answer", "example.safetensors")
     example, about = run.example, run.example.about
-    label, answer = (clipped(about["classes"][about[key]]) for key in ("label", "answer"))
-    rate = float(example.tensors["scores"][about["answer"]])
-    how = f"output rate {rate:.2f} spikes a step" if about["spiking"] else f"logit {rate:.2f}"
-    right = "right" if about["label"] == about["answer"] else f"wrong: it is {label}"
-    on = (
-        f"{len(example.tensors['frames'])} of its {about['time_steps']} frames"
-        if about["events"]
-        else "the image"
-    )
+    label, answer = (clipped(about.classes[each]) for each in (about.label, about.answer))
+    rate = float(example.tensors["scores"][about.answer])
+    how = f"output rate {rate:.2f} spikes a step" if about.spiking else f"logit {rate:.2f}"
+    right = "right" if about.label == about.answer else f"wrong: it is {label}"
+    on = f"{len(example.tensors['frames'])} of its {about.time_steps} frames" if about.events else "the image"
     return Picture(
         "recording",
-        "A recording, its spikes and the answer"
-        if about["events"]
-        else "A sample, its spikes and the answer",
+        "A recording, its spikes and the answer" if about.events else "A sample, its spikes and the answer",
         "The first sample of the test set, picked by nobody. "
-        + ("Blue: brighter, orange: darker. " if about["events"] else "")
+        + ("Blue: brighter, orange: darker. " if about.events else "")
         + (
             "Below, spikes of each layer over time, a row for each channel (averaged over its places) or "
             "neuron. "
-            if about["spiking"]
+            if about.spiking
             else "Below, the activity of each layer. "
         )
         + f"Answer: {answer} ({right}).",
         f"The first test sample, of class {label}: {on}, and the activity of "
-        f"{len(about['neurons'])} layers. The network answers {answer} ({how}), which is {right}.",
+        f"{len(about.neurons)} layers. The network answers {answer} ({how}), which is {right}.",
         lambda: _draw(example),
     )
 
 
 def _draw(example: Example) -> Figure:
     about, frames = example.about, example.tensors["frames"]
-    names = about["neurons"]
-    output = names[-1] if about["spiking"] else None
+    names = about.neurons
+    output = names[-1] if about.spiking else None
     layers = [name for name in names if name != output][:MOST]
     rows = -(-len(frames) // ACROSS)
-    tall = 0.14 * len(about["classes"]) + 0.5
+    tall = 0.14 * len(about.classes) + 0.5
     heights = [0.82 * rows if len(frames) > 1 else 1.3, max(0.75 * len(layers), 0.01), tall]
     figure = canvas(sum(heights) + 0.45)
     parts: Any = figure.subfigures(3, 1, height_ratios=heights)
@@ -81,7 +76,7 @@ def _draw(example: Example) -> Figure:
     _frames(upper.subplots(rows, min(ACROSS, len(frames)), squeeze=False).flat, example)
     panels = middle.subplots(len(layers), 1, squeeze=False)[:, 0] if layers else []
     for axes, name in zip(panels, layers, strict=True):
-        _activity(axes, name, example.tensors[f"activity/{name}"], bool(about["spiking"]))
+        _activity(axes, name, example.tensors[f"activity/{name}"], about.spiking)
     _output(lower, example, output)
     return figure
 
@@ -95,8 +90,8 @@ def _frames(panels: Iterable[Any], example: Example) -> None:
         if i >= len(frames):
             axes.set_visible(False)
             continue
-        axes.imshow(picture_of(frames[i], most, events=example.about["events"]), interpolation="nearest")
-        if example.about["events"]:
+        axes.imshow(picture_of(frames[i], most, events=example.about.events), interpolation="nearest")
+        if example.about.events:
             axes.set_title(f"t = {steps[i] + 1}", fontsize=6.5, pad=2)
 
 
@@ -131,7 +126,7 @@ def _activity(axes: Axes, name: str, activity: NDArray[np.floating], spiking: bo
 
 def _output(part: SubFigure, example: Example, name: str | None) -> None:
     about, scores = example.about, example.tensors["scores"]
-    classes = [clipped(each, 14) for each in about["classes"]]
+    classes = [clipped(each, 14) for each in about.classes]
     ticks = range(len(classes))
     if name is None:
         axes = part.subplots()
@@ -148,10 +143,10 @@ def _output(part: SubFigure, example: Example, name: str | None) -> None:
         raster.spines[:].set_color(FAINT)
         raster.set_yticks(ticks, classes, fontsize=6.5)
         axes.tick_params(axis="y", labelleft=False)
-    colours = [ON if i == about["answer"] else FAINT for i in ticks]
+    colours = [ON if i == about.answer else FAINT for i in ticks]
     axes.barh(ticks, scores, color=colours, height=0.7)
     axes.axvline(0, color=INK, linewidth=0.6)
-    axes.set_xlabel("spikes a step" if about["spiking"] else "logit")
+    axes.set_xlabel("spikes a step" if about.spiking else "logit")
     axes.set_ylim(len(classes) - 0.5, -0.5)
     if name is None:
         axes.set_yticks(ticks, classes, fontsize=6.5)

@@ -8,17 +8,17 @@ meanwhile. An epoch adds at most 6 bytes for each of `UNITS` units of a populati
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from safetensors import torch as safetensors
 
-from snnprune.common import atomic, document, ranks
+from snnprune.common import document, ranks
 from snnprune.methods.dpap.survival import SurvivalFunction
 from snnprune.network.firing import Watch
-from snnprune.pruning.compaction.cut import Cut
+from snnprune.runs import tensors
+from snnprune.runs.tensors import AboutDynamics, Followed
+from snnprune.runs.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Projection
     from snnprune.pruning import Pruner
     from snnprune.training.callbacks.pruning import PruningCallback
-
-FORMAT = "snnprune dynamics, version 1"
 
 UNITS = 512
 """Followed of a population: all of the papers' layers, except for the widest of their two-layer networks."""
@@ -50,17 +48,8 @@ GOLDEN = 0.6180339887498949  # fractions of its multiples fill a row evenly, and
 class Dynamics(lightning.Callback):
     """Writes a run's dynamics to a file after every epoch, and carries them in the checkpoint.
 
-    The file holds, in safetensors, with E epochs and who is dead as NaN (-1 among whole numbers):
-
-    - ``epochs`` int64 [E]; ``weights`` int64 [E, layers] and ``units`` int64 [E, populations], those left;
-    - ``firing`` float32 [E, layers of neurons], the share of outputs that are not zero
-      in the first test batch;
-    - ``survival/neurons/NAME`` and ``survival/synapses/NAME`` float16 [D, sample], F before the decision of
-      each of the last D epochs, where the method has survival functions, from its first decision on;
-    - ``fan_in/NAME`` int32 [E, sample], living synapses that end at each neuron;
-    - ``first/...`` and ``last/...`` float32, importance after the first and after the latest epoch: of a
-      population's sample, and of up to `MAP` x `MAP` synapses of a fully connected layer. Where the method
-      has no score, the magnitude of the weight stands for a synapse's.
+    `snnprune.runs.tensors.Dynamics` says what the file holds; its maps are of a population's sample and of up
+    to `MAP` x `MAP` synapses of a fully connected layer.
 
     Args:
         pruning: knows the network and who is alive.
@@ -72,7 +61,8 @@ class Dynamics(lightning.Callback):
         self.path = path
         self._series: dict[str, list[Tensor]] = {}
         self._maps: dict[str, Tensor] = {}
-        self._about: dict[str, Any] = {"format": FORMAT}
+        self._neurons: list[str] = []
+        self._about: AboutDynamics | None = None
         self._watch: Watch | None = None
 
     def on_validation_batch_start(
@@ -93,7 +83,7 @@ class Dynamics(lightning.Callback):
         if self._watch is not None:
             self._watch.close()
             rates = self._watch.rates()
-            self._about["neurons"] = list(rates)
+            self._neurons = list(rates)
             self._add("firing", torch.tensor(list(rates.values())))
             self._watch = None
 
@@ -112,7 +102,7 @@ class Dynamics(lightning.Callback):
             return  # no batch was trained since the last epoch
         sample = Sample(pruner)
         rates = pruner.rates()
-        self._describe(pruner, list(rates.layers), sample.scores)
+        self._about = self._described(pruner, list(rates.layers), sample.scores)
         self._add("epochs", torch.tensor(trainer.current_epoch + 1))
         self._add("weights", torch.tensor([layer.left for layer in rates.layers.values()]))
         self._add("units", torch.tensor([left for left, _ in rates.neurons_left.values()]))
@@ -127,37 +117,40 @@ class Dynamics(lightning.Callback):
 
     def write(self) -> None:
         """Write what there is; nothing before the first epoch."""
-        if self._series and ranks.is_first():
-            state = self.state_dict()
-            # One entry: of several, safetensors writes now this one first, now that.
-            content = safetensors.save(state["tensors"], {"about": state["about"]})
-            atomic.write(self.path, lambda file: file.write(content))
+        if self._about is not None and ranks.is_first():
+            arrays = {name: tensor.numpy() for name, tensor in self._tensors().items()}
+            tensors.Dynamics(self._about, arrays).write(self.path)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything so far, for the checkpoint."""
-        series = {name: torch.stack(values) for name, values in self._series.items()}
-        return {"tensors": series | self._maps, "about": json.dumps(self._about)}
+        about = "" if self._about is None else tensors.Dynamics(self._about, {}).about_text()
+        return {"tensors": self._tensors(), "about": about}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take it back."""
-        tensors = state_dict["tensors"]
-        self._maps = {key: t for key, t in tensors.items() if key.startswith(("first/", "last/"))}
-        self._series = {key: list(t.unbind()) for key, t in tensors.items() if key not in self._maps}
-        self._about = document.parse_json(state_dict["about"])
+        saved = state_dict["tensors"]
+        self._maps = {key: t for key, t in saved.items() if key.startswith(("first/", "last/"))}
+        self._series = {key: list(t.unbind()) for key, t in saved.items() if key not in self._maps}
+        if self._series:
+            self._about = typed(AboutDynamics, document.parse_json(state_dict["about"]))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: torch.stack(values) for name, values in self._series.items()} | self._maps
 
     def _add(self, name: str, values: Tensor) -> None:
         self._series.setdefault(name, []).append(values.cpu())
 
-    def _describe(self, pruner: Pruner, layers: list[str], scored: Iterable[str]) -> None:
-        populations = pruner.dense.populations.values()
-        self._about |= {
-            "layers": layers,
-            "populations": {
-                p.name: {"size": p.size, "kind": p.kind, "frozen": p.frozen is not None} for p in populations
+    def _described(self, pruner: Pruner, layers: list[str], scored: Iterable[str]) -> AboutDynamics:
+        return AboutDynamics(
+            layers,
+            {
+                p.name: Followed(p.size, p.kind, frozen=p.frozen is not None)
+                for p in pruner.dense.populations.values()
             },
-            "shapes": {p.name: list(p.shape) for p in pruner.dense.projections.values()},
-            "scored": sorted(scored),
-        }
+            {p.name: list(p.shape) for p in pruner.dense.projections.values()},
+            sorted(scored),
+            self._neurons,
+        )
 
 
 class Sample:
@@ -175,12 +168,11 @@ class Sample:
         self.scores = pruner.importance()
         self.linear = [p for p in pruner.dense.projections.values() if p.kind == "linear"]
         sizes = {p.name: p.size for p in pruner.dense.populations.values()}
-        left = {name: torch.zeros(sizes[name], dtype=torch.bool) for name in pruner.kept}
-        for name, kept in pruner.kept.items():
-            left[name][kept] = True
-        self._cut = Cut(pruner.dense, left)
+        self._cut = pruner.survivors.cut(pruner.dense)
         self._alive = {p.name: pruner.masks.alive(p) for p in pruner.topology.projections.values()}
-        self._units = {name: _places(left[name], _spread(size, UNITS)) for name, size in sizes.items()}
+        self._units = {
+            name: _places(self._cut.unit(name), _spread(size, UNITS)) for name, size in sizes.items()
+        }
 
     def survival(self) -> dict[str, Tensor]:
         """Return F of neurons and synapses; of none where the method has no survival functions."""
@@ -188,7 +180,7 @@ class Sample:
         if not isinstance(rule, SurvivalFunction):
             return {}
         found = {}
-        for key, state in rule.state.items():
+        for key, state in ((key, own["survival"]) for key, own in rule.state.items()):
             unit, _, name = key.partition("/")
             if unit == "neurons":
                 found[key] = _read(state, self.pruner.masks.units[name], self._units[name])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,12 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from snnprune.common.errors import CompactionError, UserError
+from snnprune.common.errors import UserError
 from snnprune.network.duplicate import reset_states
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
+from snnprune.pruning.pruner import method_of
 from snnprune.pruning.recorder import CARRIED
 from snnprune.training.callbacks.averages import averages_of
 from snnprune.training.callbacks.network import network_of
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch.utils.hooks import RemovableHandle
+
+    from snnprune.pruning import Method
 
 
 class PruningCallback(lightning.Callback):
@@ -47,8 +51,8 @@ class PruningCallback(lightning.Callback):
         seed: of the method's own randomness.
         network: name of the module to prune in the LightningModule, such as "net" or "learner.encoder".
         compact_every: take the dead out of the network at the start of every so many epochs, with the
-            optimiser's moments; of several processes, under ``DDPStrategy``. If a cut cannot be proved to
-            change nothing, a warning says so, and masks alone go on.
+            optimiser's moments; of several processes, under ``DDPStrategy``. If a cut cannot be made, a
+            warning says so, and masks alone go on until the next one.
         reset_states: put neurons at rest after every batch, of training and of evaluation. Without an answer,
             a training batch that begins with the states of the last one is said, once; False is for states
             that are meant to go on. States are never carried over with the graph of their batch.
@@ -58,14 +62,22 @@ class PruningCallback(lightning.Callback):
     Averages of the weights (`torch.optim.swa_utils.AveragedModel`, Lightning's ``WeightAveraging`` and
     ``EMAWeightAveraging``) lose what dies along with the network; with ``compact_every`` they are refused.
 
+    Raises:
+        UserError: ``compact_every`` with a method whose network cannot be cut while it trains.
+
     Attributes:
         inherited: state of another `Pruner`, with whose masks and cuts this one begins (`Pruner.inherit`).
         pruner: the `Pruner`, from the first batch on; without hooks once training has ended.
+
+    Examples:
+        >>> import lightning, snnprune
+        >>> pruning = snnprune.PruningCallback("dpap", target=0.6, compact_every=10)
+        >>> trainer = lightning.Trainer(max_epochs=60, callbacks=[pruning], accelerator="cpu", logger=False)
     """
 
     def __init__(
         self,
-        method: Any = "dpap",
+        method: str | Method = "dpap",
         *,
         epochs: int | None = None,
         example_input: Tensor | None = None,
@@ -75,7 +87,10 @@ class PruningCallback(lightning.Callback):
         reset_states: bool | None = None,
         **options: Any,
     ) -> None:
-        check_cut_every(compact_every)
+        if compact_every is not None:
+            known = inspect.signature(Pruner).parameters
+            of_method = {name: value for name, value in options.items() if name not in known}
+            check_cut_every(compact_every, method_of(method, of_method))
         self.method = method
         self.network, self.reset_states = network, reset_states
         self.compact_every = compact_every
@@ -332,13 +347,8 @@ class PruningCallback(lightning.Callback):
     def _catch_up(self, trainer: lightning.Trainer) -> None:
         if self.pruner is not None and self._epoch < trainer.current_epoch:
             self._epoch = trainer.current_epoch
-            try:
-                with unwrapped(trainer) if self.compact_every is not None else nullcontext():
-                    self.pruner.end_epoch(self._metrics)
-            except CompactionError as error:
-                # The decision has been taken, and masks hold it: training need not end for want of a cut.
-                warnings.warn(f"{error}; training goes on with masks", stacklevel=2)
-                self.pruner.compact_every = None
+            with unwrapped(trainer) if self.compact_every is not None else nullcontext():
+                self.pruner.end_epoch(self._metrics)
         if self.pruner is not None and self.pruner.finished:
             trainer.should_stop = True
 

@@ -1,6 +1,6 @@
 """The processes of a run: to which group this one belongs, and what becomes of the others.
 
-torchrun and SLURM name a process's place in its environment; `launch` does as torchrun does.
+torchrun and SLURM name a process's rank in its environment; `launch` does as torchrun does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from snnprune.common import ranks
 from snnprune.common.errors import UserError
-from snnprune.training import assembly
+from snnprune.nn.device import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 HOW = "(docs/distributed.md says how)"
 
+HERE = "127.0.0.1"
+
 LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
-"""What torch says where another process is gone."""
+"""What torch's messages contain if another process has ended."""
 
 
 class LostProcessError(UserError):
@@ -41,7 +43,7 @@ class LostProcessError(UserError):
 
 
 def place(config: RunConfig) -> ClusterEnvironment | None:
-    """Return this process's place among several, None where it has none: it is alone, or is to start them.
+    """Return what says this process's rank; None if the run has one process, or this one starts them.
 
     Raises:
         UserError: there are more or fewer processes than the run has, or machines and nobody to start them.
@@ -66,7 +68,7 @@ def place(config: RunConfig) -> ClusterEnvironment | None:
 
 @contextmanager
 def joined(config: RunConfig, run: Path) -> Iterator[None]:
-    """Be one of the run's processes, as long as they all are there; nothing where there is but one.
+    """Join the process group of the run, and leave it at the end; nothing to do for a single process.
 
     Args:
         config: of the run.
@@ -80,12 +82,12 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
     if environment is None:
         yield
         return
-    cuda = assembly.device(config) == "cuda"
+    cuda = device_of(config) == "cuda"
     if cuda:
         if torch.cuda.device_count() < config.train.devices:
             raise UserError(
-                f"train.devices is {config.train.devices}, and torch sees {torch.cuda.device_count()} "
-                "GPUs here: leave it to them, or train with --train.device cpu"
+                f"train.devices is {config.train.devices}, and torch sees {torch.cuda.device_count()} GPUs "
+                "here: set --train.devices to that number, or train with --train.device cpu"
             )
         torch.cuda.set_device(environment.local_rank())
     with _told(run):
@@ -97,16 +99,21 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
             rank=environment.global_rank(),
             world_size=environment.world_size(),
         )
-        with warnings.catch_warnings():
-            if not ranks.is_first():
-                warnings.simplefilter("ignore")  # the first one says the same
-            yield
-    distributed.destroy_process_group()
+        try:
+            with warnings.catch_warnings():
+                if not ranks.is_first():
+                    warnings.simplefilter("ignore")  # the first one says the same
+                yield
+        except BaseException:
+            with suppress(Exception):  # the group may be broken, and the first error says more
+                distributed.destroy_process_group()
+            raise
+        distributed.destroy_process_group()
 
 
 @contextmanager
 def _told(run: Path) -> Iterator[None]:
-    """Say in a sentence what torch says in a page where another process is gone."""
+    """Turn torch's long message into a sentence if another process has ended."""
     try:
         yield
     except RuntimeError as error:
@@ -140,20 +147,37 @@ def strategy(config: RunConfig) -> dict[str, Any]:
 
 
 def is_launcher(config: RunConfig) -> bool:
-    """Tell whether this process is to start the run's."""
+    """Tell whether this process has to start those of the run."""
     return config.train.devices > 1 and place(config) is None
 
 
-def of_torchrun(number: int, count: int, port: int) -> dict[str, str]:
-    """Return the variables that torchrun gives process ``number`` of ``count`` on this machine."""
+def store() -> distributed.TCPStore:
+    """Return a store where the processes of a group on this machine find each other.
+
+    It listens on a port that the system chooses, from now on and as long as the object lives: nobody else can
+    take the port between its choice and its use.
+    """
+    return distributed.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
+
+
+def of_torchrun(rank: int, world_size: int, found_at: distributed.TCPStore) -> dict[str, str]:
+    """Return the environment that torchrun gives a process of a group on this machine.
+
+    Args:
+        rank: of the process.
+        world_size: of the group.
+        found_at: where the group meets, see `store`; it has to live as long as the group does.
+    """
     given = {
-        "RANK": number,
-        "LOCAL_RANK": number,
-        "WORLD_SIZE": count,
-        "LOCAL_WORLD_SIZE": count,
+        "RANK": rank,
+        "LOCAL_RANK": rank,
+        "WORLD_SIZE": world_size,
+        "LOCAL_WORLD_SIZE": world_size,
         "GROUP_RANK": 0,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
+        "MASTER_ADDR": HERE,
+        "MASTER_PORT": found_at.port,
         "TORCHELASTIC_RUN_ID": "snnprune",
+        "TORCHELASTIC_RESTART_COUNT": 0,
+        "TORCHELASTIC_USE_AGENT_STORE": True,
     }
     return os.environ | {name: str(value) for name, value in given.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,10 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snnprune.common.child import GRACE, cores, end, killed_by
-from snnprune.common.errors import UserError
-from snnprune.training.distributed.group import of_torchrun
-from snnprune.training.distributed.member import LOST
+from snnprune.common.child import GRACE, LOST, cores, end, killed_by
+from snnprune.common.errors import UserError, first_line
+from snnprune.training.distributed.group import of_torchrun, store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,19 +25,29 @@ INTERRUPTED = 130
 Started = list[subprocess.Popen[bytes]]
 
 
-def launch(run: Path, count: int, program: Sequence[str] = PROGRAM) -> None:
-    """Train the run in folder ``run`` in ``count`` processes, and return when all have done their part.
+def launch(run: Path, world_size: int, program: Sequence[str] = PROGRAM) -> None:
+    """Train the run in folder ``run`` in ``world_size`` processes, and return when all have done their part.
 
     The first one speaks to this terminal. Each has its share of the processors, unless OMP_NUM_THREADS says
-    otherwise.
+    otherwise. However this ends, none of them is left.
+
+    Args:
+        run: its folder, which holds its configuration.
+        world_size: number of processes.
+        program: the command of a process, to which the folder, this process's id and the path of a file for a
+            sentence are appended.
 
     Raises:
-        UserError: one of them failed; the others were stopped.
+        UserError: one of them could not be started, or failed; the others were stopped.
         SystemExit: after Ctrl-C, once all have ended.
     """
+    started: Started = []
+    found_at = store()
     with tempfile.TemporaryDirectory(prefix="snnprune-") as logs:
-        started = _start(run, count, program, Path(logs))
         try:
+            for rank in range(world_size):
+                place = of_torchrun(rank, world_size, found_at)
+                started.append(_start(place, [*program, str(run), str(os.getpid())], Path(logs)))
             first = _watch(started)
         except KeyboardInterrupt:
             for process in started:
@@ -54,31 +62,31 @@ def launch(run: Path, count: int, program: Sequence[str] = PROGRAM) -> None:
         if first is not None:
             why = _why(codes[first], Path(logs), first)
             raise UserError(
-                f"process {first} of {count} {why}, and the others were stopped: `snnprune train --resume "
-                f"{run}` goes on from the last finished epoch"
+                f"the process with rank {first} of {world_size} {why}, and the others were stopped: "
+                f"`snnprune train --resume {run}` goes on from the last finished epoch"
             )
 
 
-def _start(run: Path, count: int, program: Sequence[str], logs: Path) -> Started:
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        port = own.getsockname()[1]
-    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // count)))
-    started = []
-    for number in range(count):
-        with _log(logs, number).open("wb") as log:
-            output = log if number else None
-            started.append(
-                subprocess.Popen(  # noqa: S603 - our own program
-                    [*program, str(run), str(os.getpid()), str(_said(logs, number))],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=of_torchrun(number, count, port) | {"OMP_NUM_THREADS": threads},
-                    start_new_session=True,  # Ctrl-C reaches them once, from here
-                )
+def _start(place: dict[str, str], command: Sequence[str], logs: Path) -> subprocess.Popen[bytes]:
+    """Start the process that has the ``place`` in the group; those behind the first one write to a file."""
+    rank, world_size = int(place["RANK"]), int(place["WORLD_SIZE"])
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // world_size)))
+    with _log(logs, rank).open("wb") as log:
+        output = log if rank else None
+        try:
+            return subprocess.Popen(  # noqa: S603 - our own program
+                [*command, str(_said(logs, rank))],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=place | {"OMP_NUM_THREADS": threads},
+                start_new_session=True,  # Ctrl-C reaches them once, from here
             )
-    return started
+        except OSError as error:
+            raise UserError(
+                f"the process with rank {rank} of {world_size} could not be started ({first_line(error)}), "
+                "and the others were stopped: lower train.devices, or end what else runs on this machine"
+            ) from error
 
 
 def _watch(started: Started) -> int | None:
@@ -88,8 +96,8 @@ def _watch(started: Started) -> int | None:
         if any(codes):
             _end(started)
             codes = [code or process.returncode for code, process in zip(codes, started, strict=True)]
-            failed = [number for number, code in enumerate(codes) if code]
-            return next((number for number in failed if codes[number] != LOST), failed[0])
+            failed = [rank for rank, code in enumerate(codes) if code]
+            return next((rank for rank in failed if codes[rank] != LOST), failed[0])
         if None not in codes:
             return None
         time.sleep(0.05)
@@ -109,19 +117,19 @@ def _kill(started: Started) -> None:
             process.wait()
 
 
-def _log(logs: Path, number: int) -> Path:
-    return logs / f"{number}.txt"
+def _log(logs: Path, rank: int) -> Path:
+    return logs / f"{rank}.txt"
 
 
-def _said(logs: Path, number: int) -> Path:
-    return logs / f"{number}.sentence"
+def _said(logs: Path, rank: int) -> Path:
+    return logs / f"{rank}.sentence"
 
 
-def _why(code: int, logs: Path, number: int) -> str:
+def _why(code: int, logs: Path, rank: int) -> str:
     """Say why a process failed."""
     if code < 0:
         return f"was ended by {killed_by(code)}"
-    for file in (_said(logs, number), _log(logs, number)):
+    for file in (_said(logs, rank), _log(logs, rank)):
         if file.exists() and (text := file.read_text(encoding="utf-8", errors="replace").strip()):
             return f"failed ({text.splitlines()[-1].strip()})"
     return f"failed with code {code}"

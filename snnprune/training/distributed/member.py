@@ -8,10 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from snnprune.common.child import ORPHANED, WRONG_INPUT, be_interruptible, end_with
+from snnprune.common.child import LOST, ORPHANED, WRONG_INPUT, be_interruptible, end_with
 from snnprune.common.errors import UserError
-
-LOST = 4
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +28,7 @@ def main(arguments: list[str]) -> int:
     try:
         run.resume(Path(arguments[0]))
     except LostProcessError:
-        return LOST  # who started us knows better what happened to the other
+        return LOST  # the process that started this one says what happened to the other
     except UserError as error:
         Path(arguments[2]).write_text(str(error), encoding="utf-8")
         return WRONG_INPUT

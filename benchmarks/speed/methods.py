@@ -1,0 +1,90 @@
+"""What pruning costs while it trains: a step of every method as a ratio to the unpruned step.
+
+    python -m benchmarks.speed.methods [--steps 8] [--batch 100] [--rounds 15] [--threads N] [--device cpu]
+
+The paper's conv-snn, with SpikingJelly's neurons and with accelerated ones. Decisions that are taken
+once an epoch stand apart, in seconds: an epoch of 60,000 images has 600 steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+import snnprune
+from benchmarks.harness import Contender, about, parser, ratio, take_turns
+from benchmarks.workloads import EPOCHS, WORKLOADS, Workload
+from snnprune.config.names import METHODS
+from support.markdown import table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+UNPRUNED = "unpruned"
+LIMIT = 1.10
+WITH_HIDDEN_STRENGTHS = {"deep-r", "grad-r", "admm", "stds"}
+LIMIT_WITH_HIDDEN_STRENGTHS = 1.25
+"""They keep a number beside every weight and move it in every step."""
+
+
+class Pruned(Contender):
+    """A network that a method prunes while it trains."""
+
+    def __init__(self, method: str, workload: Workload, x: Tensor, y: Tensor, *, fused: bool) -> None:
+        model = workload.network().to(x.device)
+        if fused:
+            snnprune.accelerate(model, channels_last=True)
+        after_step = None
+        if method != UNPRUNED:
+            self.pruner = snnprune.Pruner(model, x[:, :1], method, epochs=EPOCHS, samples=60_000)
+            after_step = self.pruner.step
+        super().__init__(method, model, x, y, after_step)
+
+    def decide(self) -> float:
+        """Take the time of an epoch's decision, in seconds."""
+        self.train()
+        decision = {"": lambda: self.pruner.end_epoch({"val_accuracy": 0.5, "val_loss": 1.0})}
+        return take_turns(decision, 1, warm_up=0)[""].median
+
+
+def measure(
+    names: Sequence[str], workload: Workload, x: Tensor, y: Tensor, rounds: int, *, fused: bool
+) -> str:
+    """Return a table with a row for each method."""
+    contenders = [Pruned(name, workload, x, y, fused=fused) for name in (UNPRUNED, *names)]
+    found = take_turns({each.name: each.train for each in contenders}, rounds)
+    rows = [(UNPRUNED, f"{1000 * found[UNPRUNED].median:.1f}", "1.00", "", "")]
+    for each in contenders[1:]:
+        limit = LIMIT_WITH_HIDDEN_STRENGTHS if each.name in WITH_HIDDEN_STRENGTHS else LIMIT
+        took, cost = found[each.name], ratio(found[each.name].times, found[UNPRUNED].times)
+        over = " **above**" if cost > limit else ""
+        cells = (f"{1000 * took.median:.1f}", f"{cost:.3f}", f"{limit:.2f}{over}", f"{each.decide():.3f}")
+        rows.append((each.name, *cells))
+        each.pruner.close()
+    return table(":method | step, ms | ratio | limit | decision, s", rows)
+
+
+def main() -> None:
+    options = parser(__doc__, rounds=15)
+    options.add_argument("--steps", type=int, default=8, help="time steps T")
+    options.add_argument("--batch", type=int, default=100)
+    options.add_argument(
+        "--only", nargs="+", choices=METHODS, default=[name for name in METHODS if name != "dense"]
+    )
+    given = options.parse_args()
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    workload = replace(WORKLOADS["mnist"], steps=given.steps, batch=given.batch)
+    x, y = workload.inputs(given.device)
+    print(f"conv-snn, MNIST, T = {given.steps}, batch {given.batch}; {about(given.device)}")
+    for fused in (False, True):
+        print(f"\n{'accelerated' if fused else 'SpikingJelly'} neurons, {given.rounds} rounds\n")
+        print(measure(given.only, workload, x, y, given.rounds, fused=fused), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""What a value may be: types with their bounds, text that becomes a value, and how a sentence says it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import types
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+
+from snnprune.common import document
+from snnprune.common.errors import UserError
+
+SHOWN = 200
+"""Characters of a value that a sentence repeats."""
+
+LONGEST = 1000
+"""Characters of a name: a path may have 4,096 bytes, and a sentence has to repeat it."""
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+"""What YAML takes for true and false."""
+
+NOTHING = ("null", "none", "~")
+
+
+@dataclass(frozen=True)
+class Within:
+    """Bounds of a number. NaN and infinity lie outside of all bounds.
+
+    Attributes:
+        low: the lowest value.
+        high: the highest one.
+        above: ``low`` itself is outside.
+        below: ``high`` itself is outside.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def problem(self, value: Any) -> bool:
+        """Tell whether ``value`` lies outside."""
+        inside = value > self.low if self.above else value >= self.low
+        return not (inside and (value < self.high if self.below else value <= self.high))
+
+    def wanted(self, word: str) -> str:
+        """Say what a number has to be; ``word`` is "a number" or "a whole number"."""
+        if self.high == math.inf:
+            return f"{word} {'above' if self.above else 'of at least'} {self.low:,}"
+        low, high = f"{'above ' * self.above}{self.low:,}", f"{'below ' * self.below}{self.high:,}"
+        return f"{word} from {low} to {high}"
+
+
+@dataclass(frozen=True)
+class Called:
+    """Text that names something: not empty, no control characters, in UTF-8, at most `LONGEST` characters.
+
+    Attributes:
+        what: it is, as in "the name of a folder".
+    """
+
+    what: str
+
+    def problem(self, value: str) -> bool:
+        """Tell whether ``value`` can name nothing."""
+        odd = any(letter < " " or "\ud800" <= letter <= "\udfff" for letter in value)
+        return odd or not value.strip() or len(value) > LONGEST
+
+    def wanted(self, word: str) -> str:  # noqa: ARG002
+        """Say what the text has to be."""
+        return self.what
+
+
+MOST = 10**9
+"""Of whatever is counted: libraries below keep such numbers in 32 bits."""
+
+Count = Annotated[int, Within(1, MOST)]
+Share = Annotated[float, Within(0, 1, below=True)]
+Folder = Annotated[str, Called("the name of a folder")]
+File = Annotated[str, Called("the name of a file")]
+
+
+class UnfitError(ValueError):
+    """A value that its type does not take."""
+
+
+def read(value: Any, kind: Any, key: str, place: str = "") -> Any:
+    """Return ``value`` as a value of type ``kind``; text may stand for a number, truth, null or a mapping.
+
+    Args:
+        value: from a file or an option.
+        kind: a type, with its bounds.
+        key: of the setting, or the option, as the sentence names it.
+        place: where it stands, as in " in the configuration run.yaml".
+
+    Raises:
+        UserError: it does not fit.
+    """
+    try:
+        return convert(value, kind, text=True)
+    except UnfitError as error:
+        raise UserError(f"{key} must be {wanted(kind)}, and is {shown(value)}{place}") from error
+
+
+def check(value: Any, kind: Any, key: str) -> None:
+    """Refuse a value, made in Python, that is not of type ``kind`` or out of its bounds.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        convert(value, kind, text=False)
+    except UnfitError as error:
+        raise UserError(f"{key} must be {wanted(kind)}, and is {shown(value)}") from error
+
+
+def convert(value: Any, kind: Any, *, text: bool) -> Any:
+    """Return ``value`` as a value of type ``kind``.
+
+    Args:
+        value: anything.
+        kind: a type of numbers, text, true and false, null, words or mappings; bounds around it; or several.
+        text: take text that stands for a value of another type than text.
+
+    Raises:
+        UnfitError: it is none.
+    """
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _one_of(value, get_args(kind), text=text)
+    if origin is Annotated:
+        inner, *bounds = get_args(kind)
+        found = convert(value, inner, text=text)
+        if any(bound.problem(found) for bound in bounds):
+            raise UnfitError
+        return found
+    if origin is Literal:
+        if type(value) is str and value in get_args(kind):
+            return value
+        raise UnfitError
+    if kind is type(None):
+        return _nothing(value, text=text)
+    if origin is dict or kind is dict:
+        return _mapping(value, text=text)
+    return _plain(value, kind, text=text)
+
+
+def wanted(kind: Any) -> str:
+    """Say what a value of type ``kind`` is."""
+    origin = get_origin(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if origin in (Union, types.UnionType):
+        return " or ".join(wanted(option) for option in get_args(kind))
+    if origin is Annotated:
+        inner, bound, *_ = get_args(kind)
+        return str(bound.wanted(wanted(inner)))
+    if kind is type(None):
+        return "null"
+    return WORDS.get(kind, "a mapping of names to numbers, text, lists and mappings")
+
+
+def shown(value: Any) -> str:
+    """Return a value as a configuration has it, at most `SHOWN` characters of it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        written = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number of thousands of digits"
+    return written if len(written) <= SHOWN else f"{written[:SHOWN]}..."
+
+
+def guess(text: str) -> Any:
+    """Return what ``text`` stands for in YAML, or as a number that YAML takes for a word (1e-3)."""
+    try:
+        return (
+            float(text) if text.strip()[-1:].isdigit() and "e" in text.lower() else document.parse_yaml(text)
+        )
+    except (ValueError, yaml.YAMLError):
+        return text
+
+
+def _one_of(value: Any, kinds: tuple[Any, ...], *, text: bool) -> Any:
+    # Null first: the text "null" is the name of no folder.
+    for kind in sorted(kinds, key=lambda kind: kind is not type(None)):
+        try:
+            return convert(value, kind, text=text)
+        except UnfitError:
+            continue
+    raise UnfitError
+
+
+def _nothing(value: Any, *, text: bool) -> None:
+    if value is not None and not (text and isinstance(value, str) and value.lower() in NOTHING):
+        raise UnfitError
+
+
+def _mapping(value: Any, *, text: bool) -> dict[str, Any]:
+    found = guess(value) if text and isinstance(value, str) else value
+    if not isinstance(found, dict) or not _is_written(found):
+        raise UnfitError
+    return found
+
+
+def _is_written(value: Any) -> bool:
+    """Tell whether a file can hold ``value``."""
+    if isinstance(value, dict):
+        return all(type(name) is str and _is_written(inner) for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_written, value))
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _plain(value: Any, kind: Any, *, text: bool) -> Any:
+    if text and isinstance(value, str) and kind is not str:
+        value = _number(value, kind) if kind in (int, float) else TRUTH.get(value.lower())
+    # An int is a float; numpy's numbers are read as what they are, but no file can hold them.
+    kinds = {int: numbers.Integral, float: numbers.Real}.get(kind) if text else {float: int}.get(kind)
+    if kinds is not None and isinstance(value, kinds) and not isinstance(value, bool):
+        value = _number(value, kind)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise UnfitError
+    return value
+
+
+def _number(value: Any, kind: type) -> Any:
+    try:
+        return kind(value)
+    except (ValueError, OverflowError) as error:
+        raise UnfitError from error

@@ -1,0 +1,115 @@
+"""DPAP as the paper has it: one criterion, one rule, every constant by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from snnprune.config.schema import MethodConfig
+from snnprune.methods.dpap.bcm import BCM, SpineCriterion
+from snnprune.methods.dpap.survival import (
+    EPSILON,
+    GROWTH_CONV,
+    GROWTH_LINEAR,
+    Constants,
+    Normalisation,
+    SurvivalFunction,
+)
+from snnprune.pruning.criterion import Criterion
+from snnprune.pruning.method import CriterionMethod
+from snnprune.pruning.target import Scope, Target, aim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class DPAP(CriterionMethod):
+    """Units that learn little lose survival every epoch, and are pruned when it falls below zero.
+
+    `BCM` scores synapses and neurons (equations 5 to 11), and a `SurvivalFunction` decides (12 to 17). The
+    constants are the paper's; each may be changed by name.
+
+    Args:
+        target: share of all weights to prune, reached by feedback; None: the paper's fixed epsilon.
+        structured: how much of the target comes from channels and neurons (share of the log-survival).
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target (see `Target`).
+        scope: "local": all other layers give the same share; "global": the least important go, wherever
+            they are (see `spread`).
+        criterion: what scores units, in place of ``criterion_class``: a class or function that makes it from
+            tau, or a `Criterion` itself, which has a tau of its own. Another one is an ablation.
+        tau: decay of the spiking trace (equation 5).
+        epsilon: threshold of the survival functions where there is no target (12, 13).
+        growth_conv: C of convolutions (14).
+        growth_linear: C of fully connected layers (15).
+        start: epoch e0 of the first decision (16).
+        eta: epochs of its decay (16).
+        beta: survival at the start (17).
+        gamma: decay of survival (16).
+        scale_to_epochs: start, eta and beta are for 300 epochs and scale with the run; False: as given.
+        normalisation: "percentile", "min-max" or "rank" (before 12).
+        neurons: whether channels and neurons may die.
+        synapses: whether single synapses of fully connected layers may die.
+
+    Attributes:
+        criterion_class: makes, from tau, what scores units; a subclass names another one.
+
+    Raises:
+        ValueError: a target, share or constant outside its range, or no such normalisation.
+        TypeError: ``criterion`` is no `Criterion`, and makes none.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.DPAP(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "dpap", epochs=60, target=0.6)
+    """
+
+    criterion_class: ClassVar[type[SpineCriterion]] = BCM
+    formerly: ClassVar[tuple[str, ...]] = ("CriterionMethod",)
+
+    def __init__(
+        self,
+        target: float | None = MethodConfig.target,
+        *,
+        structured: float = MethodConfig.structured,
+        target_macs: float | None = None,
+        layers: Mapping[str, float] | None = None,
+        scope: Scope = Target.scope,
+        criterion: Criterion | Callable[[float], Criterion] | None = None,
+        tau: float = 0.5,
+        epsilon: float = EPSILON,
+        growth_conv: float = GROWTH_CONV,
+        growth_linear: float = GROWTH_LINEAR,
+        start: int = Constants.start,
+        eta: float = Constants.eta,
+        beta: float = Constants.beta,
+        gamma: float = Constants.gamma,
+        scale_to_epochs: bool = True,
+        normalisation: Normalisation = "percentile",
+        neurons: bool = True,
+        synapses: bool = True,
+    ) -> None:
+        for name, value, high in (
+            ("tau", tau, 1.0),
+            ("gamma", gamma, 1.0),
+            ("eta", eta, None),
+            ("beta", beta, None),
+        ):
+            if value <= 0 or (high is not None and value > high):
+                raise ValueError(
+                    f"{name} has to be above 0{f' and at most {high:g}' if high else ''}, came {value}"
+                )
+        scorer = self.criterion_class if criterion is None else criterion
+        scorer = scorer(tau) if callable(scorer) else scorer
+        if not isinstance(scorer, Criterion):
+            raise TypeError(f"criterion is a Criterion, or makes one from tau, and gave {scorer!r}")
+        constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
+        super().__init__(
+            scorer,
+            SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation),
+            target=aim(target, target_macs, structured=structured, layers=layers, scope=scope),
+            neurons=neurons,
+            synapses=synapses,
+        )

@@ -1,0 +1,117 @@
+"""What is known of a network while one forward of it is watched: populations, synapses, axes of tensors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from snnprune.network.provenance import Provenance
+from snnprune.network.units import Units
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from snnprune.network.axes import Axis, Span
+    from snnprune.network.leaves import Kind
+    from snnprune.network.topology import Site
+
+
+@dataclass
+class Synapses:
+    """A projection while the forward runs.
+
+    Attributes:
+        kind: of layer.
+        module: the layer.
+        population: that it writes into.
+        entries: of its outputs, call by call.
+        neuron: the first module that reads it as activity.
+        site: where in that module's output.
+        behind: populations whose entries come before it there, once for each entry of a unit.
+        tied: each unit's synapses come from the unit itself (a depthwise convolution).
+    """
+
+    kind: Kind
+    module: Any
+    population: int
+    entries: list[int] = field(default_factory=list)
+    neuron: str | None = None
+    site: Site | None = None
+    behind: tuple[int, ...] = ()
+    tied: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a leaf in the forward of the example.
+
+    Attributes:
+        name: of the leaf.
+        x: the input that holds the channels.
+        position: which of the input tensors it is.
+        dim: axis of its channels, counted from the end; None where that is not known.
+        args: all that the leaf was given.
+        kwargs: the same.
+    """
+
+    name: str
+    x: torch.Tensor
+    position: int
+    dim: int | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class Findings:
+    """What a forward has shown so far.
+
+    Attributes:
+        leaves: modules that are taken as one piece, with their kinds, by name.
+        units: populations.
+        provenance: which populations the values of a tensor come from.
+        synapses: projections, by the name of the layer.
+        readings: for each leaf, what its input is made of at each call.
+        neuron_calls: for each neuron, the layers that reach it at each call.
+        used_outside: parameters of leaves that the network uses beside their leaf.
+        suspects: populations that go through a module that may be a neuron, with its name.
+        feedback: recurrent wrappers that the forward is in, the innermost last.
+        calls: of leaves, in order, while ``counting``.
+        counting: whether outputs count as entries of their projection, and calls are kept.
+    """
+
+    leaves: dict[str, tuple[nn.Module, Kind]]
+    units: Units = field(default_factory=Units)
+    provenance: Provenance = field(default_factory=Provenance)
+    synapses: dict[str, Synapses] = field(default_factory=dict)
+    readings: dict[str, list[tuple[Span, ...]]] = field(default_factory=lambda: defaultdict(list))
+    neuron_calls: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
+    used_outside: set[str] = field(default_factory=set)
+    suspects: dict[int, str] = field(default_factory=dict)
+    feedback: list[str] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    counting: bool = True
+    _axes: dict[int, tuple[torch.Tensor, Axis]] = field(default_factory=dict)
+
+    def axis_of(self, tensor: torch.Tensor) -> Axis | None:
+        """Return where the channels of ``tensor`` are, None where that is not known."""
+        entry = self._axes.get(id(tensor))
+        return entry[1] if entry is not None else None
+
+    def place(self, tensor: torch.Tensor, axis: Axis | None) -> None:
+        """Note where the channels of ``tensor`` are."""
+        if axis is None:
+            self._axes.pop(id(tensor), None)
+        else:
+            self._axes[id(tensor)] = (tensor, axis)  # the tensor is kept so that its id is not used again
+
+    def placed(self) -> list[tuple[torch.Tensor, Axis]]:
+        """Return all tensors whose channels are known, with where they are."""
+        return list(self._axes.values())
+
+    def freeze(self, tensors: list[torch.Tensor], reason: str, *, foremost: bool = False) -> None:
+        """Freeze the populations that ``tensors`` are made of."""
+        numbers = [s.population for t in tensors if (a := self.axis_of(t)) for s in a.spans]
+        self.units.freeze([*numbers, *self.provenance.of(*tensors)], reason, foremost=foremost)

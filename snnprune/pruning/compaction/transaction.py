@@ -1,0 +1,168 @@
+"""Changes to a network that are made all, or not at all."""
+
+from __future__ import annotations
+
+import gc
+import operator
+import weakref
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from snnprune.common.errors import CompactionError
+from snnprune.network.duplicate import reset_states, states_in
+from snnprune.pruning.state import Stateful
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+    from types import TracebackType
+
+    from torch import Tensor
+
+_MISSING = object()
+
+
+class Transaction:
+    """What is changed within ``with Transaction() as changes`` is taken back where an exception leaves it.
+
+    Ask it to remember what is about to be assigned; tensors get their new content by `replace`.
+
+    Args:
+        agreed: called once all tensors are known to be free, before the first gets its new content; what it
+            raises refuses the change.
+    """
+
+    def __init__(self, agreed: Callable[[], None] | None = None) -> None:
+        self._undo, self._agreed = ExitStack(), agreed
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._undo.close()
+        self._undo.pop_all()
+
+    def on_failure(self, undo: Callable[[], object]) -> None:
+        """Call ``undo`` if what follows fails; the last one that was given comes first."""
+        self._undo.callback(undo)
+
+    def remember(self, holder: object, *names: str) -> None:
+        """Remember attributes that are about to be assigned; what they hold must not be changed in place."""
+        for name in names:
+            before = getattr(holder, name, _MISSING)
+            if before is _MISSING:
+                self.on_failure(lambda name=name: vars(holder).pop(name, None))  # type: ignore[misc]
+            else:
+                self.on_failure(lambda name=name, before=before: setattr(holder, name, before))  # type: ignore[misc]
+
+    def remember_items(self, items: MutableMapping[Any, Any]) -> None:
+        """Remember which values a mapping holds."""
+        before = dict(items)
+
+        def undo() -> None:
+            items.clear()
+            items.update(before)
+
+        self.on_failure(undo)
+
+    def remember_state(self, thing: object) -> None:
+        """Remember what a method and its parts hold; tensors may be exchanged, not changed in place."""
+        if isinstance(thing, Stateful):
+            thing = vars(thing)
+        if isinstance(thing, dict):
+            self.remember_items(thing)
+            for value in thing.values():
+                self.remember_state(value)
+        elif isinstance(thing, list):
+            self.on_failure(lambda before=thing[:]: operator.setitem(thing, slice(None), before))  # type: ignore[misc]
+
+    def put_at_rest(self, model: nn.Module) -> None:
+        """Put neurons at rest, which also lets go of the graph behind their states.
+
+        Taken back, the states are what they were, without that graph.
+        """
+        for place in states_in(model):
+            held = {
+                name: value.detach() if value.grad_fn is not None else value
+                for name, value in place.items()
+                if isinstance(value, torch.Tensor)
+            }
+            self.on_failure(lambda place=place, held=held: place.update(held))  # type: ignore[misc]
+        reset_states(model)
+
+    @torch.no_grad()
+    def replace(self, contents: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]) -> None:
+        """Let tensors hold something else, of any shape; they stay the objects that they are.
+
+        Optimisers and other references go on to hold them. Hooks and attributes of a tensor stay.
+
+        Args:
+            contents: by name, for messages: a parameter or buffer, what it is to hold, and its gradient.
+
+        Raises:
+            CompactionError: one of them is held by something that torch cannot swap it under. None of them
+                is changed then.
+        """
+        for name, (tensor, _, _) in contents.items():
+            reason = _held(tensor)
+            if reason is not None:
+                gc.collect()  # what is forgotten already, but on a circle of references, holds nothing
+                reason = _held(tensor)
+            if reason is not None:
+                raise CompactionError(
+                    f"{name} cannot change its shape, since {reason} still refers to it: evaluate under "
+                    "torch.no_grad(), and delete outputs, losses and views that were kept"
+                )
+        if self._agreed is not None:
+            self._agreed()
+        for name, (tensor, content, gradient) in contents.items():
+            other = _twin(tensor, content, gradient)
+            try:
+                torch.utils.swap_tensors(tensor, other)
+            except RuntimeError as error:
+                raise CompactionError(f"{name} cannot change its shape in place: {error}") from error
+            self.on_failure(lambda a=tensor, b=other: torch.utils.swap_tensors(a, b))  # type: ignore[misc]
+
+
+def is_held(tensor: Tensor) -> bool:
+    """Tell whether something holds a parameter or buffer that `Transaction.replace` cannot reach."""
+    return _held(tensor) is not None
+
+
+def _held(tensor: Tensor) -> str | None:
+    """Return what keeps torch from swapping a tensor, None where nothing does.
+
+    These are the conditions of ``torch.utils.swap_tensors``, which cannot be asked without swapping: what it
+    swaps, it makes unfit for graphs that are still alive.
+    """
+    if weakref.getweakrefs(tensor):
+        return "a weak reference"
+    count = tensor._use_count()  # type: ignore[attr-defined]
+    if count == 1:
+        return None
+    if count == 2 and tensor.is_leaf and tensor.requires_grad:
+        # Asking makes a node where none is: one that was there already leaves the count as it is.
+        node = torch.autograd.graph.get_gradient_edge(tensor).node
+        gathers = tensor._use_count() == 2  # type: ignore[attr-defined]
+        del node
+        if gathers:
+            return None
+    return "a graph or a view"
+
+
+def _twin(tensor: Tensor, content: Tensor, gradient: Tensor | None) -> Tensor:
+    """Return a tensor of the same class, hooks and attributes that holds other numbers."""
+    fresh = content.detach().clone(memory_format=torch.contiguous_format)
+    twin = nn.Parameter(fresh, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fresh
+    if gradient is not None:
+        twin.grad = gradient.detach().clone(memory_format=torch.contiguous_format)
+    vars(twin).update(vars(tensor))
+    for hooks in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+        if getattr(tensor, hooks, None):
+            setattr(twin, hooks, getattr(tensor, hooks))
+    return twin

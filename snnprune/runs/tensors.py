@@ -1,0 +1,170 @@
+"""What a page shows of a run beside its numbers: dynamics.safetensors and example.safetensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from snnprune.common import atomic, document
+from snnprune.common.errors import UserError, in_one_line
+from snnprune.runs.typed import typed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Tensors = dict[str, NDArray[Any]]
+
+Kind = TypeVar("Kind")
+
+
+class WithTensors:
+    """Tensors by name with a description: a safetensors file with one entry of metadata, in JSON."""
+
+    about: Any
+    tensors: Tensors
+
+    def about_text(self) -> str:
+        """Return the description as it stands in the file."""
+        return json.dumps(asdict(self.about))
+
+    def write(self, file: Path) -> None:
+        """Write ``file``, whole or not at all."""
+        from safetensors import numpy as safetensors  # noqa: PLC0415 - what only reads numbers need not wait
+
+        # One entry: of several, safetensors writes now this one first, now that.
+        content = safetensors.save(self.tensors, {"about": self.about_text()})
+        atomic.write(file, lambda opened: opened.write(content))
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A population that dynamics follow: its size, "linear" or "conv", and whether it is not prunable."""
+
+    size: int
+    kind: str
+    frozen: bool
+
+
+@dataclass(frozen=True)
+class AboutDynamics:
+    """Names and shapes of the dense network: layers, populations, weights, scores, layers of neurons."""
+
+    layers: list[str]
+    populations: dict[str, Followed]
+    shapes: dict[str, list[int]]
+    scored: list[str]
+    neurons: list[str]
+    format: str = "snnprune dynamics, version 1"
+
+
+@dataclass(frozen=True)
+class Dynamics(WithTensors):
+    """What happened to a sample of neurons and synapses, epoch by epoch.
+
+    Attributes:
+        about: names and shapes.
+        tensors: by name, with E epochs and who is dead as NaN (-1 among whole numbers):
+
+            - ``epochs`` int64 [E]; ``weights`` int64 [E, layers] and ``units`` int64 [E, populations], those
+              left;
+            - ``firing`` float32 [E, layers of neurons], the share of outputs that are not zero in the first
+              test batch;
+            - ``survival/neurons/NAME`` and ``survival/synapses/NAME`` float16 [D, sample], F before the
+              decision of each of the last D epochs, where the method has survival functions, from its first
+              decision on;
+            - ``fan_in/NAME`` int32 [E, sample], living synapses that end at each neuron;
+            - ``first/...`` and ``last/...`` float32, importance after the first and after the latest epoch:
+              of a population's sample [sample], and of a sample of a fully connected layer's synapses
+              [rows, columns]. Where the method has no score, the magnitude of the weight stands for a
+              synapse's.
+    """
+
+    about: AboutDynamics
+    tensors: Tensors
+
+    @property
+    def epochs(self) -> NDArray[Any]:
+        """Numbers of the epochs, from 1."""
+        return self.tensors["epochs"]
+
+    def under(self, prefix: str) -> Tensors:
+        """Return the tensors whose names begin with ``prefix``, by the rest of the name."""
+        return {k.removeprefix(prefix): t for k, t in self.tensors.items() if k.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class AboutExample:
+    """Names of all classes; the sample's true class and the predicted one; layers of neurons; kinds of data.
+
+    The classes are numbers, ``time_steps`` is that of the whole recording.
+    """
+
+    classes: list[str]
+    label: int
+    answer: int
+    neurons: list[str]
+    spiking: bool
+    events: bool
+    time_steps: int
+    format: str = "snnprune example, version 1"
+
+    def __post_init__(self) -> None:
+        if not 0 <= min(self.label, self.answer) <= max(self.label, self.answer) < len(self.classes):
+            raise ValueError(f"there are {len(self.classes)} classes, and it names another")
+
+
+@dataclass(frozen=True)
+class Example(WithTensors):
+    """One recording, and what the network did with it.
+
+    Attributes:
+        about: classes, answer and names.
+        tensors: ``frames`` uint8 [frames, P, H, W], a choice of the recording's, and their ``steps`` (one
+            image [1, C, H, W] where there is no time), ``scores`` float32 [K], and ``activity/LAYER`` float32
+            [T, channels or neurons] for each layer of neurons, averaged over space: in [0, 1], the share of
+            places that spiked.
+    """
+
+    about: AboutExample
+    tensors: Tensors
+
+
+def read_dynamics(file: Path) -> Dynamics | None:
+    """Return what a dynamics.safetensors holds, None where it is not there.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    read = _read(file, AboutDynamics, {"epochs", "weights", "units", "firing"})
+    return None if read is None else Dynamics(*read)
+
+
+def read_example(file: Path) -> Example | None:
+    """Return what an example.safetensors holds, None where it is not there.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    read = _read(file, AboutExample, {"frames", "steps", "scores"})
+    return None if read is None else Example(*read)
+
+
+def _read(file: Path, kind: type[Kind], needed: set[str]) -> tuple[Kind, Tensors] | None:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - what only reads numbers need not wait
+
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            about = typed(kind, document.parse_json((opened.metadata() or {}).get("about", "{}")))
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - it is no dict
+        if needed - tensors.keys():
+            raise ValueError(f"'{min(needed - tensors.keys())}' is missing")  # noqa: TRY301 - as any other
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
+        raise UserError(
+            f"{file} is damaged ({in_one_line(error)}): remove it for a page without it, or train again"
+        ) from error
+    return about, tensors

@@ -1,0 +1,153 @@
+"""A plain loop as a user writes it, on any network of the list, with a record of who was alive when."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import torch
+from spikingjelly.activation_based import functional
+from torch import Tensor, nn
+
+from snnprune.network.axes import tensors_in
+from snnprune.pruning import Pruner
+from support.families import STEPS
+
+if TYPE_CHECKING:
+    from snnprune.pruning.compaction.survivors import SurvivingUnits
+    from support.families import Family
+
+Masks = dict[str, Tensor]
+
+
+def adamw(parameters: Any, rate: float) -> torch.optim.Optimizer:
+    # The gradient of a bias in front of a norm is rounding alone, of which a smaller eps makes steps.
+    return torch.optim.AdamW(parameters, rate, eps=1e-6, weight_decay=0.1, amsgrad=True)
+
+
+def sgd(parameters: Any, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, 2 * rate, momentum=0.9, nesterov=True, weight_decay=1e-3)
+
+
+class Loop:
+    """Training in float64; the numbers of a batch are a function of epoch and batch.
+
+    Args:
+        family: the network.
+        mode: its step mode.
+        method: a registered name.
+        epochs: that the method plans for.
+        samples: in a batch.
+        optimiser: makes it from parameters and a rate of learning.
+        order: of the samples in every batch, or which of them there are.
+        options: of the `Pruner`.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        mode: str,
+        method: str,
+        *,
+        epochs: int,
+        samples: int = 6,
+        optimiser: Any = adamw,
+        order: Tensor | None = None,
+        **options: Any,
+    ) -> None:
+        self.family, self.mode, self.method = family, mode, method
+        self.model: nn.Module = family.network(mode).double().train()
+        for module in self.model.modules():
+            if "Dropout" in type(module).__name__:
+                module.p = 0.0  # type: ignore[assignment]  a cut and an order change what is drawn
+        self.order = torch.arange(samples) if order is None else order
+        shape = (STEPS, samples, *family.shape) if mode else (samples, *family.shape)
+        self.x = 2 * torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        self.optimizer: torch.optim.Optimizer = optimiser(self.model.parameters(), family.rate)
+        example = family.example(mode).double()
+        self.pruner = Pruner(
+            self.model, example, method, epochs=epochs, seed=3, neurons=family.neurons, **options
+        )
+        self.forward: Any = self.model
+        self.weight = 1.0
+        self.masks: list[Masks] = []
+        self.sizes: list[int] = []
+        self.units: list[int] = []
+        self.returned: list[int | None] = []
+
+    def step(self, epoch: int, batch: int) -> None:
+        """Train on one batch."""
+        torch.manual_seed(1000 * epoch + batch)
+        x = torch.poisson(self.x)[:, self.order] if self.mode else torch.poisson(self.x)[self.order]
+        out = torch.stack([self.forward(frame) for frame in x]) if self.mode == "s" else self.forward(x)
+        out = tensors_in(out)[0]
+        rates = out.mean(0) if out.ndim == 3 else out
+        loss = (
+            (rates - torch.eye(rates.shape[1], dtype=rates.dtype)[self.order % rates.shape[1]])
+            .square()
+            .sum(1)
+            .mean()
+        )
+        self.optimizer.zero_grad()
+        (loss * self.weight).backward()
+        self.optimizer.step()
+        self.pruner.step(self.optimizer)
+        functional.reset_net(self.model)
+
+    def end_epoch(self, metrics: dict[str, float]) -> None:
+        """Decide."""
+        self.pruner.end_epoch(metrics)
+
+    def epochs(self, first: int, last: int, batches: int = 5) -> Loop:
+        """Train, and note after each epoch who is alive, what is left, and which epoch it went back to."""
+        for epoch in range(first, last):
+            for batch in range(batches):
+                self.step(epoch, batch)
+            self.end_epoch({"val_accuracy": 0.9 - 0.02 * abs(epoch - 5), "val_loss": 0.5})
+            self.masks.append(self.alive())
+            self.units.append(sum(map(len, self.pruner.survivors.values())))
+            self.returned.append(self.pruner.returned_to)
+            self.sizes.append(sum(p.numel() for p in self.model.parameters()))
+        return self
+
+    def alive(self) -> Masks:
+        """Return who of the dense network is alive: units and synapses."""
+        whole = self.pruner.dense_masks()
+        return {f"{kind} {name}": mask for kind in whole for name, mask in whole[kind].items()}
+
+    # --- checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """Return what a file would hold."""
+        return through_a_file(model=self.model, optimizer=self.optimizer, pruner=self.pruner)
+
+    def load(self, state: dict[str, Any]) -> Loop:
+        self.pruner.load_state_dict(state["pruner"])  # first: it makes the model as small as it was
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return self
+
+
+def through_a_file(**parts: Any) -> dict[str, Any]:
+    """Return the states of ``parts`` as a checkpoint gives them back, nothing but weights in it."""
+    buffer = io.BytesIO()
+    torch.save({name: part.state_dict() for name, part in parts.items()}, buffer)
+    buffer.seek(0)
+    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return loaded
+
+
+def equal(a: Masks, b: Masks) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def difference(dense: Loop, live: Loop) -> float:
+    """Return the largest difference of the cut network's tensors from the same entries of the dense one."""
+    return distance(dense, live.pruner.survivors, live.model.state_dict())
+
+
+def distance(dense: Loop, survivors: SurvivingUnits, small: Masks) -> float:
+    """Return the same, of a network that has the units ``survivors`` and the tensors ``small``."""
+    cut = survivors.cut(dense.pruner.dense)
+    pairs = [(cut.take(key, tensor), small[key]) for key, tensor in dense.model.state_dict().items()]
+    return max(float((a - b).abs().max()) for a, b in pairs)

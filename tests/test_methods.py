@@ -1,0 +1,106 @@
+"""Methods are classes with keyword arguments, and a name is the same thing as its class."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import nn
+
+import snnprune
+from snnprune.common.errors import UserError
+from snnprune.config.names import METHODS
+from snnprune.methods.dpap import BCM, DPAP
+from snnprune.methods.hebb import HebbCriterion
+from snnprune.methods.magnitude import MagnitudeCriterion
+from snnprune.pruning import Method, Pruner
+from support.families import FAMILIES
+from support.loops import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OLD = Path(__file__).parent / "fixtures/v0.1/methods"
+
+
+def pruner_of(method: str | Method, **options: Any) -> Pruner:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 3))
+    return Pruner(model, torch.rand(2, 8), method, epochs=10, **options)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_name_stands_for_a_class(name: str) -> None:
+    method = METHODS[name].load()
+    assert issubclass(method, Method)
+    assert method is Method or getattr(snnprune.methods, method.__name__) is method
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_constant_has_a_name_a_type_and_a_default_and_is_explained(name: str) -> None:
+    method = METHODS[name].load()
+    said = "\n".join(inspect.getdoc(c) or "" for c in method.__mro__)
+    for place, option in enumerate(inspect.signature(method).parameters.values()):
+        assert option.annotation is not inspect.Parameter.empty
+        assert option.default is not inspect.Parameter.empty
+        assert option.kind is option.KEYWORD_ONLY or (place == 0 and option.name in {"target", "share"})
+        assert f"    {option.name}: " in said, f"{method.__name__} does not explain {option.name}"
+        if not {"Mapping", "Callable"} & set(re.findall(r"\w+", option.annotation)):
+            module = inspect.getmodule(method.__init__)
+            eval(option.annotation, vars(module))  # the command line reads text as this type has it
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_name_with_options_is_its_class_with_arguments(name: str) -> None:
+    method = METHODS[name].load()
+    options = {"target": 0.3} if "target" in inspect.signature(method).parameters else {}
+    named, made = pruner_of(name, **options), pruner_of(method(**options))
+    assert type(named.method) is type(made.method)
+    assert named.state_dict()["identity"] == made.state_dict()["identity"]
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_state_of_version_0_1_is_that_of_its_method(name: str) -> None:
+    saved = torch.load(OLD / f"{name}.pt", weights_only=True)
+    loop = Loop(FAMILIES["four layers"], "m", name, epochs=7, **saved["options"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loop.pruner.load_state_dict(saved["at"]["pruner"])
+    other = "magnitude" if name != "magnitude" else "dpap"
+    stranger = Loop(FAMILIES["four layers"], "m", other, epochs=7)
+    with pytest.raises(UserError, match="the state is of another method"):
+        stranger.pruner.load_state_dict(saved["at"]["pruner"])
+
+
+def scored_by_weight(tau: float) -> MagnitudeCriterion:
+    return MagnitudeCriterion()
+
+
+@pytest.mark.parametrize(
+    ("criterion", "kind", "tau"),
+    [
+        (None, BCM, 0.25),
+        (HebbCriterion, HebbCriterion, 0.25),
+        (HebbCriterion(0.75), HebbCriterion, 0.75),
+        (scored_by_weight, MagnitudeCriterion, 0.5),
+    ],
+)
+def test_a_criterion_is_swapped_by_its_class_an_object_or_a_function(
+    criterion: Any, kind: type, tau: float
+) -> None:
+    method = DPAP(criterion=criterion, tau=0.25)
+    assert type(method.criterion) is kind
+    assert method.tau == tau
+
+
+@pytest.mark.parametrize("criterion", [snnprune.methods.Hebb, lambda tau: tau, "hebb"])
+def test_what_makes_no_criterion_is_refused(criterion: Callable[[float], Any]) -> None:
+    with pytest.raises(TypeError, match=r"makes one from tau, and gave (<snnprune.*Hebb|0\.5|'hebb')"):
+        DPAP(criterion=criterion)
+    with pytest.raises(UserError, match="criterion is a Criterion, or makes one from tau"):
+        pruner_of("dpap", criterion=criterion)
