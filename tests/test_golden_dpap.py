@@ -13,6 +13,7 @@ import torch
 from snnprune.methods.dpap import BCM, SurvivalFunction, spiking_trace
 from snnprune.methods.dpap.survival import Constants
 from snnprune.network import Projection
+from snnprune.network.topology import Layout
 from snnprune.pruning import Activity, Candidates, Clock
 from snnprune.pruning.traces import sum_over_space
 
@@ -29,7 +30,7 @@ def golden(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def trace(spikes: np.ndarray, dtype: torch.dtype, tau: float) -> torch.Tensor:
     activity = torch.from_numpy(spikes).to(dtype)
     axis = -3 if activity.ndim == 5 else -1
-    return spiking_trace(sum_over_space(activity, axis, leading=2), tau)
+    return spiking_trace(sum_over_space(activity, axis, Layout(1, 0)), tau)
 
 
 def close(ours: torch.Tensor, theirs: np.ndarray, scale: float = 1.0) -> bool:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from snnprune.network import discover
+from snnprune.network.topology import Layout
 from snnprune.nn.fused import accelerate
 from snnprune.pruning import Activity, TraceRecorder, spiking_trace
 from snnprune.pruning.traces import sum_over_space
@@ -34,10 +35,10 @@ def test_trace_of_one_step_is_the_activity() -> None:
 
 def test_a_channel_sums_over_its_space() -> None:
     assert (
-        sum_over_space(torch.ones(3, 2, 5, 4, 4), -3, leading=2).tolist()
+        sum_over_space(torch.ones(3, 2, 5, 4, 4), -3, Layout(1, 0)).tolist()
         == torch.full((3, 2, 5), 16.0).tolist()
     )
-    assert sum_over_space(torch.ones(2, 7, 5), -1, leading=1).tolist() == torch.full((2, 5), 7.0).tolist()
+    assert sum_over_space(torch.ones(2, 7, 5), -1, Layout()).tolist() == torch.full((2, 5), 7.0).tolist()
 
 
 def recorded(model: nn.Module, x: torch.Tensor, run: object = None) -> dict[str, Activity]:

@@ -18,6 +18,7 @@ from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
+from snnprune.network.layouts import Layouts
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
@@ -75,11 +76,12 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             with survey.watching():
                 outputs = tensors_in(model(*arguments))
             found.freeze(outputs, OUTPUT)
+    layouts = Layouts(model, arguments, found)
     _freeze_shared(found)
     _freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    return _topology(found, found.batch or tensors_in(list(arguments))[0].shape[0])
+    return _topology(found, layouts)
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -173,7 +175,7 @@ def _suspect_neurons(model: nn.Module, found: Findings) -> None:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"
 
 
-def _topology(found: Findings, batch: int) -> Topology:
+def _topology(found: Findings, layouts: Layouts) -> Topology:
     units = found.units
     names = {number: units[number].producers[0] for number in units.roots()}
     populations = {}
@@ -191,11 +193,12 @@ def _topology(found: Findings, batch: int) -> Topology:
             () if synapses.tied else _inflow(found, name, names),
             post.name,
             shape,
-            synapses.entries // (shape[0] * max(batch, 1)),
+            layouts.of_a_sample(name, synapses.entries) // shape[0],
             synapses.neuron,
             _frozen(name, synapses, post),
-            _site(found, synapses, names),
-            _leading(found, synapses.front),
+            _site(found, layouts, synapses, names),
+            layouts[name, 0],
+            max(len(synapses.entries), 1),
             output=post.frozen == OUTPUT,
         )
     return Topology(populations, projections, _unreached(found))
@@ -226,18 +229,18 @@ def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, 
     return tuple(inflow)
 
 
-def _site(found: Findings, synapses: Synapses, names: dict[int, str]) -> Site | None:
+def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:
     """Tell the calls of one pass from those of later time steps, which come again in the same order."""
     if synapses.neuron is None or synapses.site is None:
         return None
     calls = found.neuron_calls[synapses.neuron]
     period = next(p for p in range(1, len(calls) + 1) if calls == calls[:p] * (len(calls) // p))
-    leading = _leading(found, synapses.front_of_neuron)
     behind = tuple(names[found.units.root(number)] for number in synapses.behind)
-    call = synapses.site.call % period
-    return replace(synapses.site, call=call, calls=period, leading=leading, behind=behind)
-
-
-def _leading(found: Findings, front: tuple[int, ...]) -> int:
-    """Tell time and batch side by side from both folded into one, or time left to the caller."""
-    return 2 if found.steps is not None and front[:2] == found.steps else 1
+    return replace(
+        synapses.site,
+        call=synapses.site.call % period,
+        calls=period,
+        steps=len(calls) // period,
+        layout=layouts[synapses.neuron, synapses.site.call],
+        behind=behind,
+    )

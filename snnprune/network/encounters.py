@@ -14,7 +14,6 @@ from snnprune.network.leaves import (
     is_multi_step,
     is_silent_norm,
     layers_inside,
-    spiking_base,
 )
 from snnprune.network.topology import Site, Slot
 
@@ -62,10 +61,9 @@ def on_synapses_called(found: Findings, met: Encounter) -> None:
     if met.name not in found.synapses:
         found.synapses[met.name] = _new_synapses(found, met, axis, reason)
     synapses = found.synapses[met.name]
-    synapses.front = synapses.front or tuple(met.x.shape[:dim])
     if found.counting:
         transposed = isinstance(module, TRANSPOSED)
-        synapses.entries += (
+        synapses.entries.append(
             met.x.numel() // module.in_channels * module.out_channels if transposed else y.numel()
         )
     if synapses.tied and axis is not None:
@@ -133,10 +131,6 @@ def on_norm_called(found: Findings, met: Encounter) -> None:
 
 def on_neuron_called(found: Findings, met: Encounter) -> None:
     """A neuron turns what reaches it into activity, unit by unit, and may own values for each."""
-    if isinstance(met.module, spiking_base()):
-        multi = is_multi_step(met.module)
-        found.batch = found.batch or (met.x.shape[1] if multi else met.x.shape[0])
-        found.steps = found.steps or (tuple(met.x.shape[:2]) if multi else None)
     axis, x = met.axis, met.x
     found.neuron_calls[met.name].append(axis.sources if axis is not None else frozenset())
     if axis is None:
@@ -198,7 +192,6 @@ def _take_activity(found: Findings, met: Encounter, axis: Axis) -> None:
                 elif synapses.neuron is None:
                     synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, call)
                     synapses.behind = tuple(s.population for s in axis.spans[:place] for _ in range(s.spread))
-                    synapses.front_of_neuron = tuple(met.x.shape[: axis.dim])
                 break
             offset += span.length
 

@@ -26,25 +26,42 @@ class Synapses:
         kind: of layer.
         module: the layer.
         population: that it writes into.
-        entries: of its outputs, over all calls.
+        entries: of its outputs, call by call.
         neuron: the first module that reads it as activity.
         site: where in that module's output.
         behind: populations whose entries come before it there, once for each entry of a unit.
-        front: sizes of the axes in front of the channels of its input.
-        front_of_neuron: the same of the neuron's.
         tied: each unit's synapses come from the unit itself (a depthwise convolution).
     """
 
     kind: Kind
     module: Any
     population: int
-    entries: int = 0
+    entries: list[int] = field(default_factory=list)
     neuron: str | None = None
     site: Site | None = None
     behind: tuple[int, ...] = ()
-    front: tuple[int, ...] = ()
-    front_of_neuron: tuple[int, ...] = ()
     tied: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a leaf in the forward of the example.
+
+    Attributes:
+        name: of the leaf.
+        x: the input that holds the channels.
+        position: which of the input tensors it is.
+        dim: axis of its channels, counted from the end; None where that is not known.
+        args: all that the leaf was given.
+        kwargs: the same.
+    """
+
+    name: str
+    x: torch.Tensor
+    position: int
+    dim: int | None
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 @dataclass
@@ -61,9 +78,8 @@ class Findings:
         used_outside: parameters of leaves that the network uses beside their leaf.
         suspects: populations that go through a module that may be a neuron, with its name.
         feedback: recurrent wrappers that the forward is in, the innermost last.
-        batch: number of samples, None until a neuron has told.
-        steps: time steps and samples, where a neuron was given both.
-        counting: whether outputs count as entries of their projection.
+        calls: of leaves, in order, while ``counting``.
+        counting: whether outputs count as entries of their projection, and calls are kept.
     """
 
     leaves: dict[str, tuple[nn.Module, Kind]]
@@ -75,8 +91,7 @@ class Findings:
     used_outside: set[str] = field(default_factory=set)
     suspects: dict[int, str] = field(default_factory=dict)
     feedback: list[str] = field(default_factory=list)
-    batch: int | None = None
-    steps: tuple[int, ...] | None = None
+    calls: list[Call] = field(default_factory=list)
     counting: bool = True
     _axes: dict[int, tuple[torch.Tensor, Axis]] = field(default_factory=dict)
 

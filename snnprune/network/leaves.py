@@ -53,6 +53,12 @@ def goes_unit_by_unit(module: nn.Module) -> bool:
     return plain and (isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module))
 
 
+def is_of_spikingjelly(module: nn.Module) -> bool:
+    """Tell whether ``module`` is a layer or neuron of SpikingJelly, or a subclass: its step mode is known."""
+    base = sys.modules.get(f"{_SPIKINGJELLY}.base")
+    return base is not None and isinstance(module, base.StepModule)
+
+
 def is_multi_step(module: nn.Module) -> bool:
     """Tell whether ``module`` takes the time axis itself (SpikingJelly's step mode "m")."""
     return getattr(module, "step_mode", "s") == "m"

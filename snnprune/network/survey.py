@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
 from snnprune.network.encounters import RULES, Encounter
-from snnprune.network.findings import Findings
+from snnprune.network.findings import Call, Findings
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
 from snnprune.network.rules import carry, looks_at_values
 
@@ -111,8 +111,12 @@ class Survey(TorchFunctionMode):
             inputs, outputs = tensors_in([args, kwargs]), tensors_in(output)
             if self._inside == 1 and inputs and outputs:
                 x = next((t for t in inputs if self.found.axis_of(t) is not None), inputs[0])
-                met = Encounter(name, module, kind, self._read(name, x), x, inputs, outputs)
-                RULES[kind](self.found, met)
+                axis = self._read(name, x)
+                if self.found.counting:
+                    position = next(i for i, t in enumerate(inputs) if t is x)
+                    dim = _channels(module, kind, axis)
+                    self.found.calls.append(Call(name, x, position, dim, args, kwargs))
+                RULES[kind](self.found, Encounter(name, module, kind, axis, x, inputs, outputs))
             self._inside -= 1
 
         return hook
@@ -152,6 +156,15 @@ class Survey(TorchFunctionMode):
     def _on_wrapper_returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
         name = self.found.feedback.pop()
         self.found.freeze(tensors_in(output), f"it is wired to itself by the recurrent wrapper {name}")
+
+
+def _channels(module: Any, kind: Kind, axis: Axis | None) -> int | None:
+    """Return where the channels of a leaf's input are, counted from the end."""
+    if kind == "linear":
+        return -1
+    if kind == "conv":
+        return -(len(module.kernel_size) + 1)
+    return None if axis is None else axis.dim
 
 
 def _may_be_neuron(module: nn.Module) -> bool:

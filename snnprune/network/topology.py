@@ -113,6 +113,22 @@ class Inflow:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where samples and time are in what a layer is given or a neuron puts out, axes counted from the front.
+
+    Attributes:
+        samples: the axis of the samples.
+        time: the axis of the time steps; None where a call is one step, where there is no time, or where time
+            is folded into the samples' axis.
+        by_sample: whether the steps of one sample are neighbours, where time is folded into that axis.
+    """
+
+    samples: int = 0
+    time: int | None = None
+    by_sample: bool = False
+
+
+@dataclass(frozen=True)
 class Site:
     """Where the units of a projection show their activity: a run of the output of one call of a neuron.
 
@@ -122,7 +138,8 @@ class Site:
         size: entries, one per unit.
         call: which of the neuron module's calls, where it stands in several places (a shared ReLU).
         calls: how often it is called in one pass.
-        leading: axes in front that are not space: 2 where time stands apart from the batch, else 1.
+        steps: how many passes there are in a forward of the example: time steps of a loop inside of it.
+        layout: where samples and time are there.
         behind: populations whose entries come before and make up the offset, once for each entry of a unit.
     """
 
@@ -131,7 +148,8 @@ class Site:
     size: int
     call: int = 0
     calls: int = 1
-    leading: int = 1
+    steps: int = 1
+    layout: Layout = Layout()
     behind: tuple[str, ...] = ()
 
 
@@ -150,7 +168,8 @@ class Projection:
         neuron: the module whose output is the post activity (None: no neuron reads it).
         frozen: why its synapses may not be cut, or None.
         site: where in the neuron's output the post activity is.
-        leading: axes in front of its input that are not space, as in `Site`.
+        layout: where samples and time are in its input.
+        calls: how often it is called in a forward of the example.
         output: whether it writes into the network's output, whose units stay; its synapses may die where a
             method asks for that.
 
@@ -173,7 +192,8 @@ class Projection:
     neuron: str | None = None
     frozen: str | None = None
     site: Site | None = None
-    leading: int = 1
+    layout: Layout = Layout()
+    calls: int = 1
     output: bool = False
 
     @property

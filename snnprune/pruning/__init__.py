@@ -11,10 +11,11 @@ from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import CriterionMethod, Method
 from snnprune.pruning.pruner import Pruner
+from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rule import Candidates, Rule
 from snnprune.pruning.solver import is_prunable
 from snnprune.pruning.target import Target
-from snnprune.pruning.traces import Activity, TraceRecorder, spiking_trace
+from snnprune.pruning.traces import Activity, spiking_trace
 from snnprune.pruning.view import Decision, View
 
 __all__ = [

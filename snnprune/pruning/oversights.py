@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from snnprune.common import ranks
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
     from snnprune.pruning.clock import Clock
@@ -19,6 +21,19 @@ ENOUGH = 6  # epochs: decisions begin after the second, and ties among scores ta
 NO_STEP = (
     "an epoch ended and the pruner has seen no batch of it: call pruner.step(optimizer) after every "
     "optimizer.step(); without it, methods that watch activity learn nothing, and what is dead grows back"
+)
+
+
+NO_ACTIVITY = (
+    "an epoch ended and no training of the network was seen in it, so a method that watches activity learned "
+    "nothing: the forward before pruner.step() has to run in training mode (model.train()), with gradients, "
+    "and through the layers of the network that the pruner was given"
+)
+
+
+LEFT_OUT = (
+    "{optimizer} trains weights of the network, and pruner.step() was never given it: its moments of what is "
+    "dead stay, and the method may act before it has stepped. Call pruner.step(optimizer) after each of them"
 )
 
 
@@ -62,17 +77,29 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
+        self._active = False
         self._said: set[str] = set()
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
-        self._batches = None
+        self._batches, self._active = None, True
+
+    def look_at_batch(self, *, active: bool) -> None:
+        """Note whether a batch had the activity that its method watches."""
+        self._active = self._active or active
 
     def look_at_epoch(self, clock: Clock) -> None:
-        """Warn where the epoch that ends had no batch."""
+        """Warn where the epoch that ends had no batch, or no activity in its batches."""
         if clock.batches == self._batches:
             self._say(NO_STEP)
-        self._batches = clock.batches
+        elif not self._active:
+            self._say(NO_ACTIVITY)
+        self._batches, self._active = clock.batches, False
+
+    def look_at_optimizers(self, left_out: Optimizer | None) -> None:
+        """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
+        if left_out is not None:
+            self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn where ``target`` was missed, once no decision is left to be taken."""

@@ -26,13 +26,16 @@ from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.compaction.silence import restless
 from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.forwards import ForwardWatch
 from snnprune.pruning.identity import Identity
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Method
 from snnprune.pruning.oversights import Oversights
+from snnprune.pruning.recorder import TraceRecorder
+from snnprune.pruning.rounds import Round
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
-from snnprune.pruning.traces import TraceRecorder, full_precision
+from snnprune.pruning.traces import full_precision
 from snnprune.pruning.view import Decision, View
 
 if TYPE_CHECKING:
@@ -146,12 +149,13 @@ class Pruner:
             self.recorder = TraceRecorder(model, self.topology, method.tau, method.reads)
         self.finished = False
         self.returned_to: int | None = None
+        self._watch = ForwardWatch(model, self.topology.projections, self._end_batch)
+        self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
         self._optimizers: WeakSet[Optimizer] = WeakSet()
         self._handle: RemovableHandle | None = None
-        if type(method).after_backward is not Method.after_backward:
-            self._listen()
+        self._listen()
         method.begin(self._view({}))
 
     @property
@@ -170,19 +174,44 @@ class Pruner:
     def step(self, optimizer: Optimizer | None = None) -> None:
         """Close the batch: hand its traces to the method, and keep the dead dead.
 
-        Call it after ``optimizer.step()``; all forwards since the last call are one batch.
+        Call it after ``optimizer.step()``; all forwards since the last call are one batch. Where several
+        optimisers train the network, call it after the step of each: they share the batch, and the method
+        acts once all of them have stepped.
 
         Raises:
             CompactionError: the optimiser trains nothing of this model.
         """
         if optimizer is not None:
             self.follow(optimizer)
+        if self._round.has_next(optimizer, after_forward=self._watch.seen):
+            self._end_batch()
+            self._round.begin(self._traces())
+            self.clock.batches += 1
+        if optimizer is not None:
+            self._round.add(optimizer)
+        if self._round.is_whole(self.model):
+            self._end_batch()
+
+    def _traces(self) -> dict[str, Activity]:
+        """Close the batch of the recorder and of the watch."""
+        self._watch.seen = False
         traces = self.recorder.batch() if self.recorder is not None else {}
-        self.clock.batches += 1
+        watches = self.recorder is not None and self.recorder.projections
+        self._oversights.look_at_batch(active=bool(traces) or not watches)
+        return traces
+
+    def _end_batch(self) -> None:
+        """Let the method act on the batch whose optimisers have stepped, where there is one."""
+        traces, optimizers = self._round.traces, [*self._round.optimizers]
+        self._round.end()
+        if traces is None:
+            return
         if not self.finished:
             with full_precision(self._device):
                 self._carry_out(self.method.after_step(self._view(traces)))
-        self.masks.apply(optimizer)
+        self.masks.apply(optimizers[0] if optimizers else None)
+        for optimizer in optimizers[1:]:
+            self.masks.apply(optimizer)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
         """Score, decide and prune; then the clock moves on.
@@ -194,8 +223,10 @@ class Pruner:
         Raises:
             UserError: several processes came to different decisions, since their networks differ.
         """
+        self._end_batch()
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock)
+            self._oversights.look_at_optimizers(self._round.left_out())
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
                 state = self.method.state_dict()  # it may be asked again where its decision is refused
@@ -256,6 +287,7 @@ class Pruner:
 
         In several processes all have to ask.
         """
+        self._end_batch()
         with full_precision(self._device):
             return self.method.importance(self._view({}))
 
@@ -296,9 +328,13 @@ class Pruner:
         )
 
     def _before_step(self, optimizer: Optimizer) -> None:
-        if holds_any_of(optimizer, self.model):
+        if not holds_any_of(optimizer, self.model):
+            return
+        self._round.stepped.add(optimizer)
+        if type(self.method).after_backward is not Method.after_backward:
             self._optimizers.add(optimizer)
-            self.method.after_backward(self._view({}))
+            if self._round.is_first_to_step(optimizer):
+                self.method.after_backward(self._view({}))
 
     # --- compaction
 
@@ -344,6 +380,7 @@ class Pruner:
         """
         if optimizer is not None:
             self.follow(optimizer)
+        self._end_batch()
         unread = self._decided if unread is None else unread
         with Transaction() as changes:
             self._cut(changes, round_to=round_to, min_alive=min_alive, unread=unread)
@@ -406,6 +443,7 @@ class Pruner:
 
         In several processes: between `end_epoch` and the next batch each may ask alone, else all have to.
         """
+        self._end_batch()
         return {
             "clock": {"epoch": self.clock.epoch, "batches": self.clock.batches},
             "kept": self.survivors.state_dict(),
@@ -497,22 +535,26 @@ class Pruner:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
         """Return a pruner of a copy of the network; it follows the optimisers that its `step` will see."""
+        self._end_batch()
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        apart: dict[str, Any] = {"_optimizers": WeakSet(), "_handle": None}
+        apart: dict[str, Any] = {"_optimizers": WeakSet(), "_handle": None, "_round": Round()}
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
+        twin._watch.call(twin._end_batch)
         if self._handle is not None:
             twin._listen()
         return twin
 
     def close(self) -> None:
         """Remove every hook from the model; warn where the last decision is taken and the target missed."""
+        self._end_batch()
         self._oversights.look_at_end(self.clock, self.method.target, self.rates())
         self._unhook()
 
     def _unhook(self) -> None:
+        self._watch.close()
         if self.recorder is not None:
             self.recorder.close()
         if self._handle is not None:

@@ -9,7 +9,7 @@ import torch
 from snnprune.common.errors import CompactionError
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import duplicate, reset_states
-from snnprune.network.leaves import goes_unit_by_unit, is_multi_step
+from snnprune.network.leaves import goes_unit_by_unit, is_multi_step, is_of_spikingjelly
 from snnprune.pruning.compaction.shapes import tensor_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def prove_silent(model: nn.Module, topology: Topology, population: Population, g
     )
     for name, place in _asked(topology, population).items():
         module = model.get_submodule(name)
-        reason = _speaks(model, population, name, place, gone)
+        reason = _speaks(model, population, name, place, gone, time=_time(topology, name))
         if reason is not None and not (unread and goes_unit_by_unit(module)):
             raise _refused(population, f"{name} ({type(module).__name__}) {reason}")
 
@@ -74,7 +74,7 @@ def restless(model: nn.Module, topology: Topology) -> dict[str, str]:
             module = model.get_submodule(name)
             if place is not None and place.role == "norm":
                 continue  # what it answers depends on weights that a mask zeroes
-            reason = _speaks(model, population, name, place, everybody)
+            reason = _speaks(model, population, name, place, everybody, time=_time(topology, name))
             if reason is not None and not goes_unit_by_unit(module):
                 found[population.name] = f"{name} ({type(module).__name__}) {reason}"
     return found
@@ -89,12 +89,18 @@ def _asked(topology: Topology, population: Population) -> dict[str, Slot | None]
 
 
 def _speaks(
-    model: nn.Module, population: Population, name: str, place: Slot | None, units: Tensor
+    model: nn.Module,
+    population: Population,
+    name: str,
+    place: Slot | None,
+    units: Tensor,
+    *,
+    time: int | None,
 ) -> str | None:
     """Return what ``units`` say behind module ``name`` without any input, None where that is nothing."""
     module = model.get_submodule(name)
     like = tensor_of(model, next(slot.key for slot in population.slots if slot.role == "out"))
-    answer = _answer(module, place, model, like)
+    answer = _answer(module, place, model, like, time)
     if answer is None:
         return "cannot be asked by itself"
     if place is not None:
@@ -115,7 +121,9 @@ def _entries(tensor: Tensor, slot: Slot, population: Population) -> Tensor:
 
 
 @torch.no_grad()
-def _answer(module: nn.Module, slot: Slot | None, model: nn.Module, like: Tensor) -> Tensor | None:
+def _answer(
+    module: nn.Module, slot: Slot | None, model: nn.Module, like: Tensor, time: int | None
+) -> Tensor | None:
     """Return [channels, ...]: what a copy of ``module`` answers to silence; None where it takes no input."""
     length = 1 if slot is None else tensor_of(model, slot.key).shape[slot.axis]
     for shape in _shapes(length):
@@ -123,12 +131,18 @@ def _answer(module: nn.Module, slot: Slot | None, model: nn.Module, like: Tensor
         reset_states(probe)
         zeros = torch.zeros(shape, dtype=like.dtype, device=like.device)
         try:
-            outputs = list(_run(probe, zeros))
+            outputs = list(_run(probe, zeros, time))
         except (RuntimeError, ValueError, TypeError, IndexError):
             continue
         if all(o.shape == zeros.shape for o in outputs):
             return torch.stack(outputs).movedim(2, 0)
     return None
+
+
+def _time(topology: Topology, name: str) -> int | None:
+    """Return the time axis of a neuron that takes the whole series, None for any other module."""
+    sites = (p.site for p in topology.projections.values() if p.neuron == name and p.site is not None)
+    return next((site.layout.time for site in sites), None)
 
 
 def _shapes(length: int) -> Iterator[tuple[int, ...]]:
@@ -137,10 +151,13 @@ def _shapes(length: int) -> Iterator[tuple[int, ...]]:
         yield (1, length, *[1] * space)
 
 
-def _run(probe: Any, zeros: Tensor) -> Iterator[Tensor]:
-    """Yield the answer of every time step."""
-    if is_multi_step(probe):
-        yield from tensors_in(probe(zeros.expand(STEPS, *zeros.shape)))[0]
+def _run(probe: Any, zeros: Tensor, time: int | None) -> Iterator[Tensor]:
+    """Yield the answer of every time step; ``time`` is the axis of a neuron that takes the whole series."""
+    if time is None and is_of_spikingjelly(probe) and is_multi_step(probe):
+        time = 0
+    if time is not None:
+        series = zeros.unsqueeze(time).repeat_interleave(STEPS, time)
+        yield from tensors_in(probe(series))[0].movedim(time, 0)
     else:
         for _ in range(STEPS):
             yield tensors_in(probe(zeros))[0]

@@ -19,8 +19,9 @@ from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
 from snnprune.pruning.pruner import method_of
-from snnprune.pruning.traces import CARRIED
+from snnprune.pruning.recorder import CARRIED
 from snnprune.training.callbacks.averages import averages_of
+from snnprune.training.callbacks.network import network_of
 from snnprune.training.callbacks.states import carries_graph, detach_states, is_carried
 from snnprune.training.callbacks.wrapping import can_unwrap, unwrapped
 
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 class PruningCallback(lightning.Callback):
     """Prunes the network of a LightningModule while a Trainer trains it.
 
-    It prunes ``pl_module.model`` where there is such a module, else the LightningModule itself. Populations
-    are found with the first training batch. The pruner acts after each step of the optimiser, however many
-    micro-batches that took. What an epoch's activity means is decided when the next one starts, so that the
+    It prunes ``pl_module.model`` where there is such a module, else the LightningModule itself, or its only
+    network where it has no ``forward`` of its own; ``network`` names another. Populations are found with the
+    first training batch. The pruner acts after each step of the optimiser, however many micro-batches that
+    took. What an epoch's activity means is decided when the next one starts, so that the
     numbers of an epoch belong to the network that was trained in it, and nothing is cut that would not be
     trained again. Masks and the method's state travel in the Trainer's checkpoints, without pickle. A method
     that has finished before the last epoch stops the Trainer.
@@ -47,6 +49,7 @@ class PruningCallback(lightning.Callback):
         epochs: length of the schedule; without a number, the Trainer's ``max_epochs``.
         example_input: what the network takes; without it, the first batch, or its first item.
         seed: of the method's own randomness.
+        network: name of the module to prune in the LightningModule, such as "net" or "learner.encoder".
         compact_every: take the dead out of the network at the start of every so many epochs, with the
             optimiser's moments; of several processes, under ``DDPStrategy``. If a cut cannot be made, a
             warning says so, and masks alone go on until the next one.
@@ -79,6 +82,7 @@ class PruningCallback(lightning.Callback):
         epochs: int | None = None,
         example_input: Tensor | None = None,
         seed: int = 0,
+        network: str | None = None,
         compact_every: int | None = None,
         reset_states: bool | None = None,
         **options: Any,
@@ -88,7 +92,7 @@ class PruningCallback(lightning.Callback):
             of_method = {name: value for name, value in options.items() if name not in known}
             check_cut_every(compact_every, method_of(method, of_method))
         self.method = method
-        self.reset_states = reset_states
+        self.network, self.reset_states = network, reset_states
         self.compact_every = compact_every
         self.epochs = epochs
         self.example_input = example_input
@@ -124,10 +128,11 @@ class PruningCallback(lightning.Callback):
         """Refuse a smaller network's checkpoint without its pruner, and averages of weights that are cut.
 
         Raises:
-            UserError: it was one, or there are averages that no cut would reach.
+            UserError: it was one, there are averages that no cut would reach, or it is not known which module
+                is the network.
         """
         self._stop_restoring()
-        self._averages = averages_of(_network(pl_module), pl_module, trainer.callbacks)  # type: ignore[attr-defined]
+        self._averages = averages_of(network_of(pl_module, self.network), pl_module, trainer.callbacks)  # type: ignore[attr-defined]
         if self._averages and self.compact_every is not None:
             raise UserError(
                 "compact_every changes the shapes of the weights, and an average of them (AveragedModel, "
@@ -269,7 +274,7 @@ class PruningCallback(lightning.Callback):
         self._restoring = None
 
     def _open(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any) -> None:
-        model = _network(pl_module)
+        model = network_of(pl_module, self.network)
         if self.pruner is not None and model is self._model:
             # A second fit of the same network goes on from the first: it decides on its last epoch first.
             self._restored = self.state_dict() | {"epoch": trainer.current_epoch - 1}
@@ -354,12 +359,6 @@ def _samples(trainer: lightning.Trainer) -> int | None:
         return len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
     except (AttributeError, TypeError):
         return None
-
-
-def _network(task: nn.Module) -> nn.Module:
-    """Return what is pruned of a LightningModule: its ``model``, or itself."""
-    model = getattr(task, "model", None)
-    return model if isinstance(model, nn.Module) else task
 
 
 def _example(batch: Any) -> Tensor:

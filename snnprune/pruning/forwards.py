@@ -1,0 +1,117 @@
+"""Which calls of a network's layers are training, whichever way the network was called."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+
+    from torch import nn
+
+
+def is_training(model: nn.Module) -> bool:
+    """Tell whether a layer of ``model`` that is called now belongs to a forward that is trained on.
+
+    That is so in training mode and with gradients. A recomputation during a backward (checkpointing) is not a
+    forward of its own. The forward that it repeats may have run without gradients, inside an autograd
+    function (reentrant checkpointing).
+    """
+    if not model.training or torch._C._current_graph_task_id() != -1:
+        return False
+    return torch.is_grad_enabled() or _is_inside_a_function()
+
+
+def _is_inside_a_function() -> bool:
+    """Tell whether an autograd function that will get a gradient is computing its forward."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "forward" and code.co_argcount:
+            context = frame.f_locals.get(code.co_varnames[0])
+            if isinstance(context, torch.autograd.function.FunctionCtx):
+                return bool(context.next_functions)  # type: ignore[attr-defined]
+        frame = frame.f_back
+    return False
+
+
+def uncompiled(hook: Callable[..., Any]) -> Any:
+    """Return ``hook`` for `torch.compile` to call as it is: what a hook notes is no part of a graph."""
+    return torch.compiler.disable(hook)
+
+
+def forget_compiled(model: nn.Module) -> None:
+    """Let graphs that were compiled before hooks came be compiled anew, since they would skip the hooks."""
+    compiled = getattr(sys.modules.get("torch._dynamo.eval_frame"), "OptimizedModule", ())
+    if any(isinstance(m, compiled) or m._compiled_call_impl is not None for m in model.modules()):
+        torch.compiler.reset()
+
+
+class ForwardWatch:
+    """Hooks that note whether the network was trained on since they were last asked.
+
+    Args:
+        model: the network.
+        layers: names of its layers that are watched.
+        begin: a method that is called at the first layer that is trained on; its object is not kept alive.
+
+    Attributes:
+        seen: whether one was; whoever asks sets it back.
+    """
+
+    def __init__(self, model: nn.Module, layers: Iterable[str], begin: Callable[[], None]) -> None:
+        self.model, self.layers = model, list(layers)
+        self.seen = False
+        self.call(begin)
+        self._hook()
+
+    def call(self, begin: Callable[[], None]) -> None:
+        """Have ``begin`` called from now on; a copy of a watch calls nothing until it is told what."""
+        self._begin: WeakMethod[Callable[[], None]] | None = WeakMethod(begin)
+
+    def _hook(self) -> None:
+        def hook(module: nn.Module, _args: Any) -> None:
+            if not self.seen and id(module) in mine and is_training(self.model):
+                self.seen = True
+                begin = self._begin() if self._begin is not None else None
+                if begin is not None:
+                    begin()
+
+        reader = uncompiled(hook)
+        reader.only_reads = True  # a layer fused with others may call it by itself
+        modules = [self.model.get_submodule(name) for name in self.layers]
+        mine = {id(module) for module in modules}  # and not in a copy, with which the hooks went along
+        self._handles = [module.register_forward_pre_hook(reader) for module in modules]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ForwardWatch:
+        """Return the same for a copy of the model."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.model, twin._begin = copy.deepcopy(self.model, memo), None
+        twin.layers, twin.seen = list(self.layers), self.seen
+        strip(twin.model, self._handles)
+        twin._handles = []
+        if self._handles:
+            twin._hook()
+        return twin
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def strip(model: nn.Module, handles: Iterable[Any]) -> None:
+    """Take the hooks of ``handles`` off a copy of the network, with which they went along."""
+    for module in model.modules():
+        for handle in handles:
+            module._forward_hooks.pop(handle.id, None)
+            module._forward_hooks_always_called.pop(handle.id, None)
+            module._forward_pre_hooks.pop(handle.id, None)

@@ -1,0 +1,457 @@
+"""Hooks on layers and neurons that keep the traces of a batch, whichever way the network was called."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from snnprune.network.axes import tensors_in
+from snnprune.network.leaves import is_multi_step, leaf_kind, spiking_base
+from snnprune.pruning.forwards import forget_compiled, is_training, strip, uncompiled
+from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from snnprune.network.topology import Layout, Projection, Site, Topology
+    from snnprune.pruning.traces import Keep
+
+CARRIED = (
+    "a batch begins with the neuron states of the last one: if samples are independent, call "
+    "functional.reset_net(model) after every batch, or write PruningCallback(..., reset_states=True)"
+)
+
+Form = Literal["raw", "series", "trace"]
+
+
+def _reader(p: Projection) -> tuple[str, Site]:
+    assert p.neuron is not None
+    assert p.site is not None
+    return p.neuron, p.site
+
+
+@dataclass
+class _Place:
+    """A layer whose input (pre) or a neuron whose output (post) is recorded.
+
+    Attributes:
+        module: the layer or neuron.
+        neuron: the neuron that the layer feeds, or the neuron itself.
+        axis: of the channels, counted from the end.
+        layout: where samples and time are.
+        order: of the projection, in the forward of the example.
+        period: calls in a pass: more than one where a module stands in several places.
+        steps: passes in a forward of the example: more than one in a loop over time inside of it.
+        counted: calls in the open forward.
+        calls: what is kept of the open forward.
+        form: of what is kept: "raw" [N, C] until it is known whether N holds time, a "series" [T, B, C], or a
+            "trace" [B, C].
+    """
+
+    module: nn.Module
+    neuron: nn.Module
+    axis: int
+    layout: Layout
+    order: int
+    period: int
+    steps: int
+    counted: int = 0
+    calls: list[Tensor] = field(default_factory=list)
+    form: Form = "raw"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there were as many calls as in a forward of the example."""
+        return self.counted >= self.period * self.steps
+
+
+@dataclass
+class _Forward:
+    """What is known of the forward that is recorded now.
+
+    Attributes:
+        time: time steps and samples, once neurons that take a whole series have said so.
+        answered: neurons of one step a call that have fired in it.
+        begun: something was recorded.
+        ended: the network has answered.
+        learned: a backward has come through, from its beginning to its end.
+        broken: a backward has begun, and has not ended.
+        hidden: it ran without gradients, to be repeated by its backward (reentrant checkpointing).
+    """
+
+    time: tuple[int, int] | None = None
+    answered: list[nn.Module] = field(default_factory=list)
+    begun: bool = False
+    ended: bool = False
+    learned: bool = False
+    broken: bool = False
+    hidden: bool = False
+
+    def begin_backward(self, _gradient: Tensor | None = None) -> None:
+        """Note a backward that comes through; it is over when the engine says so."""
+        if not self.broken:
+            self.broken = True
+            torch.autograd.Variable._execution_engine.queue_callback(self._end_backward)
+
+    def _end_backward(self) -> None:
+        self.broken, self.learned = False, True
+
+
+class TraceRecorder:
+    """Hooks on a network that keep the traces of the batch, [B, C] each.
+
+    Only training-mode forwards with gradients count; recomputation during a backward (checkpointing) does
+    not. Several forwards before a step (gradient accumulation) are one batch. What counts is that layers and
+    neurons were called: by ``model(x)``, by ``model.forward(x)``, or by a module around the network.
+
+    A forward ends where the next one begins. Neurons of one step a call say where: a neuron that has fired
+    and is at rest again begins with new samples. Without such neurons a call of the network is a forward, and
+    where the network itself is not called, a layer that is called once more than in the example, or a layer
+    that is called after a backward, begins one. A forward that broke off, by an exception in it or in its
+    backward, is left out; so is one that nothing was learned from, where something was from others.
+
+    Args:
+        model: the network.
+        topology: its populations and projections.
+        tau: decay of the trace.
+        keep: "trace" for the value after the last step, "series" for all steps (methods that pair spikes).
+
+    Attributes:
+        carries_over: states are meant to go on from batch to batch; otherwise that is said, once.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> recorder = snnprune.pruning.TraceRecorder(model, snnprune.discover(model, x))
+        >>> model(x).sum().backward()
+        >>> recorder.batch()["0"].post.shape  # B, units
+        torch.Size([16, 8])
+        >>> recorder.close()
+    """
+
+    carries_over: bool = False
+
+    def __init__(self, model: nn.Module, topology: Topology, tau: float = 0.5, keep: Keep = "trace") -> None:
+        self.model, self.tau, self.keep = model, tau, keep
+        self.follow(topology)
+        self._batches: list[tuple[_Forward, dict[tuple[str, object], Tensor]]] = []
+        self._inside = False
+        self._summed: tuple[Tensor, Tensor] | None = None
+        self._said = set[str]()
+        self._pre: dict[str, _Place] = {}
+        self._post: dict[tuple[str, int], _Place] = {}
+        modules = dict(model.named_modules())
+        for order, p in enumerate(self.projections):
+            name, site = _reader(p)
+            neuron, axis = modules[name], -1 if p.kind == "linear" else -(len(p.shape) - 1)
+            looped = site.steps if p.calls % site.steps == 0 else 1
+            self._pre[p.name] = _Place(
+                modules[p.name], neuron, axis, p.layout, order, p.calls // looped, looped
+            )
+            post = _Place(neuron, neuron, site.axis, site.layout, order, site.calls, site.steps)
+            self._post.setdefault((name, site.call), post)
+        self._loops = any(place.steps > 1 for place in self._post.values())
+        self._forward = _Forward()
+        forget_compiled(model)
+        self._hook()
+
+    def _hook(self) -> None:
+        self._places = [*self._pre.values(), *self._post.values()]
+        spiking = [m for m in self.model.modules() if isinstance(m, spiking_base())]
+        asked = {id(place.neuron) for place in self._places}
+        self._neurons = [m for m in spiking if id(m) in asked]
+        one_step = (place.module for place in self._post.values() if place.layout.time is None)
+        self._foreign = next((m for m in one_step if leaf_kind(m, ()) is None), None)
+        self._handles = [
+            # No bound methods: whoever copies the model should copy no recorder.
+            self.model.register_forward_pre_hook(uncompiled(lambda m, _: self._enter(m))),
+            self.model.register_forward_hook(uncompiled(lambda m, _, y: self._leave(m, y)), always_call=True),
+        ]
+        for neuron in spiking:
+            if not is_multi_step(neuron):
+                self._handles.append(neuron.register_forward_hook(uncompiled(lambda m, *_: self._answer(m))))
+        for place in self._pre.values():
+            self._handles.append(place.module.register_forward_pre_hook(self._record_pre(place)))
+        for (_, call), place in self._post.items():
+            self._handles.append(place.module.register_forward_hook(self._record_post(place, call)))
+
+    def follow(self, topology: Topology) -> None:
+        """Take the projections of ``topology``: the network was cut; modules and axes are where they were."""
+        self.projections = [
+            p for p in topology.projections.values() if p.frozen is None and p.neuron and not p.output
+        ]
+
+    @property
+    def holds_activity(self) -> bool:
+        """Whether a forward was recorded whose batch is not closed."""
+        return bool(self._batches) or self._forward.begun
+
+    # --- where a forward begins and ends
+
+    def _enter(self, model: nn.Module) -> None:
+        if model is not self.model:
+            return  # a copy, with which the hooks went along
+        if not is_training(model):
+            self._note_repetition()
+            return
+        self._inside, self._summed = True, None
+        if self._forward.begun and not self._goes_on(None):
+            self._next_forward()
+
+    def _leave(self, model: nn.Module, output: Any) -> None:
+        if model is not self.model or not self._inside or not is_training(model):
+            return
+        self._inside, self._summed = False, None
+        if output is None and sys.exc_info()[0] is not None:
+            self._forget_forward()
+            return
+        self._forward.ended, self._forward.hidden = True, not torch.is_grad_enabled()
+        self._watch_backward(tensors_in(output))
+
+    def _note_repetition(self) -> None:
+        """Note the backward of a hidden forward, which repeats it; the last one comes first."""
+        if torch._C._current_graph_task_id() == -1:
+            return
+        forwards = [*(forward for forward, _ in self._batches), self._forward]
+        hidden = [f for f in forwards if f.hidden and not f.learned and not f.broken]
+        if hidden:
+            hidden[-1].begin_backward()
+
+    def _watch_backward(self, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            if tensor.requires_grad:
+                tensor.register_hook(self._forward.begin_backward)
+
+    def _answer(self, neuron: nn.Module) -> None:
+        if self._forward.begun and neuron not in self._forward.answered and is_training(self.model):
+            self._forward.answered.append(neuron)
+
+    def _goes_on(self, neuron: nn.Module | None) -> bool:
+        """Tell whether ``neuron``, or another that has fired, holds the state of the open forward."""
+        answered = self._forward.answered
+        asked = [n for n in answered if n is neuron] or answered[:1]
+        return any(isinstance(n.v, torch.Tensor) for n in asked)  # a reset neuron holds a number
+
+    def _admit(self, place: _Place, module: nn.Module, activity: Tensor) -> bool:
+        """Tell whether a call is recorded; close the forward before it where the call begins a new one."""
+        if module is not place.module or not is_training(self.model):
+            return False
+        forward = self._forward
+        if forward.begun and self._begins(place, activity):
+            self._next_forward()
+        if not self._forward.begun:
+            self._forward.begun = True
+            carried = any(isinstance(n.v, torch.Tensor) for n in self._neurons)
+            if carried and place.module is not place.neuron and not self.carries_over:
+                self._say(CARRIED)
+        self._forward.ended = False
+        place.counted += 1
+        return True
+
+    def _begins(self, place: _Place, activity: Tensor) -> bool:
+        """Tell whether a call is the first of a new forward."""
+        if self._forward.answered:
+            whole = place.layout.time is not None and place.is_done
+            return whole or not self._goes_on(place.neuron)
+        if self._inside:
+            return False
+        return place.is_done if place.steps == 1 else self._begins_a_loop(place, activity)
+
+    def _begins_a_loop(self, place: _Place, activity: Tensor) -> bool:
+        """Tell whether a call is the first one of a loop over time of which nobody says where it begins."""
+        if self._forward.learned or self._forward.broken:
+            return True
+        if place.calls and len(place.calls[-1]) != activity.shape[place.layout.samples]:
+            return True
+        if any(self._is_behind(place, other) for other in self._places):
+            return True
+        if place.is_done:
+            self._say(
+                f"{type(self.model).__name__} was not called as model(x), and its neurons do not say where a "
+                "sample begins: more calls before a backward than the example had are taken for further time "
+                "steps of the same samples. Call the network itself"
+            )
+        return False
+
+    @staticmethod
+    def _is_behind(place: _Place, other: _Place) -> bool:
+        """Tell whether ``other`` shows that the forward is over before ``place`` is called once more.
+
+        It comes behind a loop that is over, or it is in the same loop and was not called in the last pass,
+        which broke off.
+        """
+        if other.steps == 1 < place.steps:
+            return other.order > place.order and other.is_done
+        return other.steps == place.steps and other.counted // other.period < place.counted // place.period
+
+    def _next_forward(self) -> None:
+        forward = self._forward
+        if self._foreign is not None and not self._loops and not forward.learned and not forward.broken:
+            self._say(
+                "the network was called again before any backward, and neurons of class "
+                f"{type(self._foreign).__name__} do not say whether that was one more time step: every call "
+                "is taken for samples of its own. Have the loop over time inside the network's forward()"
+            )
+        self._close_forward()
+
+    def _say(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            warnings.warn(sentence, stacklevel=2)
+
+    # --- hooks of layers and neurons
+
+    def _record_pre(self, place: _Place) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if self._admit(place, module, args[0]) and (place.counted - 1) % place.period == 0:
+                output, sums = self._summed or (None, None)
+                self._keep_call(place, args[0], sums if args[0] is output else None)
+
+        reader = uncompiled(hook)
+        reader.only_reads = True  # a layer fused with others may call it by itself
+        return reader
+
+    def _record_post(self, place: _Place, call: int) -> Any:
+        def is_counted(module: nn.Module, spikes: Tensor) -> bool:
+            if not self._admit(place, module, spikes):
+                return False
+            if self._foreign is not None or not self._inside:
+                self._watch_backward([spikes])
+            return (place.counted - 1) % place.period == call
+
+        def hook(module: nn.Module, _args: Any, output: Any) -> None:
+            spikes = tensors_in(output)[0]  # some neurons hand out their state as well
+            if is_counted(module, spikes):
+                if place.layout.time is not None:
+                    self._note_time(spikes.shape[place.layout.time], spikes.shape[place.layout.samples])
+                self._keep_call(place, spikes)
+
+        def counts(output: Tensor, post: Tensor, pre: Tensor | None) -> None:
+            """Take spikes [T, B, C] that fused layers have summed over space on the way."""
+            counted: Any = getattr(place.module, "_recorded", None)
+            is_own = counted is not None and counted[0] is post  # and not those of a copy of the network
+            if is_own and is_counted(place.module, output):
+                self._summed = (output, post if pre is None else pre)
+                self._note_time(post.shape[0], post.shape[1])
+                place.form = "series" if self.keep == "series" else "trace"
+                place.calls.append(post if self.keep == "series" else spiking_trace(post, self.tau))
+
+        reader = uncompiled(hook)
+        reader.counts = counts  # a layer fused with others need not show its spikes then
+        return reader
+
+    def _note_time(self, steps: int, samples: int) -> None:
+        if self._forward.time is None:
+            self._forward.time = (steps, samples)
+
+    def _keep_call(self, place: _Place, activity: Tensor, sums: Tensor | None = None) -> None:
+        """Keep one call's activity, summed over space and, where time is known, weighted over time.
+
+        Where a layer of channels is given what a fused layer put out, its ``sums`` [T, B, C] are known.
+        """
+        with torch.no_grad(), full_precision(activity.device):
+            kept = activity.detach()
+            kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
+            time = place.layout.time
+            if sums is not None and time == 0 and place.axis == 2 - activity.ndim:
+                kept = sums
+            elif time is not None and kept.shape[time] > 1 and kept.stride(time) == 0:
+                # The same at every step: sum one.
+                one = sum_over_space(kept.narrow(time, 0, 1), place.axis, place.layout)
+                kept = one.expand(kept.shape[time], -1, -1)
+            else:
+                kept = sum_over_space(kept, place.axis, place.layout)
+            place.form = "raw" if time is None else "series"
+            if time is None and self._forward.time is not None and place.steps == 1:
+                kept, place.form = self._unfold(kept, place.layout), "series"
+            if place.form == "series" and self.keep == "trace":
+                kept, place.form = spiking_trace(kept, self.tau), "trace"
+            place.calls.append(kept)
+
+    def _unfold(self, kept: Tensor, layout: Layout) -> Tensor:
+        """Return [T, B, C] of a network with time, from [T x B, C], or from [B, C] shown at every step."""
+        assert self._forward.time is not None
+        steps, batch = self._forward.time
+        if kept.shape[0] != steps * batch:
+            return kept.expand(steps, *kept.shape)
+        if layout.by_sample:
+            return kept.unflatten(0, (batch, steps)).transpose(0, 1)
+        return kept.unflatten(0, (steps, batch))
+
+    # --- batches
+
+    def _close_forward(self) -> None:
+        """Turn what is kept into one micro-batch of traces, unless the forward broke off."""
+        forward = self._forward
+        if not forward.begun:
+            return
+        if forward.ended or forward.learned or self._is_complete():
+            batch: dict[tuple[str, object], Tensor] = {}
+            for side, places in (("pre", self._pre), ("post", self._post)):
+                for name, place in places.items():
+                    if place.calls:
+                        batch[side, name] = self._reduce(place)
+            self._batches.append((forward, batch))
+        self._forget_forward()
+
+    def _is_complete(self) -> bool:
+        """Tell whether every place was called as often as every other, as measured by the example."""
+        return len({place.counted / (place.period * place.steps) for place in self._places}) == 1
+
+    def _forget_forward(self) -> None:
+        for place in self._places:
+            place.calls, place.counted = [], 0
+        self._forward = _Forward()
+
+    def _reduce(self, place: _Place) -> Tensor:
+        """Return the trace [B, C] (or the series [T, B, C]) from the calls of one forward."""
+        if place.form == "trace":
+            return place.calls[0]
+        if place.form == "series":
+            series = place.calls[0]
+        elif self._forward.time is not None and len(place.calls) == 1:
+            series = self._unfold(place.calls[0], place.layout)
+        else:
+            series = torch.stack(place.calls)  # a call per time step; one call for a network without time
+        return series if self.keep == "series" else spiking_trace(series, self.tau)
+
+    def batch(self) -> dict[str, Activity]:
+        """Close the batch: return each projection's activity since the last call, and start anew."""
+        self._close_forward()
+        learned = any(forward.learned for forward, _ in self._batches)
+        micro = [b for f, b in self._batches if not f.broken and (f.learned or not learned)]
+        self._batches = []
+        dim = 1 if self.keep == "series" else 0
+        activity = {}
+        for p in self.projections:
+            neuron, site = _reader(p)
+            keys = ("pre", p.name), ("post", (neuron, site.call))
+            parts = [[b[key] for b in micro if all(k in b for k in keys)] for key in keys]
+            if all(parts):
+                pre, post = (side[0] if len(side) == 1 else torch.cat(side, dim) for side in parts)
+                activity[p.name] = Activity(pre, post.narrow(-1, site.offset, site.size))
+        return activity
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TraceRecorder:
+        """Return a recorder of a copy of the model, hooked as this one is."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        vars(twin).update(copy.deepcopy({k: v for k, v in vars(self).items() if k != "_handles"}, memo))
+        strip(twin.model, self._handles)  # those that went along with the copy speak to this recorder
+        twin._handles = []
+        if self._handles:
+            twin._hook()
+        return twin
+
+    def close(self) -> None:
+        """Remove every hook."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
