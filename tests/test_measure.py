@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import functional
 
-from snnprune.export.measure import Measured, undone
+from snnprune.export.measure import undone
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks, compact
+from snnprune.runs.predictions import Predictions
 from snnprune.training.memory import PeakMemory
 from support.networks import conv_ann, conv_snn
 
@@ -56,7 +58,7 @@ def test_a_cut_network_says_what_its_spikes_would_do_in_the_whole_one(spiking: b
 
 
 def test_answers_are_a_table() -> None:
-    assert Measured([2, 0], [2, 1], {}).csv() == "label,answer\n2,2\n0,1\n"
+    assert Predictions(np.array([2, 0]), np.array([2, 1])).csv() == "label,answer\n2,2\n0,1\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the count cannot be started anew")

@@ -46,17 +46,17 @@ class Spikes(nn.Module):
 
 
 def norse_lif() -> nn.Module:
-    norse = pytest.importorskip("norse.torch", reason="norse is not installed")
+    norse = pytest.importorskip("norse.torch", reason="needs norse: pip install norse")
     return norse.LIF(norse.LIFParameters(v_th=torch.as_tensor(0.05)))
 
 
 def sinabs_lif() -> nn.Module:
-    layers = pytest.importorskip("sinabs.layers", reason="sinabs is not installed")
+    layers = pytest.importorskip("sinabs.layers", reason="needs sinabs: pip install sinabs")
     return layers.LIF(tau_mem=5.0)
 
 
 def sinabs_squeezed() -> nn.Module:
-    layers = pytest.importorskip("sinabs.layers", reason="sinabs is not installed")
+    layers = pytest.importorskip("sinabs.layers", reason="needs sinabs: pip install sinabs")
     return layers.IAFSqueeze(num_timesteps=4)
 
 
