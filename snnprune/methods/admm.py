@@ -71,7 +71,10 @@ class ADMM(HiddenMethod):
     ) -> None:
         super().__init__(target, target_macs=target_macs, layers=layers)
         if rho < 0 or every < 1 or (finish is not None and finish < 0):
-            raise ValueError(f"rho and finish are at least 0 and every at least 1: {rho}, {finish}, {every}")
+            raise ValueError(
+                f"rho and finish must be at least 0 and every at least 1, came rho {rho}, finish {finish} and "
+                f"every {every}"
+            )
         self.rho, self.every, self.finish = rho, every, finish
 
     @torch.no_grad()

@@ -118,7 +118,10 @@ class BDNNsp(Method):
         if not 0 < share < 1:
             raise ValueError(f"share is a share of the neurons left, between 0 and 1, came {share}")
         if min(patience, retrain_epochs, 1 if train_epochs is None else train_epochs) < 1:
-            raise ValueError("patience, train_epochs and retrain_epochs are whole numbers from 1")
+            raise ValueError(
+                "patience, train_epochs and retrain_epochs are whole numbers from 1, came "
+                f"{patience}, {train_epochs} and {retrain_epochs}"
+            )
         if divisor not in ("connections", "units"):
             raise ValueError(f"divisor is 'connections' or 'units', came '{divisor}'")
         self.share, self.patience, self.divisor, self.metric = share, patience, divisor, metric
@@ -165,9 +168,9 @@ class BDNNsp(Method):
         """Add to the curve, and tell whether its new point is the highest."""
         if metrics is None or self.metric not in metrics:
             raise UserError(
-                f"bdnn-sp decides by '{self.metric}', and the epoch's numbers have "
-                f"{sorted(metrics) if metrics else 'none'}: pass pruner.end_epoch({{'{self.metric}': ...}}), "
-                "or name another with metric=..."
+                f"bdnn-sp decides by the metric '{self.metric}', and the epoch has "
+                f"{sorted(metrics) if metrics else 'no metrics'}: call "
+                f"pruner.end_epoch({{'{self.metric}': ...}}), or name another metric with metric=..."
             )
         change, size = [], []
         for name, weight in _weights(view).items():

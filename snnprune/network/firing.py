@@ -36,13 +36,13 @@ class Firing:
         """Say it in a sentence."""
         if self.state == "silent":
             return (
-                f"layer {self.layer} is silent ({self.rate:.2%} of its outputs are active), so nothing "
-                "behind it can learn: check the scale of the input and of the initial weights"
+                f"layer {self.layer} is silent ({self.rate:.2%} of its outputs are active), so the "
+                "layers behind it cannot learn: check the scale of the input and of the initial weights"
             )
         if self.state == "saturated":
             return (
-                f"layer {self.layer} is saturated ({self.rate:.1%} of its outputs are active), so it hardly "
-                "tells inputs apart: check the scale of the input and of the initial weights"
+                f"layer {self.layer} is saturated ({self.rate:.1%} of its outputs are active), so its "
+                "outputs hardly depend on the input: check the scale of the input and of the initial weights"
             )
         return f"layer {self.layer} is active in {self.rate:.1%} of its outputs"
 

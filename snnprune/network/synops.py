@@ -137,7 +137,9 @@ class SpikeCounter:
             ValueError: no sample was run.
         """
         if samples < 1 or not self._inputs:
-            raise ValueError("operations are an average over samples, and none was run")
+            raise ValueError(
+                "operations are averaged over samples, and none was run: run the network inside the with block"
+            )
         layers = {}
         for name, projection in self.topology.projections.items():
             if name in self._inputs:

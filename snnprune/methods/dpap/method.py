@@ -104,7 +104,10 @@ class DPAP(CriterionMethod):
         scorer = self.criterion_class if criterion is None else criterion
         scorer = scorer(tau) if callable(scorer) else scorer
         if not isinstance(scorer, Criterion):
-            raise TypeError(f"criterion is a Criterion, or makes one from tau, and gave {scorer!r}")
+            raise TypeError(
+                "criterion must be a Criterion, or a class or function that makes one from tau, "
+                f"came {scorer!r}"
+            )
         constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
         super().__init__(
             scorer,

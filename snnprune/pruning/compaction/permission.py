@@ -30,11 +30,12 @@ def check_cut_every(epochs: int | None, method: Method | None = None) -> None:
         return
     if epochs < 1:
         raise UserError(
-            f"compact_every is a number of epochs, at least 1, or None for none while training: came {epochs}"
+            f"compact_every must be a number of epochs, at least 1, or None for no cut during training, "
+            f"came {epochs}"
         )
     reason = None if method is None else _never(method, training=True)
     if reason is not None:
-        raise CompactionError(f"compact_every={epochs} cannot be kept: {reason}")
+        raise CompactionError(f"compact_every={epochs} is not possible: {reason}")
 
 
 def _never(method: Method, *, training: bool) -> str | None:
@@ -42,8 +43,8 @@ def _never(method: Method, *, training: bool) -> str | None:
     name = type(method).__name__
     if training and not method.permanent:
         return (
-            f"{name} lets dead synapses live again (permanent = False), so the network cannot be cut while "
-            "it trains: leave compact_every out, and call compact() after the last epoch"
+            f"{name} lets pruned synapses regrow (permanent = False), so the network cannot be cut during "
+            "training: leave compact_every out, and call compact() after the last epoch"
         )
     if not method.can_shrink:
         return (
@@ -73,8 +74,9 @@ def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch:
         raise CompactionError("a batch is open: compact between batches, after step()")
     if isinstance(model, torch.nn.parallel.DistributedDataParallel) or _is_wrapped(model):
         raise CompactionError(
-            "DistributedDataParallel keeps the old shapes of what it wraps: take the wrapper off before the "
-            "cut (del ddp), prune the module inside it, and wrap it anew behind (docs/distributed.md)"
+            "DistributedDataParallel keeps the old shapes of the module that it wraps: remove the wrapper "
+            "before the cut (del ddp), prune the module itself, and wrap it again after the cut "
+            "(docs/distributed.md)"
         )
 
 

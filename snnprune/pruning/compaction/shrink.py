@@ -69,8 +69,8 @@ def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
             for axis, length in enumerate(tensor.shape):
                 if not torch.equal(cut.stays(key, axis, length), cut.stays(other, axis, length)):
                     raise CompactionError(
-                        f"{other} and {key} are one tensor, and would be cut differently: leave one of the "
-                        "two layers out of the masks"
+                        f"{other} and {key} are one tensor and would be cut differently: exclude one of the "
+                        "two layers from pruning"
                     )
     return {key: tensor_of(model, key) for key in wanted.values()}
 

@@ -96,7 +96,7 @@ def _speaks(
     like = tensor_of(model, next(slot.key for slot in population.slots if slot.role == "out"))
     answer = _answer(module, place, model, like)
     if answer is None:
-        return "cannot be asked by itself"
+        return "cannot be called with its input alone"
     if place is not None:
         answer = answer[place.offset : place.offset + population.size * place.spread]
         answer = answer.unflatten(0, (population.size, place.spread))[units]
@@ -105,7 +105,7 @@ def _speaks(
 
 def _refused(population: Population, reason: str) -> CompactionError:
     return CompactionError(
-        f"population {population.name} cannot be compacted, its dead units are not silent: {reason}"
+        f"population {population.name} cannot be compacted, because its dead units are not silent: {reason}"
     )
 
 
@@ -150,4 +150,4 @@ def _why(module: nn.Module, answer: Tensor) -> str:
     threshold, rest = getattr(module, "v_threshold", None), getattr(module, "v_reset", None) or 0.0
     if isinstance(threshold, (int, float)) and rest >= threshold:
         return f"rests at {rest:g} and fires at {threshold:g}, so it fires without input"
-    return f"answers {float(answer.flatten()[answer.flatten() != 0][0]):g} to no input"
+    return f"outputs {float(answer.flatten()[answer.flatten() != 0][0]):g} without input"

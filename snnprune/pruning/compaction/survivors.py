@@ -112,15 +112,16 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
             if not self.cut_sizes and all(self.sizes[name] == len(units) for name, units in left.items()):
                 return SurvivingUnits(self.sizes | sizes, left), Cut(now, {})
         raise CompactionError(
-            f"this state is of another network: expected populations {self.sizes}, came one whose cut "
-            f"populations had {sizes} units and kept { {name: len(units) for name, units in left.items()} }"
+            f"this state is of another network: expected populations {self.sizes}, came a state whose cut "
+            f"populations had {sizes} units before the cut and "
+            f"{ {name: len(units) for name, units in left.items()} } after it"
         )
 
     def _stays(self, name: str, saved: SurvivingUnits) -> Tensor:
         if not bool(torch.isin(saved[name], self[name]).all()):
             raise CompactionError(
                 f"population {name} has lost units that this state still has: build the network anew and "
-                "load the state into that"
+                "load the state into the new one"
             )
         return torch.isin(self[name], saved[name])
 

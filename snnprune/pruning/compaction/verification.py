@@ -166,7 +166,10 @@ def _cut(masked: nn.Module, small: nn.Module, topology: Topology) -> Cut:
         here = before.get(name, torch.arange(population.size))
         there = after.get(name, here)
         if not bool(torch.isin(there, here).all()):
-            raise ValueError(f"the compact network has units of {name} that the masked one has not")
+            raise ValueError(
+                f"expected a network that was compacted from the masked one, but population {name} has units "
+                "that the masked network lacks: pass the masked network first, then the compact one"
+            )
         stays[name] = torch.isin(here, there)
     return Cut(topology, stays)
 
