@@ -54,7 +54,7 @@ class Criterion(Stateful):
     formerly: ClassVar[tuple[str, ...]] = ()
 
     def statistics(self, projection: Projection, like: Tensor) -> dict[str, Tensor]:
-        """Return the statistics of ``projection``; at first they are zeros of the dtype and device of ``like``."""
+        """Return the statistics of ``projection``; at first zeros of the dtype and device of ``like``."""
         if projection.name not in self.state:
             sizes = {"post": projection.shape[0], "pre": projection.columns}
             self.state[projection.name] = {

@@ -1,7 +1,7 @@
 """Masks: which units and synapses are alive, and how pruned entries are kept at zero.
 
-Masks are plain tensors beside the model. They are applied after each optimiser step to weights, biases, norms,
-gradients and the optimiser's moments; the model's own state_dict keeps its keys.
+Masks are plain tensors beside the model. They are applied after each optimiser step to weights, biases,
+norms, gradients and the optimiser's moments; the model's own state_dict keeps its keys.
 """
 
 from __future__ import annotations

@@ -406,8 +406,8 @@ class Pruner:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a resumed run needs beside the model and the optimiser.
 
-        With several processes, one alone may call it between `end_epoch` and the next batch; at any other time
-        all have to call it together.
+        With several processes, one alone may call it between `end_epoch` and the next batch; at any other
+        time all have to call it together.
         """
         return {
             "clock": {"epoch": self.clock.epoch, "batches": self.clock.batches},
@@ -451,8 +451,8 @@ class Pruner:
     def inherit(self, state: Mapping[str, Any]) -> None:
         """Take over the masks and the cuts of another pruner.
 
-        The clock and the method start anew. As with `load_state_dict`, load the weights afterwards, unless the
-        network has them and its present size already.
+        The clock and the method start anew. As with `load_state_dict`, load the weights afterwards, unless
+        the network has them and its present size already.
 
         Args:
             state: the other pruner's `state_dict`, of a network with the same sizes before its first cut.

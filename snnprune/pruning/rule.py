@@ -81,7 +81,7 @@ class Rule(Stateful):
         return 1.0
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
-        """Return which candidates stay alive: bool in the shape of the scores, True only where alive before."""
+        """Return which candidates stay alive: bool, shape of the scores, True only where alive before."""
         raise NotImplementedError
 
 

@@ -131,7 +131,7 @@ class Solver:
         return (low + high) / 2
 
     def solve_synapses(self, units: Mapping[str, float], wanted: float) -> dict[str, float]:
-        """Return the share of synapses to leave in each prunable layer so that the total cost is ``wanted``."""
+        """Return the share of synapses to leave in each prunable layer for a total cost of ``wanted``."""
         own = {name: share_of(self.layers, [name]) for name in self.prunable}
         fixed = {n: (1.0 - rate) ** (1.0 - self.exponent) for n, rate in own.items() if rate is not None}
         rest = self.prunable - set(fixed)

@@ -1,8 +1,8 @@
 """A global target: the least important units of the whole network are pruned, in any number per layer.
 
-Scores of different layers are seldom on one scale. Unless the criterion declares them comparable, the scores of
-each layer are divided by their Euclidean norm over the units alive, as Molchanov et al. do ("Pruning Convolutional
-Neural Networks for Resource Efficient Inference", ICLR 2017, section 2.2).
+Scores of different layers are seldom on one scale. Unless the criterion declares them comparable, the scores
+of each layer are divided by their Euclidean norm over the units alive, as Molchanov et al. do ("Pruning
+Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017, section 2.2).
 """
 
 from __future__ import annotations

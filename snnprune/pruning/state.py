@@ -55,7 +55,7 @@ class Stateful:
 
     @cached_property
     def state(self) -> Tensors:
-        """The tensors as ``state[owner][name]``; an owner is a projection, a population or a candidates' key."""
+        """The tensors ``state[owner][name]``; an owner is a projection, a population or a candidates' key."""
         return {}
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -121,8 +121,8 @@ class Stateful:
 def _read(state: Mapping[str, Any], axes: Mapping[str, Axes]) -> tuple[Tensors, dict[str, Any]]:
     """Return tensors by owner and name, and the extra state.
 
-    Version 0.1 saved a single tensor of an owner without its name (rules, BSP). It saved the tensors of BDNN-sp
-    by name and then owner, beside numbers.
+    Version 0.1 saved a single tensor of an owner without its name (rules, BSP). It saved the tensors of
+    BDNN-sp by name and then owner, beside numbers.
     """
     tensors: Tensors = {}
     extra = dict(state.get(_EXTRA, {}))

@@ -2,9 +2,9 @@
 
 The target is the share of all weights (or multiply-accumulates) to prune. ``structured`` says how much of the
 log-survival comes from whole units: with s = 1 - target left, units alone leave s^structured, and pruning
-single synapses brings that to s. Local: every prunable population loses the same share of its units, and every
-prunable linear layer the same share of its synapses; both are solved from the topology. Global: the least
-important units of the whole network are pruned (`spread`).
+single synapses brings that to s. Local: every prunable population loses the same share of its units, and
+every prunable linear layer the same share of its synapses; both are solved from the topology. Global: the
+least important units of the whole network are pruned (`spread`).
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Target:
         rate: share of all weights of the network's conv and linear layers, in [0, 1).
         structured: share of the log-survival that whole units contribute, in [0, 1].
         measure: what the rate is a share of: "weights", or "macs" (multiply-accumulates of a sample).
-        layers: shares of single layers, by name or glob; the first match counts. A share is of the layer's own
-            units and synapses. Synapses that the layer loses with the units before it come on top. The other
-            layers are pruned so that the network reaches ``rate``.
+        layers: shares of single layers, by name or glob; the first match counts. A share is of the layer's
+            own units and synapses. Synapses that the layer loses with the units before it come on top. The
+            other layers are pruned so that the network reaches ``rate``.
         scope: "local": every other layer loses the same share; "global": the least important units of the
             whole network are pruned.
 

@@ -31,8 +31,8 @@ class View:
         traces: activity of each observed projection in this batch (empty between batches).
         generator: the method's own random numbers, equal in every process, on the CPU.
         dense: populations and projections before the first cut; a target is a share of these.
-        survivors: indices of the surviving units of ``dense``. A method that draws a number per unit draws for
-            the dense network and takes the numbers of these units, so that a cut changes no draw.
+        survivors: indices of the surviving units of ``dense``. A method that draws a number per unit draws
+            for the dense network and takes the numbers of these units, so that a cut changes no draw.
         optimizers: the optimisers of the network that have been seen so far.
         samples: number of training samples, or None if it is not known.
 
@@ -72,8 +72,8 @@ class Decision:
         synapses: bool, shape of the weight, by projection.
         snapshot: save the network before the units and synapses named here are pruned; replaces an older
             snapshot.
-        restore: go back to the snapshot, and to its shapes if the network was cut since. The method's own state
-            no longer fits then, so the method clears it before it returns the decision.
+        restore: go back to the snapshot, and to its shapes if the network was cut since. The method's own
+            state no longer fits then, so the method clears it before it returns the decision.
         finished: this is the last decision, and training may end; the method is not called again.
 
     Examples:
