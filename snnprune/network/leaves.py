@@ -40,7 +40,7 @@ def spiking_base() -> tuple[type[nn.Module], ...]:
 
 
 def _is_of_spikingjellys_neurons(module: nn.Module) -> bool:
-    """Tell whether ``module`` is a neuron of SpikingJelly, also one of those with another base class (PSN)."""
+    """Tell whether ``module`` is a neuron of SpikingJelly, also one with another base class (PSN)."""
     return any(c.__module__.startswith(f"{_SPIKINGJELLY}.neuron") for c in type(module).__mro__)
 
 

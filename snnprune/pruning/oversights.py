@@ -52,8 +52,7 @@ def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = 
     why = (
         f"a target takes about {ENOUGH} epochs, and the run had {epochs}: {advice}"
         if epochs < ENOUGH
-        else "the method found no more to prune: check which layers are kept whole or excluded, and its
-        options"
+        else "the method found no more to prune: check its options, and which layers are kept whole"
     )
     return f"{rate:.1%} of the {what} are pruned, not {target:.1%}: {why}"
 

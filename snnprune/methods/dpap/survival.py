@@ -175,7 +175,7 @@ class SurvivalFunction(Rule):
         return candidates.alive & ~pruned
 
     def _quota(self, to_go: int, schedule: Schedule, clock: Clock) -> int:
-        """Return how many of ``to_go`` units to prune now, by this decision's part of the remaining strength."""
+        """Return how many of ``to_go`` to prune now: this decision's part of the remaining strength."""
         total = schedule.total(clock.epoch, decisions_to_finish(schedule, clock))
         return math.ceil(to_go * schedule.total(clock.epoch, 1) / total)
 
