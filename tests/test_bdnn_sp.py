@@ -172,7 +172,7 @@ def test_channels_of_a_spiking_network_go_in_the_same_way() -> None:
 def test_a_metric_that_is_not_there_is_named() -> None:
     with Pruner(network(), X, "bdnn-sp", epochs=8, train_epochs=1, metric="val_acc") as pruner:
         pruner.end_epoch()
-        with pytest.raises(UserError, match=r"'val_acc', and the epoch's numbers have \['val_loss'\]"):
+        with pytest.raises(UserError, match=r"'val_acc', and the epoch has \['val_loss'\]"):
             pruner.end_epoch({"val_loss": 0.1})
 
 

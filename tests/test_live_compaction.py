@@ -155,7 +155,7 @@ def test_a_method_that_lets_synapses_regrow_is_cut_at_the_end_only() -> None:
     pruner = Pruner(model, torch.rand(1, 4), Rewiring(), epochs=2)
     pruner.end_epoch()
     pruner.clock.epoch = 0
-    with pytest.raises(CompactionError, match="Rewiring lets dead synapses live again"):
+    with pytest.raises(CompactionError, match="Rewiring lets pruned synapses regrow"):
         pruner.compact()
     pruner.clock.epoch = 2
     assert pruner.compact()[0].out_features == 2  # type: ignore[index]
@@ -182,7 +182,7 @@ def test_what_can_never_be_cut_is_refused_when_the_pruner_is_made(name: str) -> 
             Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2).close()
             PruningCallback(given, compact_every=2)
             continue
-        said = f"compact_every=2 cannot be kept: {type(method).__name__} lets dead .* after the last epoch"
+        said = f"compact_every=2 is not possible: {type(method).__name__} lets pruned .* after the last epoch"
         with pytest.raises(UserError, match=said):
             Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2)
         with pytest.raises(UserError, match=said):
@@ -246,7 +246,7 @@ def test_a_neuron_that_is_never_silent_is_told_at_the_start_and_its_cut_changes_
 
     model = nn.Sequential(nn.Linear(4, 3), Restless(), nn.Linear(3, 2))
     with pytest.warns(
-        UserWarning, match=r"population 0 may be masked but not taken out.* \(Restless\) answers"
+        UserWarning, match=r"population 0 can be masked but not compacted.* \(Restless\) outputs"
     ):
         pruner = Pruner(model, torch.rand(1, 4), "dpap", epochs=2, neurons=(Restless,))
     pruner.masks.keep_units(pruner.topology.populations["0"], torch.tensor([True, False, True]))

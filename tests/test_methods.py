@@ -100,7 +100,9 @@ def test_a_criterion_is_swapped_by_its_class_an_object_or_a_function(
 
 @pytest.mark.parametrize("criterion", [snnprune.methods.Hebb, lambda tau: tau, "hebb"])
 def test_what_makes_no_criterion_is_refused(criterion: Callable[[float], Any]) -> None:
-    with pytest.raises(TypeError, match=r"makes one from tau, and gave (<snnprune.*Hebb|0\.5|'hebb')"):
+    with pytest.raises(TypeError, match=r"makes one from tau, came (<snnprune.*Hebb|0\.5|'hebb')"):
         DPAP(criterion=criterion)
-    with pytest.raises(UserError, match="criterion is a Criterion, or makes one from tau"):
+    with pytest.raises(
+        UserError, match="criterion must be a Criterion, or a class or function that makes one from tau"
+    ):
         pruner_of("dpap", criterion=criterion)

@@ -92,7 +92,7 @@ def test_a_method_object_works_as_well_as_a_name() -> None:
 
 @pytest.mark.parametrize("method", [DPAP, None, 3, "pathlib:PurePath"])
 def test_what_is_no_method_is_refused(method: Any) -> None:
-    said = "method is a name, such as 'dpap', or an object|must be a class that derives from .*Method"
+    said = "method must be a name, such as 'dpap', or an object|must be a class that derives from .*Method"
     with pytest.raises(UserError, match=said):
         Pruner(mlp(), torch.rand(1, 64), method, epochs=3)
 
@@ -352,7 +352,7 @@ def test_one_layer_to_exclude_needs_no_list() -> None:
 
 @pytest.mark.parametrize("every", [0, -1])
 def test_a_cut_comes_every_so_many_epochs(every: int) -> None:
-    with pytest.raises(UserError, match=f"compact_every is a number of epochs.*came {every}"):
+    with pytest.raises(UserError, match=f"compact_every must be a number of epochs.*came {every}"):
         Pruner(conv_snn(), torch.zeros(3, 1, 2, 12, 12), epochs=2, compact_every=every)
     with pytest.raises(UserError, match=f"came {every}"):
         snnprune.PruningCallback("dpap", compact_every=every)

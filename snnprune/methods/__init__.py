@@ -1,6 +1,6 @@
-"""Every method that a name stands for: DPAP and what it is compared with, one file and one class each.
+"""All built-in methods: DPAP and the methods that it is compared with, one file and one class each.
 
-A method knows the machine of `pruning`, and knows no trainer.
+A method may use `pruning`, and must know no trainer.
 """
 
 from snnprune.common.lazy import lazily

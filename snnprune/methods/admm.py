@@ -1,4 +1,4 @@
-"""ADMM: weights are drawn towards a sparse copy of themselves, then cut to it.
+"""ADMM: a penalty pulls weights towards a sparse copy of themselves; then they are pruned to it.
 
 L. Deng, Y. Wu, Y. Hu, L. Liang, G. Li, X. Hu, Y. Ding, P. Li, Y. Xie, "Comprehensive SNN Compression Using
 ADMM Optimization and Activity Regularization", IEEE TNNLS 2021, arXiv 1911.00822.
@@ -34,16 +34,17 @@ class ADMM(HiddenMethod):
         Z <- the top share of W + U by magnitude       every k steps
         U <- U + W - Z                                 every k steps
 
-    At ``finish`` the weights are cut to the support of Z for good, and training goes on without the penalty.
+    At ``finish`` the weights outside the support of Z are pruned permanently, and training continues without
+    the penalty.
 
     Args:
         target: share of all weights to prune.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
-        rho: weight of the penalty. [reading] 0.01: the gradient of the penalty of a typical weight of 0.02 is
-            then of the size of the loss's.
+        rho: weight of the penalty. [reading] 0.01: for a typical weight of 0.02, the gradient of the penalty
+            is then about as large as that of the loss.
         every: k, steps between two updates of Z and U. [reading] 100.
-        finish: epoch, from 0, at whose end the cut is made; None: half of the run, as DPAP's target.
+        finish: epoch, from 0, at whose end the weights are pruned; None: half of the run, as DPAP's target.
 
     Raises:
         ValueError: a target outside [0, 1), or a constant outside its range.
@@ -71,7 +72,10 @@ class ADMM(HiddenMethod):
     ) -> None:
         super().__init__(target, target_macs=target_macs, layers=layers)
         if rho < 0 or every < 1 or (finish is not None and finish < 0):
-            raise ValueError(f"rho and finish are at least 0 and every at least 1: {rho}, {finish}, {every}")
+            raise ValueError(
+                f"rho and finish must be at least 0 and every at least 1, came rho {rho}, finish {finish} "
+                f"and every {every}"
+            )
         self.rho, self.every, self.finish = rho, every, finish
 
     @torch.no_grad()
@@ -90,7 +94,7 @@ class ADMM(HiddenMethod):
 
     @torch.no_grad()
     def after_step(self, view: View) -> None:
-        """Begin with Z = W, and move Z and U every k steps, until the cut."""
+        """Start with Z = W, and update Z and U every k steps, until the weights are pruned."""
         if view.clock.epoch > self._last(view):
             return
         for p, weight in self.weights(view):
@@ -104,7 +108,7 @@ class ADMM(HiddenMethod):
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
-        """Cut, once, when the time has come."""
+        """Prune the weights outside the support of Z, once, after epoch ``finish``."""
         decision = Decision()
         if view.clock.decisions_left > 0 and view.clock.epoch >= self._last(view):
             for p, _ in self.weights(view):
@@ -113,7 +117,7 @@ class ADMM(HiddenMethod):
         return decision
 
     def _last(self, view: View) -> int:
-        """Return the epoch at whose end the cut is made."""
+        """Return the epoch at whose end the weights are pruned."""
         last = round(FINISH * view.clock.epochs) if self.finish is None else self.finish
         return min(last, view.clock.epochs - 2)
 
@@ -123,5 +127,5 @@ class ADMM(HiddenMethod):
         alive = view.masks.alive(p)
         dense = view.dense.projections[name]
         keep = max(round(self.share(view, dense) * torch.Size(dense.shape).numel()), 1)
-        dying = lowest(strength, strength, alive, int(alive.sum()) - keep)
-        return alive & ~dying
+        pruned = lowest(strength, strength, alive, int(alive.sum()) - keep)
+        return alive & ~pruned

@@ -1,4 +1,4 @@
-"""Dendritic spine dynamics as a regulariser (BDNN-dsd): every weight stays within a bound that moves.
+"""Dendritic spine dynamics as a regulariser (BDNN-dsd): every weight stays within a moving bound.
 
 F. Zhao, Y. Zeng, J. Bai, "Toward a Brain-Inspired Developmental Neural Network Based on Dendritic Spine
 Dynamics", Neural Computation 34:172-189, 2022. Nothing is removed.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BDNNdsd(Method):
-    """Bounds that move with the recent history of their weights, and clip them.
+    """Clips every weight to a bound that moves with the weight's recent history.
 
     After each step of the optimiser, for every weight w with its bound M (Algorithm 1)::
 
@@ -40,9 +40,9 @@ class BDNNdsd(Method):
     stored, clipped weight; initial weights are not clipped before the first step. Biases have no bound.
 
     Args:
-        R_i: bound of all weights at first, in the weight's unit.
-        R_d: by how much a bound moves.
-        T_num: steps in a row that move it.
+        R_i: initial bound of all weights, in the weight's unit.
+        R_d: amount by which a bound moves.
+        T_num: number of consecutive steps that move a bound.
         consecutive: False for Algorithm 1 as it is printed.
 
     Attributes:
@@ -75,7 +75,7 @@ class BDNNdsd(Method):
 
     @torch.no_grad()
     def begin(self, view: View) -> None:
-        """Give every weight its bound."""
+        """Give every weight its initial bound."""
         for p in _bounded(view):
             last = view.model.get_parameter(p.weight).abs()
             plus = torch.zeros_like(last, dtype=torch.int32)

@@ -36,7 +36,7 @@ def stability(change: Tensor) -> float:
     **[reading]** 0 log 0 = 0; S is clamped to [0, 1], and 0 where no weight changed.
 
     Args:
-        change: p = |w retrained - w after pruning| of the N_c connections left, any shape.
+        change: p = |w retrained - w after pruning| of the N_c remaining connections, any shape.
     """
     terms = -torch.xlogy(change.double(), change.double()) / torch.log(torch.tensor(2.0, dtype=torch.float64))
     largest = float(terms.abs().max()) if terms.numel() else 0.0
@@ -45,11 +45,11 @@ def stability(change: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Fitness:
-    """How fit a network is after a removal and its retraining (equation 7).
+    """Fitness of a network after a removal and its retraining (equation 7).
 
     Attributes:
-        epoch: after which it was measured, from 0.
-        neurons: that are left in the hidden populations.
+        epoch: the epoch, from 0, after which the fitness was measured.
+        neurons: number of neurons left in the hidden populations.
         accuracy: A, in [0, 1].
         stability: S, in [0, 1].
         mean_weight: E, in the weight's unit.
@@ -72,26 +72,27 @@ class BDNNsp(Method):
 
     The importance of a neuron is I_j = sum |w_in| + sum |w_out| (equation 1). Removal stops once the fitness
     F = (A + S + E) / 3 has peaked, and the network of the highest F is restored. **[reading]** Each
-    hidden population loses the same share of its remaining neurons, at least one; the peak is passed when
-    ``patience`` removals in a row brought no higher F; accuracy is that of the validation set (the paper's,
-    of the test set); E is the mean |w| of the connections left. The network before the first removal has no
-    S, and is not compared. The last removal is the last one that can still be retrained and judged.
+    hidden population loses the same share of its remaining neurons, at least one. The peak has passed after
+    ``patience`` consecutive removals without a higher F. Accuracy is that of the validation set (in the
+    paper, of the test set). E is the mean |w| of the remaining connections. The network before the first
+    removal has no S, and is not compared. No removal is made that cannot be retrained and judged before the
+    run ends.
 
     Args:
-        share: of the neurons left that each removal takes.
-        patience: removals without a higher fitness after which it ends.
-        train_epochs: epochs before the first removal; without a number, a quarter of the run.
-        retrain_epochs: epochs between two removals.
-        divisor: of E: the number of connections left, or "units" for n + m as the paper prints it, the
-            numbers of inputs and outputs of the network.
-        metric: which of the epoch's numbers is A.
+        share: share of the remaining neurons that each removal takes, in (0, 1).
+        patience: number of consecutive removals without a higher fitness after which removal stops.
+        train_epochs: number of epochs before the first removal; None: a quarter of the run.
+        retrain_epochs: number of epochs between two removals.
+        divisor: divisor of E: "connections", the number of remaining connections, or "units", n + m as the
+            paper prints it, the number of inputs and outputs of the network.
+        metric: name of the metric that is A.
 
     Attributes:
         curve: the fitness after each removal.
-        state: by projection: "after", the weights that retraining began with.
+        state: by projection: "after", the weights at the start of retraining.
 
     Raises:
-        ValueError: a share outside (0, 1), a patience or a number of epochs below 1, or another divisor.
+        ValueError: a share outside (0, 1), a patience or a number of epochs below 1, or an unknown divisor.
 
     Examples:
         >>> import torch
@@ -118,7 +119,10 @@ class BDNNsp(Method):
         if not 0 < share < 1:
             raise ValueError(f"share is a share of the neurons left, between 0 and 1, came {share}")
         if min(patience, retrain_epochs, 1 if train_epochs is None else train_epochs) < 1:
-            raise ValueError("patience, train_epochs and retrain_epochs are whole numbers from 1")
+            raise ValueError(
+                "patience, train_epochs and retrain_epochs are whole numbers from 1, came "
+                f"{patience}, {train_epochs} and {retrain_epochs}"
+            )
         if divisor not in ("connections", "units"):
             raise ValueError(f"divisor is 'connections' or 'units', came '{divisor}'")
         self.share, self.patience, self.divisor, self.metric = share, patience, divisor, metric
@@ -127,10 +131,10 @@ class BDNNsp(Method):
         self._waited = 0
 
     def begin(self, view: View) -> None:
-        """Look at the length of the run.
+        """Check the length of the run.
 
         Raises:
-            UserError: it ends before the first removal can be judged.
+            UserError: the run ends before the first removal can be judged.
         """
         needed = (self.train_epochs or 0) + self.retrain_epochs + 1
         if self.train_epochs is not None and view.clock.epochs < needed:
@@ -141,10 +145,10 @@ class BDNNsp(Method):
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:
-        """Judge the last removal once it has been retrained; then remove more, or go back to the peak.
+        """Judge the last removal after its retraining; then remove more, or restore the peak.
 
         Raises:
-            UserError: the metrics hold no accuracy.
+            UserError: the metrics lack the metric named by ``metric``.
         """
         self._waited += 1
         before = max(view.clock.epochs // 4, 1) if self.train_epochs is None else self.train_epochs
@@ -162,12 +166,12 @@ class BDNNsp(Method):
         return Decision(snapshot=highest, restore=judged, finished=judged)
 
     def _judge(self, view: View, metrics: Mapping[str, float] | None) -> bool:
-        """Add to the curve, and tell whether its new point is the highest."""
+        """Add the fitness to the curve, and tell whether it is the highest so far."""
         if metrics is None or self.metric not in metrics:
             raise UserError(
-                f"bdnn-sp decides by '{self.metric}', and the epoch's numbers have "
-                f"{sorted(metrics) if metrics else 'none'}: pass pruner.end_epoch({{'{self.metric}': ...}}), "
-                "or name another with metric=..."
+                f"bdnn-sp decides by the metric '{self.metric}', and the epoch has "
+                f"{sorted(metrics) if metrics else 'no metrics'}: call "
+                f"pruner.end_epoch({{'{self.metric}': ...}}), or name another metric with metric=..."
             )
         change, size = [], []
         for name, weight in _weights(view).items():
@@ -193,7 +197,7 @@ class BDNNsp(Method):
         return bool(totals) and len(totals) - 1 - totals.index(max(totals)) >= self.patience
 
     def _removal(self, view: View) -> dict[str, Tensor]:
-        """Return who stays of each hidden population that can lose some."""
+        """Return the units that stay, for each hidden population that can lose some."""
         units = {}
         for population in view.topology.free():
             alive = view.masks.units[population.name]
@@ -205,18 +209,18 @@ class BDNNsp(Method):
         return units
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return the curve, and how many epochs have passed since the last removal."""
+        """Return the curve, and the number of epochs since the last removal."""
         return {"waited": self._waited, "curve": [asdict(fitness) for fitness in self.curve]}
 
     def set_extra_state(self, extra: dict[str, Any]) -> None:
-        """Put them back."""
+        """Restore the curve and the number of epochs."""
         self._waited = int(extra["waited"])
         self.curve = [Fitness(**fitness) for fitness in extra["curve"]]
 
 
 @torch.no_grad()
 def importance(view: View, population: Population) -> Tensor:
-    """Return I [size] = sum |w_in| + sum |w_out| of each unit (equation 1), of a channel over its kernels."""
+    """Return I [size] = sum |w_in| + sum |w_out| of each unit (equation 1); a channel adds up its kernels."""
     total = torch.zeros_like(view.masks.units[population.name], dtype=torch.float64)
     for p in view.topology.incoming(population.name):
         total += view.model.get_parameter(p.weight).abs().double().flatten(1).sum(1)
@@ -238,6 +242,6 @@ def _connections(topology: Topology) -> list[Projection]:
 
 
 def _ends(topology: Topology) -> int:
-    """Return n + m, the numbers of inputs and outputs of the network."""
+    """Return n + m, the number of inputs and outputs of the network."""
     inputs = sum(p.columns for p in topology.projections.values() if not p.inflow)
     return inputs + sum(topology.populations[p.post].size for p in topology.projections.values() if p.output)

@@ -1,4 +1,4 @@
-"""Brain-inspired synaptic pruning (BSP): what stays weak for many epochs in a row is pruned.
+"""Brain-inspired synaptic pruning (BSP): prune synapses that stay weak for many consecutive epochs.
 
 F. Zhao, Y. Zeng, "Dynamically Optimizing Network Structure Based on Synaptic Pruning in the Brain", Frontiers
 in Systems Neuroscience 15:620558, 2021.
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from snnprune.pruning.view import View
 
 MOST = 0.9
-"""Largest share of candidates [reading]: the reconstructed p_r passes 1 for many neurons and few samples."""
+"""Largest share of candidates [reading]: the reconstructed p_r can exceed 1 (many neurons, few samples)."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the schedules depend on.
+    """The numbers that the schedules depend on.
 
     Attributes:
-        neurons: hidden neurons N_neu of the dense network: those that a layer reads.
-        samples: training samples N_sam.
-        pruned: synapses pruned so far, N_p.
-        left: synapses left, N_s.
+        neurons: N_neu, number of hidden neurons of the dense network: those that a layer reads.
+        samples: N_sam, number of training samples.
+        pruned: N_p, number of synapses pruned so far.
+        left: N_s, number of synapses left.
     """
 
     neurons: int
@@ -51,14 +51,15 @@ class Progress:
 class Reconstruction:
     """The paper's two schedules **[reconstruction]**: its equations are images that could not be recovered.
 
-    Both satisfy what the text says of them: p_r rises with neurons and falls with samples; p_c falls with
-    neurons, rises with samples, and grows exponentially with what was pruned::
+    Both agree with the text of the paper. p_r rises with the number of neurons and falls with the number of
+    samples. p_c falls with the number of neurons, rises with the number of samples, and grows exponentially
+    with the number of pruned synapses::
 
         p_r = alpha (1 + ln N_neu) (1 + a / N_sam)
         p_c = beta (N_sam / b)^(1/2) / (1 + N_neu / mu) exp(kappa N_p / N_s)
 
-    alpha, beta, mu, a (A in the paper) and b (B) are the paper's; kappa was fitted to the two compression
-    rates that the paper states, so agreement with those is no evidence.
+    alpha, beta, mu, a (A in the paper) and b (B) are the paper's. kappa was fitted to the two compression
+    rates that the paper states, so agreement with these rates is no evidence.
     """
 
     alpha: float = 0.048
@@ -69,41 +70,40 @@ class Reconstruction:
     kappa: float = 0.8
 
     def rate(self, at: Progress) -> float:
-        """Return p_r: the share of the synapses left that are candidates in this epoch."""
+        """Return p_r: the share of the remaining synapses that are candidates in this epoch."""
         rate = self.alpha * (1 + math.log(max(at.neurons, 1))) * (1 + self.a / at.samples)
         return min(rate, MOST)
 
     def patience(self, at: Progress) -> float:
-        """Return p_c: a synapse dies that was a candidate in more consecutive epochs than this."""
+        """Return p_c: a synapse is pruned after it was a candidate in more consecutive epochs than this."""
         growth = min(self.kappa * at.pruned / max(at.left, 1), 700.0)  # exp() overflows at 710
         return self.beta * math.sqrt(at.samples / self.b) / (1 + at.neurons / self.mu) * math.exp(growth)
 
 
 class BSP(Method):
-    """Each epoch the share p_r of the synapses left with the smallest |w| are candidates.
+    """Prunes synapses that are among the smallest in many consecutive epochs.
 
-    A synapse that is a candidate in consecutive epochs counts up, else its count returns to 0; it dies when
-    its count exceeds p_c. **[reading]** Candidates are ranked over the whole network, the output layer
-    included, and their number is rounded down; biases stay. The strongest synapse of each layer is never
-    pruned.
+    In each epoch the remaining synapses with the smallest |w| are candidates; their share is p_r. The count
+    of a candidate rises by 1, and the count of any other synapse returns to 0. A synapse is pruned when its
+    count exceeds p_c. **[reading]** Candidates are ranked over the whole network, the output layer included,
+    and their number is rounded down. Biases stay. The strongest synapse of each layer is never pruned.
 
     Args:
         schedule: "reconstruction", the paper's schedules as `Reconstruction` has them, or "constant", the
-            same p_r and p_c in all epochs (0.1 and 10 without others).
-        p_r: share of the remaining synapses that are candidates, in [0, 1), in place of the schedule's: a
+            same p_r and p_c in all epochs (0.1 and 10 by default).
+        p_r: share of the remaining synapses that are candidates, in [0, 1); replaces the schedule's: a
             number, or a function of `Progress`.
-        p_c: a synapse is pruned that was a candidate in more consecutive epochs than this, in place of the
+        p_c: number of consecutive epochs as a candidate after which a synapse is pruned; replaces the
             schedule's: a number, or a function of `Progress`.
         alpha: factor of the reconstructed p_r.
         beta: factor of the reconstructed p_c.
-        mu: hidden neurons at which p_c is half of what it is for few neurons.
-        a: training samples at which p_r is twice what it is for many samples.
-        b: training samples for which beta is given; also N_sam where the Pruner was not told how many there
-            are.
-        kappa: how fast p_c grows with the share that is pruned, fitted (see `Reconstruction`).
+        mu: number of hidden neurons at which p_c is half of its value for few neurons.
+        a: number of training samples at which p_r is twice its value for many samples.
+        b: number of training samples to which beta belongs; also N_sam if the Pruner got no ``samples``.
+        kappa: rate at which p_c grows with the pruned share, fitted (see `Reconstruction`).
 
     Raises:
-        ValueError: a schedule of another name, a share outside [0, 1), or a number below 0.
+        ValueError: an unknown schedule, a share outside [0, 1), or a number below 0.
 
     Examples:
         >>> import torch
@@ -144,7 +144,7 @@ class BSP(Method):
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
-        """Find the candidates, count, and prune those that were candidates too often."""
+        """Find the candidates, update the counts, and prune synapses whose count exceeds p_c."""
         projections = [p for p in view.topology.projections.values() if _belongs(p)]
         weights = {p.name: view.model.get_parameter(p.weight).abs() for p in projections}
         alive = {p.name: view.masks.alive(p) for p in projections}
@@ -154,13 +154,13 @@ class BSP(Method):
         for name, chosen in named.items():
             state = self.state.setdefault(name, {"count": torch.zeros_like(chosen, dtype=torch.int32)})
             count = state["count"].add_(1).mul_(chosen)
-            dying = count > patience
-            if bool(dying.any()):
-                synapses[name] = _without(dying, alive[name], weights[name])
+            pruned = count > patience
+            if bool(pruned.any()):
+                synapses[name] = _without(pruned, alive[name], weights[name])
         return Decision(synapses=synapses)
 
     def progress(self, view: View, left: int) -> Progress:
-        """Return where pruning stands, with ``left`` synapses alive."""
+        """Return the numbers that the schedules depend on, with ``left`` synapses alive."""
         dense = [p for p in view.dense.projections.values() if _belongs(p)]
         hidden = [p for p in view.dense.populations.values() if view.dense.outgoing(p.name)]
         samples = self.samples if view.samples is None else view.samples
@@ -173,14 +173,14 @@ def _belongs(projection: Projection) -> bool:
 
 
 def smallest(weights: dict[str, Tensor], alive: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    """Return bool, shape of each weight: the ``count`` living entries of all layers with the smallest |w|.
+    """Return bool, shape of each weight: the ``count`` alive entries of all layers with the smallest |w|.
 
     Ties go to the earlier layer, and within it to the earlier entry, on every machine.
 
     Args:
         weights: magnitudes by layer.
         alive: bool, the same shapes.
-        count: how many, at most as many as live.
+        count: number of entries, at most the number alive.
     """
     places = {name: mask.flatten().nonzero().squeeze(1) for name, mask in alive.items()}
     values = [weights[name].flatten()[index] for name, index in places.items()]
@@ -196,9 +196,9 @@ def smallest(weights: dict[str, Tensor], alive: dict[str, Tensor], count: int) -
     return named
 
 
-def _without(dying: Tensor, alive: Tensor, weight: Tensor) -> Tensor:
-    """Return who is left; the strongest of a layer stays where all would die."""
-    left = alive & ~dying
+def _without(pruned: Tensor, alive: Tensor, weight: Tensor) -> Tensor:
+    """Return the synapses that stay; if all would be pruned, the strongest of the layer stays."""
+    left = alive & ~pruned
     if not bool(left.any()):
         left.view(-1)[weight.masked_fill(~alive, -1.0).argmax()] = True
     return left

@@ -1,4 +1,4 @@
-"""Pruning by a score that needs no activity: which units, when, and how many."""
+"""Pruning by a score that needs no activity."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ UNITS: tuple[Unit, ...] = ("synapses", "neurons", "both")
 
 
 class ByScore(CriterionMethod):
-    """The units with the lowest scores are pruned, until the target is met.
+    """Prunes the units with the lowest scores, until the target is reached.
 
     Args:
         target: share of all weights to prune.
-        structured: with ``unit="both"``, how much of the target comes from channels and neurons.
+        structured: with ``unit="both"``, share of the log-survival that channels and neurons contribute.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target (see `Target`).
-        scope: "local": all other layers give the same share; "global": one threshold for all layers.
+        scope: "local": all other layers lose the same share; "global": one threshold for all layers.
         schedule: "gradual" (Zhu and Gupta 2017) or "one-shot" (Han et al. 2015).
-        start: epoch, from 0, of the first gradual decision; 1, as DPAP's in a short run.
-        finish: epoch of the last one, or of the one shot; None: half of the run, as DPAP's.
+        start: epoch, from 0, of the first gradual decision; 1, as for DPAP in a short run.
+        finish: epoch of the last gradual decision, or of the single one; None: half of the run, as for DPAP.
         unit: "synapses" of all layers but the output; "neurons" and channels; or "both": channels of
             convolutions, neurons and synapses of linear layers, as DPAP does.
 
     Attributes:
-        criterion_class: what scores units.
+        criterion_class: the criterion that scores units.
 
     Raises:
         ValueError: no target, or a value outside its range.

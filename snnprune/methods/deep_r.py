@@ -1,4 +1,4 @@
-"""Deep R: a network that is sparse from the start and rewires itself while it learns.
+"""Deep R: a network that is sparse from the start, and is rewired during training.
 
 G. Bellec, D. Kappel, W. Maass, R. Legenstein, "Deep Rewiring: Training very sparse deep networks", ICLR 2018,
 arXiv 1711.05136, Algorithm 1.
@@ -29,22 +29,22 @@ TINY = 1e-12
 
 
 class DeepR(HiddenMethod):
-    """A synapse is pruned when its strength falls below 0, and another one is regrown at random.
+    """Prunes a synapse when its strength falls below 0, and regrows another one at random.
 
     A synapse has a fixed sign s and, while it is active, a strength th: w = s th. After every step, for
     active synapses only, with E the loss, lr the learning rate and nu normal noise::
 
         th <- th - lr s dE/dw - lr alpha + sqrt(2 lr T) nu
 
-    Those with th < 0 become dormant; dormant ones, drawn at random, become active with th = 0 (here: `TINY`)
-    until the wanted number is active again.
+    Synapses with th < 0 become dormant. Dormant synapses, drawn at random, become active with th = 0 (here:
+    `TINY`), until the wanted number is active again.
 
-    [reading] Signs are those of the first weights, and the first step is still the dense network's; then a
-    random share of each layer becomes dormant at once. What "dE/dw" is under another optimiser than SGD:
-    `snnprune.methods.hidden`.
+    [reading] The signs are those of the initial weights. The first step trains the dense network; then a
+    random share of each layer becomes dormant at once. `snnprune.methods.hidden` says what replaces "lr
+    dE/dw" under another optimiser than SGD.
 
     Args:
-        target: share of all weights to prune; the network has it from the first step on.
+        target: share of all weights to prune; the network is pruned to it after the first step.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
         alpha: rate of the L1 prior. 1e-5, the default of the authors' public code.
@@ -81,7 +81,7 @@ class DeepR(HiddenMethod):
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:
-        """Move the strengths, prune those below 0 and regrow as many."""
+        """Update the strengths, prune synapses below 0 and regrow as many."""
         rates = learning_rates(view)
         decision = Decision()
         for p, weight in self.weights(view):
@@ -101,7 +101,7 @@ class DeepR(HiddenMethod):
         return decision
 
     def _move(self, weight: Tensor, sign: Tensor, alive: Tensor, lr: float, view: View) -> Tensor:
-        """Move the strengths of active synapses and return, bool, which of them stay active."""
+        """Update the strengths of active synapses and return, bool, which of them stay active."""
         strength = weight * sign
         temperature = lr * self.alpha**2 / 18 if self.temperature is None else self.temperature
         scale = math.sqrt(2 * lr * temperature)
@@ -115,9 +115,9 @@ class DeepR(HiddenMethod):
 
 
 def _draw(among: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return the flat indices of ``count`` of the True entries, each as likely as any, drawn on the CPU.
+    """Return the flat indices of ``count`` of the True entries, drawn uniformly on the CPU.
 
-    Places are drawn until enough of them are free, which beats shuffling all places while many are.
+    Places are drawn until enough of them are True. While many are True, this is faster than a shuffle of all.
     """
     among = among.flatten().clone()
     total = int(among.sum()) if count > 0 else 0

@@ -39,34 +39,35 @@ def centre(share: float, alpha: float) -> float:
 
 
 class GradR(HiddenMethod):
-    """Every synapse keeps a strength that the gradient reaches also while the synapse is dormant.
+    """Gives every synapse a strength that the gradient changes even while the synapse is dormant.
 
     With s a fixed sign, th the strength, E the loss and lr the learning rate, in every step::
 
         w   = s max(th, 0)
-        th <- th - lr s dE/dw - lr alpha sign(th - m)       dormant ones too
+        th <- th - lr s dE/dw - lr alpha sign(th - m)       dormant synapses, too
 
-    a Laplace prior of rate alpha, whose centre m = ln(2 (1 - p)) / alpha puts the share p below 0.
+    The last term is a Laplace prior of rate alpha. Its centre m = ln(2 (1 - p)) / alpha puts the share p
+    below 0.
 
-    [reading] The prior alone reaches p when the loss has nothing to say, and long after a short run has
-    ended. So alpha is steered, one number per layer and epoch: let Q be the p-quantile of the layer's th,
-    which is the way that the layer has still to go down. Over an epoch whose steps have learning rates that
-    sum to R, Q moved by Q - Q_before = D - R alpha, with D the loss's share in it; should D stay the same, Q
-    is 0 after h epochs if
+    [reading] The prior alone reaches p only if the loss has no gradient, and only long after a short run has
+    ended. So alpha is steered, one number per layer and epoch. Let Q be the p-quantile of the layer's th: the
+    distance that the layer still has to fall. Over an epoch whose learning rates sum to R, Q changed by
+    Q - Q_before = D - R alpha, where D is the part that the loss caused. If D stays the same, Q is 0 after h
+    epochs for
 
         alpha <- (Q / h + D) / R = alpha + (Q / h + Q - Q_before) / R
 
-    with h the epochs left to half of the run, 1 after that. Where too many are dormant alpha is negative, and
-    the pull goes up. Signs are those of the first weights. What "lr dE/dw" is under another optimiser than
-    SGD: `snnprune.methods.hidden`.
+    h is the number of epochs left to half of the run, and 1 after that. If too many synapses are dormant,
+    alpha is negative, and the prior pulls upwards. The signs are those of the initial weights.
+    `snnprune.methods.hidden` says what replaces "lr dE/dw" under another optimiser than SGD.
 
     Args:
         target: p, the share of all weights to prune.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
-        alpha: rate of the prior, in the first epoch where it is steered. 1e-5, the default of the authors'
-            public code.
-        steered: False: alpha stays as given, as in the paper, and the share that comes out is not the target.
+        alpha: rate of the prior; if it is steered, its value in the first epoch. 1e-5, the default of the
+            authors' public code.
+        steered: False: alpha stays constant, as in the paper, and the pruned share is not the target.
 
     Raises:
         ValueError: a target outside [0, 1), or a negative alpha.
@@ -103,11 +104,11 @@ class GradR(HiddenMethod):
             raise ValueError(f"alpha is at least 0, came {alpha}")
         self.alpha, self.steered = alpha, steered
         if not steered:
-            self.target = None  # p is where the prior leans to, and nothing sees to it that it is reached
+            self.target = None  # the prior pulls towards p, but nothing ensures that p is reached
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:
-        """Move all strengths, and let those above 0 be the weights."""
+        """Update all strengths, and set the weights to the strengths above 0."""
         rates = learning_rates(view)
         decision = Decision()
         for p, weight in self.weights(view):
@@ -144,7 +145,7 @@ class GradR(HiddenMethod):
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
-        """Steer the pull of the prior."""
+        """Steer alpha, the rate of the prior."""
         to_finish = max(round(FINISH * view.clock.epochs) - view.clock.epoch - 1, 1)
         for p, _ in self.weights(view):
             state = self.state.get(p.name)

@@ -1,4 +1,4 @@
-"""Hebbian plasticity in BCM's place (DPAP paper, Fig. 4H)."""
+"""Hebbian plasticity in place of BCM (DPAP paper, Fig. 4H)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HebbCriterion(SpineCriterion):
-    """Synapses between neurons that are active together: sum over samples of S_post S_pre."""
+    """Scores synapses by joint activity: the sum over samples of S_post S_pre."""
 
     formerly: ClassVar[tuple[str, ...]] = ("Hebb",)
 
@@ -25,7 +25,7 @@ class HebbCriterion(SpineCriterion):
 
 
 class Hebb(DPAP):
-    """`DPAP` with `HebbCriterion` in BCM's place; its arguments are those of `DPAP`.
+    """`DPAP` with `HebbCriterion` in place of `BCM`; its arguments are those of `DPAP`.
 
     Examples:
         >>> import torch

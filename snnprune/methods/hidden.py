@@ -1,12 +1,12 @@
-"""What methods share that keep a hidden number beside every weight: Deep R, Grad R, STDS, ADMM.
+"""The base of methods with hidden values beside every weight: Deep R, Grad R, STDS, ADMM.
 
-They train single synapses of every layer but the output, convolutions included, and the same share of each
-layer lives at the end, solved from the target.
+They prune single synapses of every layer but the output, convolutions included. The same share of each layer
+is left at the end, solved from the target.
 
-[reading] The papers write plain gradient descent. Here the user's optimiser trains the weights: what it
-changed of an active weight counts as the gradient step, so that with SGD the rule is the paper's and with
-Adam it is Adam's. Of a dormant synapse, whose moments are kept at zero, lr times the gradient counts, with
-the learning rate of the weight's own parameter group.
+[reading] The papers use plain gradient descent. Here the user's optimiser trains the weights. For an active
+synapse, the change that the optimiser made counts as the gradient step: with SGD the rule is the paper's, and
+with Adam the step is Adam's. For a dormant synapse, whose moments are kept at zero, the step is lr times the
+gradient, with the learning rate of the weight's parameter group.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class HiddenMethod(Method):
-    """What trains synapses by a state beside the weights, which a subclass declares in ``axes``.
+    """A method with a state beside the weights, which a subclass declares in ``axes``.
 
     Args:
         target: share of all weights to prune.
@@ -54,21 +54,21 @@ class HiddenMethod(Method):
         self._plan: Plan | None = None
 
     def share(self, view: View, projection: Projection) -> float:
-        """Return the share of a projection's synapses that should live at the end."""
+        """Return the share of a projection's synapses that should be left at the end."""
         if self._plan is None:
             self._plan = self._goal.plan(view.dense, neurons=False, convolutions=True)
         return self._plan.synapses[projection.name]
 
     @staticmethod
     def weights(view: View) -> Iterator[tuple[Projection, nn.Parameter]]:
-        """Yield the projections whose synapses may die, with their weights."""
+        """Yield the projections whose synapses may be pruned, with their weights."""
         for p in view.topology.projections.values():
             if is_prunable(p, convolutions=True):
                 yield p, view.model.get_parameter(p.weight)
 
 
 def learning_rates(view: View) -> dict[nn.Parameter, float]:
-    """Return the learning rate of each parameter that an optimiser was seen to train."""
+    """Return the learning rate of each parameter of the optimisers that the pruner has seen."""
     return {
         parameter: float(group["lr"])
         for optimizer in view.optimizers
@@ -83,7 +83,7 @@ def signs(weight: Tensor) -> Tensor:
 
 
 def active(weight: Tensor, strength: Tensor) -> Tensor:
-    """Return which synapses are active, bool: those whose weight is not 0, at least the strongest."""
+    """Return, bool, which synapses are active: those whose weight is not 0, or else the strongest one."""
     alive = weight != 0
     if not alive.any():
         alive.view(-1)[strength.argmax()] = True

@@ -1,4 +1,4 @@
-"""Magnitude: the smallest weights are pruned.
+"""Magnitude: prune the smallest weights.
 
 Single synapses by |w|: S. Han, J. Pool, J. Tran, W. J. Dally, "Learning both Weights and Connections for
 Efficient Neural Networks", NIPS 2015 (one shot, then training on); the gradual schedule: M. Zhu, S. Gupta,
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class MagnitudeCriterion(Criterion):
-    """A synapse matters by |w|; a neuron or channel by the sum of |w| of its incoming synapses.
+    """Scores a synapse by |w|, and a neuron or channel by the sum of |w| of its incoming synapses.
 
-    Weights of different layers are compared as they are (global pruning by one threshold, Han et al.); sums,
-    which grow with the number of inputs, are not.
+    Weights of different layers are comparable (global pruning by one threshold, Han et al.). Sums are not,
+    because they grow with the number of inputs.
     """
 
     reads: ClassVar[None] = None
@@ -37,12 +37,12 @@ class MagnitudeCriterion(Criterion):
         return view.model.get_parameter(projection.weight).detach().abs()
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002
-        """Return the sum of |w| over the inputs, [post]; the dead are zero."""
+        """Return the sum of |w| over the inputs, [post]; pruned weights are zero."""
         return self.synapse_score(projection, view).flatten(1).sum(1)
 
 
 class Magnitude(ByScore):
-    """The smallest weights, or the units with the smallest sums of them, are pruned until the target is met.
+    """Prunes the smallest weights, or the units with the smallest sums of them, until the target is reached.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Random: units are pruned at random, the baseline of every criterion."""
+"""Random: prune units at random, the baseline of every criterion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RandomCriterion(Criterion):
-    """Each unit's score is a number in [0, 1), drawn anew for every decision.
+    """Scores each unit by a random number in [0, 1), drawn anew for every decision.
 
     Numbers are drawn for the dense network, on the CPU, so that neither a cut nor the device changes them.
     """
@@ -34,13 +34,13 @@ class RandomCriterion(Criterion):
         return left.to(view.model.get_parameter(projection.weight).device)
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002
-        """Return a number per unit, [post]; those of several incoming projections are summed."""
+        """Return a number per unit, [post]; the numbers of several incoming projections are summed."""
         drawn = torch.rand(view.dense.populations[projection.post].size, generator=view.generator)
         return drawn[view.survivors[projection.post]].to(view.model.get_parameter(projection.weight).device)
 
 
 class Random(ByScore):
-    """Units are pruned at random, until the target is met.
+    """Prunes units at random, until the target is reached.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Spike-timing-dependent plasticity in BCM's place (DPAP paper, Fig. 4H)."""
+"""Spike-timing-dependent plasticity in place of BCM (DPAP paper, Fig. 4H)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def pairing(steps: int, tau: float, like: Tensor) -> Tensor:
-    """Return what a spike of post at step t and one of pre at step s are worth together, [t, s].
+    """Return the contribution of a post spike at step t and a pre spike at step s, [t, s].
 
-    tau^(t - s) where pre was first, -tau^(s - t) where post was, 0 for the same step. On the device and in
-    the dtype of ``like``.
+    It is tau^(t - s) if the pre spike came first, -tau^(s - t) if the post spike came first, and 0 for the
+    same step. Device and dtype are those of ``like``.
     """
     lag = like.new_tensor(range(steps)).view(-1, 1) - like.new_tensor(range(steps))
     return lag.sign() * tau ** lag.abs()
 
 
 def fired(post: Tensor) -> Tensor | None:
-    """Return the indices of the units that fired at all in a batch [T, B, C]; None for "take them all".
+    """Return the indices of the units that fired in a batch [T, B, C]; None for all units.
 
-    The others add nothing, and in a fully connected layer they are often most. A GPU would have to wait for
-    the answer, which costs it more than the product.
+    The other units contribute nothing, and in a fully connected layer they are often the majority. On a GPU
+    the indices would need a synchronisation, which costs more than it saves, so all units are used there.
     """
     if post.device.type != "cpu":
         return None
@@ -37,13 +37,13 @@ def fired(post: Tensor) -> Tensor | None:
 
 
 class STDPCriterion(SpineCriterion):
-    """Pairs of spikes: pre before post strengthens, post before pre weakens.
+    """Scores synapses by pairs of spikes: pre before post strengthens, post before pre weakens.
 
     For every batch, with o the spikes and x their traces from earlier steps::
 
         STDP[post, pre] += sum over samples and t of o_post[t] x_pre[t] - x_post[t] o_pre[t]
 
-    As x is linear in o, that is one product, sum over t and s of `pairing`[t, s] o_post[t] o_pre[s].
+    Because x is linear in o, this is one product: the sum over t and s of `pairing`[t, s] o_post[t] o_pre[s].
 
     [reading] Spikes of the same step do not count as a pair; both windows have the trace's tau.
     """
@@ -67,7 +67,7 @@ class STDPCriterion(SpineCriterion):
 
 
 class STDP(DPAP):
-    """`DPAP` with `STDPCriterion` in BCM's place; its arguments are those of `DPAP`.
+    """`DPAP` with `STDPCriterion` in place of `BCM`; its arguments are those of `DPAP`.
 
     Examples:
         >>> import torch

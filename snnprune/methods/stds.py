@@ -32,28 +32,28 @@ GROWTHS: tuple[Growth, ...] = ("linear", "sine")
 
 
 class STDS(HiddenMethod):
-    """A synapse's weight is what its hidden spine size leaves over a threshold d.
+    """Sets the weight of a synapse to the part of its hidden spine size above a threshold d.
 
     With theta the spine size and E the loss, in every step::
 
         w      = sign(theta) max(|theta| - d, 0)
-        theta <- theta - lr dE/dw            the gradient passes unchanged, through dormant synapses too
+        theta <- theta - lr dE/dw            the gradient also passes unchanged through dormant synapses
 
-    d grows from 0 to D over the first half of the run, linearly or as a quarter of a sine, and stays there.
+    d grows from 0 to D over the first half of the run, linearly or as a quarter of a sine, and then stays.
 
-    [reading] d moves once an epoch. With a target, D is the quantile of a layer's |theta| at the share to
-    prune, taken anew each time. What "lr dE/dw" is under another optimiser than SGD:
-    `snnprune.methods.hidden`.
+    [reading] d changes once an epoch. With a target, D is the quantile of a layer's |theta| at the share to
+    prune, computed again in each epoch. `snnprune.methods.hidden` says what replaces "lr dE/dw" under another
+    optimiser than SGD.
 
     Args:
         target: share of all weights to prune.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
-        threshold: D itself, the paper's way; the target is then not looked at. None: solved from the target.
+        threshold: D itself, as in the paper; the target is then not used. None: D is solved from the target.
         growth: "linear" or "sine".
 
     Raises:
-        ValueError: a target outside [0, 1), a negative threshold, or no such growth.
+        ValueError: a target outside [0, 1), a negative threshold, or an unknown growth.
 
     Examples:
         >>> import torch
@@ -87,7 +87,7 @@ class STDS(HiddenMethod):
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:
-        """Move the spines by what the optimiser did, and filter them."""
+        """Update the spines by the optimiser's step, and filter them."""
         rates = learning_rates(view)
         decision = Decision()
         for p, weight in self.weights(view):
@@ -104,7 +104,7 @@ class STDS(HiddenMethod):
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
-        """Raise the threshold and filter anew."""
+        """Raise the threshold, and filter the spines again."""
         decision = Decision()
         if view.clock.decisions_left == 0:
             return decision
@@ -127,6 +127,6 @@ class STDS(HiddenMethod):
 
 
 def _filter(weight: Tensor, theta: Tensor, d: float) -> Tensor:
-    """Set the weight to sign(theta) max(|theta| - d, 0) and return who lives."""
+    """Set the weight to sign(theta) max(|theta| - d, 0) and return, bool, which synapses are active."""
     weight.copy_(softshrink(theta, d))
     return active(weight, theta.abs())

@@ -1,6 +1,6 @@
-"""What is in a network: populations and projections, found by one forward, and what they cost.
+"""The populations and projections of a network, found by one forward, and their cost.
 
-It knows no method and no mask.
+It must know no method and no mask.
 """
 
 from snnprune.common.lazy import lazily

@@ -1,7 +1,7 @@
 """The channel axis of a tensor, and one call of a torch operation on such tensors.
 
-An axis is counted from the end, so that a time axis in front, folded into the batch or absent altogether,
-makes no difference.
+Axes are counted from the end. So it makes no difference whether there is a time axis in front, or whether it
+is folded into the batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Unknown(Exception):  # noqa: N818 - an answer, not an error
-    """The operation does something to channels that no rule covers; the message says what."""
+    """No rule covers what the operation does to channels; the message says what it does."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Axis:
-    """Where the channels of a tensor are.
+    """The axis of a tensor that holds its channels.
 
     Attributes:
         dim: the axis, counted from the end (negative).
         spans: the populations on it, in order.
-        sources: projections that reach here with no neuron between.
-        resting: the operation behind which a dead unit is no longer at zero, or None (`silence`).
+        sources: projections that reach this tensor without a neuron between.
+        resting: the operation after which a dead unit is no longer at zero, or None (`silence`).
     """
 
     dim: int
@@ -60,13 +60,13 @@ class Operation:
     """One call of a torch operation.
 
     Attributes:
-        name: of the operation.
+        name: name of the operation.
         func: the operation.
         args: its arguments.
         kwargs: its keyword arguments.
         result: one of its output tensors.
-        axis_of: the axis of a tensor, None where nothing is known of it.
-        join: makes the populations of two axes one, unit by unit.
+        axis_of: returns the axis of a tensor, or None if it is unknown.
+        join: merges the populations of two axes, unit by unit.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a network costs: weights and multiply-accumulates, dense and with masks."""
+"""The cost of a network: weights and multiply-accumulates, dense and with masks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Weights of one convolution or linear layer (biases are not counted)."""
+    """Number of weights of one convolution or linear layer, without biases."""
 
     dense: int
     left: int
@@ -31,10 +31,11 @@ class Rates:
     """How much of a network is pruned, and what is left; rates are over all conv and linear weights.
 
     Attributes:
-        layers: weights of each layer, unpruned layers counted too.
-        neurons_left: alive and all units of each population.
-        macs_dense: multiply-accumulates of one sample over all time steps, borders counted as inside.
-        macs_left: the same over the weights left.
+        layers: number of weights of each layer, unpruned layers included.
+        neurons_left: number of alive units and of all units of each population.
+        macs_dense: multiply-accumulates of one sample over all time steps; border positions count like inner
+            ones.
+        macs_left: the same for the weights left.
     """
 
     layers: dict[str, LayerCost]
@@ -88,9 +89,9 @@ def rates(
     """Count weights, units and MACs.
 
     Args:
-        topology: of the network.
-        weights: alive entries of a projection's weight, by projection; all where there is none.
-        units: alive units of a population, by population; all where there is none.
+        topology: topology of the network.
+        weights: bool, shape of the weight, by projection, True where alive; a projection not named is whole.
+        units: bool [size] by population, True where alive; a population not named is whole.
     """
     layers, macs_dense, macs_left = {}, 0, 0
     for p in topology.projections.values():

@@ -1,4 +1,4 @@
-"""A network's copy that shares nothing with it."""
+"""Copy a network, so that the copy shares nothing with it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def duplicate(model: Network) -> Network:
-    """Return a copy of ``model`` without the hooks of a pruner; ``model`` is left as it is.
+    """Return a copy of ``model`` without the hooks of a pruner; ``model`` does not change.
 
-    Tensors that carry a graph (a neuron's state after a batch) would stop ``copy.deepcopy``; their values
-    are copied.
+    ``copy.deepcopy`` fails on tensors with a graph (a neuron's state after a batch), so only their values are
+    copied.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -35,7 +35,7 @@ def duplicate(model: Network) -> Network:
 
 
 def reset_states(model: nn.Module) -> None:
-    """Put the neurons of ``model`` at rest: those of SpikingJelly, and others that can ``reset_mem``."""
+    """Put the neurons of ``model`` at rest: those of SpikingJelly, and modules with ``reset_mem()``."""
     for module in model.modules():
         if isinstance(getattr(module, "_memories", None), dict):
             module.reset()  # type: ignore[operator]
@@ -44,7 +44,7 @@ def reset_states(model: nn.Module) -> None:
 
 
 def states_in(model: nn.Module) -> Iterator[dict[str, Any]]:
-    """Yield the mappings in which neurons hold, by name, the states that `reset_states` puts at rest."""
+    """Yield the mappings, by name, that hold the neuron states which `reset_states` puts at rest."""
     for module in model.modules():
         if isinstance(getattr(module, "_memories", None), dict):
             yield module._memories  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Whether the layers of a network fire: a silent layer learns nothing, a saturated one says nothing."""
+"""Check that the layers of a network fire: neither silent nor saturated layers pass on information."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import nn
 from snnprune.network.untouched import untouched
 
 SILENT = 0.001
-"""A layer with a smaller share of active outputs counts as silent: one spike in a thousand places."""
+"""A layer counts as silent if its share of active outputs is smaller: one spike in a thousand places."""
 
 SATURATED = 0.95
-"""A spiking layer with a larger share of active outputs counts as saturated."""
+"""A spiking layer counts as saturated if its share of active outputs is larger."""
 
 
 @dataclass(frozen=True)
 class Firing:
-    """How much one layer of neurons fired.
+    """Activity of one layer of neurons.
 
     Attributes:
-        layer: its name in the model.
+        layer: name of the layer in the model.
         rate: share of its outputs, over time, samples and places, that are not zero.
         state: "silent", "saturated", or "ok".
     """
@@ -33,30 +33,30 @@ class Firing:
     state: Literal["ok", "silent", "saturated"]
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return the activity as one sentence, with advice if the layer is not ok."""
         if self.state == "silent":
             return (
-                f"layer {self.layer} is silent ({self.rate:.2%} of its outputs are active), so nothing "
-                "behind it can learn: check the scale of the input and of the initial weights"
+                f"layer {self.layer} is silent ({self.rate:.2%} of its outputs are active), so the "
+                "layers behind it cannot learn: check the scale of the input and of the initial weights"
             )
         if self.state == "saturated":
             return (
-                f"layer {self.layer} is saturated ({self.rate:.1%} of its outputs are active), so it hardly "
-                "tells inputs apart: check the scale of the input and of the initial weights"
+                f"layer {self.layer} is saturated ({self.rate:.1%} of its outputs are active), so its "
+                "outputs hardly depend on the input: check the scale of the input and of the initial weights"
             )
         return f"layer {self.layer} is active in {self.rate:.1%} of its outputs"
 
 
 def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
-    """Run ``batch`` once through ``model`` and return how much each layer of neurons fired, in forward order.
+    """Run ``batch`` once through ``model`` and return each neuron layer's activity, in forward order.
 
     The batch runs in training mode, from the neurons' resting state, without gradients. Modes, neuron states,
-    buffers (batch norm's statistics) and the random generators are left as they were found.
+    buffers (batch norm's statistics) and the random generators are restored afterwards.
 
     Args:
-        model: any module; its layers of neurons are SpikingJelly's spiking nodes (what has a
+        model: any module; its layers of neurons are SpikingJelly's spiking nodes (modules with a
             ``v_threshold``) and ReLUs.
-        batch: what the model is called with, [T, B, ...] for a multi-step spiking network, else [B, ...].
+        batch: an input of the model, [T, B, ...] for a multi-step spiking network, else [B, ...].
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(untouched(model))
@@ -68,10 +68,10 @@ def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
 
 
 class Watch:
-    """Counts what the neurons of a network put out, from its making until `close`.
+    """Counts the active outputs of the neurons of a network, from its construction until `close`.
 
     Args:
-        model: any module; its layers of neurons are SpikingJelly's spiking nodes (what has a
+        model: any module; its layers of neurons are SpikingJelly's spiking nodes (modules with a
             ``v_threshold``) and ReLUs.
 
     Attributes:
@@ -111,7 +111,7 @@ class Watch:
 
 
 def judge(layer: str, rate: float, spikes: bool) -> Firing:
-    """Call a layer silent or saturated; a ReLU that is always active is linear, not saturated."""
+    """Return whether a layer is silent or saturated; a ReLU that is always active is not saturated."""
     if rate < SILENT:
         return Firing(layer, rate, "silent")
     return Firing(layer, rate, "saturated" if spikes and rate > SATURATED else "ok")

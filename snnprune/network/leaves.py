@@ -1,4 +1,4 @@
-"""Which modules discovery takes as one piece: synapses, norms and neurons; and those that feed back."""
+"""Which modules discovery treats as a whole: synapses, norms and neurons; and which are recurrent."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ _FEEDBACK = {
 
 
 def spiking_base() -> tuple[type[nn.Module], ...]:
-    """Return SpikingJelly's neuron base class, or nothing where SpikingJelly was never imported.
+    """Return SpikingJelly's neuron base class, or an empty tuple if SpikingJelly was never imported.
 
-    A network that holds its neurons has imported it, so there is no need to import it here.
+    A network with SpikingJelly's neurons has imported it, so there is no need to import it here.
     """
     module = sys.modules.get(f"{_SPIKINGJELLY}.neuron")
     return (module.BaseNode,) if module is not None else ()
 
 
 def _is_of_spikingjellys_neurons(module: nn.Module) -> bool:
-    """Tell whether ``module`` is one of them; those that take all steps at once (PSN) have another base."""
+    """Tell whether ``module`` is a neuron of SpikingJelly, also one with another base class (PSN)."""
     return any(c.__module__.startswith(f"{_SPIKINGJELLY}.neuron") for c in type(module).__mro__)
 
 
 def goes_unit_by_unit(module: nn.Module) -> bool:
-    """Tell whether ``module`` is a neuron that is known to let no unit see another.
+    """Tell whether ``module`` is a neuron in which no unit is known to affect another.
 
-    So it is with torch's activations and SpikingJelly's neurons; what a subclass does is not known.
+    This holds for torch's activations and SpikingJelly's neurons. A subclass from elsewhere may differ.
     """
     plain = type(module).__module__.partition(".")[0] in {"torch", "spikingjelly", "snnprune"}
     return plain and (isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module))
@@ -65,7 +65,7 @@ def is_multi_step(module: nn.Module) -> bool:
 
 
 def is_recurrent(module: nn.Module) -> bool:
-    """Tell whether ``module`` is a wrapper that feeds its output back into itself."""
+    """Tell whether ``module`` feeds its output back into itself."""
     if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
         return True
     found = ((sys.modules.get(f"{_SPIKINGJELLY}.{place}"), names) for place, names in _FEEDBACK.items())
@@ -73,7 +73,7 @@ def is_recurrent(module: nn.Module) -> bool:
 
 
 def has_plain_forward(module: nn.Module) -> bool:
-    """Tell whether ``module`` computes what torch's own layer of its kind computes, from its own weight."""
+    """Tell whether ``module`` computes the same as torch's own layer of its kind, from its own weight."""
     if hasattr(module, "parametrizations") or "weight" not in module._parameters:
         return False
     for base in (*CONVOLUTIONS, nn.Linear):
@@ -83,7 +83,7 @@ def has_plain_forward(module: nn.Module) -> bool:
             if wrapper is not None:
                 forwards.append(getattr(wrapper, base.__name__).forward)
             once = sys.modules.get("snnprune.nn.fused.once")
-            if once is not None:  # the same layer, which computes a step that comes T times but once
+            if once is not None:  # the same layer, which computes T equal steps only once
                 forwards.append(once.Once.forward)
             same_inner = getattr(type(module), "_conv_forward", None) is getattr(base, "_conv_forward", None)
             return type(module).forward in forwards and same_inner
@@ -91,10 +91,10 @@ def has_plain_forward(module: nn.Module) -> bool:
 
 
 def is_silent_norm(module: nn.Module, x: torch.Tensor) -> bool:
-    """Tell whether channels of weight and bias zero leave ``module`` at zero, whatever comes in.
+    """Tell whether channels with zero weight and bias leave ``module`` at zero for any input.
 
-    So it is with torch's and SpikingJelly's own; a subclass with a forward of its own (as tdBN is often
-    written) is asked.
+    This holds for the norms of torch and SpikingJelly. A subclass with a forward of its own (as tdBN is often
+    written) is called with ``x`` to find out.
     """
     if type(module).forward.__module__.partition(".")[0] in {"torch", "spikingjelly"}:
         return True
@@ -103,14 +103,14 @@ def is_silent_norm(module: nn.Module, x: torch.Tensor) -> bool:
 
 
 def layers_inside(module: nn.Module) -> Iterator[str]:
-    """Yield the names of layers with synapses or norms that a neuron holds."""
+    """Yield the names of the layers with synapses, and of the norms, inside a neuron."""
     for name, inner in module.named_modules():
         if inner is not module and isinstance(inner, (*CONVOLUTIONS, *TRANSPOSED, nn.Linear, *NORMS)):
             yield name
 
 
 def leaf_kind(module: nn.Module, neurons: Iterable[type[nn.Module]]) -> Kind | None:
-    """Return what ``module`` is to discovery, or None where its inside is to be followed."""
+    """Return the kind of ``module`` for discovery, or None if discovery has to follow its inside."""
     if isinstance(module, (*ACTIVATIONS, *neurons)) or _is_of_spikingjellys_neurons(module):
         return "neuron"
     if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):

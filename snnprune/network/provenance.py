@@ -1,9 +1,9 @@
-"""Which populations a tensor's values come from, whatever made them.
+"""Which populations the values of a tensor come from.
 
-Channels can only be followed through operations that torch shows by name; a custom kernel, scripted code or
-a write into somebody's buffer may hide them. Below all of these, every operation that torch carries out is
-seen, though without its meaning: what comes out of it is made of what went in. So where a layer reads a
-tensor whose channels were lost on the way, it is still known which populations have to be frozen.
+Channels can only be followed through operations that torch shows by name. A custom kernel, scripted code or a
+write into a buffer may hide them. On a lower level, every operation that torch carries out can be seen, but
+not its meaning: its outputs come from its inputs. So if a layer reads a tensor whose channels were lost, it
+is still known which populations have to be frozen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from snnprune.network.axes import tensors_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_NOBODY: frozenset[int] = frozenset()
+_NONE: frozenset[int] = frozenset()
 
 
 class Provenance(TorchDispatchMode):
@@ -30,11 +30,11 @@ class Provenance(TorchDispatchMode):
         self._from: dict[StorageWeakRef, frozenset[int]] = {}  # the weak reference keeps addresses unique
 
     def of(self, *tensors: torch.Tensor) -> frozenset[int]:
-        """Return the populations that ``tensors`` are made of."""
-        return _NOBODY.union(*(self._from.get(_memory(t), _NOBODY) for t in tensors if _dense(t)))
+        """Return the populations that the values of ``tensors`` come from."""
+        return _NONE.union(*(self._from.get(_memory(t), _NONE) for t in tensors if _dense(t)))
 
     def set(self, tensor: torch.Tensor, populations: Iterable[int]) -> None:
-        """Note that ``tensor`` is made of ``populations`` and nothing else."""
+        """Record that the values of ``tensor`` come from ``populations`` only."""
         if _dense(tensor):
             self._from[_memory(tensor)] = frozenset(populations)
 
@@ -44,7 +44,7 @@ class Provenance(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if str(func).startswith("aten.new_"):
-            return result  # a tensor of its own, whose size alone is another's
+            return result  # a new tensor, which takes only its size from another one
         made_of = self.of(*tensors_in([args, kwargs]))
         if made_of:
             for tensor in [*tensors_in(result), *_written(func, args)]:
@@ -61,6 +61,6 @@ def _dense(tensor: torch.Tensor) -> bool:
 
 
 def _written(func: Any, args: Any) -> list[torch.Tensor]:
-    """Return the tensors among ``args`` that ``func`` writes into."""
+    """Return the tensors in ``args`` that ``func`` writes into."""
     schema = zip(func._schema.arguments, args, strict=False)
     return tensors_in([value for a, value in schema if a.alias_info is not None and a.alias_info.is_write])

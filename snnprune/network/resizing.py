@@ -46,8 +46,8 @@ def resized(topology: Topology, sizes: Mapping[str, int]) -> Topology:
     """Return ``topology`` with other numbers of units; entries that belong to no population stay.
 
     Args:
-        topology: of the network as it is.
-        sizes: units by population; those not named keep theirs.
+        topology: topology of the present network.
+        sizes: number of units by population; populations not named keep theirs.
     """
     grown = _Growth(topology, sizes)
     populations = {p.name: _population(p, grown) for p in topology.populations.values()}
@@ -58,7 +58,7 @@ def resized(topology: Topology, sizes: Mapping[str, int]) -> Topology:
 def resized_shape(
     topology: Topology, sizes: Mapping[str, int], key: str, shape: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Return what becomes of the ``shape`` of tensor ``key``."""
+    """Return the shape of tensor ``key``, now ``shape``, with ``sizes`` units by population."""
     grown = _Growth(topology, sizes)
     return tuple(length + grown.before(key, axis) for axis, length in enumerate(shape))
 
@@ -70,7 +70,7 @@ class _Growth:
         self.segments = segments(topology)
 
     def before(self, key: str, axis: int, offset: float = float("inf")) -> int:
-        """Return by how much an axis grows below ``offset``."""
+        """Return by how many entries an axis grows before ``offset``."""
         on = self.segments.get(key, {}).get(axis, [])
         return sum(self.change[s.population] * s.spread for s in on if s.offset < offset)
 

@@ -1,7 +1,7 @@
 """What torch's operations do to the channel axis: one rule for each kind of operation.
 
-Every rule answers with the axis of the result, or raises `Unknown` with the reason: unknown is never a wrong
-answer. Whether a dead unit stays at zero behind an operation is asked apart, in `silence`.
+Every rule returns the axis of the result, or raises `Unknown` with the reason; `Unknown` is always safe.
+Whether a dead unit stays at zero after an operation is checked separately, in `silence`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _MISUSED = (TypeError, ValueError, IndexError, AttributeError, RuntimeError)
 
 
 def carry(op: Operation) -> Axis | None:
-    """Return the channel axis of the result of ``op``, None where it is not made of channels.
+    """Return the channel axis of the result of ``op``; None if the result has no channels.
 
     Raises:
         Unknown: no rule covers it.
@@ -70,7 +70,7 @@ def carry(op: Operation) -> Axis | None:
 
 
 def looks_at_values(name: str) -> bool:
-    """Tell whether operation ``name`` hands a tensor's values to Python, where control flow may follow."""
+    """Tell whether operation ``name`` gives a tensor's values to Python, where control flow may use them."""
     return name in _LOOKS
 
 
@@ -93,12 +93,12 @@ def _axis_of_result(op: Operation) -> Axis | None:
 
 
 def _compares(op: Operation) -> bool:
-    """Tell max(x, y) from max(x, dim)."""
+    """Tell whether ``op`` is max(x, y) or min(x, y), not max(x, dim)."""
     return op.name in {"max", "min"} and isinstance(op.argument(1, "other"), torch.Tensor)
 
 
 def _reshape(op: Operation, axis: Axis) -> Axis:
-    """Channels stay, or swallow what stands behind them (a flatten)."""
+    """Return the axis after a reshape: channels stay, or are merged with the axes behind them (a flatten)."""
     old, new = op.subject.shape, op.result.shape
     at = len(old) + axis.dim
     before, tail = math.prod(old[:at]), list(old[at + 1 :])
@@ -112,14 +112,14 @@ def _reshape(op: Operation, axis: Axis) -> Axis:
 
 
 def _permute(op: Operation, axis: Axis) -> Axis:
-    """Ask the operation itself, on a tensor whose sizes are all different."""
+    """Return the axis after a permutation, found by a call with a tensor whose sizes all differ."""
     axes = op.subject.ndim
     probe = op.func(torch.empty([i + 2 for i in range(axes)], device="meta"), *op.args[1:], **op.kwargs)
     return replace(axis, dim=list(probe.shape).index(axes + axis.dim + 2) - axes)
 
 
 def _joined(op: Operation, tensors: list[torch.Tensor]) -> Axis | None:
-    """Return the one axis that all of ``tensors`` have; those without one are the same for all units."""
+    """Return the axis that all of ``tensors`` share; a tensor without one must have length 1 there."""
     known = [a for t in tensors if (a := op.axis_of(t)) is not None]
     if not known:
         return None

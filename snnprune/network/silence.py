@@ -1,12 +1,12 @@
-"""Whether a dead unit stays at zero on its way.
+"""Whether a dead unit stays at zero through the operations of a network.
 
-Every slot of a dead unit is zero, so it emits nothing: behind its neuron it is at zero. Behind an operation
-f it still is only if f(0) = 0, which `1 - x`, exp() or `x == 0` are not. So each operation is asked, by
-calling it once more in the dead unit's place: its own channels are zero there, and whatever else comes in
-(a tensor that all units share, or one where the dead unit has left zero before) may be anything, here zero,
-positive and negative. An answer of zeros in every case holds for any network: `x * (1 - y)`, the residual
-function IAND, ends at zero, although `1 - y` on its own does not. A population that reaches a layer, a norm,
-a neuron or the output away from zero is frozen.
+Every slot of a dead unit is zero, so its neuron outputs zero. After an operation f the unit is still at zero
+only if f(0) = 0, which does not hold for `1 - x`, exp() or `x == 0`. So each operation is called once more
+with the inputs of a dead unit. The unit's own channels are zero. All other inputs (a tensor that all units
+share, or one in which the dead unit is no longer at zero) may have any value; the test uses zero, positive
+and negative values. If the result is always zero, this holds for any network. For example, `x * (1 - y)`, the
+residual function IAND, is zero, although `1 - y` alone is not. A population that is not at zero where a
+layer, a norm, a neuron or the output reads it is frozen.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _ANYTHING = (0.0, 1.0, -1.0)
 
 
 def stays_at_zero(op: Operation) -> bool:
-    """Tell whether the result of ``op`` is zero for a dead unit, whatever all others do."""
+    """Tell whether the result of ``op`` is zero for a dead unit, for any values of the other units."""
     for scale in _ANYTHING:
         levels = (scale * level for level in itertools.count(1))
         args, kwargs = _dead(list(op.args), op, levels), _dead(op.kwargs, op, levels)
-        answer = op.func(*args, **kwargs)
-        if bool(((answer != 0) & (answer == answer)).any()):  # noqa: PLR0124 - 0 / 0 says nothing
+        result = op.func(*args, **kwargs)
+        if bool(((result != 0) & (result == result)).any()):  # noqa: PLR0124 - NaN (0 / 0) does not count
             return False
     return True
 
 
 def _dead(value: Any, op: Operation, levels: Iterator[float]) -> Any:
-    """Return ``value`` with each tensor as a dead unit meets it."""
+    """Return ``value`` with each tensor replaced by the values that a dead unit reads."""
     if isinstance(value, torch.Tensor):
         axis = op.axis_of(value)
         if axis is not None and axis.resting is None:

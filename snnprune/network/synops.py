@@ -1,9 +1,9 @@
-"""Synaptic operations: what the spikes of a network make its synapses do, and what that costs.
+"""Synaptic operations: the operations that spikes cause at synapses, and their energy.
 
-A spike causes one operation at every alive synapse that it reaches. How many it reaches depends on where it
-is: at the border of a feature map fewer than inside, under a stride some places reach none. Inputs are
-counted place by place while the network runs; what a place reaches is worked out once, at the end, and for
-any masks.
+A spike causes one operation at every alive synapse that it reaches. The number of these synapses depends on
+the place: at the border of a feature map it is smaller than inside, and with a stride it can be 0. Inputs are
+counted for each place while the network runs. The synapses that a place reaches are counted once, at the end,
+and for any masks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAC_PJ = 4.6
 """Energy of a 32-bit multiply-accumulate in 45 nm, in pJ: 3.7 to multiply and 0.9 to add (Horowitz, ISSCC
-2014); what the field's comparisons use."""
+2014), as comparisons in the field use it."""
 
 ACCUMULATE_PJ = 0.9
 """Energy of a 32-bit addition in 45 nm, in pJ (Horowitz, ISSCC 2014)."""
@@ -35,11 +35,11 @@ ACCUMULATE_PJ = 0.9
 
 @dataclass(frozen=True)
 class LayerOperations:
-    """What one sample makes one layer do, over all time steps, on average.
+    """Operations of one layer for one sample, over all time steps, on average.
 
     Attributes:
         synops: operations caused by spikes: non-zero inputs times the synapses that they reach.
-        macs: multiply-accumulates, of a layer whose input is analogue: every place counts, zero or not.
+        macs: multiply-accumulates of a layer with analogue input; every place counts, zero or not.
         rate: share of the layer's inputs that are not zero, in [0, 1].
     """
 
@@ -50,10 +50,10 @@ class LayerOperations:
 
 @dataclass(frozen=True)
 class Operations:
-    """What one sample makes a network do, over all time steps, on average.
+    """Operations of a network for one sample, over all time steps, on average.
 
     Attributes:
-        layers: by name, in the order of the topology; layers that were never called are not in it.
+        layers: operations by layer, in the order of the topology, without layers that were never called.
     """
 
     layers: dict[str, LayerOperations]
@@ -65,27 +65,27 @@ class Operations:
 
     @property
     def macs(self) -> float:
-        """Multiply-accumulates of layers whose input is analogue."""
+        """Multiply-accumulates of layers with analogue input."""
         return sum(layer.macs for layer in self.layers.values())
 
     def energy(self, mac_pj: float = MAC_PJ, accumulate_pj: float = ACCUMULATE_PJ) -> float:
-        """Return the arithmetic's energy in pJ: a spike adds, an analogue value is multiplied first.
+        """Return the energy of the arithmetic in pJ: spikes are added, analogue values multiplied and added.
 
-        Memory and leakage are not in it, so it compares networks and predicts no chip.
+        Memory and leakage are not included, so the number compares networks and does not predict a chip.
         """
         return self.macs * mac_pj + self.synops * accumulate_pj
 
 
 @dataclass
 class _Inputs:
-    """What came into one layer.
+    """Counts of the inputs of one layer.
 
     Attributes:
-        counts: how often each place was not zero, one sample's shape.
-        calls: samples times time steps.
-        analogue: whether a layer of spikes has nothing to do with it.
-        spikes: whether a spiking neuron answered before it.
-        shape: of one sample's input for the module, with its leading axes of length 1.
+        counts: number of times that each place was not zero, in the shape of one sample.
+        calls: number of samples times time steps.
+        analogue: whether the input is analogue, not spikes.
+        spikes: whether a spiking neuron was called before the layer.
+        shape: shape of one sample's input of the module, with leading axes of length 1.
     """
 
     shape: tuple[int, ...]
@@ -96,19 +96,19 @@ class _Inputs:
 
 
 class SpikeCounter:
-    """Counts what comes into each convolution and linear layer while a network runs.
+    """Counts the inputs of each convolution and linear layer while a network runs.
 
-    A layer is analogue, and costs multiply-accumulates, if no spiking neuron has answered before it (in the
-    first forward, which tells for all) and its input holds anything but whole numbers: pictures, and every
-    layer of a network without spiking neurons. Frames of event counts are spikes. So are averages of spikes
-    behind a pool: each of their non-zero values counts once.
+    A layer has analogue input, and costs multiply-accumulates, if no spiking neuron was called before it in
+    the first forward, and its input holds other values than whole numbers, as pictures do. In a network
+    without spiking neurons, every layer has analogue input. Frames of event counts are spikes. Averages of
+    spikes after a pool are spikes, too: each non-zero value counts once.
 
     Use it as ``with SpikeCounter(model, topology) as counter:`` around forwards in evaluation mode.
 
     Args:
         model: the network.
-        topology: its projections (`snnprune.discover`).
-        wrappers: modules that answer for a spiking neuron in them, which nobody calls.
+        topology: its topology (`snnprune.discover`).
+        wrappers: modules that compute a spiking neuron inside them without calling it; they count as neurons.
     """
 
     def __init__(self, model: nn.Module, topology: Topology, wrappers: Iterable[nn.Module] = ()) -> None:
@@ -127,17 +127,18 @@ class SpikeCounter:
             self._handles.append(modules[projection.name].register_forward_pre_hook(hook))
 
     def operations(self, samples: int, alive: Mapping[str, Tensor] | None = None) -> Operations:
-        """Return what one sample costs on average, of all that was run so far.
+        """Return the average operations of one sample, over all samples that were run so far.
 
         Args:
-            samples: how many were run.
-            alive: bool, shape of the weight, by projection: synapses that count; all where there is none.
+            samples: number of samples that were run.
+            alive: bool, shape of the weight, by projection: synapses that count; a projection not named is
+                whole.
 
         Raises:
             ValueError: no sample was run.
         """
         if samples < 1 or not self._inputs:
-            raise ValueError("operations are an average over samples, and none was run")
+            raise ValueError("operations are averaged over samples, and none was run: run the network first")
         layers = {}
         for name, projection in self.topology.projections.items():
             if name in self._inputs:
@@ -154,10 +155,10 @@ class SpikeCounter:
         )
 
     def _reach(self, projection: Projection, shape: tuple[int, ...], alive: Tensor | None) -> Tensor:
-        """Return how many synapses each place of one sample's input reaches: a derivative.
+        """Return how many synapses each place of one sample's input reaches, computed as a derivative.
 
-        The sum of a layer's outputs, all of whose weights are 1, has as its derivative by an input the number
-        of weights that read it, whatever the layer's strides, padding, dilation and groups.
+        With all weights set to 1, the derivative of the sum of a layer's outputs by an input is the number of
+        weights that read this input. This holds for any strides, padding, dilation and groups.
         """
         module = self.model.get_submodule(projection.name)
         weight = self.model.get_parameter(projection.weight)
@@ -180,7 +181,7 @@ class SpikeCounter:
 
     def _begin(self, _module: nn.Module, _args: Any) -> None:
         if self._inputs:
-            # What comes before what is known now. A neuron that is watched cannot run as one with its pool.
+            # The order of the layers is known now. A neuron with a hook cannot be fused with its pool.
             self._release(self._watching)
 
     def _spike(self, _module: nn.Module, _args: Any, _output: Any) -> None:
@@ -201,7 +202,7 @@ class SpikeCounter:
                 zeros = torch.zeros(sample, dtype=torch.float64, device=x.device)
                 shape = (1,) * leading + sample
                 inputs = self._inputs[projection.name] = _Inputs(shape, zeros, spikes=self._spiked)
-            # Into floats of the same size: many times faster on a CPU than booleans are made and summed.
+            # As floats of the same size: on a CPU many times faster than to make booleans and sum them.
             active = torch.ne(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))
             inputs.counts += active.reshape(-1, *sample).sum(0)
             inputs.calls += math.prod(x.shape[:leading])

@@ -1,6 +1,6 @@
-"""Populations, projections and slots: what a network is made of, in words that pruning needs.
+"""Populations, projections and slots: the parts of a network that pruning needs.
 
-Nothing here runs a network; `discovery` fills these in by one real forward.
+Nothing here runs a network; `discovery` finds these parts by one real forward.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Role = Literal["out", "norm", "neuron", "in"]
 
 OUTPUT = "it is the output of the network"
-"""Why the units of the output may not be cut."""
+"""Why the units of the output cannot be pruned."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Slot:
         module: name of the module, "" for the network itself.
         tensor: name of the parameter or buffer in the module.
         axis: the axis of the tensor that units index.
-        role: "out" rows that produce the units, "norm" and "neuron" values per unit, "in" columns of a
-            consumer.
-        offset: first entry of the population on that axis (above 0 behind a concatenation).
-        spread: entries per unit (H x W behind a flatten, else 1).
+        role: "out": rows that produce the units; "norm" and "neuron": values per unit; "in": columns of a
+            layer that reads the units.
+        offset: first entry of the population on that axis (above 0 after a concatenation).
+        spread: entries per unit (H x W after a flatten, else 1).
 
     Examples:
         >>> from snnprune.network import Slot
@@ -57,15 +57,15 @@ class Slot:
 
 @dataclass
 class Population:
-    """Neurons that live or die together: units of a linear layer, channels of a convolution.
+    """Units of one layer, or of several coupled layers: units of a linear layer, channels of a convolution.
 
     Attributes:
-        name: the first layer that produces it.
+        name: name of the first layer that writes into the population.
         size: number of units.
         kind: "channels" or "neurons".
-        producers: every layer that writes into it (several behind a residual add).
-        slots: every place of every tensor that its units index.
-        frozen: why it may not be cut, or None.
+        producers: names of all layers that write into the population (several before a residual add).
+        slots: all places of all tensors that its units index.
+        frozen: why the population is not prunable, or None.
 
     Examples:
         >>> import torch
@@ -90,7 +90,7 @@ class Inflow:
     """A run of a projection's input columns that one population fills.
 
     Attributes:
-        population: its name.
+        population: name of the population.
         offset: first column.
         size: units of the population.
         spread: columns per unit.
@@ -130,7 +130,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Site:
-    """Where the units of a projection show their activity: a run of the output of one call of a neuron.
+    """Where the activity of a projection's units is found: a run of the output of one call of a neuron.
 
     Attributes:
         axis: of the neuron's output, counted from the end.
@@ -158,15 +158,15 @@ class Projection:
     """The synapses of one convolution or linear layer.
 
     Attributes:
-        name: the module.
+        name: name of the module.
         kind: "conv" or "linear".
-        inflow: who fills its input columns; empty where that is not known, and in a depthwise convolution,
-            whose single column belongs to the unit itself.
-        post: the population that it writes into.
-        shape: of the weight, [post, columns, ...].
-        positions: output positions of one sample over all time steps: MACs = weights x positions.
-        neuron: the module whose output is the post activity (None: no neuron reads it).
-        frozen: why its synapses may not be cut, or None.
+        inflow: the populations that fill its input columns. It is empty if they are unknown, and for a
+            depthwise convolution, whose single column belongs to the unit itself.
+        post: name of the population that it writes into.
+        shape: shape of the weight, [post, columns, ...].
+        positions: number of output positions of one sample over all time steps; MACs = weights x positions.
+        neuron: name of the module whose output is the post activity (None: no neuron reads the projection).
+        frozen: why its synapses are not prunable, or None.
         site: where in the neuron's output the post activity is.
         layout: where samples and time are in its input.
         calls: how often it is called in a forward of the example.
@@ -214,7 +214,7 @@ class Topology:
     Attributes:
         populations: by name.
         projections: by name.
-        unreached: convolutions and linear layers that the forward never came to; nothing is known of them.
+        unreached: names of convolutions and linear layers that the forward did not call.
 
     Examples:
         >>> import torch
@@ -231,7 +231,7 @@ class Topology:
     unreached: tuple[str, ...] = ()
 
     def free(self) -> list[Population]:
-        """Populations that may be cut."""
+        """Populations that are prunable."""
         return [p for p in self.populations.values() if p.frozen is None]
 
     def incoming(self, population: str) -> list[Projection]:
@@ -243,14 +243,14 @@ class Topology:
         return [p for p in self.projections.values() if any(i.population == population for i in p.inflow)]
 
     def protect(self, patterns: Iterable[str] = (), *, first: bool = False) -> None:
-        """Freeze what is to be left alone: its neurons and its synapses.
+        """Keep layers whole: neither their units nor their synapses are pruned.
 
         Args:
             patterns: names of layers, or globs such as "blocks.0.*".
-            first: the layer that the network begins with, too.
+            first: whether to keep the first layer of the network whole, too.
 
         Raises:
-            UserError: a pattern names no layer.
+            UserError: a pattern matches no layer.
         """
         chosen = {pattern: fnmatch.filter(self.projections, pattern) for pattern in patterns}
         for pattern, names in chosen.items():
@@ -284,7 +284,7 @@ _WIDEST = 40
 
 
 def _wrapped(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Return the lines of a row whose cells may be wider than their columns; the last one is never cut."""
+    """Return a row as lines: cells that are wider than their column are wrapped, except the last one."""
     cells = [textwrap.wrap(c, w) or [""] for c, w in zip(row, widths, strict=False)]
     cells.append([row[-1]])
     table = itertools.zip_longest(*cells, fillvalue="")

@@ -1,4 +1,4 @@
-"""Populations while they are being found: joined, frozen, given slots."""
+"""Populations during discovery: they are joined, frozen and given slots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Unit:
-    """A population in the making; ``parent`` points to the one it was joined with."""
+    """A population during discovery; ``parent`` is the number of the population that it was joined with."""
 
     parent: int
     size: int
@@ -23,13 +23,13 @@ class Unit:
     frozen: str | None = None
 
     def add(self, slot: Slot) -> None:
-        """Own one more place."""
+        """Add a slot, unless it is there already."""
         if slot not in self.slots:
             self.slots.append(slot)
 
 
 class Units:
-    """All populations, by number; numbers of joined ones mean the same."""
+    """All populations by number; the numbers of joined populations give the same population."""
 
     def __init__(self) -> None:
         self._all: list[Unit] = []
@@ -38,25 +38,25 @@ class Units:
         return self._all[self.root(number)]
 
     def roots(self) -> list[int]:
-        """Return the numbers of the populations that joining has left."""
+        """Return the numbers of the populations that are left after joining."""
         return [i for i, unit in enumerate(self._all) if unit.parent == i]
 
     def new(self, producer: str, size: int) -> int:
-        """Begin a population of ``size`` units and return its number."""
+        """Add a population of ``size`` units and return its number."""
         self._all.append(Unit(len(self._all), size, [producer]))
         return len(self._all) - 1
 
     def root(self, number: int) -> int:
-        """Return the number that stands for all that were joined with ``number``."""
+        """Return the number that represents all populations joined with ``number``."""
         while self._all[number].parent != number:
             number = self._all[number].parent
         return number
 
     def join(self, a: Axis, b: Axis) -> Axis:
-        """Make the populations of two axes one, unit by unit.
+        """Join the populations of two axes, unit by unit.
 
         Raises:
-            Unknown: their units do not stand side by side.
+            Unknown: their layouts on the axes differ.
         """
         if [(s.size, s.spread) for s in a.spans] != [(s.size, s.spread) for s in b.spans]:
             raise Unknown("it is joined with a population of another layout")
@@ -71,13 +71,13 @@ class Units:
         return replace(a, sources=a.sources | b.sources, resting=a.resting or b.resting)
 
     def freeze(self, numbers: Iterable[int], reason: str, *, foremost: bool = False) -> None:
-        """Let nobody cut these populations; the first reason stays, unless a later one is foremost."""
+        """Mark populations as not prunable; the first reason stays, unless a later one is ``foremost``."""
         for number in numbers:
             if foremost or self[number].frozen is None:
                 self[number].frozen = reason
 
     def add_slots(self, axis: Axis, module: str, tensor: str, dim: int, role: Role) -> None:
-        """Give the populations of ``axis`` their runs of ``module``'s ``tensor`` along ``dim``."""
+        """Add the runs of ``module``'s ``tensor`` along ``dim`` to the slots of ``axis``'s populations."""
         offset = 0
         for span in axis.spans:
             self[span.population].add(Slot(module, tensor, dim, role, offset, span.spread))

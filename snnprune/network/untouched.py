@@ -1,4 +1,4 @@
-"""Run a network and leave it exactly as it was found."""
+"""Run a network, and restore its exact state afterwards."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and put everything back.
+    """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
 
-    Put back are mode, every attribute and buffer of every module (neurons of any library keep their states
-    in these), and the generators of torch, numpy and Python.
+    Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
+    states in these), and the random generators of torch, numpy and Python.
     """
     attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
     tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
     devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
-    dice, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that others draw from
+    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
     try:
         for module in model.modules():
             if isinstance(getattr(module, "_memories", None), dict):
@@ -36,7 +36,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         with torch.random.fork_rng(devices):
             yield
     finally:
-        random.setstate(dice)
+        random.setstate(python)
         np.random.set_state(numbers)  # noqa: NPY002
         for module, saved in attributes:
             vars(module).clear()
@@ -48,12 +48,12 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def _content(value: Any) -> Any:
-    """Return what a container holds, None for anything else."""
+    """Return a copy of a dict or list, None for anything else."""
     return copy.copy(value) if type(value) in {dict, list} else None
 
 
 def _refilled(value: Any, content: Any) -> Any:
-    """Return the container itself, holding again what it held."""
+    """Return the container itself with its saved content."""
     if content is not None:
         value.clear()
         (value.update if isinstance(value, dict) else value.extend)(content)
@@ -61,7 +61,7 @@ def _refilled(value: Any, content: Any) -> Any:
 
 
 def _states(module: nn.Module) -> Iterator[torch.Tensor]:
-    """Yield the tensors of ``module`` that are no parameters: buffers, and states in attributes."""
+    """Yield the tensors of ``module`` that are not parameters: buffers, and states in attributes."""
     yield from (b for b in module._buffers.values() if b is not None)
     held = {**vars(module), **(getattr(module, "_memories", None) or {})}
     yield from (v for v in held.values() if type(v) is torch.Tensor)

@@ -1,6 +1,6 @@
-"""The machine of pruning: traces, criteria, rules, targets, masks and `Pruner`; `compaction` cuts.
+"""Pruning: traces, criteria, rules, targets, masks and `Pruner`; `compaction` makes networks smaller.
 
-It knows no method by name, and no trainer.
+It must know no method by name, and no trainer.
 """
 
 from snnprune.common.lazy import lazily

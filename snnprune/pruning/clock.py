@@ -1,4 +1,4 @@
-"""When: the clock that every rule reads."""
+"""The clock that every rule reads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass
 class Clock:
-    """Where training is.
+    """How far training has come.
 
     Attributes:
         epochs: length of the run.
-        epoch: the epoch that is running, or that has just ended when a decision is taken; from 0.
+        epoch: the running epoch, from 0; when a decision is taken, the epoch that has just ended.
         batches: optimiser steps since training began.
 
     Examples:
@@ -26,5 +26,5 @@ class Clock:
 
     @property
     def decisions_left(self) -> int:
-        """Decisions from this one on that training still follows: none after the last epoch."""
+        """Number of decisions, this one included, that training still follows: 0 after the last epoch."""
         return max(self.epochs - 1 - self.epoch, 0)

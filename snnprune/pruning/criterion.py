@@ -1,4 +1,4 @@
-"""How much a synapse or neuron matters: the part of a method that observes."""
+"""The part of a method that observes activity and scores synapses and neurons."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ if TYPE_CHECKING:
 
 
 class Criterion(Stateful):
-    """Collects statistics of each projection and scores its synapses and neurons; larger lives longer.
+    """Collects statistics of each projection and scores its synapses and neurons.
 
-    Statistics are tensors by projection and name, in ``state``; ``axes`` declares them, so that checkpoints,
-    other processes and compaction handle them without knowing the criterion.
+    A larger score means more important: units with lower scores are pruned first.
+
+    Statistics are tensors by projection and name, in ``state``. ``axes`` declares them, so that checkpoints,
+    other processes and compaction handle them for any criterion.
 
     Attributes:
-        reads: "trace" or "series": what `observe` is given; None: no activity is recorded, and `observe`
-            is never called.
-        tau: decay of the traces that it reads.
+        reads: "trace" or "series": the kind of activity that `observe` receives. None: no activity is
+            recorded, and `observe` is never called.
+        tau: decay of the traces that the criterion reads.
         axes: names of the statistics, each with its axes ("post", "pre").
-        per_epoch: names of those that start from zero in each epoch.
-        averaged: names of those that follow the mean of a batch's samples, as a sliding threshold does, so
-            that several processes average them after every batch. All others have to be sums over samples,
-            which are added up over processes before they are read.
-        comparable: kinds of units whose scores are on one scale in all layers, so that a global target need
-            not normalise them.
-        formerly: names that the class has had before, under which states of it were saved.
+        per_epoch: names of the statistics that start from zero in each epoch.
+        averaged: names of the statistics that follow the mean of a batch's samples, as a sliding threshold
+            does. Several processes average them after every batch. All other statistics must be sums over
+            samples, which are added up over processes before they are read.
+        comparable: kinds of units whose scores are on one scale in all layers. A global target does not
+            normalise them.
+        formerly: earlier names of the class, which older saved states carry.
 
     Examples:
         >>> from snnprune.pruning import Criterion, CriterionMethod, Target
@@ -52,7 +54,7 @@ class Criterion(Stateful):
     formerly: ClassVar[tuple[str, ...]] = ()
 
     def statistics(self, projection: Projection, like: Tensor) -> dict[str, Tensor]:
-        """Return the statistics of ``projection``, made of zeros (dtype and device of ``like``) at first."""
+        """Return the statistics of ``projection``; at first zeros of the dtype and device of ``like``."""
         if projection.name not in self.state:
             sizes = {"post": projection.shape[0], "pre": projection.columns}
             self.state[projection.name] = {
@@ -61,36 +63,37 @@ class Criterion(Stateful):
         return self.state[projection.name]
 
     def observe(self, projection: Projection, activity: Activity, batches: int) -> None:
-        """Take in one batch.
+        """Add one batch to the statistics.
 
         Args:
             projection: the synapses.
-            activity: what their two sides did.
+            activity: of the units before and after the synapses.
             batches: optimiser steps since training began, this one included.
         """
         raise NotImplementedError
 
     def synapse_score(self, projection: Projection, view: View) -> Tensor | None:
-        """Return scores in the shape of the weight, or None where there is nothing to go by.
+        """Return scores in the shape of the weight, or None without statistics to score by.
 
         Args:
             projection: the synapses.
-            view: the network, with the weights in ``view.model`` and random numbers of the method's own.
+            view: the network, with the weights in ``view.model`` and the method's own random numbers in
+                ``view.generator``.
         """
         raise NotImplementedError
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor | None:
-        """Return [post], or None where there is nothing to go by.
+        """Return scores [post], or None without statistics to score by.
 
         Args:
-            projection: one of those that write into the population; their scores are summed.
-            alive: bool [post, columns], synapses that live.
+            projection: one of the projections that write into the population; their scores are summed.
+            alive: bool [post, columns], True for synapses that are alive.
             view: the network.
         """
         raise NotImplementedError
 
     def end_epoch(self) -> None:
-        """Start the statistics of ``per_epoch`` from zero."""
+        """Set the statistics named in ``per_epoch`` to zero."""
         for statistics in self.state.values():
             for name in self.per_epoch:
                 statistics[name].zero_()

@@ -1,4 +1,4 @@
-"""What a method is made of, in plain words: kept with its state, and compared when that is loaded."""
+"""The parts and constants of a method: saved with its state, and compared when the state is loaded."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 METHOD = "method"
 DEPTH = 4
-"""Levels of parts within parts: a rule's constants of time are on the third."""
+"""Deepest level of nested parts that is described: a rule's constants of time are on the third."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Of which parts a method is made, and with which constants.
+    """The classes of a method's parts, and the values of its constants.
 
     Attributes:
-        parts: names of classes, by dotted place in the method; its own under "method".
-        constants: what numbers, words and functions are written as, by dotted place.
-        formerly: names that a part's class has had before, by dotted place; states carry them.
+        parts: names of classes, by dotted place in the method; the method's own class under "method".
+        constants: numbers, strings and names of functions, as text, by dotted place.
+        formerly: earlier names of a part's class, which older saved states carry, by dotted place.
     """
 
     parts: dict[str, str] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Identity:
 
     @classmethod
     def of(cls, method: Method) -> Identity:
-        """Describe ``method`` as it was built; what it has counted since counts as well."""
+        """Describe ``method`` as it is: constants that changed since it was built are included."""
         made = cls({METHOD: type(method).__name__}, formerly={METHOD: method.formerly})
         made._add(method, "", 0)
         return made
@@ -58,13 +58,13 @@ class Identity:
         return {"parts": dict(self.parts), "constants": dict(self.constants)}
 
     def check(self, saved: Mapping[str, Mapping[str, str]]) -> str | None:
-        """Compare with what another method's `state_dict` says.
+        """Compare with the `state_dict` of another method's identity.
 
         Returns:
-            Which constants differ, in words; None where none does.
+            The constants that differ, as text; None where none differs.
 
         Raises:
-            UserError: that method is of other parts, so that its state means nothing to this one.
+            UserError: the other method has other parts, so its state does not fit this one.
         """
         parts, constants = saved.get("parts", {}), saved.get("constants", {})
         for place, mine in self.parts.items():
@@ -72,8 +72,8 @@ class Identity:
             if other != mine and other not in self.formerly.get(place, ()):
                 raise UserError(
                     f"the state is of another method: its {place} is {other!r:.80}, and here it is {mine!r}; "
-                    "build the pruner as that of the state was built, or begin with its masks alone "
-                    "(Pruner.inherit)"
+                    "build the pruner with the method of the state, or take over its masks alone with "
+                    "Pruner.inherit"
                 )
         differ = [
             f"{place} {constants[place]:.80} (here {mine})"

@@ -1,4 +1,4 @@
-"""The least important die: as many as a target asks for, at once or gradually."""
+"""Prune the least important units: as many as a target asks for, at once or gradually."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SCHEDULES: tuple[Schedule, ...] = ("gradual", "one-shot")
 
 
 class Lowest(Rule):
-    """Those with the lowest scores die, ties by the magnitude of their weights, then in order.
+    """Prunes the units with the lowest scores; ties go by the magnitude of the weights, then by order.
 
-    How many, a target says; when, the schedule. With s_f the share that the target asks for and n decisions
-    from ``start`` to ``finish``, decision t = 1 ... n brings the share pruned to
+    The target sets how many are pruned, and the schedule sets when. Let s_f be the share that the target asks
+    for, with n decisions from ``start`` to ``finish``. Decision t = 1 ... n brings the share pruned to
 
         s_t = s_f (1 - (1 - t / n)^3)        gradual (Zhu and Gupta 2017, equation 1, from s_i = 0)
         s_t = 0 until t = n, then s_f        one-shot (Han et al. 2015, section 3: train, prune, train on)
@@ -27,11 +27,11 @@ class Lowest(Rule):
     Args:
         schedule: "gradual" or "one-shot".
         start: epoch, from 0, of the first gradual decision.
-        finish: epoch of the last one, or of the one shot; None: half of the run. Never later than the last
-            epoch but one, since what is pruned has to be trained on.
+        finish: epoch of the last gradual decision, or of the single one; None: half of the run. It is never
+            later than the last epoch but one, because the pruned network has to be trained further.
 
     Raises:
-        ValueError: no such schedule, or an epoch below 0.
+        ValueError: the schedule is unknown, or an epoch is below 0.
 
     Examples:
         >>> from snnprune.pruning import Clock
@@ -49,7 +49,7 @@ class Lowest(Rule):
         self.schedule, self.start, self.finish = schedule, start, finish
 
     def due(self, clock: Clock) -> float:
-        """Return (s_t - s_{t-1}) / (s_f - s_{t-1}): this decision's part of what is still to go."""
+        """Return (s_t - s_{t-1}) / (s_f - s_{t-1}): this decision's part of what is still to be pruned."""
         last = round(FINISH * clock.epochs) if self.finish is None else self.finish
         last = min(max(last, self.start), clock.epochs - 2)
         first = last if self.schedule == "one-shot" else min(self.start, last)
@@ -59,6 +59,6 @@ class Lowest(Rule):
         return 1.0 - (left / (left + 1)) ** 3
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:  # noqa: ARG002
-        """Return who is left without the ``to_go`` least important."""
-        dying = lowest(candidates.score, candidates.weight, candidates.alive, candidates.to_go or 0)
-        return candidates.alive & ~dying
+        """Return the units that stay: all alive but the ``to_go`` least important."""
+        pruned = lowest(candidates.score, candidates.weight, candidates.alive, candidates.to_go or 0)
+        return candidates.alive & ~pruned

@@ -1,7 +1,7 @@
-"""What is alive: masks of units and synapses, and keeping the dead dead.
+"""Masks: which units and synapses are alive, and how pruned entries are kept at zero.
 
-Masks are plain tensors beside the model, applied after each optimiser step to weights, biases, norms,
-gradients and the optimiser's moments; the model's own state_dict keeps its keys.
+Masks are plain tensors beside the model. They are applied after each optimiser step to weights, biases,
+norms, gradients and the optimiser's moments; the model's own state_dict keeps its keys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Masks:
-    """Who is alive in a network.
+    """Which units and synapses of a network are alive.
 
     Args:
         model: the network; masks follow its devices.
@@ -31,7 +31,7 @@ class Masks:
 
     Attributes:
         units: bool [size] by population.
-        synapses: bool, shape of the weight, by projection; only those where single synapses ever died.
+        synapses: bool, shape of the weight, by projection; only projections with single pruned synapses.
 
     Examples:
         >>> import torch
@@ -55,7 +55,7 @@ class Masks:
             for p in topology.populations.values()
         }
         self.synapses: dict[str, Tensor] = {}
-        self._factors: dict[str, Tensor] | None = {}  # by key, 0 where dead; None: to be worked out
+        self._factors: dict[str, Tensor] | None = {}  # by key, 0 where pruned; None: not computed yet
 
     # --- reading
 
@@ -68,7 +68,7 @@ class Masks:
         return alive
 
     def alive(self, projection: Projection) -> Tensor:
-        """Return bool, shape of the weight: synapses that live and join living units."""
+        """Return bool, shape of the weight: synapses that are alive and connect units that are alive."""
         kernel = (1,) * (len(projection.shape) - 2)
         alive = self.units[projection.post].view(-1, 1, *kernel) & self.columns(projection).view(
             1, -1, *kernel
@@ -81,38 +81,38 @@ class Masks:
         alive = {p.name: self.alive(p) for p in self.topology.projections.values()}
         return rates(self.topology, alive, self.units)
 
-    # --- cutting
+    # --- pruning
 
     def keep_units(self, population: Population, alive: Tensor, *, wake: bool = False) -> None:
-        """Let every unit of ``population`` die that is not in ``alive`` (bool [size]).
+        """Prune every unit of ``population`` that is not in ``alive`` (bool [size]).
 
-        With ``wake``, the dead among ``alive`` live again.
+        With ``wake``, pruned units that are in ``alive`` come back.
 
         Raises:
-            ValueError: the population is frozen, or none of its units would be left.
+            ValueError: the population is not prunable, or none of its units would be left.
         """
         if population.frozen is not None:
-            raise ValueError(f"population {population.name} may not be cut: {population.frozen}")
+            raise ValueError(f"population {population.name} cannot be pruned: {population.frozen}")
         alive = alive.clone() if wake else self.units[population.name] & alive
         if not alive.any():
-            raise ValueError(f"population {population.name} would be emptied: at least one unit has to stay")
+            raise ValueError(f"population {population.name} would be emptied: keep at least one unit")
         self.units[population.name] = alive
 
     def keep_synapses(self, projection: Projection, alive: Tensor, *, wake: bool = False) -> None:
-        """Let every synapse of ``projection`` die that is not in ``alive`` (bool, shape of the weight).
+        """Prune every synapse of ``projection`` that is not in ``alive`` (bool, shape of the weight).
 
-        With ``wake``, the dead among ``alive`` live again.
+        With ``wake``, pruned synapses that are in ``alive`` regrow.
 
         Raises:
-            ValueError: the projection is frozen.
+            ValueError: the projection is not prunable.
         """
         if projection.frozen is not None:
-            raise ValueError(f"synapses of {projection.name} may not be cut: {projection.frozen}")
+            raise ValueError(f"synapses of {projection.name} cannot be pruned: {projection.frozen}")
         own = self.synapses.get(projection.name)
         self.synapses[projection.name] = alive.clone() if own is None or wake else own & alive
 
     def refresh(self) -> None:
-        """Work out anew which entries of which tensors are dead; call it after cutting."""
+        """Compute again which entries of which tensors are pruned; call it after a mask has changed."""
         factors: dict[str, Tensor] = {}
         state = self.model.state_dict(keep_vars=True)
 
@@ -128,7 +128,7 @@ class Masks:
                 continue
             for slot in population.slots:
                 if slot.role == "neuron" or slot.tensor == "running_var":
-                    continue  # without input a neuron is silent whatever its constants
+                    continue  # a neuron without input is silent for any constants
                 whole = factor(slot.key)
                 run = [1] * whole.ndim
                 run[slot.axis] = population.size * slot.spread
@@ -138,13 +138,13 @@ class Masks:
             factor(self.topology.projections[name].weight).mul_(own)
         self._factors = factors
 
-    # --- keeping the dead dead
+    # --- keeping pruned entries at zero
 
     @torch.no_grad()
     def apply(self, *optimizers: Optimizer | None) -> None:
-        """Zero everything dead: weights, biases, norms, gradients, and the moments in ``optimizers``.
+        """Set all pruned entries to zero: weights, biases, norms, gradients, and moments in ``optimizers``.
 
-        Dead entries are zero afterwards whatever they were, inf and NaN too; all others stay as they are.
+        Pruned entries become zero even if they were inf or NaN. All other entries stay as they are.
         """
         if self._factors is None:
             self.refresh()
@@ -165,10 +165,10 @@ class Masks:
 
     @torch.no_grad()
     def zero(self, model: nn.Module) -> None:
-        """Zero everything dead in a copy of the network, such as a moving average of its weights.
+        """Set all pruned entries to zero in a copy of the network, such as a moving average of its weights.
 
         Raises:
-            CompactionError: it is no copy: a tensor has another shape there, or is missing.
+            CompactionError: a tensor of ``model`` is missing, or has another shape than in the network.
         """
         if self._factors is None:
             self.refresh()
@@ -177,8 +177,8 @@ class Masks:
             shape = tuple(state[key].shape) if key in state else ()
             if shape != tuple(factor.shape):
                 raise CompactionError(
-                    f"this is no copy of the pruned network: {key} has shape {shape or 'none'} in it, "
-                    f"and {tuple(factor.shape)} in the network"
+                    f"expected a copy of the pruned network, but {key} has shape {shape or 'none'} in it and "
+                    f"{tuple(factor.shape)} in the network: pass a copy that has the same shapes"
                 )
             pairs.append((state[key].data, factor))
         _erase(pairs)
@@ -186,10 +186,10 @@ class Masks:
     # --- another network, or a smaller one
 
     def bound_to(self, model: nn.Module) -> Masks:
-        """Return the same masks for another network of the same make, such as a copy.
+        """Return the same masks for another network of the same structure, such as a copy.
 
         Raises:
-            CompactionError: a layer has another shape there, or is missing.
+            CompactionError: a layer is missing there, or has another shape.
         """
         for p in self.topology.projections.values():
             try:
@@ -201,14 +201,14 @@ class Masks:
                 hint = f": pass the network itself, which is its '{inner[0]}'" if inner else ""
                 raise CompactionError(
                     f"these masks are of another network: layer {p.name} has a weight of shape {p.shape} in "
-                    f"theirs and {shape or 'none'} in this {type(model).__name__}{hint}"
+                    f"that one and {shape or 'none'} in this {type(model).__name__}{hint}"
                 )
         masks = Masks(model, self.topology)
         masks.load_state_dict(self.state_dict())
         return masks
 
     def shrink(self, cut: Cut, changes: Transaction) -> None:
-        """Follow the network, which has been cut."""
+        """Make the masks follow a cut of the network."""
         changes.remember(self, "units", "synapses", "topology", "_factors")
         self.units = {name: alive[cut.unit(name).to(alive.device)] for name, alive in self.units.items()}
         self.synapses = {
@@ -226,7 +226,7 @@ class Masks:
         }
 
     def load_state_dict(self, state: dict[str, dict[str, Tensor]]) -> None:
-        """Put back what `state_dict` returned.
+        """Restore what `state_dict` returned.
 
         Raises:
             ValueError: the masks are of another network.
@@ -253,11 +253,11 @@ class Masks:
 
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""What a number of so many bytes is taken for while it is multiplied."""
+"""The integer type, by size in bytes, as which numbers are multiplied."""
 
 
 def _erase(pairs: list[tuple[Tensor, Tensor]]) -> None:
-    """Multiply tensors by factors of 0 and 1, as whole numbers: 0 times the bits of inf or NaN is 0.0."""
+    """Multiply the bits of tensors, as integers, by 0 or 1: 0 times the bits of inf or NaN is 0.0."""
     bits, factors = [], []
     for tensor, factor in pairs:
         fits = factor.itemsize == tensor.itemsize

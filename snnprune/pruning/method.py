@@ -1,4 +1,4 @@
-"""A method: what observes the network, and when and what it prunes."""
+"""A method: what it observes of the network, and when and what it prunes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class Method(Stateful):
-    """The one interface that pruning knows. Every moment is optional and is given the same view.
+    """The interface of a pruning method. Every handler is optional and receives the same view.
 
     Attributes:
-        reads: what it wants recorded of activity ("trace", "series"), or None for nothing.
-        tau: decay of the traces that it reads.
-        permanent: what is dead stays dead.
-        target: what it is to reach by the end of the run, None where it stops by itself.
-        formerly: names that the class has had before, under which states of it were saved.
+        reads: the kind of activity to record ("trace" or "series"), or None for no activity.
+        tau: decay of the traces that the method reads.
+        permanent: pruned units and synapses never come back.
+        target: what the method has to reach by the end of the run; None where it stops by itself.
+        formerly: earlier names of the class, which older saved states carry.
 
     Examples:
         >>> import torch
@@ -65,19 +65,19 @@ class Method(Stateful):
         """Read or change the gradients, which are complete, before the optimiser's step."""
 
     def after_step(self, view: View) -> Decision | None:
-        """Take in a batch, after the optimiser's step, and decide at once where the method does that."""
+        """Read a batch after the optimiser's step; methods that decide every batch return a decision."""
 
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
         """Decide, once an epoch.
 
         Args:
             view: the network.
-            metrics: what was measured at the end of the epoch, for methods that ask for accuracy.
+            metrics: measured at the end of the epoch, by name, for methods that need an accuracy.
         """
         return Decision()
 
     def importance(self, view: View) -> dict[str, Tensor]:  # noqa: ARG002
-        """Return the scores of units as they stand before `end_epoch`; nothing where a method has none.
+        """Return the current scores of units, before `end_epoch`; an empty dict where a method has none.
 
         Returns:
             [size] by "neurons/" and the population's name; shape of the weight by "synapses/" and the
@@ -87,18 +87,19 @@ class Method(Stateful):
 
 
 class CriterionMethod(Method):
-    """The stock method: a criterion scores, a rule decides, for neurons and for synapses.
+    """The standard method: a criterion scores neurons and synapses, and a rule decides which to prune.
 
-    Both decisions of an epoch are taken from what was alive before it. No population and no layer is emptied.
+    Both decisions of an epoch start from the units and synapses that were alive before it. No population and
+    no layer is emptied.
 
     Args:
-        criterion: what a unit's importance is.
-        rule: who dies.
+        criterion: computes the importance of units.
+        rule: decides which units are pruned.
         target: share of all weights to prune, or None where the rule alone decides.
-        neurons: whether channels and neurons may die.
-        synapses: whether single synapses of linear layers may die.
-        convolutions: whether those of convolutions may, too (DPAP prunes convolutions by channel, section 1.5
-            of the methods).
+        neurons: whether channels and neurons may be pruned.
+        synapses: whether single synapses of linear layers may be pruned.
+        convolutions: whether single synapses of convolutions may be pruned, too (DPAP prunes convolutions by
+            channel, section 1.5 of the methods).
 
     Examples:
         >>> from snnprune.dpap import BCM, SurvivalFunction
@@ -133,7 +134,7 @@ class CriterionMethod(Method):
         return self._plan
 
     def after_step(self, view: View) -> None:
-        """Let the criterion observe each projection's batch, as far as this process has it."""
+        """Let the criterion observe each projection's batch, or this process's share of it."""
         self._shares.part(self.criterion)
         for name, activity in view.traces.items():
             self.criterion.observe(view.topology.projections[name], activity, view.clock.batches)
@@ -151,14 +152,14 @@ class CriterionMethod(Method):
             candidates = plan.assign(candidates, view.masks, due, self.criterion.comparable)
         for each in candidates:
             alive = self.rule.decide(each, view.clock) & each.alive
-            if not alive.any():  # never empty a population or a layer: its strongest stays
+            if not alive.any():  # never empty a population or a layer: the unit with the highest score stays
                 alive.view(-1)[each.score.masked_fill(~each.alive, -torch.inf).argmax()] = True
             (decision.units if each.unit == "neuron" else decision.synapses)[each.name] = alive
         self.criterion.end_epoch()
         return decision
 
     def importance(self, view: View) -> dict[str, Tensor]:
-        """Return what the criterion makes of this epoch so far; several processes have to ask together."""
+        """Return the criterion's scores of this epoch so far; all processes have to call it together."""
         self._shares.total(self.criterion)
         return {each.key: each.score for each in self._candidates(view)}
 
@@ -199,20 +200,20 @@ class CriterionMethod(Method):
         return super().can_shrink and self.criterion.can_shrink and self.rule.can_shrink
 
     def shrink(self, cut: Cut) -> None:
-        """Let the criterion and the rule follow the network, which has been cut."""
+        """Make the criterion and the rule follow a cut of the network."""
         super().shrink(cut)
         self.criterion.shrink(cut)
         self.rule.shrink(cut)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the criterion's and the rule's state; in mid-epoch several processes ask together."""
+        """Return the state of criterion and rule; within an epoch all processes have to call it together."""
         self._shares.total(self.criterion)
         own = super().state_dict()
         parts = {"criterion": self.criterion.state_dict(), "rule": self.rule.state_dict()}
         return parts | {"own": own} if own else parts
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put both back."""
+        """Restore the state of criterion and rule."""
         self.criterion.load_state_dict(state["criterion"], device)
         self._shares = Shares()
         self.rule.load_state_dict(state["rule"], device)

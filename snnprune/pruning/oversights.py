@@ -1,4 +1,4 @@
-"""What a loop of the user's own is told, once each: a forgotten line, a missed target, a refused cut."""
+"""Warnings for a training loop, each given once: a forgotten call, a missed target, a refused cut."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.target import Target
 
-MISSED = 0.005  # of the network: what a target in whole per cent leaves open
-ENOUGH = 6  # epochs: decisions begin after the second, and ties among scores take a few of them to part
+MISSED = 0.005  # share of the network: half of one per cent, the rounding of a target in whole per cent
+ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
 
 NO_STEP = (
-    "an epoch ended and the pruner has seen no batch of it: call pruner.step(optimizer) after every "
-    "optimizer.step(); without it, methods that watch activity learn nothing, and what is dead grows back"
+    "an epoch ended and the pruner saw no batch of it: call pruner.step(optimizer) after every "
+    "optimizer.step(); without this call, no activity is recorded and pruned weights are trained again"
 )
 
 
@@ -38,7 +38,7 @@ LEFT_OUT = (
 
 
 class TargetMissedWarning(UserWarning):
-    """A run came to its end with less pruned than was asked for.
+    """A run has ended, and less is pruned than the target asks for.
 
     Examples:
         >>> import warnings
@@ -48,7 +48,7 @@ class TargetMissedWarning(UserWarning):
 
 
 def misses(rate: float, target: float) -> bool:
-    """Whether so much less is pruned than was asked for that it has to be said; both are shares."""
+    """Tell whether a target is missed by more than `MISSED`; both numbers are shares."""
     return rate <= target - MISSED
 
 
@@ -59,21 +59,21 @@ def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = 
         rate: share that is pruned.
         target: share that was asked for.
         epochs: length of the run.
-        advice: what to do where it was too short.
-        what: the two are shares of.
+        advice: what to do if the run was too short.
+        what: name of what the two numbers are shares of.
     """
     if not misses(rate, target):
         return None
     why = (
         f"a target takes about {ENOUGH} epochs, and the run had {epochs}: {advice}"
         if epochs < ENOUGH
-        else "the method found no more that may go: look at what is frozen or excluded, and at its options"
+        else "the method found no more to prune: check its options, and which layers are kept whole"
     )
     return f"{rate:.1%} of the {what} are pruned, not {target:.1%}: {why}"
 
 
 class Oversights:
-    """Looks at a loop from epoch to epoch, and warns; of several processes, the first one does."""
+    """Checks a training loop after each epoch, and warns; of several processes, only the first one warns."""
 
     def __init__(self) -> None:
         self._batches: int | None = 0
@@ -102,7 +102,7 @@ class Oversights:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
-        """Warn where ``target`` was missed, once no decision is left to be taken."""
+        """Warn if ``target`` was missed, after the last decision."""
         if target is None or clock.decisions_left or not clock.batches:
             return
         macs = target.measure == "macs"
@@ -113,7 +113,7 @@ class Oversights:
             self._say(said, TargetMissedWarning)
 
     def look_at_refusal(self, error: CompactionError) -> None:
-        """Warn that a cut in mid-training was not made; masks hold the decision."""
+        """Warn that a cut during training was not made; masks keep the decision."""
         self._say(f"{error}; training goes on with masks")
 
     def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:

@@ -1,4 +1,4 @@
-"""Pruner: the one object that a user holds."""
+"""Pruner: the object that prunes a network in a user's training loop."""
 
 from __future__ import annotations
 
@@ -52,39 +52,38 @@ if TYPE_CHECKING:
 
 
 class Pruner:
-    """Prunes ``model`` while a loop of the user's own trains it.
+    """Prunes ``model`` while the user's own loop trains it.
 
-    Three lines of a plain loop: this constructor, `step` after every optimiser step, `end_epoch` after
-    every epoch. The model is not changed but for its weights, until `compact` makes it smaller; hooks go
-    with `close` (or ``with``).
+    A plain loop needs three lines: this constructor, `step` after every optimiser step, and `end_epoch` after
+    every epoch. Only the weights of the model change, until `compact` makes it smaller. `close` (or ``with``)
+    removes the hooks.
 
     Args:
         model: any network; spiking ones in multi-step or single-step mode.
-        example_input: what ``model`` takes, to find its populations by one forward.
+        example_input: an input of ``model``; one forward with it finds the populations.
         method: a name (`snnprune list methods`), or a `Method`.
         epochs: length of the run; schedules scale with it.
         seed: of the method's own random numbers.
         neurons: further neuron classes, of other libraries or the user's own.
-        exclude: layers to leave alone, by name or glob.
-        protect_first: leave the first layer alone.
-        compact_every: take the dead out of the network at every so many epochs' ends, while it trains
-            (the next time where the last forward of an epoch was not followed by a step). A cut that cannot
-            be made is said in a warning, and masks alone go on until the next one.
-        samples: of the training set, for methods whose schedule asks for their number.
+        exclude: layers that are kept whole, by name or glob.
+        protect_first: keep the first layer whole.
+        compact_every: number of epochs between two cuts that remove dead units from the network during
+            training. A cut is left out if the last forward of its epoch was not followed by a step. If a cut
+            cannot be made, a warning says so, and training continues with masks until the next cut.
+        samples: number of training samples, for methods whose schedule depends on it.
         options: constants of a method given by name, such as ``target=0.6``.
 
     Attributes:
-        name: of the method, or of its class.
+        name: name of the method, or of its class.
         dense: populations and projections before the first cut; rates and targets are shares of these.
-        survivors: which units of each population of ``dense`` are left, by their indices.
-        finished: the method has nothing more to decide: training may end.
-        returned_to: after which epoch (from 0) the network was what it is again, where a method has gone back
-            to it; else None.
+        survivors: indices of the surviving units of each population of ``dense``.
+        finished: the method has taken its last decision, and training may end.
+        returned_to: epoch (from 0) whose snapshot the method has restored; None where it restored none.
 
     Raises:
-        UserError: no such method, no such option, options beside a method object, no such layer, no epochs,
-            an example input that the model does not take, or ``compact_every`` with a method whose network
-            cannot be cut while it trains.
+        UserError: the method, an option or a layer is unknown, options came beside a method object,
+            ``epochs`` is below 1, the model does not take the example input, or ``compact_every`` came with
+            a method whose network cannot be cut during training.
 
     Examples:
         >>> import torch
@@ -121,7 +120,7 @@ class Pruner:
         self.name = method if isinstance(method, str) else type(method).__name__
         method = method_of(method, options)
         if epochs < 1:
-            raise UserError(f"Pruner needs the length of the run in epochs, at least 1, and got {epochs}")
+            raise UserError(f"epochs must be at least 1, came {epochs}: pass the length of the run in epochs")
         check_cut_every(compact_every, method)
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
         self._identity = Identity.of(method)
@@ -130,13 +129,13 @@ class Pruner:
         topology.protect([exclude] if isinstance(exclude, str) else exclude, first=protect_first)
         if method.reads is not None and not topology.free():
             warnings.warn(
-                "no population of this network may be cut: print(snnprune.discover(model, example_input)) "
-                "says why (neurons of other libraries have to be named with neurons=...)",
+                "no population of this network can be pruned: print(snnprune.discover(model, example_input)) "
+                "shows the reasons (name neuron classes of other libraries with neurons=...)",
                 stacklevel=2,
             )
         for population, reason in restless(model, topology).items():
             warnings.warn(
-                f"population {population} may be masked but not taken out, since its dead units cannot be "
+                f"population {population} can be masked but not compacted, because its dead units cannot be "
                 f"proved silent: {reason}",
                 stacklevel=2,
             )
@@ -160,7 +159,7 @@ class Pruner:
 
     @property
     def topology(self) -> Topology:
-        """Populations and projections of the network as it is."""
+        """Populations and projections of the network in its present size."""
         return self.masks.topology
 
     def __repr__(self) -> str:
@@ -172,14 +171,14 @@ class Pruner:
         )
 
     def step(self, optimizer: Optimizer | None = None) -> None:
-        """Close the batch: hand its traces to the method, and keep the dead dead.
+        """Close the batch: pass its traces to the method, and set pruned entries to zero again.
 
         Call it after ``optimizer.step()``; all forwards since the last call are one batch. Where several
         optimisers train the network, call it after the step of each: they share the batch, and the method
         acts once all of them have stepped.
 
         Raises:
-            CompactionError: the optimiser trains nothing of this model.
+            CompactionError: the optimiser holds no parameter of this model.
         """
         if optimizer is not None:
             self.follow(optimizer)
@@ -214,14 +213,14 @@ class Pruner:
             self.masks.apply(optimizer)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
-        """Score, decide and prune; then the clock moves on.
+        """Score, decide and prune, and then advance the clock by one epoch.
 
         Args:
-            metrics: what was measured after the epoch, for methods that ask for accuracy; of several
-                processes, those of the first count.
+            metrics: measured after the epoch, by name, for methods that need an accuracy. With several
+                processes, the metrics of rank 0 are used.
 
         Raises:
-            UserError: several processes came to different decisions, since their networks differ.
+            UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
         if type(self.method) is not Method:  # which prunes nothing
@@ -229,7 +228,7 @@ class Pruner:
             self._oversights.look_at_optimizers(self._round.left_out())
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
-                state = self.method.state_dict()  # it may be asked again where its decision is refused
+                state = self.method.state_dict()  # the method is called again if its decision is refused
                 changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
@@ -241,7 +240,7 @@ class Pruner:
         if due and not self._in_batch():
             try:
                 self._cut_together()
-            except CompactionError as error:  # the decision has been taken, and masks hold it
+            except CompactionError as error:  # the decision stands, and masks carry it out
                 self._oversights.look_at_refusal(error)
 
     def _carry_out(self, decision: Decision | None) -> None:
@@ -266,38 +265,40 @@ class Pruner:
 
     def _go_back(self) -> None:
         if self._snapshot is None:
-            raise ValueError(f"{type(self.method).__name__} goes back to a snapshot that it never took")
+            raise ValueError(
+                f"{type(self.method).__name__} restores a snapshot and has taken none: return "
+                "Decision(snapshot=True) before Decision(restore=True)"
+            )
         with Transaction() as changes:
             masks, survivors = self._snapshot.put_back(self.model, self.dense, self._optimizers, changes)
             note(changes, self.model, self._earlier.then(survivors), masks.topology)
         self.masks, self.survivors = masks, survivors
         self.returned_to = self._snapshot.epoch
         if self.recorder is not None:
-            self.recorder.batch()  # of the network that is gone
+            self.recorder.batch()  # drops the activity of the network before the restore
             self.recorder.follow(self.topology)
 
     def rates(self) -> Rates:
-        """Count what is pruned and what is left, of the dense network."""
+        """Return how much of the dense network is pruned, and how much is left."""
         alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
         return rates(self.dense, alive, self.masks.units)
 
     @torch.no_grad()
     def importance(self) -> dict[str, Tensor]:
-        """Return the method's scores of the network as it is, of the epoch so far: `Method.importance`.
+        """Return the method's scores of this epoch so far (see `Method.importance`).
 
-        In several processes all have to ask.
+        All processes have to call it together.
         """
         self._end_batch()
         with full_precision(self._device):
             return self.method.importance(self._view({}))
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:
-        """Return who is alive of the dense network, whatever was cut since.
+        """Return the masks in the size of the dense network; units that were cut since are False.
 
         Returns:
-            "units": bool [size] by population; "synapses": bool, shape of the weight, by projection; laid
-            out as the state of `Masks`, whose `Masks.load_state_dict` takes it for a dense network. On the
-            CPU.
+            "units": bool [size] by population; "synapses": bool, shape of the weight, by projection. Both are
+            on the CPU. `Masks.load_state_dict` of a dense network takes them.
         """
         alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
         cut = self.survivors.cut(self.dense)
@@ -339,10 +340,10 @@ class Pruner:
     # --- compaction
 
     def follow(self, optimizer: Optimizer) -> None:
-        """Cut the moments of ``optimizer`` along with the network; `step` calls this by itself.
+        """Cut the moments of ``optimizer`` together with the network; `step` calls this by itself.
 
         Raises:
-            CompactionError: it trains nothing of this model.
+            CompactionError: the optimiser holds no parameter of this model.
         """
         if optimizer not in self._optimizers:
             check_optimizer(optimizer, self.model)
@@ -356,27 +357,28 @@ class Pruner:
         min_alive: int = 1,
         unread: bool | None = None,
     ) -> nn.Module:
-        """Take the dead out of the model itself, between two batches; training then goes on.
+        """Remove dead units from the model itself, between two batches; training can then continue.
 
-        Moments of the optimisers that `step` has seen are cut along. Decisions are those that masking alone
-        would have come to.
+        The moments of the optimisers that `step` has seen are cut, too. Later decisions are the same as with
+        masks alone.
 
         Args:
-            optimizer: what trains the model, where `step` has not seen it.
-            round_to: fill every population that is cut up to a multiple of this, for example 8, with the
-                strongest of those that would go; the dead among them stay, with weights of zero.
-            min_alive: how many units of each population stay at least.
-            unread: whether living units go, too, that nothing alive reads. Without an answer: once the last
-                decision is taken, since until then a method still counts them.
+            optimizer: the optimiser of the model, if `step` has not seen it.
+            round_to: round the size of every population that is cut up to a multiple of this, for example 8.
+                The strongest of the units that would be removed fill it; dead ones among them keep weights of
+                zero.
+            min_alive: least number of units that stay in each population.
+            unread: whether to remove also alive units that no alive unit reads. None: only after the last
+                decision, because a method counts them until then.
 
         Returns:
             The model.
 
         Raises:
-            CompactionError: a dead unit cannot be proved silent, the optimiser is another model's, a batch
-                is open, decisions of a method that lets synapses regrow are still to come, or something else
-                holds a tensor of the model, such as DistributedDataParallel or an output that was kept with
-                its graph. Everything is as it was then.
+            CompactionError: a dead unit cannot be proved silent, the optimiser belongs to another model, a
+                batch is open, the method lets synapses regrow and has decisions left, or another object, such
+                as DistributedDataParallel or an output kept with its graph, holds a tensor of the model. The
+                model, the masks and the method then stay unchanged.
         """
         if optimizer is not None:
             self.follow(optimizer)
@@ -399,7 +401,7 @@ class Pruner:
         """Cut in all processes, or in none: they agree on it before the first tensor changes.
 
         Raises:
-            CompactionError: this process cannot, or another one.
+            CompactionError: this process or another one cannot cut the network.
         """
         asked = False
 
@@ -418,7 +420,7 @@ class Pruner:
                 agreed(able=sys.exc_info()[0] is None)
 
     def _follow(self, survivors: SurvivingUnits, changes: Transaction) -> None:
-        """Take note of a cut that was made."""
+        """Record the surviving units of a cut, and make the recorder follow it."""
         changes.remember(self, "survivors")
         self.survivors = survivors
         if self.recorder is not None:
@@ -441,7 +443,8 @@ class Pruner:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a resumed run needs beside the model and the optimiser.
 
-        In several processes: between `end_epoch` and the next batch each may ask alone, else all have to.
+        With several processes, one alone may call it between `end_epoch` and the next batch; at any other
+        time all have to call it together.
         """
         self._end_batch()
         return {
@@ -456,20 +459,21 @@ class Pruner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what `state_dict` returned.
+        """Restore what `state_dict` returned.
 
-        Load it before the model and the optimiser: if the network had been cut, the model becomes as small
-        as it was then, so that its weights fit. A method with other constants than those that were saved,
-        such as another target, goes on with its own, with a warning.
+        Load it before the states of the model and the optimiser. If the network had been cut, the model is
+        made as small as it was, so that its weights fit. If a constant of the method, such as the target,
+        differs from the saved one, a warning says so, and the method keeps its present constant.
 
         Raises:
-            UserError: the state is of another method, or no pruner's.
-            ValueError: the state is of another network. Everything is as it was then.
+            UserError: the state is of another method, or is not the state of a pruner.
+            ValueError: the state is of another network. Nothing has changed then.
         """
         differ = self._identity.check(state.get("identity", {}))
         if differ is not None:
             warnings.warn(
-                f"the state was saved with {differ}: what is decided from now on is as here", stacklevel=2
+                f"the state was saved with {differ}: decisions from now on use the values of this pruner",
+                stacklevel=2,
             )
         snapshot = state.get("snapshot")
         with self._taking_in() as changes:
@@ -483,38 +487,38 @@ class Pruner:
         self.returned_to = state.get("returned_to")
 
     def inherit(self, state: Mapping[str, Any]) -> None:
-        """Begin with what is left of a network that another pruner pruned: its masks and its cuts.
+        """Take over the masks and the cuts of another pruner.
 
-        Time and the method begin anew. As with `load_state_dict`, the weights are loaded afterwards, or the
-        network has them and is as small already.
+        The clock and the method start anew. As with `load_state_dict`, load the weights afterwards, unless
+        the network has them and its present size already.
 
         Args:
-            state: that pruner's `state_dict`, of a network with as many units before its first cut.
+            state: the other pruner's `state_dict`, of a network with the same sizes before its first cut.
 
         Raises:
-            UserError: the state is no pruner's.
-            ValueError: the state is of another network. Everything is as it was then.
+            UserError: the state is not the state of a pruner.
+            ValueError: the state is of another network. Nothing has changed then.
         """
         with self._taking_in() as changes:
             self._inherit(state, changes)
 
     @contextmanager
     def _taking_in(self) -> Iterator[Transaction]:
-        """Yield the changes that a state makes, which is no pruner's where a part of it is missing."""
+        """Yield the transaction in which a state is loaded; a missing part of the state is a `UserError`."""
         try:
             with Transaction() as changes:
                 changes.remember_state(self.method)
                 yield changes
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                "expected the state of a pruner, as Pruner.state_dict() returns it, and a part of it is "
-                f"missing or of another kind ({type(error).__name__}: {error}): load the state of a pruner"
+                "expected the state of a pruner, as Pruner.state_dict() returns it, but a part of it is "
+                f"missing or has another type ({type(error).__name__}: {error}): pass the whole state"
             ) from error
 
     def _inherit(self, state: Mapping[str, Any], changes: Transaction) -> None:
         survivors, cut = self.survivors.restored(state.get("kept", {}), self.topology)
         changes.remember(self, "dense", "_earlier")
-        if survivors.sizes != self.survivors.sizes:  # the network was made small before this pruner was
+        if survivors.sizes != self.survivors.sizes:  # the network was already small when this pruner was made
             self.dense, self._earlier = dense_topology(self.topology, survivors), SurvivingUnits({})
         if cut:
             self.method.shrink(cut)
@@ -527,8 +531,8 @@ class Pruner:
     # --- hooks
 
     def _listen(self) -> None:
-        # To every optimiser, since none is known yet; a loop needs no further line for it. The hook must not
-        # keep the network of somebody alive who forgets close(), and goes with the pruner.
+        # The hook is global, because no optimiser is known yet, and a loop needs no further line for it. It
+        # holds the pruner weakly: without close(), hook and network go when the pruner goes.
         own = WeakMethod(self._before_step)
         self._handle = register_optimizer_step_pre_hook(lambda o, *_: (own() or _nothing)(o))
         finalize(self, self._handle.remove).atexit = False
@@ -574,26 +578,27 @@ class Pruner:
 
 
 def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
-    """Return the method that goes by a name, with its ``options``, or the one that is given.
+    """Return the method called ``method`` with its ``options``, or ``method`` itself if it is an object.
 
     Raises:
-        UserError: no such method, no such option, something that is no method, or options beside a method
-            that is an object already.
+        UserError: the method or an option is unknown, ``method`` is neither a name nor a `Method`, or options
+            came beside a method object.
     """
     named = isinstance(method, str)
     made = build(METHODS, "method", method, options) if isinstance(method, str) else method
     if not isinstance(made, Method):
         raise UserError(
-            f"method is a name, such as 'dpap', or an object, such as DPAP(target=0.6): came {method!r:.80}"
+            "method must be a name, such as 'dpap', or an object, such as DPAP(target=0.6), "
+            f"came {method!r:.80}"
         )
     if options and not named:
         name = type(made).__name__
         raise UserError(
-            f"the options {sorted(options)} came beside a {name} object: they are arguments of its class, as "
-            f"in {name}({next(iter(options))}=...)"
+            f"options go with the name of a method, and {sorted(options)} came beside a {name} object: pass "
+            f"them to its class, as in {name}({next(iter(options))}=...)"
         )
     return made
 
 
 def _nothing(_: Optimizer) -> None:
-    """Stand in for a pruner that is gone."""
+    """Do nothing, in place of a pruner that no longer exists."""

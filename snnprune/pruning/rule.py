@@ -1,4 +1,4 @@
-"""Who dies: the part of a method that decides."""
+"""The part of a method that decides which units are pruned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UnitKind = Literal["neuron", "synapse"]
 LayerKind = Literal["conv", "linear"]
 
 FINISH = 0.5
-"""Share of the run at which a target is reached: what is left of it trains what is left of the network."""
+"""Share of the run at which a target is reached; the rest of the run trains the pruned network."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,15 @@ class Candidates:
     """Units of one kind that a rule decides on together: a population's neurons or a projection's synapses.
 
     Attributes:
-        key: "neurons/" and the population's name, or "synapses/" and the projection's; for the rule's state.
+        key: "neurons/" and the population's name, or "synapses/" and the projection's name; names the entry
+            of the rule's state.
         unit: "neuron" or "synapse".
-        kind: "conv" or "linear": the layer they belong to.
+        kind: "conv" or "linear": kind of the layer that the units belong to.
         score: importance, any shape.
         alive: bool, the same shape.
         weight: magnitude of each unit's weights, the same shape; breaks ties.
-        to_go: how many should still die (as far as `Rule.due` lets them now), or None where there is no
-            target and the rule alone decides.
+        to_go: how many units this decision should prune (`Rule.due` of all that are still to be pruned), or
+            None where there is no target and the rule alone decides.
 
     Examples:
         >>> import torch
@@ -61,9 +62,9 @@ class Candidates:
 
 
 class Rule(Stateful):
-    """Decides from scores; its ``state`` is tensors by the candidates' key and a name.
+    """Decides from scores; its ``state`` holds tensors by the candidates' key and a name.
 
-    Those that are laid out as the candidates are, are declared with the axes `SCORES`.
+    Tensors in the shape of the candidates' scores are declared with the axes `SCORES`.
 
     Examples:
         >>> from snnprune.pruning import Rule
@@ -73,22 +74,22 @@ class Rule(Stateful):
     """
 
     def due(self, clock: Clock) -> float:  # noqa: ARG002
-        """Return the share, in [0, 1], of what a target still asks for that `to_go` is now.
+        """Return the share, in [0, 1], of the units still to be pruned that this decision prunes.
 
-        1 where the rule spreads its deaths over time by itself.
+        1 for a rule that spreads pruning over time by itself.
         """
         return 1.0
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
-        """Return who is alive after this epoch: bool, never more than before."""
+        """Return which candidates stay alive: bool, shape of the scores, True only where alive before."""
         raise NotImplementedError
 
 
 def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
     """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``.
 
-    Sorting twice and stably keeps the answer the same on every machine, and what differs by rounding alone is
-    a tie: see `rounded`.
+    Two stable sorts give the same answer on every machine. Scores that differ only by rounding are ties (see
+    `rounded`).
     """
     chosen = torch.zeros_like(among)
     index = among.flatten().nonzero().squeeze(1)
@@ -104,9 +105,9 @@ def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
 def rounded(score: Tensor) -> Tensor:
     """Return ``score`` on a grid of eps^(3/4) of its largest magnitude, as whole numbers.
 
-    Sums over samples that are equal on paper differ in their last digits with the order of the samples
-    (spikes are few and alike, so such ties are common), and a permuted batch, or two processes with half a
-    batch each, must come to the same decision. The grid is 2e-12 in float64 and 6e-6 in float32.
+    Sums over samples that are equal on paper differ in their last digits with the order of the samples. Such
+    ties are common, because spikes are few and alike. A permuted batch, or two processes with half a batch
+    each, must lead to the same decision. The grid is 2e-12 in float64 and 6e-6 in float32.
     """
     known, precision = score[score.isfinite()], torch.finfo(score.dtype)
     largest = known.abs().max() if known.numel() else score.new_ones(())

@@ -1,4 +1,4 @@
-"""Statistics of several processes: each has its own share of the samples, all decide as one."""
+"""Statistics of several processes: each sees a share of the samples, and all take the same decision."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class Shares:
-    """Keeps a criterion's statistics those of all processes, by what the criterion declares of them.
+    """Combines a criterion's statistics over all processes, as the criterion declares them.
 
-    Sums over samples are each process's own while it observes, and are added up when somebody reads them:
-    one message an epoch. The first process then goes on from the total, the others from zero. What follows
-    the mean of a batch (``Criterion.averaged``) is averaged after every batch, weighted with the samples that
-    each process saw, so that shares of different sizes count as they should. In one process nothing happens.
+    While processes observe, each has its own sums over samples. They are added up when they are read, which
+    takes one message an epoch. Rank 0 then continues from the total, and the other ranks from zero.
+    Statistics that follow the mean of a batch (``Criterion.averaged``) are averaged after every batch,
+    weighted by the number of samples that each process saw. With one process nothing happens.
     """
 
     def __init__(self) -> None:
         self._whole = True
 
     def part(self, criterion: Criterion) -> None:
-        """Make ready to observe: from the total, return to a share of it."""
+        """Prepare to observe: after a total, keep it on rank 0 and start from zero on the other ranks."""
         if self._whole and not ranks.is_first():
             for tensor in _sums(criterion):
                 tensor.zero_()
         self._whole = ranks.world_size() == 1
 
     def average(self, criterion: Criterion, traces: Mapping[str, Activity]) -> None:
-        """Let what follows the batch follow that of all processes; every process has to call it."""
+        """Average the statistics in ``averaged`` over all processes; every process has to call it."""
         places = [(p, name) for p in criterion.state for name in criterion.averaged]
         if ranks.world_size() == 1 or not places:
             return
@@ -51,7 +51,7 @@ class Shares:
             tensor.copy_(torch.where(count > 0, total / count, tensor))
 
     def total(self, criterion: Criterion) -> None:
-        """Make ready to be read: add up what the processes have; every process has to call it."""
+        """Prepare to be read: add up the sums of all processes; every process has to call it."""
         if not self._whole:
             sums = _sums(criterion)
             for tensor, total in zip(sums, ranks.summed(sums), strict=True):
@@ -66,10 +66,10 @@ def _sums(criterion: Criterion) -> list[Tensor]:
 
 
 def of_first(metrics: Mapping[str, float] | None) -> Mapping[str, float] | None:
-    """Return the first process's ``metrics`` in every process.
+    """Return the ``metrics`` of rank 0 in every process.
 
     Raises:
-        UserError: the processes measured different things.
+        UserError: the processes have metrics with different names.
     """
     names = sorted(metrics or {})
     ranks.agree(zlib.crc32(" ".join(names).encode()), "names of what was measured (metrics)")
@@ -77,10 +77,10 @@ def of_first(metrics: Mapping[str, float] | None) -> Mapping[str, float] | None:
 
 
 def agree(masks: Masks) -> None:
-    """Look whether the same is alive in all processes.
+    """Check that the masks are the same in all processes.
 
     Raises:
-        UserError: it is not.
+        UserError: they differ.
     """
     if ranks.world_size() > 1:
         alive = [*masks.units.values(), *masks.synapses.values()]

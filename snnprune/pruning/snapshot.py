@@ -1,4 +1,4 @@
-"""A network as it was: for methods that look for a peak, and go back to it."""
+"""A saved state of the network, for methods that look for a peak and go back to it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a network was, shapes included, so that it may be cut after the snapshot and still grow back.
+    """Tensors, masks and shapes of a network, so that it can be restored even if it was cut afterwards.
 
     Attributes:
-        epoch: after which it was taken, from 0.
+        epoch: the epoch, from 0, after which the snapshot was taken.
         tensors: parameters and buffers, by name.
         masks: state of the `Masks`.
-        kept: indices of the dense network's units that were left, by population.
+        kept: indices of the dense network's surviving units, by population.
     """
 
     epoch: int
@@ -40,7 +40,7 @@ class Snapshot:
 
     @staticmethod
     def take(model: nn.Module, masks: Masks, survivors: SurvivingUnits, epoch: int) -> Snapshot:
-        """Copy the network as it is."""
+        """Return a copy of the present state of the network."""
         tensors = dict(model.named_parameters()) | dict(model.named_buffers())
         copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         return Snapshot(epoch, copies, masks.state_dict(), {k: t.clone() for k, t in survivors.items()})
@@ -49,21 +49,22 @@ class Snapshot:
     def put_back(
         self, model: nn.Module, dense: Topology, optimizers: Iterable[Optimizer], changes: Transaction
     ) -> tuple[Masks, SurvivingUnits]:
-        """Make ``model`` what it was, in place: parameters stay the objects that they are.
+        """Restore ``model`` in place; its parameters stay the same objects.
 
-        Neurons are put at rest, gradients are gone, and moments start from zero.
+        Neurons are put at rest, gradients are removed, and moments start from zero.
 
         Args:
-            model: the network, cut or not since.
+            model: the network, which may have been cut since.
             dense: its topology before the first cut.
-            optimizers: those that train it.
-            changes: in which this is done.
+            optimizers: the optimisers that train it.
+            changes: the transaction that undoes everything on failure.
 
         Returns:
-            Its masks, and which units it has.
+            The masks and the surviving units of the snapshot.
 
         Raises:
-            CompactionError: a tensor has another shape by now, and is held where torch cannot swap it.
+            CompactionError: a tensor has changed its shape, and another object holds it, so that torch cannot
+                swap it.
         """
         changes.put_at_rest(model)
         tensors = {name: tensor_of(model, name) for name in self.tensors}
@@ -78,7 +79,7 @@ class Snapshot:
         was = SurvivingUnits({p.name: p.size for p in dense.populations.values()}, self.kept)
         masks = Masks(model, resized(dense, {name: len(units) for name, units in was.items()}))
         masks.load_state_dict(self.masks)
-        for name, tensor in tensors.items():  # nothing is refused from here on
+        for name, tensor in tensors.items():  # nothing can fail from here on
             tensor.grad = None
             tensor.copy_(self.tensors[name])
             for optimizer in optimizers:
@@ -86,10 +87,10 @@ class Snapshot:
         return masks, was
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything as tensors and numbers."""
+        """Return the snapshot as a dict of tensors and numbers."""
         return dict(vars(self))
 
     @staticmethod
     def of(state: dict[str, Any]) -> Snapshot:
-        """Take back what `state_dict` returned."""
+        """Return the snapshot that `state_dict` described."""
         return Snapshot(**state)

@@ -1,4 +1,4 @@
-"""What a network costs with fewer units and synapses, and how many to leave for a wanted cost."""
+"""The cost of a network with fewer units and synapses, and how many to leave for a wanted cost."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 Measure = Literal["weights", "macs"]
 
 FEWEST = 0.02
-"""Share of a layer's units, and of its synapses, that a target always leaves: no layer is cut off."""
+"""Least share of a layer's units, and of its synapses, that a target leaves: no layer is emptied."""
 
 
 def is_prunable(projection: Projection, *, output: bool = False, convolutions: bool = False) -> bool:
-    """Tell whether single synapses of ``projection`` may die.
+    """Tell whether single synapses of ``projection`` may be pruned.
 
     Args:
         projection: the synapses.
-        output: whether those that write into the network's output count, too (DPAP leaves them alone).
-        convolutions: whether those of convolutions do (DPAP prunes convolutions by channel).
+        output: whether synapses onto the network's output may be pruned, too (DPAP never prunes them).
+        convolutions: whether synapses of convolutions may be pruned, too (DPAP prunes convolutions by
+            channel).
 
     Examples:
         >>> import torch
@@ -45,26 +46,26 @@ def is_prunable(projection: Projection, *, output: bool = False, convolutions: b
 
 
 def share_of(layers: Mapping[str, float], names: Iterable[str]) -> float | None:
-    """Return the share that ``layers`` (by name or glob; the first that fits) asks of any of ``names``."""
+    """Return the share for the first entry of ``layers`` (name or glob) that matches one of ``names``."""
     names = list(names)
     return next((rate for glob, rate in layers.items() if fnmatch.filter(names, glob)), None)
 
 
 class Solver:
-    """What a network costs with fewer units and synapses, and how many to leave for a wanted cost.
+    """Computes the cost of a network with fewer units and synapses, and how many to leave for a wanted cost.
 
     Args:
-        topology: of the dense network.
+        topology: topology of the dense network.
         rate: share of the network to prune.
         structured: share of the log-survival that whole units contribute.
-        measure: what the rate is a share of.
+        measure: what the rate is a share of, "weights" or "macs".
         layers: shares of single layers, by name or glob.
-        neurons: whether units may die.
-        synapses: whether single synapses may die.
-        convolutions: whether those of convolutions may, too.
+        neurons: whether units may be pruned.
+        synapses: whether single synapses may be pruned.
+        convolutions: whether single synapses of convolutions may be pruned, too.
 
     Raises:
-        UserError: a name in ``layers`` fits no layer.
+        UserError: a name in ``layers`` matches no layer.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Solver:
 
     @property
     def wanted_of_units(self) -> float:
-        """What whole units alone should leave."""
+        """The cost that should be left after whole units alone are pruned."""
         return self.dense * (1.0 - self.rate) ** self.exponent
 
     def cost(self, units: Mapping[str, float], synapses: Mapping[str, float]) -> float:
@@ -107,7 +108,7 @@ class Solver:
         )
 
     def left_of(self, population: Population, share: float) -> float:
-        """Return how many units of a population are left when all free ones give ``share``."""
+        """Return how many units of a population are left if all prunable populations lose ``share``."""
         if population.frozen is not None or not self.neurons:
             return float(population.size)
         own = share_of(self.layers, population.producers)
@@ -117,11 +118,11 @@ class Solver:
         return max(population.size * (1.0 - share), 1.0)
 
     def units(self, share: float) -> dict[str, float]:
-        """Return whole units left by population."""
+        """Return the number of units left by population, rounded to whole units."""
         return {p.name: float(round(self.left_of(p, share))) for p in self.topology.populations.values()}
 
     def solve_units(self, wanted: float, synapses: Mapping[str, float]) -> float:
-        """Return the share of units to cut so that ``wanted`` is left (bisection; it is monotonic)."""
+        """Return the share of units to prune so that the cost ``wanted`` is left (bisection; monotonic)."""
         low, high = 0.0, 1.0 - FEWEST
         for _ in range(50):
             middle = (low + high) / 2
@@ -130,7 +131,7 @@ class Solver:
         return (low + high) / 2
 
     def solve_synapses(self, units: Mapping[str, float], wanted: float) -> dict[str, float]:
-        """Return the share of synapses to leave in each prunable layer so that ``wanted`` is left in all."""
+        """Return the share of synapses to leave in each prunable layer for a total cost of ``wanted``."""
         own = {name: share_of(self.layers, [name]) for name in self.prunable}
         fixed = {n: (1.0 - rate) ** (1.0 - self.exponent) for n, rate in own.items() if rate is not None}
         rest = self.prunable - set(fixed)

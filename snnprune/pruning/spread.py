@@ -1,8 +1,8 @@
-"""A global target: the least important units of the whole network go, however many of a layer that takes.
+"""A global target: the least important units of the whole network are pruned, in any number per layer.
 
-Scores of different layers are seldom on one scale. Where a criterion does not call its own comparable, each
-layer's are divided by their Euclidean norm over the living, as Molchanov et al. do ("Pruning Convolutional
-Neural Networks for Resource Efficient Inference", ICLR 2017, section 2.2).
+Scores of different layers are seldom on one scale. Unless the criterion declares them comparable, the scores
+of each layer are divided by their Euclidean norm over the units alive, as Molchanov et al. do ("Pruning
+Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017, section 2.2).
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ def spread(
     due: float,
     comparable: Collection[UnitKind] = (),
 ) -> dict[str, int]:
-    """Return how many of each of ``candidates`` should die, by their key, by one threshold for all layers.
+    """Return how many of each of ``candidates`` to prune, by their key, by one threshold for all layers.
 
-    Units go first, as far as the target's `structured` wants, then synapses.
+    Units are pruned first, as far as the target's ``structured`` asks, then synapses.
 
     Args:
-        solver: what the network costs, and what should be left of that.
-        candidates: all that are decided on together.
-        fixed: those whose number is not up for choice.
-        masks: who is alive.
-        due: share of what is still to go that goes now.
+        solver: computes the cost of the network, and how much of it should be left.
+        candidates: all candidates that are decided on together.
+        fixed: how many to prune of the candidates whose number is set, by their key.
+        masks: which units and synapses are alive.
+        due: share of the units still to be pruned that this decision prunes.
         comparable: kinds of units whose scores are on one scale in all layers.
     """
     to_go = {c.key: 0 for c in candidates} | dict(fixed)
@@ -59,7 +59,7 @@ def spread(
 
 
 class _Ranking:
-    """All units that may go, the least important first; the strongest few of each layer are left out."""
+    """All units that may be pruned, the least important first; `FEWEST` of each layer are left out."""
 
     def __init__(self, candidates: Sequence[Candidates], *, normalised: bool) -> None:
         self.keys = [c.key for c in candidates]
@@ -76,7 +76,7 @@ class _Ranking:
 
 
 def _in_order(candidates: Candidates, *, normalised: bool) -> Tensor:
-    """Return the scores of those that may go, ascending, ties by the magnitude of their weights."""
+    """Return the scores of units that may be pruned, ascending; ties go by the magnitude of the weights."""
     index = candidates.alive.flatten().nonzero().squeeze(1)
     score = candidates.score.flatten()[index]
     order = candidates.weight.flatten()[index].argsort(stable=True)
@@ -90,9 +90,10 @@ def _in_order(candidates: Candidates, *, normalised: bool) -> Tensor:
 def _units(
     solver: Solver, ranking: _Ranking, to_go: Mapping[str, int], alive: Mapping[str, int], due: float
 ) -> dict[str, int]:
-    """Return how many units of each population go.
+    """Return how many units of each population to prune.
 
-    As many as bring the cost of units nearest to their goal; more where synapses alone could not do the rest.
+    The number brings the cost of the units nearest to its goal. It is larger if pruning synapses alone could
+    not reach the target.
     """
     fewest = dict.fromkeys(solver.prunable, FEWEST)
 
@@ -120,7 +121,7 @@ def _synapses(
     now_and_then: tuple[Masks, Mapping[str, int]],
     due: float,
 ) -> dict[str, int]:
-    """Return how many synapses of each projection go, those apart that their neurons will take along."""
+    """Return how many synapses of each projection to prune, beside those that go with pruned neurons."""
     masks, left = now_and_then
     projections = masks.topology.projections
     alive = {name: int(masks.alive(p).sum()) for name, p in projections.items()}
@@ -139,7 +140,7 @@ def _synapses(
 
 
 def _staying(projection: Projection, masks: Masks, left: Mapping[str, int]) -> float:
-    """Return the share of a projection's synapses that is left when only ``left`` units are."""
+    """Return the share of a projection's synapses that is left when only ``left`` units stay."""
     columns = masks.columns(projection)
     known = sum(int(columns[i.offset : i.stop].sum()) for i in projection.inflow)
     now = int(columns.sum())

@@ -1,7 +1,7 @@
-"""What a method remembers: tensors by owner and name, each with what its axes index.
+"""The state of a method: tensors by owner and name, each with what its axes index.
 
 A method, a criterion or a rule declares its tensors once, in ``axes``. Checkpoints and cuts then handle them
-without knowing whose they are.
+alike.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EXTRA = "_extra_state"
 
 
 class Stateful:
-    """What keeps tensors of its own beside the network's, and says what they index.
+    """An object with tensors of its own beside the network's, which declares what their axes index.
 
     Attributes:
         axes: names of the tensors, each with what its axes index: "post" and "pre" are the rows and the
@@ -55,24 +55,24 @@ class Stateful:
 
     @cached_property
     def state(self) -> Tensors:
-        """The tensors: ``state[owner][name]``, the owner being a projection, a population or a key."""
+        """The tensors ``state[owner][name]``; an owner is a projection, a population or a candidates' key."""
         return {}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return what else a checkpoint has to hold: numbers and strings, in dicts and lists."""
+        """Return further values for a checkpoint: numbers and strings, in dicts and lists."""
         return {}
 
     def set_extra_state(self, extra: dict[str, Any]) -> None:
-        """Put back what `get_extra_state` returned."""
+        """Restore what `get_extra_state` returned."""
 
     @property
     def can_shrink(self) -> bool:
-        """Whether this can follow a cut: all of its state is declared, or it has a `shrink` of its own."""
+        """Whether the object can follow a cut: ``axes`` declares its state, or it overrides `shrink`."""
         cls = type(self)
         return cls.shrink is not Stateful.shrink or cls.state_dict is Stateful.state_dict
 
     def shrink(self, cut: Cut) -> None:
-        """Follow the network, which has been cut.
+        """Cut the tensors as the network was cut.
 
         Raises:
             CompactionError: a tensor has a name that `axes` does not declare.
@@ -102,13 +102,13 @@ class Stateful:
         return tensor
 
     def state_dict(self) -> dict[str, Any]:
-        """Return copies of the tensors, by owner and name, and the extra state where there is some."""
+        """Return copies of the tensors, by owner and name, and the extra state if there is any."""
         tensors = {owner: {k: t.clone() for k, t in own.items()} for owner, own in self.state.items()}
         extra = self.get_extra_state()
         return tensors | {_EXTRA: extra} if extra else tensors
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Put back what `state_dict` returned, or what version 0.1 did."""
+        """Restore what `state_dict` returned, in this version or in version 0.1."""
         tensors, extra = _read(state, self.axes)
         self.state = {
             owner: {name: t.to(device, copy=True) for name, t in own.items()}
@@ -121,8 +121,8 @@ class Stateful:
 def _read(state: Mapping[str, Any], axes: Mapping[str, Axes]) -> tuple[Tensors, dict[str, Any]]:
     """Return tensors by owner and name, and the extra state.
 
-    Version 0.1 wrote a single tensor of an owner without its name (rules, BSP), and the tensors of BDNN-sp by
-    name and owner, beside its numbers.
+    Version 0.1 saved a single tensor of an owner without its name (rules, BSP). It saved the tensors of
+    BDNN-sp by name and then owner, beside numbers.
     """
     tensors: Tensors = {}
     extra = dict(state.get(_EXTRA, {}))

@@ -1,10 +1,10 @@
 """From "60 % pruned" to how many of each population and projection should be left.
 
 The target is the share of all weights (or multiply-accumulates) to prune. ``structured`` says how much of the
-log-survival comes from whole units: with s = 1 - target left, units alone would leave s^structured, and
-single synapses take it from there to s. Local: every free population gives the same share of its units, every
-free linear layer the same share of its synapses; both are solved from the topology. Global: the least
-important go, wherever they are (`spread`).
+log-survival comes from whole units: with s = 1 - target left, units alone leave s^structured, and pruning
+single synapses brings that to s. Local: every prunable population loses the same share of its units, and
+every prunable linear layer the same share of its synapses; both are solved from the topology. Global: the
+least important units of the whole network are pruned (`spread`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Target:
         rate: share of all weights of the network's conv and linear layers, in [0, 1).
         structured: share of the log-survival that whole units contribute, in [0, 1].
         measure: what the rate is a share of: "weights", or "macs" (multiply-accumulates of a sample).
-        layers: shares of single layers, by name or glob (the first that fits counts): how much a layer gives
-            of its own units and synapses; what it loses with the units before it comes on top. The other
-            layers make up for the rest of the rate.
-        scope: "local", every other layer gives the same share, or "global", the least important go wherever
-            they are.
+        layers: shares of single layers, by name or glob; the first match counts. A share is of the layer's
+            own units and synapses. Synapses that the layer loses with the units before it come on top. The
+            other layers are pruned so that the network reaches ``rate``.
+        scope: "local": every other layer loses the same share; "global": the least important units of the
+            whole network are pruned.
 
     Examples:
         >>> from snnprune.pruning import Target
@@ -71,13 +71,13 @@ class Target:
         """Solve how many units and synapses should be left.
 
         Args:
-            topology: of the dense network.
+            topology: topology of the dense network.
             neurons: whether the method prunes units.
-            synapses: whether it prunes single synapses (of linear layers).
-            convolutions: whether it prunes those of convolutions, too.
+            synapses: whether the method prunes single synapses (of linear layers).
+            convolutions: whether the method prunes single synapses of convolutions, too.
 
         Raises:
-            UserError: a name in ``layers`` fits no layer.
+            UserError: a name in ``layers`` matches no layer.
         """
         solver = Solver(
             topology,
@@ -99,19 +99,19 @@ class Target:
         return Plan(self, {n: round(u) for n, u in units.items()}, left, solver)
 
     def share_of(self, names: Iterable[str]) -> float | None:
-        """Return the share that ``layers`` asks of a layer with one of ``names``, or None."""
+        """Return the share that ``layers`` sets for a layer with one of ``names``, or None."""
         return share_of(self.layers, names)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What should be left at the end.
+    """How many units and synapses should be left at the end.
 
     Attributes:
-        target: what is asked for.
-        units: alive units by population.
-        synapses: by projection, the share of the synapses between living units that should live.
-        solver: what the two were solved with, of the dense network.
+        target: the target that the plan reaches.
+        units: number of units to leave, by population.
+        synapses: share of the synapses between alive units to leave, by projection.
+        solver: the solver of the dense network that computed both.
     """
 
     target: Target
@@ -126,12 +126,12 @@ class Plan:
         due: float,
         comparable: Collection[UnitKind] = (),
     ) -> list[Candidates]:
-        """Return the candidates with how many of each should die now.
+        """Return the candidates with the number of each to prune now.
 
         Args:
-            candidates: all that a method decides on together.
-            masks: who is alive.
-            due: share of what is still to go that goes now (`Rule.due`).
+            candidates: all candidates that a method decides on together.
+            masks: which units and synapses are alive.
+            due: share of the units still to be pruned that this decision prunes (`Rule.due`).
             comparable: kinds of units whose scores are on one scale in all layers.
         """
         own = {c.key: self._own(c, masks) for c in candidates}
@@ -153,13 +153,13 @@ class Plan:
         return self.solver.topology.populations[candidates.name].producers
 
     def neurons_to_go(self, population: str, masks: Masks) -> int:
-        """Return how many units of ``population`` should still die."""
+        """Return how many units of ``population`` are still to be pruned."""
         return max(int(masks.units[population].sum()) - self.units[population], 0)
 
     def synapses_to_go(self, projection: Projection, masks: Masks) -> int:
-        """Return how many of the synapses alive now should still die by themselves.
+        """Return how many of the synapses alive now are still to be pruned singly.
 
-        Synapses that neurons will take along when they die are left out in proportion.
+        Synapses that will go with pruned neurons are left out in proportion.
         """
         alive = int(masks.alive(projection).sum())
         columns_goal = columns_left(self.solver.topology.projections[projection.name], self.units)
@@ -172,10 +172,10 @@ class Plan:
 
 
 def required(target: Target | None) -> Target:
-    """Return ``target``, which a method that does not stop by itself cannot do without.
+    """Return ``target``, for a method that does not stop by itself and so needs one.
 
     Raises:
-        ValueError: there is none.
+        ValueError: ``target`` is None.
     """
     if target is None:
         raise ValueError("the method does not stop by itself and needs a target, such as target=0.6")
@@ -190,7 +190,7 @@ def aim(
     layers: Mapping[str, float] | None = None,
     scope: Scope = Target.scope,
 ) -> Target | None:
-    """Return the target that a method's options ask for; ``target_macs`` stands in for ``target``."""
+    """Return the target that a method's options ask for; ``target_macs`` replaces ``target``."""
     if target_macs is not None:
         return Target(target_macs, structured, "macs", layers or {}, scope)
     return None if target is None else Target(target, structured, "weights", layers or {}, scope)

@@ -1,4 +1,4 @@
-"""What a method is shown of the network, and what it answers."""
+"""What a method sees of the network (`View`), and what it returns (`Decision`)."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class View:
     Attributes:
         model: the network.
         topology: its populations and projections.
-        masks: who is alive.
-        clock: when.
+        masks: which units and synapses are alive.
+        clock: the epoch and the batch.
         traces: activity of each observed projection in this batch (empty between batches).
-        generator: random numbers of the method's own, equal on every process, on the CPU.
-        dense: populations and projections before the first cut: what a target is a share of.
-        survivors: which units of `dense` are left; a method that draws a number per unit draws for the dense
-            network and takes these, so that a cut changes no draw.
-        optimizers: those that train the network, as far as they have been seen.
-        samples: of the training set, where that is known.
+        generator: the method's own random numbers, equal in every process, on the CPU.
+        dense: populations and projections before the first cut; a target is a share of these.
+        survivors: indices of the surviving units of ``dense``. A method that draws a number per unit draws
+            for the dense network and takes the numbers of these units, so that a cut changes no draw.
+        optimizers: the optimisers of the network that have been seen so far.
+        samples: number of training samples, or None if it is not known.
 
     Examples:
         >>> import torch
@@ -62,18 +62,19 @@ class View:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who is alive from now on; what is not named stays as it is.
+    """Which units and synapses are alive from now on; populations and projections not named stay as they are.
 
-    What a method with ``permanent = False`` names may wake what was dead; it writes the weights of the woken
-    itself, before it answers.
+    A method with ``permanent = False`` may let pruned units and synapses regrow by naming them alive. It sets
+    their weights itself, before it returns the decision.
 
     Attributes:
         units: bool [size] by population.
         synapses: bool, shape of the weight, by projection.
-        snapshot: keep the network as it is, before anything named here dies, in place of an older snapshot.
-        restore: go back to the snapshot, with its shapes where the network was cut since. What the method has
-            of its own by slots is of another network then: it lets go of that before it answers.
-        finished: nothing more is to be decided, and training may end; the method is not asked again.
+        snapshot: save the network before the units and synapses named here are pruned; replaces an older
+            snapshot.
+        restore: go back to the snapshot, and to its shapes if the network was cut since. The method's own
+            state no longer fits then, so the method clears it before it returns the decision.
+        finished: this is the last decision, and training may end; the method is not called again.
 
     Examples:
         >>> import torch

@@ -4,7 +4,7 @@ B. Han, F. Zhao, Y. Zeng, G. Shen, "Developmental Plasticity-inspired Adaptive P
 Artificial Neural Networks", arXiv 2211.12714; IEEE TPAMI 47(1):240-251, 2025.
 
 Spiking traces (5, 6) feed a trace-based BCM rule with a sliding threshold (7-10) that scores synapses, and
-dendritic spines (11) that score neurons; survival functions (12-17) turn scores into deaths for good.
+dendritic spines (11) that score neurons. Survival functions (12-17) turn scores into permanent pruning.
 """
 
 from snnprune.methods.dpap.bcm import BCM, SpineCriterion

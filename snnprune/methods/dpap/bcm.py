@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class SpineCriterion(Criterion):
-    """A plasticity sum per synapse, and from it the importance of a neuron by its dendritic spines.
+    """Scores a synapse by a sum of plasticity, and a neuron by the plasticity of its dendritic spines.
 
-    A subclass says in `plasticity` what a batch adds to a synapse; DPAP's is `BCM`.
+    A subclass defines in `plasticity` what a batch adds to a synapse; DPAP uses `BCM`.
 
     Args:
         tau: decay of the spiking trace per time step. 0.5 is the paper's.
@@ -58,7 +58,7 @@ class SpineCriterion(Criterion):
         return None if statistics is None else statistics["sum"]
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor | None:  # noqa: ARG002
-        """Return D = (sum of S_post) (sum over living synapses of the plasticity), [post] (equation 11).
+        """Return D = (sum of S_post) (sum over alive synapses of the plasticity), [post] (equation 11).
 
         [reading] the second sum runs over the synapses alive before this epoch's decision.
         """
@@ -92,7 +92,7 @@ class BCM(SpineCriterion):
     averaged: ClassVar[tuple[str, ...]] = ("theta",)
 
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:
-        """Add a batch and move the threshold."""
+        """Add a batch and update the threshold."""
         pre, post, theta = activity.pre, activity.post, statistics["theta"]
         statistics["sum"].addmm_((post * (post - theta)).T, pre)
         statistics["activity"].add_(post.sum(0))

@@ -1,4 +1,4 @@
-"""DPAP as the paper has it: one criterion, one rule, every constant by name."""
+"""DPAP as in the paper: one criterion, one rule, every constant by name."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
 
 
 class DPAP(CriterionMethod):
-    """Units that learn little lose survival every epoch, and are pruned when it falls below zero.
+    """Prunes units whose survival falls below zero; units with low scores lose survival every epoch.
 
     `BCM` scores synapses and neurons (equations 5 to 11), and a `SurvivalFunction` decides (12 to 17). The
     constants are the paper's; each may be changed by name.
 
     Args:
         target: share of all weights to prune, reached by feedback; None: the paper's fixed epsilon.
-        structured: how much of the target comes from channels and neurons (share of the log-survival).
+        structured: share of the target that channels and neurons contribute (of the log-survival).
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target (see `Target`).
-        scope: "local": all other layers give the same share; "global": the least important go, wherever
-            they are (see `spread`).
-        criterion: what scores units, in place of ``criterion_class``: a class or function that makes it from
-            tau, or a `Criterion` itself, which has a tau of its own. Another one is an ablation.
+        scope: "local": all other layers lose the same share; "global": the least important units of the whole
+            network are pruned (see `spread`).
+        criterion: scores units in place of ``criterion_class``: a class or function that makes a criterion
+            from tau, or a `Criterion` with its own tau. Any criterion but BCM is an ablation.
         tau: decay of the spiking trace (equation 5).
         epsilon: threshold of the survival functions where there is no target (12, 13).
         growth_conv: C of convolutions (14).
         growth_linear: C of fully connected layers (15).
         start: epoch e0 of the first decision (16).
-        eta: epochs of its decay (16).
+        eta: number of epochs in which the strength of decisions decays to 1 / e (16).
         beta: survival at the start (17).
         gamma: decay of survival (16).
-        scale_to_epochs: start, eta and beta are for 300 epochs and scale with the run; False: as given.
+        scale_to_epochs: start, eta and beta hold for 300 epochs and scale with the run; False: used as given.
         normalisation: "percentile", "min-max" or "rank" (before 12).
-        neurons: whether channels and neurons may die.
-        synapses: whether single synapses of fully connected layers may die.
+        neurons: whether channels and neurons may be pruned.
+        synapses: whether single synapses of fully connected layers may be pruned.
 
     Attributes:
-        criterion_class: makes, from tau, what scores units; a subclass names another one.
+        criterion_class: the class of the criterion, made from tau; a subclass may name another one.
 
     Raises:
-        ValueError: a target, share or constant outside its range, or no such normalisation.
-        TypeError: ``criterion`` is no `Criterion`, and makes none.
+        ValueError: a target, share or constant outside its range, or an unknown normalisation.
+        TypeError: ``criterion`` is neither a `Criterion` nor makes one.
 
     Examples:
         >>> import torch
@@ -104,7 +104,10 @@ class DPAP(CriterionMethod):
         scorer = self.criterion_class if criterion is None else criterion
         scorer = scorer(tau) if callable(scorer) else scorer
         if not isinstance(scorer, Criterion):
-            raise TypeError(f"criterion is a Criterion, or makes one from tau, and gave {scorer!r}")
+            raise TypeError(
+                "criterion must be a Criterion, or a class or function that makes one from tau, "
+                f"came {scorer!r}"
+            )
         constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
         super().__init__(
             scorer,

@@ -1,7 +1,7 @@
 """From scores to u in [0, 1] (DPAP's "normalised linearly", before equations 12 and 13).
 
-Each function takes scores and who is alive and returns u, or None where nothing can be told apart: a rule
-must never prune a whole layer because its scores tie.
+Each function takes scores and a mask of the alive entries, and returns u. It returns None if all scores tie,
+because a rule must never prune a whole layer of equal scores.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def quantile(values: Tensor, q: float) -> Tensor:
-    """Return the q-quantile of a flat tensor, linear between ranks, of any size.
+    """Return the q-quantile of a flat tensor of any size, interpolated linearly between ranks.
 
-    ``torch.quantile`` refuses more than 16 M entries; this needs two selections and no sort.
+    ``torch.quantile`` takes at most 16 M entries. This function needs two selections and no sort.
 
     Args:
         values: [n], n >= 1.
@@ -36,10 +36,10 @@ def quantile(values: Tensor, q: float) -> Tensor:
 
 
 def percentile(score: Tensor, alive: Tensor, q: float = 0.75) -> Tensor | None:
-    """Return u = clip((x - m) / (P75 - m), 0, 1), m and P75 over the living entries above 0.
+    """Return u = clip((x - m) / (P75 - m), 0, 1), m and P75 over the alive entries above 0.
 
-    [reading] Plain min-max lets one heavy tail put nearly every synapse at 0; the authors' code clips at
-    the 75th percentile. Silent, depressed and dead entries are 0.
+    [reading] With plain min-max, one heavy tail would put nearly every synapse at 0. The authors' code clips
+    at the 75th percentile. Silent, depressed and pruned entries are 0.
 
     Examples:
         >>> import torch
@@ -58,7 +58,7 @@ def percentile(score: Tensor, alive: Tensor, q: float = 0.75) -> Tensor | None:
 
 
 def min_max(score: Tensor, alive: Tensor) -> Tensor | None:
-    """Return u = (x - min) / (max - min) over the living entries; the dead are 0.
+    """Return u = (x - min) / (max - min) over the alive entries; pruned entries are 0.
 
     Examples:
         >>> import torch
@@ -74,7 +74,7 @@ def min_max(score: Tensor, alive: Tensor) -> Tensor | None:
 
 
 def rank(score: Tensor, alive: Tensor) -> Tensor | None:
-    """Return each living entry's rank in [0, 1], ties sharing their mean rank; the dead are 0.
+    """Return each alive entry's rank in [0, 1]; ties share their mean rank, and pruned entries are 0.
 
     Examples:
         >>> import torch

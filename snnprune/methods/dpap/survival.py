@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EPSILON = 0.65  # of the authors' code; the paper gives none
 GROWTH_CONV = 5.0  # equation 14
 GROWTH_LINEAR = 2.0  # equation 15
-MARGIN = 0.2  # on the scale of delta: units that tie at u = 0 die after about 2.4 eta
+MARGIN = 0.2  # on the scale of delta: units that tie at u = 0 are pruned after about 2.4 eta
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Schedule:
     """The constants of time in one run.
 
     Attributes:
-        start: first epoch, from 0, whose end brings a decision (e0).
-        eta: epochs in which the strength of a decision falls to 1 / e.
+        start: first epoch, from 0, that ends with a decision (e0).
+        eta: number of epochs in which the strength of a decision falls to 1 / e.
         beta: survival at the start.
         gamma: decay of survival per decision.
     """
@@ -50,26 +50,26 @@ class Schedule:
     def total(self, epoch: int, decisions: int) -> float:
         """Return S, the sum of the strengths of the next ``decisions`` decisions, corrected for gamma.
 
-        A unit with survival F and constant delta < 0 dies within them iff delta < -F / S.
+        A unit with survival F and constant delta < 0 is pruned within them iff delta < -F / S.
         """
         return sum(self.strength(epoch + k) / self.gamma ** (k + 1) for k in range(decisions))
 
 
 @dataclass(frozen=True)
 class Constants:
-    """The constants of time for a run of ``epochs`` epochs; others scale them to keep their meaning.
+    """The constants of time for a run of ``epochs`` epochs; runs of other lengths scale them.
 
-    eta and start scale with the length; beta scales with S, so that beta / S, and with it what an epsilon
-    means, is the same at any length.
+    eta and start scale with the length of the run. beta scales with S, so that beta / S, and with it the
+    effect of epsilon, is the same at any length.
 
     Attributes:
-        start: 5, as in the authors' code; at least 1 in a scaled run, so that traces of an untrained
-            network decide nothing.
-        eta: 20. [reading] The paper gives none; the authors' staircase of 12 epochs decays like a
-            continuous 20.
+        start: 5, as in the authors' code; at least 1 in a scaled run, so that no decision is based on the
+            traces of an untrained network.
+        eta: 20. [reading] The paper gives no value; the authors' staircase of 12 epochs decays like a
+            continuous eta of 20.
         beta: 10, the survival that equation 17 starts from.
         gamma: 0.999.
-        epochs: 300, the run that these are for; None: never scale.
+        epochs: 300, the length of the run for which these values hold; None: never scale.
     """
 
     start: int = 5
@@ -91,7 +91,7 @@ class Constants:
 
 
 class SurvivalFunction(Rule):
-    """Units die for good when their survival falls below zero.
+    """Prunes units permanently when their survival falls below zero.
 
     After each epoch e >= start, with u the normalised score in [0, 1]::
 
@@ -99,19 +99,19 @@ class SurvivalFunction(Rule):
         dF    = delta + C if delta >= 0 else delta                     (14, 15)
         F    <- gamma F + exp(-(e - start) / eta) dF,  from F = beta   (16, 17)
 
-    With a target, epsilon is solved anew after each epoch (see `steer`) so that the share still to go is
-    dead by ``FINISH`` of the run, and no epoch kills more than its part of what is to go: lowest F first,
-    ties by the magnitude of the weights.
+    With a target, epsilon is solved again after each epoch (see `steer`), so that the target is reached at
+    ``FINISH`` of the run. No epoch prunes more than its part of the units still to be pruned. The lowest F is
+    pruned first; ties go by the magnitude of the weights.
 
     Args:
-        epsilon: the paper's fixed threshold, used where there is no target. 0.65 is the authors'.
+        epsilon: the paper's fixed threshold, used without a target. 0.65 is the authors' value.
         growth_conv: C in convolutions, 5.
         growth_linear: C in fully connected layers, 2.
-        constants: of time.
+        constants: the constants of time.
         normalisation: "percentile", "min-max" or "rank".
 
     Raises:
-        ValueError: no such normalisation.
+        ValueError: the normalisation is unknown.
 
     Examples:
         >>> import torch
@@ -150,7 +150,7 @@ class SurvivalFunction(Rule):
         return self.state[candidates.key]["survival"]
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
-        """Move F and return who is alive."""
+        """Update F and return which candidates stay alive."""
         schedule = self.constants.schedule(clock.epochs)
         survival = self.survival(candidates, schedule)
         if clock.epoch < schedule.start:
@@ -167,21 +167,21 @@ class SurvivalFunction(Rule):
         delta = 2.0 * u - epsilon
         change = torch.where(delta >= 0, delta + self.growth[candidates.kind], delta)
         survival.mul_(schedule.gamma).add_(change, alpha=schedule.strength(clock.epoch))
-        dying = candidates.alive & (survival < 0)
+        pruned = candidates.alive & (survival < 0)
         if candidates.to_go is not None:
-            spared = dying
-            dying = lowest(survival, candidates.weight, dying, self._quota(candidates.to_go, schedule, clock))
-            survival[spared & ~dying] = 0.0  # next in line: below 0 equation 14 would bring them back to life
-        return candidates.alive & ~dying
+            due, quota = pruned, self._quota(candidates.to_go, schedule, clock)
+            pruned = lowest(survival, candidates.weight, due, quota)
+            survival[due & ~pruned] = 0.0  # pruned next; below 0 they could recover by equation 14
+        return candidates.alive & ~pruned
 
     def _quota(self, to_go: int, schedule: Schedule, clock: Clock) -> int:
-        """Return how many of those to go may die now: this decision's part of the strength that is left."""
+        """Return how many of ``to_go`` to prune now: this decision's part of the remaining strength."""
         total = schedule.total(clock.epoch, decisions_to_finish(schedule, clock))
         return math.ceil(to_go * schedule.total(clock.epoch, 1) / total)
 
 
 def decisions_to_finish(schedule: Schedule, clock: Clock) -> int:
-    """Return how many decisions a target has from this one on: up to `FINISH`, then one at a time."""
+    """Return the number of decisions, this one included, until `FINISH` of the run; after that 1."""
     last = max(schedule.start, round(FINISH * clock.epochs))
     return min(max(last - clock.epoch + 1, 1), clock.decisions_left)
 
@@ -189,19 +189,19 @@ def decisions_to_finish(schedule: Schedule, clock: Clock) -> int:
 def steer(
     u: Tensor, survival: Tensor, candidates: Candidates, schedule: Schedule, clock: Clock
 ) -> Tensor | None:
-    """Return the epsilon at which those still to go die in time, or None where no decision is left.
+    """Return the epsilon that reaches the target in time, or None if no decision is left.
 
-    With S the strength of the decisions left, a unit whose u stays put dies within them iff
-    2 u + F / S < epsilon: the share p of the living that should die is below the p-quantile of 2 u + F / S.
-    [reading] `MARGIN` is added: solved anew each epoch without it, units that tie would come ever nearer to
-    0 and die together at the last decision.
+    Let S be the strength of the remaining decisions. A unit whose u does not change is pruned within them iff
+    2 u + F / S < epsilon. So the share p of the alive units that should be pruned lies below the p-quantile
+    of 2 u + F / S. [reading] `MARGIN` is added, because epsilon is solved again in each epoch: without it,
+    units that tie would approach 0 ever more slowly and be pruned together at the last decision.
 
     Args:
         u: normalised scores.
         survival: F, the same shape.
-        candidates: who is alive, and how many of them should die.
-        schedule: constants of time.
-        clock: when.
+        candidates: the units that are alive, and how many of them to prune.
+        schedule: the constants of time.
+        clock: the present epoch.
     """
     decisions = decisions_to_finish(schedule, clock)
     if decisions < 1 or candidates.to_go is None:

@@ -1,4 +1,4 @@
-"""Really smaller, with the same outputs: the dead are proved silent and taken out of every tensor."""
+"""A smaller network with the same outputs: dead units are proved silent and removed from every tensor."""
 
 from snnprune.pruning.compaction.compacting import compact
 from snnprune.pruning.compaction.cut import Cut

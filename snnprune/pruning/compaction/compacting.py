@@ -1,4 +1,4 @@
-"""Really smaller, with the same outputs: take out of a network what its masks declare dead."""
+"""Remove the units from a network that its masks mark as dead; the outputs stay the same."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ def compact(
     round_to: int | None = None,
     min_alive: int = 1,
 ) -> Network:
-    """Return a smaller copy of the network, without its dead units and those that nothing alive reads.
+    """Return a smaller copy of the network, without dead units and units that no alive unit reads.
 
-    ``model`` is left as it is. The copy has no hooks of a pruner, and its neurons are at rest. A network that
-    a `Pruner` trains is made smaller itself by `Pruner.compact`, which takes the pruner along.
+    ``model`` does not change. The copy has no hooks of a pruner, and its neurons are at rest. If a `Pruner`
+    prunes the network, `Pruner.compact` makes the network itself smaller, and the pruner continues with it.
 
     Args:
         model: the network.
-        masks: who is alive in it.
-        inplace: make ``model`` itself smaller, and return it: parameters stay the objects that they are, and
-            ``masks`` follow.
-        optimizer: what trains ``model``, with ``inplace``: its moments are cut along.
-        round_to: fill every population that is cut up to a multiple of this, for example 8, with the
-            strongest of those that would go; the dead among them stay, with weights of zero.
-        min_alive: how many units of each population stay at least.
+        masks: which of its units and synapses are alive.
+        inplace: make ``model`` itself smaller, and return it. Its parameters stay the same objects, and
+            ``masks`` become smaller, too.
+        optimizer: with ``inplace``, the optimiser of ``model``; its moments are cut, too.
+        round_to: round the size of every population that is cut up to a multiple of this, for example 8. The
+            strongest of the units that would be removed fill it; dead ones among them keep weights of zero.
+        min_alive: least number of units that stay in each population.
 
     Raises:
-        CompactionError: a dead unit cannot be proved silent, the optimiser is another model's, or the masks
-            are, or something holds a tensor of the network where torch cannot swap it.
-        UserError: there is an optimiser, and a copy is asked for.
+        CompactionError: a dead unit cannot be proved silent, the optimiser or the masks belong to another
+            model, or another object holds a tensor of the network, so that torch cannot swap it.
+        UserError: an optimiser came without ``inplace``.
 
     Examples:
         >>> import torch
@@ -86,7 +86,7 @@ def carry_out(
     """Make ``model``, ``masks`` and the moments of ``optimizers`` smaller, in place.
 
     Raises:
-        CompactionError: as `compact`; once ``changes`` are taken back, nothing has changed but that the masks
+        CompactionError: as `compact`. After ``changes`` are undone, the only difference is that the masks
             were applied.
     """
     optimizers = list(optimizers)
@@ -95,7 +95,9 @@ def carry_out(
     masks.refresh()
     masks.apply(*optimizers)
     for name, stays in cut.units.items():
-        dead = ~stays & ~masks.units[name]  # a living unit that goes needs no silence: nothing reads it
+        dead = (
+            ~stays & ~masks.units[name]
+        )  # an alive unit that is removed need not be silent: nothing reads it
         if bool(dead.any()):
             prove_silent(model, masks.topology, masks.topology.populations[name], dead)
     shrink(model, cut, optimizers, changes)
@@ -103,10 +105,10 @@ def carry_out(
 
 
 def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
-    """Refuse an optimiser that trains nothing of ``model``.
+    """Check that an optimiser holds a parameter of ``model``.
 
     Raises:
-        CompactionError: it does not.
+        CompactionError: it holds none.
     """
     if not holds_any_of(optimizer, model):
         raise CompactionError(

@@ -1,4 +1,4 @@
-"""A cut: which units of each population stay, and what that means for every tensor."""
+"""A cut: which units of each population stay, and which entries of every tensor stay with them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Cut:
-    """Units that stay, of every population that loses some.
+    """The units that stay, for every population that loses some.
 
     Args:
-        topology: of the network before the cut.
-        units: bool [size] by population, True for a unit that stays; others stay whole.
+        topology: topology of the network before the cut.
+        units: bool [size] by population, True for a unit that stays; populations not named stay whole.
     """
 
     def __init__(self, topology: Topology, units: Mapping[str, Tensor]) -> None:
@@ -40,7 +40,7 @@ class Cut:
 
     @cached_property
     def segments(self) -> Segments:
-        """What of each tensor is cut, by its key in the state_dict and axis."""
+        """The runs of each tensor that are cut, by the tensor's key in the state_dict and by axis."""
         touched = {
             key: {a: on for a, on in axes.items() if any(s.population in self.units for s in on)}
             for key, axes in segments(self.before).items()
@@ -57,12 +57,12 @@ class Cut:
         return stays
 
     def take(self, key: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
-        """Return what is left of ``tensor``, which has an entry for each of tensor ``key``'s.
+        """Return the entries of ``tensor`` that stay; its axes are those of tensor ``key``.
 
         Args:
-            key: of the tensor in the state_dict whose axes are cut.
-            tensor: it, or another one laid out alike; axes of length 1 stand for all entries.
-            shape: of the tensor named ``key``, where ``tensor`` is another one.
+            key: key in the state_dict of the tensor whose axes are cut.
+            tensor: that tensor, or another one with the same axes; an axis of length 1 stays whole.
+            shape: shape of the tensor named ``key``, if ``tensor`` is another one.
         """
         for axis in self.segments.get(key, {}):
             whole = tensor.shape[axis] if shape is None else shape[axis]

@@ -1,4 +1,4 @@
-"""Whether a network may be cut in place, now and every so many epochs."""
+"""Checks of whether a network may be cut in place, now or every few epochs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def check_cut_every(epochs: int | None, method: Method | None = None) -> None:
-    """Refuse cuts in mid-training that could never be made.
+    """Check that cuts during training are possible.
 
     Args:
-        epochs: from cut to cut, None for no cuts.
-        method: what prunes the network, where that is known.
+        epochs: number of epochs between two cuts; None for no cuts.
+        method: the method that prunes the network, if it is known.
 
     Raises:
         UserError: the number is below 1, or the method allows no cut before training has ended.
@@ -30,20 +30,21 @@ def check_cut_every(epochs: int | None, method: Method | None = None) -> None:
         return
     if epochs < 1:
         raise UserError(
-            f"compact_every is a number of epochs, at least 1, or None for none while training: came {epochs}"
+            f"compact_every must be a number of epochs, at least 1, or None for no cut during training, "
+            f"came {epochs}"
         )
     reason = None if method is None else _never(method, training=True)
     if reason is not None:
-        raise CompactionError(f"compact_every={epochs} cannot be kept: {reason}")
+        raise CompactionError(f"compact_every={epochs} is not possible: {reason}")
 
 
 def _never(method: Method, *, training: bool) -> str | None:
-    """Return why a method allows no cut in place and what to do, None where it does allow one."""
+    """Return why a method allows no cut in place, and what to do; None if it allows one."""
     name = type(method).__name__
     if training and not method.permanent:
         return (
-            f"{name} lets dead synapses live again (permanent = False), so the network cannot be cut while "
-            "it trains: leave compact_every out, and call compact() after the last epoch"
+            f"{name} lets pruned synapses regrow (permanent = False), so the network cannot be cut during "
+            "training: leave compact_every out, and call compact() after the last epoch"
         )
     if not method.can_shrink:
         return (
@@ -55,16 +56,16 @@ def _never(method: Method, *, training: bool) -> str | None:
 
 
 def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch: bool) -> None:
-    """Refuse a cut that the method, an open batch or another process does not allow.
+    """Check that the method, the open batch and the other processes allow a cut now.
 
     Args:
         model: the network.
-        method: what prunes it.
-        training: decisions are still to come.
-        in_batch: a forward was recorded whose batch is not closed.
+        method: the method that prunes it.
+        training: the method still has decisions to take.
+        in_batch: a forward was recorded, and its batch is not closed.
 
     Raises:
-        CompactionError: it may not be cut, with what to do.
+        CompactionError: the network cannot be cut now; the message says what to do.
     """
     reason = _never(method, training=training)
     if reason is not None:
@@ -73,11 +74,12 @@ def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch:
         raise CompactionError("a batch is open: compact between batches, after step()")
     if isinstance(model, torch.nn.parallel.DistributedDataParallel) or _is_wrapped(model):
         raise CompactionError(
-            "DistributedDataParallel keeps the old shapes of what it wraps: take the wrapper off before the "
-            "cut (del ddp), prune the module inside it, and wrap it anew behind (docs/distributed.md)"
+            "DistributedDataParallel keeps the old shapes of the module that it wraps: remove the wrapper "
+            "before the cut (del ddp), prune the module itself, and wrap it again after the cut "
+            "(docs/distributed.md)"
         )
 
 
 def _is_wrapped(model: nn.Module) -> bool:
-    """Tell whether somebody in C++ holds the parameters, as DistributedDataParallel's buckets do."""
+    """Tell whether C++ code holds the parameters, as the buckets of DistributedDataParallel do."""
     return ranks.world_size() > 1 and any(map(is_held, list(model.parameters())[:1]))

@@ -1,4 +1,4 @@
-"""Who goes: dead units, and those that nothing alive reads."""
+"""Which units a cut removes: dead units, and units that no alive unit reads."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ def plan_cut(
 
     Args:
         model: the network, for the strength of units.
-        masks: who is alive.
-        round_to: fill every population that is cut up to a multiple of this (a GPU's taste) with the
-            strongest of those that would go. The dead among them stay in the network with weights of zero.
-        min_alive: how many units of each population stay at least.
-        unread: whether living units go, too, whose outgoing synapses are all dead.
+        masks: which units and synapses are alive.
+        round_to: round the size of every population that is cut up to a multiple of this (some sizes are
+            faster on a GPU). The strongest of the units that would be removed fill it; dead ones among them
+            stay in the network with weights of zero.
+        min_alive: least number of units that stay in each population.
+        unread: whether to remove also alive units whose outgoing synapses are all pruned.
     """
     topology = masks.topology
     units = {name: alive.clone() for name, alive in masks.units.items()}
     while unread:
         before = {name: int(alive.sum()) for name, alive in units.items()}
-        lonely = {p.name: _unread(p, masks, units) for p in topology.free()}
-        for name, lone in lonely.items():
+        unread_units = {p.name: _unread(p, masks, units) for p in topology.free()}
+        for name, lone in unread_units.items():
             units[name] = _filled(
                 model, topology, name, units[name] & ~lone, among=units[name], count=min_alive
             )
@@ -45,16 +46,16 @@ def plan_cut(
         count = max(int(stays.sum()), min_alive)
         if round_to is not None:
             count = -(-count // round_to) * round_to
-        for among in (masks.units[name], torch.ones_like(stays)):  # the living before the dead
+        for among in (masks.units[name], torch.ones_like(stays)):  # alive units before dead ones
             stays = _filled(model, topology, name, stays, among=among, count=count)
         units[name] = stays
     return Cut(topology, units)
 
 
 def _unread(population: Population, masks: Masks, units: dict[str, Tensor]) -> Tensor:
-    """Return bool [size]: units without a synapse alive to a unit in ``units``.
+    """Return bool [size]: units without an alive synapse to a unit in ``units``.
 
-    A population that no layer reads may be read by what discovery did not see, and counts as read.
+    A population that no layer reads counts as read, because code that discovery did not see may read it.
     """
     readers = masks.topology.outgoing(population.name)
     read = torch.full_like(units[population.name], not readers)
@@ -68,14 +69,14 @@ def _unread(population: Population, masks: Masks, units: dict[str, Tensor]) -> T
 
 
 def _columns(alive: Tensor) -> Tensor:
-    """Return bool [columns] of bool [post, columns, ...]: where anything is alive."""
+    """Return bool [columns] for bool [post, columns, ...]: True where any entry of a column is alive."""
     return alive.any(0).flatten(1).any(1) if alive.ndim > 2 else alive.any(0)
 
 
 def _filled(
     model: nn.Module, topology: Topology, name: str, stays: Tensor, *, among: Tensor, count: int
 ) -> Tensor:
-    """Return ``stays`` and the strongest others of ``among``, ``count`` in all where there are so many."""
+    """Return ``stays`` with the strongest other units of ``among`` added, up to ``count`` units in all."""
     missing = count - int(stays.sum())
     others = (among & ~stays).nonzero().squeeze(1)
     if missing <= 0 or not len(others):

@@ -1,4 +1,4 @@
-"""Other shapes for a network's tensors, in place: the objects stay, and so does all that refers to them."""
+"""Change the shapes of a network's tensors in place: objects and references to them stay valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def tensor_of(model: nn.Module, key: str) -> Tensor:
-    """Return the parameter or buffer called ``key``, also where it is in no state_dict."""
+    """Return the parameter or buffer called ``key``, even if it is in no state_dict."""
     path, _, name = key.rpartition(".")
     tensor = getattr(model.get_submodule(path), name)
     assert isinstance(tensor, torch.Tensor)
@@ -27,14 +27,14 @@ def tensor_of(model: nn.Module, key: str) -> Tensor:
 
 
 def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Give tensors of ``model`` other shapes, in place; what they hold is to be loaded next.
+    """Give tensors of ``model`` new shapes, in place, before their values are loaded.
 
     Args:
         model: the network.
-        shapes: by key in the state_dict; tensors that are not named stay as they are.
+        shapes: new shapes, by key in the state_dict; tensors not named keep theirs.
 
     Raises:
-        CompactionError: a tensor cannot change its shape; then none has.
+        CompactionError: a tensor cannot change its shape. No tensor has changed then.
     """
     wanted = {}
     for key, shape in shapes.items():
@@ -50,11 +50,11 @@ def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
 def conform(model: nn.Module, state: Mapping[str, Any]) -> str | None:
     """Make ``model`` as small as the network whose state_dict is ``state``, so that it can be loaded.
 
-    Nothing is done where the two have other tensors, or where one of ``state`` is larger or has other axes:
-    then loading says what is wrong.
+    Nothing changes if the two have different tensors, or if a tensor of ``state`` is larger or has other
+    axes. Loading then raises an error that names the difference.
 
     Returns:
-        The first tensor whose shape was changed, None where there is none.
+        The key of the first tensor whose shape was changed, None if there is none.
     """
     mine, theirs = (
         {key: tuple(t.shape) for key, t in tensors.items() if isinstance(t, torch.Tensor)}
@@ -76,7 +76,7 @@ def conform(model: nn.Module, state: Mapping[str, Any]) -> str | None:
 
 
 def fit_sizes(model: nn.Module, keys: Mapping[str, object], changes: Transaction) -> None:
-    """Let the modules that own the tensors ``keys`` say the sizes that their tensors now have."""
+    """Update the size attributes of the modules that own the tensors ``keys`` to their present shapes."""
     changes.on_failure(lambda: forget_resets(model))
     for name in dict.fromkeys(key.rpartition(".")[0] for key in keys):
         module = model.get_submodule(name)
@@ -87,7 +87,7 @@ def fit_sizes(model: nn.Module, keys: Mapping[str, object], changes: Transaction
 
 
 def _sizes(module: nn.Module) -> list[tuple[str, int]]:
-    """Return what a module says of its sizes, as its tensors have them."""
+    """Return the size attributes of a module, by name, computed from its tensors."""
     if isinstance(module, nn.Linear):
         return list(zip(("out_features", "in_features"), module.weight.shape, strict=True))
     if isinstance(module, CONVOLUTIONS):
@@ -103,7 +103,7 @@ def _sizes(module: nn.Module) -> list[tuple[str, int]]:
 
 
 def forget_resets(model: nn.Module) -> None:
-    """Let SpikingJelly look anew for what ``reset_net`` resets; its list skips what came in later."""
+    """Clear SpikingJelly's list of the modules that ``reset_net`` resets: it misses modules added later."""
     functional = sys.modules.get("spikingjelly.activation_based.functional")
     if functional is not None and hasattr(functional, "invalidate_reset_cache"):
         for module in model.modules():

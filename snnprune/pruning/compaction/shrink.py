@@ -1,4 +1,4 @@
-"""Carry out a cut: every tensor of a network, and its optimisers' moments, lose what does not stay."""
+"""Carry out a cut: remove units from every tensor of a network, and from its optimisers' moments."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes: Transaction) -> None:
-    """Make ``model`` smaller in place, and the moments of ``optimizers`` with it.
+    """Make ``model`` and the moments of ``optimizers`` smaller in place.
 
-    Parameters stay the objects that they are, so optimiser groups and other references hold. Neurons are
-    put at rest: their states are of the old shape.
+    Parameters stay the same objects, so optimiser groups and other references remain valid. Neurons are put
+    at rest, because their states have the old shape.
 
     Raises:
         CompactionError: two layers share a tensor and would cut it differently, an optimiser keeps a state
-            whose axes are unknown, or a tensor is held where torch cannot swap it.
+            whose axes are unknown, or another object holds a tensor, so that torch cannot swap it.
     """
     optimizers = list(optimizers)
     tensors = _tensors(model, cut)
@@ -50,7 +50,7 @@ def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes:
 
 
 def holds_any_of(optimizer: Optimizer, model: nn.Module) -> bool:
-    """Tell whether ``optimizer`` trains anything of ``model``."""
+    """Tell whether ``optimizer`` holds a parameter of ``model``."""
     mine = {id(p) for p in model.parameters()}
     return any(id(p) in mine for group in optimizer.param_groups for p in group["params"])
 
@@ -58,7 +58,7 @@ def holds_any_of(optimizer: Optimizer, model: nn.Module) -> bool:
 def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
     """Return the tensors to cut, each once, by one of its keys.
 
-    A tensor that two modules hold (tied weights) is cut as both want it, or refused.
+    If two modules hold a tensor (tied weights), both have to cut it in the same way.
     """
     wanted = {id(tensor_of(model, key)): key for key in cut.segments}
     for name, module in model.named_modules():
@@ -69,8 +69,8 @@ def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
             for axis, length in enumerate(tensor.shape):
                 if not torch.equal(cut.stays(key, axis, length), cut.stays(other, axis, length)):
                     raise CompactionError(
-                        f"{other} and {key} are one tensor, and would be cut differently: leave one of the "
-                        "two layers out of the masks"
+                        f"{other} and {key} are one tensor and would be cut differently: exclude one of the "
+                        "two layers from pruning"
                     )
     return {key: tensor_of(model, key) for key in wanted.values()}
 

@@ -1,4 +1,4 @@
-"""Proof that the dead are missed by nobody: a unit that could still tell must not be taken away."""
+"""Proof that dead units are silent: a unit that could still change an output must not be removed."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Population, Slot, Topology
 
 STEPS = 32
-"""Time steps without input through which a neuron has to stay silent."""
+"""Number of time steps without input in which a neuron must stay silent."""
 
 
 def prove_silent(model: nn.Module, topology: Topology, population: Population, gone: Tensor) -> None:
-    """Show that nothing in the network depends on units of ``population``, whatever it is given.
+    """Show that for any input nothing in the network depends on the dead units of ``population``.
 
-    What feeds them is zero (weights, bias, the norm's scale, shift and mean). Each norm and neuron behind is
-    then asked: a copy of it, at rest and in evaluation mode, is given `STEPS` time steps of zeros and must
-    answer with zeros exactly. So an unknown neuron needs no rule of its own.
+    The tensors that feed the units must be zero (weights, bias, the norm's scale, shift and mean). Each norm
+    and neuron behind them is then tested: a copy of it, at rest and in evaluation mode, receives `STEPS` time
+    steps of zeros and must return exact zeros. So an unknown neuron needs no rule of its own.
 
-    A neuron that rests away from zero, as a sigmoid unit does, is let pass where the columns of all its
-    readers are zero: a population that may be cut is read by layers alone, and norms and residual adds on the
-    way go unit by unit. That the neuron does so as well is known of torch's and of SpikingJelly's; one of
-    another make, which might show a unit to its neighbours, has to be silent.
+    A neuron whose output without input is not zero, such as a sigmoid unit, passes if the columns of all
+    layers that read it are zero. This is enough because only layers read a prunable population, and the norms
+    and residual adds between them work unit by unit. The neurons of torch and SpikingJelly are known to work
+    unit by unit, too. A neuron of another library might let one unit affect others, so it has to be silent.
 
     Args:
         model: the network, with the masks applied.
-        topology: of the network.
-        population: whose units go.
-        gone: bool [size], the units.
+        topology: topology of the network.
+        population: the population that loses units.
+        gone: bool [size], True for the units to remove.
 
     Raises:
-        CompactionError: a unit may still answer; the message names population, module and reason.
+        CompactionError: a unit may still have an output; the message names population, module and reason.
     """
     for slot in population.slots:
         if slot.role in {"out", "norm"} and slot.tensor != "running_var":
@@ -54,41 +54,41 @@ def prove_silent(model: nn.Module, topology: Topology, population: Population, g
         for slot in population.slots
         if slot.role == "in"
     )
-    for name, place in _asked(topology, population).items():
+    for name, place in _behind(topology, population).items():
         module = model.get_submodule(name)
-        reason = _speaks(model, population, name, place, gone, time=_time(topology, name))
+        reason = _output(model, population, name, place, gone, time=_time(topology, name))
         if reason is not None and not (unread and goes_unit_by_unit(module)):
             raise _refused(population, f"{name} ({type(module).__name__}) {reason}")
 
 
 def restless(model: nn.Module, topology: Topology) -> dict[str, str]:
-    """Return by population why its dead will not be provably silent, whatever a method decides.
+    """Return, by population, why its dead units cannot be proved silent, for any decision of a method.
 
-    That is so where a neuron of another make answers something to no input. Such a population may be masked,
-    and is not taken out.
+    This concerns neurons of other libraries whose output without input is not zero. Such a population can be
+    masked, but not compacted.
     """
     found = {}
     for population in topology.free():
-        everybody = torch.ones(population.size, dtype=torch.bool)
-        for name, place in _asked(topology, population).items():
+        all_units = torch.ones(population.size, dtype=torch.bool)
+        for name, place in _behind(topology, population).items():
             module = model.get_submodule(name)
             if place is not None and place.role == "norm":
                 continue  # what it answers depends on weights that a mask zeroes
-            reason = _speaks(model, population, name, place, everybody, time=_time(topology, name))
+            reason = _output(model, population, name, place, all_units, time=_time(topology, name))
             if reason is not None and not goes_unit_by_unit(module):
                 found[population.name] = f"{name} ({type(module).__name__}) {reason}"
     return found
 
 
-def _asked(topology: Topology, population: Population) -> dict[str, Slot | None]:
-    """Return the norms and neurons of a population, with where it stands in those that own values for it."""
-    asked: dict[str, Slot | None] = {s.module: s for s in population.slots if s.role in {"norm", "neuron"}}
+def _behind(topology: Topology, population: Population) -> dict[str, Slot | None]:
+    """Return the norms and neurons behind a population, with its slot in those that have values per unit."""
+    found: dict[str, Slot | None] = {s.module: s for s in population.slots if s.role in {"norm", "neuron"}}
     for projection in topology.incoming(population.name):
-        asked.setdefault(str(projection.neuron), None)
-    return asked
+        found.setdefault(str(projection.neuron), None)
+    return found
 
 
-def _speaks(
+def _output(
     model: nn.Module,
     population: Population,
     name: str,
@@ -97,12 +97,12 @@ def _speaks(
     *,
     time: int | None,
 ) -> str | None:
-    """Return what ``units`` say behind module ``name`` without any input, None where that is nothing."""
+    """Return, in words, the output of ``units`` behind module ``name`` without input; None if it is zero."""
     module = model.get_submodule(name)
     like = tensor_of(model, next(slot.key for slot in population.slots if slot.role == "out"))
     answer = _answer(module, place, model, like, time)
     if answer is None:
-        return "cannot be asked by itself"
+        return "cannot be called with its input alone"
     if place is not None:
         answer = answer[place.offset : place.offset + population.size * place.spread]
         answer = answer.unflatten(0, (population.size, place.spread))[units]
@@ -111,7 +111,7 @@ def _speaks(
 
 def _refused(population: Population, reason: str) -> CompactionError:
     return CompactionError(
-        f"population {population.name} cannot be compacted, its dead units are not silent: {reason}"
+        f"population {population.name} cannot be compacted, because its dead units are not silent: {reason}"
     )
 
 
@@ -146,7 +146,7 @@ def _time(topology: Topology, name: str) -> int | None:
 
 
 def _shapes(length: int) -> Iterator[tuple[int, ...]]:
-    """Yield one sample with ``length`` channels and with no space, a line, an area or a volume behind."""
+    """Yield shapes of one sample with ``length`` channels and 0, 1, 2 or 3 axes of space."""
     for space in range(4):
         yield (1, length, *[1] * space)
 
@@ -167,4 +167,4 @@ def _why(module: nn.Module, answer: Tensor) -> str:
     threshold, rest = getattr(module, "v_threshold", None), getattr(module, "v_reset", None) or 0.0
     if isinstance(threshold, (int, float)) and rest >= threshold:
         return f"rests at {rest:g} and fires at {threshold:g}, so it fires without input"
-    return f"answers {float(answer.flatten()[answer.flatten() != 0][0]):g} to no input"
+    return f"outputs {float(answer.flatten()[answer.flatten() != 0][0]):g} without input"

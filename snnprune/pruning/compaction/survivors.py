@@ -1,4 +1,4 @@
-"""Which units of the dense network are left: how a cut network is still spoken of as the one that it was."""
+"""Which units of the dense network survive: they relate a cut network to the one before the first cut."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _ATTRIBUTE = "snnprune_survivors"
 
 
 class SurvivingUnits(Mapping[str, "Tensor"]):
-    """Indices of a dense network's units that are left: int64, ascending, on the CPU, by population.
+    """Indices of a dense network's surviving units: int64, ascending, on the CPU, by population.
 
-    A network that was cut carries one beside its state_dict (`survivors_of`), for `verify` and `save`; a
-    pruner has one, since rates and targets mean the network that training began with. It does not change: a
-    cut makes another one.
+    A network that was cut carries this mapping beside its state_dict (`survivors_of`), for `verify` and
+    `save`. A pruner has one, because rates and targets refer to the network at the start of training. The
+    mapping is immutable: a cut returns a new one.
 
     Args:
-        sizes: units of each population before the first cut.
-        left: their indices; all where a population is not named.
-        shapes: of tensors before the first cut, by their key in the state_dict, where they have changed.
+        sizes: number of units of each population before the first cut.
+        left: indices of the surviving units; a population not named keeps all.
+        shapes: shapes before the first cut of the tensors that were cut, by their key in the state_dict.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
 
     @staticmethod
     def all_of(topology: Topology) -> SurvivingUnits:
-        """Return what is left of a network that was not cut."""
+        """Return the surviving units of a network that was not cut: all of them."""
         return SurvivingUnits({p.name: p.size for p in topology.populations.values()})
 
     def __getitem__(self, population: str) -> Tensor:
@@ -62,23 +62,23 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
 
     @property
     def cut_sizes(self) -> dict[str, int]:
-        """Units before the first cut, of the populations that have lost some."""
+        """Number of units before the first cut, for the populations that have lost some."""
         return {name: size for name, size in self.sizes.items() if len(self[name]) < size}
 
     def after(self, cut: Cut) -> SurvivingUnits:
-        """Return what a further cut leaves."""
+        """Return the surviving units after a further cut."""
         stays = {name: units.cpu().nonzero().squeeze(1) for name, units in cut.units.items()}
         sizes = {name: cut.before.populations[name].size for name in stays}
         left = {name: self[name][units] if name in self else units for name, units in stays.items()}
         return SurvivingUnits(sizes | self.sizes, self._left | left)
 
     def then(self, later: SurvivingUnits) -> SurvivingUnits:
-        """Return what is left where the units that ``later`` begins with are those that this one has left."""
+        """Return the surviving units after ``later``, whose dense units are the survivors of this one."""
         left = {name: self[name][units] if name in self else units for name, units in later.items()}
         return SurvivingUnits(later.sizes | self.sizes, self._left | left)
 
     def cut(self, dense: Topology) -> Cut:
-        """Return the cut that makes the network as it is of the dense one."""
+        """Return the cut from the dense network to the present one."""
         units = {}
         for name, left in self.items():
             units[name] = torch.zeros(self.sizes[name], dtype=torch.bool)
@@ -88,20 +88,20 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
     # --- checkpoints
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """Return, for each population that was cut, its dense size and the indices left."""
+        """Return, for each population that was cut, its dense size and the indices of its surviving units."""
         return {name: {"size": size, "units": self[name].clone()} for name, size in self.cut_sizes.items()}
 
     def restored(self, state: Mapping[str, Mapping[str, Any]], now: Topology) -> tuple[SurvivingUnits, Cut]:
-        """Return what `state_dict` held, and the cut that makes the network as it is the one it was saved of.
+        """Return the survivors in ``state``, and the cut from the present network to the saved one.
 
-        The network may be dense still (or less cut than it was), or as small as it was already.
+        The network may be dense, or less cut than the saved one, or already of the same size.
 
         Args:
-            state: of another network of the same make.
-            now: topology of the network as it is.
+            state: the `state_dict` of a network of the same structure.
+            now: topology of the present network.
 
         Raises:
-            CompactionError: the state is of another network, or of this one before it was cut.
+            CompactionError: the state is of another network, or of this one before a cut.
         """
         left = {name: entry["units"].cpu() for name, entry in state.items()}
         sizes = {name: int(entry["size"]) for name, entry in state.items()}
@@ -112,15 +112,16 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
             if not self.cut_sizes and all(self.sizes[name] == len(units) for name, units in left.items()):
                 return SurvivingUnits(self.sizes | sizes, left), Cut(now, {})
         raise CompactionError(
-            f"this state is of another network: expected populations {self.sizes}, came one whose cut "
-            f"populations had {sizes} units and kept { {name: len(units) for name, units in left.items()} }"
+            f"this state is of another network: expected populations {self.sizes}, came a state whose cut "
+            f"populations had {sizes} units before the cut and "
+            f"{ {name: len(units) for name, units in left.items()} } after it"
         )
 
     def _stays(self, name: str, saved: SurvivingUnits) -> Tensor:
         if not bool(torch.isin(saved[name], self[name]).all()):
             raise CompactionError(
                 f"population {name} has lost units that this state still has: build the network anew and "
-                "load the state into that"
+                "load the state into the new one"
             )
         return torch.isin(self[name], saved[name])
 
@@ -131,19 +132,19 @@ def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
 
 
 def survivors_of(model: nn.Module) -> SurvivingUnits:
-    """Return what a network that was cut carries; a record of no population for one that never was."""
+    """Return the surviving units of a network; an empty mapping if it was never cut."""
     found = vars(model).get(_ATTRIBUTE)
     return found if isinstance(found, SurvivingUnits) else SurvivingUnits({})
 
 
 def note(changes: Transaction, model: nn.Module, survivors: SurvivingUnits, now: Topology) -> None:
-    """Let ``model`` carry ``survivors``, with the shapes that its tensors had before the first cut.
+    """Store ``survivors`` on ``model``, with the shapes of its tensors before the first cut.
 
     Args:
-        changes: in which this is done.
+        changes: the transaction that undoes it on failure.
         model: the network.
-        survivors: which of its units are left.
-        now: its topology as it is.
+        survivors: its surviving units.
+        now: its present topology.
     """
     sizes = survivors.cut_sizes
     shapes = {
@@ -157,6 +158,6 @@ def note(changes: Transaction, model: nn.Module, survivors: SurvivingUnits, now:
 
 
 def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> None:
-    """Let ``model`` carry ``survivors``, which know the shapes of its tensors already."""
+    """Store ``survivors``, which hold the shapes of the tensors already, on ``model``."""
     changes.remember(model, _ATTRIBUTE)
     setattr(model, _ATTRIBUTE, survivors)

@@ -1,4 +1,4 @@
-"""Changes to a network that are made all, or not at all."""
+"""Changes to a network that are made completely, or not at all."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _MISSING = object()
 
 
 class Transaction:
-    """What is changed within ``with Transaction() as changes`` is taken back where an exception leaves it.
+    """Undoes the changes made within ``with Transaction() as changes`` if an exception is raised in it.
 
-    Ask it to remember what is about to be assigned; tensors get their new content by `replace`.
+    Call a ``remember`` method before an assignment; `replace` gives tensors their new content.
 
     Args:
-        agreed: called once all tensors are known to be free, before the first gets its new content; what it
-            raises refuses the change.
+        agreed: called after all tensors were found free, and before the first one gets its new content. An
+            exception from it cancels the change.
     """
 
     def __init__(self, agreed: Callable[[], None] | None = None) -> None:
@@ -48,11 +48,11 @@ class Transaction:
         self._undo.pop_all()
 
     def on_failure(self, undo: Callable[[], object]) -> None:
-        """Call ``undo`` if what follows fails; the last one that was given comes first."""
+        """Call ``undo`` if a later step fails; the functions run in reverse order."""
         self._undo.callback(undo)
 
     def remember(self, holder: object, *names: str) -> None:
-        """Remember attributes that are about to be assigned; what they hold must not be changed in place."""
+        """Remember attributes before they are assigned; do not change their values in place."""
         for name in names:
             before = getattr(holder, name, _MISSING)
             if before is _MISSING:
@@ -61,7 +61,7 @@ class Transaction:
                 self.on_failure(lambda name=name, before=before: setattr(holder, name, before))  # type: ignore[misc]
 
     def remember_items(self, items: MutableMapping[Any, Any]) -> None:
-        """Remember which values a mapping holds."""
+        """Remember the items of a mapping."""
         before = dict(items)
 
         def undo() -> None:
@@ -71,7 +71,7 @@ class Transaction:
         self.on_failure(undo)
 
     def remember_state(self, thing: object) -> None:
-        """Remember what a method and its parts hold; tensors may be exchanged, not changed in place."""
+        """Remember the state of a method and its parts; tensors may be replaced, not changed in place."""
         if isinstance(thing, Stateful):
             thing = vars(thing)
         if isinstance(thing, dict):
@@ -82,9 +82,9 @@ class Transaction:
             self.on_failure(lambda before=thing[:]: operator.setitem(thing, slice(None), before))  # type: ignore[misc]
 
     def put_at_rest(self, model: nn.Module) -> None:
-        """Put neurons at rest, which also lets go of the graph behind their states.
+        """Put neurons at rest, which also frees the graph behind their states.
 
-        Taken back, the states are what they were, without that graph.
+        If the transaction is undone, the states have their old values again, without that graph.
         """
         for place in states_in(model):
             held = {
@@ -97,21 +97,21 @@ class Transaction:
 
     @torch.no_grad()
     def replace(self, contents: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]) -> None:
-        """Let tensors hold something else, of any shape; they stay the objects that they are.
+        """Give tensors new content, of any shape; the tensors stay the same objects.
 
-        Optimisers and other references go on to hold them. Hooks and attributes of a tensor stay.
+        Optimisers and other references remain valid. Hooks and attributes of a tensor stay.
 
         Args:
-            contents: by name, for messages: a parameter or buffer, what it is to hold, and its gradient.
+            contents: a parameter or buffer, its new content and its new gradient, by a name for messages.
 
         Raises:
-            CompactionError: one of them is held by something that torch cannot swap it under. None of them
-                is changed then.
+            CompactionError: another object holds one of the tensors, so that torch cannot swap it. No tensor
+                has changed then.
         """
         for name, (tensor, _, _) in contents.items():
             reason = _held(tensor)
             if reason is not None:
-                gc.collect()  # what is forgotten already, but on a circle of references, holds nothing
+                gc.collect()  # frees objects that only a circle of references keeps
                 reason = _held(tensor)
             if reason is not None:
                 raise CompactionError(
@@ -130,15 +130,15 @@ class Transaction:
 
 
 def is_held(tensor: Tensor) -> bool:
-    """Tell whether something holds a parameter or buffer that `Transaction.replace` cannot reach."""
+    """Tell whether another object holds a parameter or buffer, so that `Transaction.replace` fails."""
     return _held(tensor) is not None
 
 
 def _held(tensor: Tensor) -> str | None:
-    """Return what keeps torch from swapping a tensor, None where nothing does.
+    """Return what prevents torch from swapping a tensor; None if nothing does.
 
-    These are the conditions of ``torch.utils.swap_tensors``, which cannot be asked without swapping: what it
-    swaps, it makes unfit for graphs that are still alive.
+    These are the conditions of ``torch.utils.swap_tensors``. It cannot be called as a test, because a swapped
+    tensor no longer fits the graphs that refer to it.
     """
     if weakref.getweakrefs(tensor):
         return "a weak reference"
@@ -146,7 +146,7 @@ def _held(tensor: Tensor) -> str | None:
     if count == 1:
         return None
     if count == 2 and tensor.is_leaf and tensor.requires_grad:
-        # Asking makes a node where none is: one that was there already leaves the count as it is.
+        # The call makes a node if there is none. If there was one already, the count stays the same.
         node = torch.autograd.graph.get_gradient_edge(tensor).node
         gathers = tensor._use_count() == 2  # type: ignore[attr-defined]
         del node
@@ -156,7 +156,7 @@ def _held(tensor: Tensor) -> str | None:
 
 
 def _twin(tensor: Tensor, content: Tensor, gradient: Tensor | None) -> Tensor:
-    """Return a tensor of the same class, hooks and attributes that holds other numbers."""
+    """Return a tensor of the same class, hooks and attributes with other content."""
     fresh = content.detach().clone(memory_format=torch.contiguous_format)
     twin = nn.Parameter(fresh, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fresh
     if gradient is not None:

@@ -1,4 +1,4 @@
-"""Whether a network says the same after its compaction: outputs and spikes, layer by layer."""
+"""Compare a network before and after compaction: outputs and spikes, layer by layer."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flips:
-    """How the outputs of one layer of neurons compare.
+    """Comparison of the outputs of one layer of neurons in two networks.
 
     Attributes:
-        flipped: outputs that are active in one network and not in the other.
-        active: outputs that are active in the masked network.
-        size: outputs compared (over time, samples and places).
+        flipped: number of outputs that are active in one network and not in the other.
+        active: number of outputs that are active in the masked network.
+        size: number of outputs compared (over time, samples and places).
         difference: largest absolute difference.
     """
 
@@ -47,11 +47,11 @@ class Flips:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a compact network compares with the masked one that it was made of; print it to read it.
+    """Comparison of a compact network with the masked one that it was made from; print it for a table.
 
     Attributes:
         difference: largest absolute difference of the networks' outputs.
-        layers: by neuron module, in the order of the forward.
+        layers: comparison of each layer, by neuron module, in forward order.
 
     Examples:
         >>> import torch
@@ -68,7 +68,7 @@ class Agreement:
 
     @property
     def flipped(self) -> int:
-        """Outputs of neurons that flipped, in all layers."""
+        """Number of neuron outputs that flipped, in all layers."""
         return sum(layer.flipped for layer in self.layers.values())
 
     @property
@@ -78,7 +78,7 @@ class Agreement:
 
     @property
     def silent(self) -> list[str]:
-        """Layers that were never active, about which nothing is known."""
+        """Layers that were never active; their comparison shows nothing."""
         return [name for name, layer in self.layers.items() if not layer.active]
 
     def __str__(self) -> str:
@@ -107,17 +107,19 @@ def verify(
     steps: int = 1,
     neurons: Sequence[type[nn.Module]] = (),
 ) -> Agreement:
-    """Run both networks on the same input and compare them; copies of both run, in evaluation mode, at rest.
+    """Run both networks on the same input and compare them.
+
+    Copies of both networks run in evaluation mode, from the neurons' resting state.
 
     Args:
         masked_model: the network with the masks applied.
-        compact_model: what `compact` made of it, or `Pruner.compact` of another copy.
-        example_input: what both take, a tensor or a tuple of arguments.
-        steps: how often to call them, for networks in single-step mode: a call is a time step.
+        compact_model: the network that `compact` made from it, or `Pruner.compact` from a copy of it.
+        example_input: an input of both networks, a tensor or a tuple of arguments.
+        steps: number of calls, for networks in single-step mode, where a call is a time step.
         neurons: further neuron classes, as for `discover`.
 
     Raises:
-        ValueError: the compact network was not made of such a network.
+        ValueError: the compact network was not made from such a network.
 
     Examples:
         >>> import torch
@@ -148,7 +150,7 @@ def verify(
 
 
 def _run(model: nn.Module, arguments: tuple[Any, ...], steps: int, seen: Calls) -> list[Tensor]:
-    """Run a copy of ``model`` and keep what its neurons answer at every call."""
+    """Run a copy of ``model``, store the outputs of its neurons in ``seen``, and return its outputs."""
     model = duplicate(model).eval()
     reset_states(model)
     for name, calls in seen.items():
@@ -159,20 +161,23 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], steps: int, seen: Calls) 
 
 
 def _cut(masked: nn.Module, small: nn.Module, topology: Topology) -> Cut:
-    """Return the cut that made the compact network of the masked one."""
+    """Return the cut that made the compact network from the masked one."""
     before, after = survivors_of(masked), survivors_of(small)
     stays = {}
     for name, population in topology.populations.items():
         here = before.get(name, torch.arange(population.size))
         there = after.get(name, here)
         if not bool(torch.isin(there, here).all()):
-            raise ValueError(f"the compact network has units of {name} that the masked one has not")
+            raise ValueError(
+                f"expected a network that was compacted from the masked one, but population {name} has units "
+                "that the masked network lacks: pass the masked network first, then the compact one"
+            )
         stays[name] = torch.isin(here, there)
     return Cut(topology, stays)
 
 
 def _pairs(neuron: str, cut: Cut, masked: Calls, small: Calls) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what the units that stay answered in both networks, call by call."""
+    """Yield the outputs of the surviving units in both networks, call by call."""
     done = set()
     for p in cut.before.projections.values():
         one, other = p.site, cut.after.projections[p.name].site
