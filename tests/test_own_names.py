@@ -67,10 +67,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("broken:f", "cannot be imported: SyntaxError"),
         ("needy:f", "cannot be imported: No module named 'no_such_package'"),
         ("script:f", "cannot be imported: SystemExit"),
-        ("mine:", "is named as mypackage.module:Mine, and came as 'mine:'"),
-        (":Mine", "is named as mypackage.module:Mine"),
-        ("a:b:c", "is named as mypackage.module:Mine"),
-        ("../mine:Idle", "is named as mypackage.module:Mine"),
+        ("mine:", "must be written mypackage.module:Mine, and is 'mine:'"),
+        (":Mine", "must be written mypackage.module:Mine"),
+        ("a:b:c", "must be written mypackage.module:Mine"),
+        ("../mine:Idle", "must be written mypackage.module:Mine"),
     ],
 )
 @pytest.mark.usefixtures("folder")
