@@ -166,7 +166,7 @@ WRONG = [
     ("train --model.activation gelu", "is for networks without time"),
     ("bench --compare runs/nowhere", "there is no folder runs/nowhere"),
     ("bench --methods dense,dpap --train.epochs abc", "--train.epochs must be a whole number"),
-    ("eval runs/nowhere", "there is no such file"),
+    ("eval runs/nowhere", "there is no file or folder runs/nowhere"),
     ("eval", "required: network"),
     ("eval runs/a --bits few", "bits"),
     ("eval runs/a --train.epochs 3", "--train.epochs"),

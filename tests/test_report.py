@@ -425,7 +425,7 @@ def test_interval_is_of_the_same_samples_only(folder, copied):
 
 def test_remark_says_what_one_seed_is_worth(folder):
     html = (folder / "report.html").read_text()
-    assert "this is one run of each: snnprune bench compares over seeds" in " ".join(html.split())
+    assert "there is one run of each network: snnprune bench compares over seeds" in " ".join(html.split())
 
 
 @pytest.mark.parametrize(

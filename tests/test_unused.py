@@ -43,7 +43,7 @@ ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
         (
             "method.target",
             RunConfig(method=MethodConfig(options={"target_macs": 0.5})),
-            "target_macs stands in",
+            "target_macs is used in its place",
         ),
         ("method.options", RunConfig(method=MethodConfig(options={"epsilon": 1.0})), "in place of epsilon"),
         ("method.compact_every", RunConfig(method=MethodConfig("dense")), "prunes nothing"),
