@@ -239,7 +239,7 @@ def test_what_cannot_be_asked_for_is_a_sentence(
     exported: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     out, _ = exported
-    with pytest.raises(UserError, match="give the folder of a run, or the file of a network"):
+    with pytest.raises(UserError, match="neither the folder of a run nor a file of a network"):
         evaluation.evaluate(out / "summary.json")
     with pytest.raises(UserError, match="cannot be put on a grid"):
         evaluation.evaluate(out / "export" / "model.onnx", bits=8)
