@@ -1,7 +1,7 @@
 """snnprune: spiking neural networks that prune themselves while they learn.
 
-`Pruner` prunes a network in a training loop of the user's own, `PruningCallback` in a Lightning Trainer, and
-`train` does a whole run from its configuration.
+`Pruner` prunes a network in your own training loop. `PruningCallback` does so in a Lightning Trainer. `train`
+does a whole run from its configuration.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 else:
     from snnprune.common.lazy import lazily
 
-    # Imported when first asked for, so that the command line answers at once and DPAP needs no trainer.
+    # Imported on first access, so that the command line starts at once and DPAP needs no trainer.
     __getattr__, __dir__ = lazily(
         __name__,
         {

@@ -34,8 +34,8 @@ WRONG_INPUT = 2
 INTERRUPTED = 130
 
 FREE = (
-    "lower --data.time_steps, choose another --device where the command has one, or end what else runs on "
-    "this machine"
+    "lower --data.time_steps, choose another --device if the command has that option, or end other programs "
+    "on this machine"
 )
 """What to do about full memory; training knows more."""
 
@@ -49,15 +49,15 @@ usage: snnprune COMMAND [OPTION ...]
 Train spiking networks that prune themselves while they learn.
 
 commands:
-  train                train and prune; without options the demo, on data that comes with the package
+  train                train and prune; without options, a demo on data that comes with the package
   bench                many runs: methods, targets and seeds, compared with the unpruned network
   eval NETWORK         measure a run, a compact network, or an ONNX or NIR export on any data set
   export RUN           write its compact network as NIR, ONNX, safetensors or a list of connections
-  report RUN           one page with the numbers and pictures of a run or a bench, to show
-  list [KIND [NAME]]   data sets (and whether they are on disk), models and methods; what can be set of one
+  report RUN           write one page with the numbers and pictures of a run or a bench
+  list [KIND [NAME]]   data sets (and whether they are on disk), models and methods; the options of one
   data prepare NAME    fetch a data set, or build its cache of frames
 
-`snnprune COMMAND --help` lists the options of a command; `snnprune --version` says which version this is.
+`snnprune COMMAND --help` lists the options of a command; `snnprune --version` prints the version.
 """
 
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not {"", str(Path.cwd())} & set(sys.path):
         sys.path.append(
             ""
-        )  # the console script leaves the current folder out, where modules of one's own lie
+        )  # the console script does not search the current folder, where the user's own modules are
     try:
         return command(given)
     except UserError as error:
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"snnprune: the memory is full ({reason}): {FREE}\n")
         return WRONG_INPUT
     except KeyboardInterrupt:
-        sys.stderr.write("\nsnnprune: stopped; the same command goes on from the last finished epoch\n")
+        sys.stderr.write("\nsnnprune: stopped; the same command continues from the last finished epoch\n")
         return INTERRUPTED
 
 
@@ -114,14 +114,14 @@ def train(given: list[str]) -> None:
     """Train a run, or continue one."""
     parser = Parser("train", "Train a network and prune it while it learns.")
     parser.option("out", values.Folder, "folder of the run (default: runs/DATA-METHOD-seedN)")
-    parser.option("resume", values.Folder, "continue the killed run in this folder", metavar="RUN")
+    parser.option("resume", values.Folder, "continue the interrupted run in this folder", metavar="RUN")
     parser.add_argument("--print_config", action="store_true", help="print the whole configuration and stop")
     parser.files()
     parser.settings(*SECTIONS)
     parsed: Any = parser.read(given)
     if parsed.resume is not None:
         if parsed.given or parsed.out is not None or parsed.print_config:
-            raise UserError("--resume goes on with the run's own configuration: leave the other options out")
+            raise UserError("--resume uses the run's own configuration: leave the other options out")
         _resume(Path(parsed.resume))
         return
     config = run_config(parsed.given)
@@ -152,7 +152,7 @@ def _resume(path: Path) -> None:
 
 
 def default_folder(config: RunConfig) -> Path:
-    """Name the folder of a run after what was chosen: runs/nmnist-dpap-seed0."""
+    """Return the default folder of a run, such as runs/nmnist-dpap-seed0."""
     parts = [config.data.name, config.method.name, f"seed{config.train.seed}"]
     if config.model.name != RunConfig().model.name:
         parts.insert(1, config.model.name)
@@ -168,11 +168,13 @@ def bench(given: list[str]) -> int:
     )
     parser.lists()
     parser.option(
-        "out", values.Folder, "folder of the bench (default: runs/bench-DATA); a killed one goes on"
+        "out", values.Folder, "folder of the bench (default: runs/bench-DATA); an interrupted one continues"
     )
-    parser.option("jobs", values.Count, "runs at a time, which share the processors (default: 1)")
-    parser.add_argument("--executor", choices=["local", "ray"], default="local", help="where runs train")
-    parser.option("compare", values.Folder, "only write the tables of this folder anew", metavar="BENCH")
+    parser.option("jobs", values.Count, "number of runs at a time; they share the processors (default: 1)")
+    parser.add_argument(
+        "--executor", choices=["local", "ray"], default="local", help="where the runs are trained"
+    )
+    parser.option("compare", values.Folder, "only write the tables of this folder again", metavar="BENCH")
     parser.files()
     parser.settings(*SECTIONS)
     parsed: Any = parser.read(given)
@@ -202,7 +204,7 @@ def bench(given: list[str]) -> int:
 
 
 def default_bench(config: RunConfig) -> Path:
-    """Name the folder of a bench after what is compared on: runs/bench-nmnist."""
+    """Return the default folder of a bench, such as runs/bench-nmnist."""
     parts = ["bench", config.data.name]
     if config.model.name != RunConfig().model.name:
         parts.append(config.model.name)
@@ -211,10 +213,10 @@ def default_bench(config: RunConfig) -> Path:
 
 def evaluate(given: list[str]) -> None:
     """Measure a network in any of its files."""
-    parser = Parser("eval", "Measure a network on a test set: answers, operations, latency.", "NETWORK ")
+    parser = Parser("eval", "Measure a network on a test set: accuracy, operations, latency.", "NETWORK ")
     parser.add_argument("network", help="folder of a run, or a file: .safetensors, .onnx or .nir")
-    parser.option("bits", Bits, "round weights, thresholds and leaks to so many bits: 8 or 4")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="where (default: as the run says)")
+    parser.option("bits", Bits, "round weights, thresholds and leaks to this many bits, such as 8 or 4")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="device (default: that of the run)")
     parser.option("out", values.File, "a JSON file for the result")
     parser.settings("data")
     parsed: Any = parser.read(given)
@@ -234,15 +236,19 @@ def evaluate(given: list[str]) -> None:
 
 def export(given: list[str]) -> None:
     """Write a compact network for chips and runtimes."""
-    parser = Parser("export", "Write a compact network, and say what it asks of a chip.", "RUN ")
+    parser = Parser("export", "Write a compact network, and print what it needs of a chip.", "RUN ")
     parser.add_argument("run", help="folder of a finished run, or a compact network (.safetensors)")
     parser.add_argument(
-        "--to", choices=["nir", "onnx", "safetensors", "csr"], help="without: only the demand"
+        "--to",
+        choices=["nir", "onnx", "safetensors", "csr"],
+        help="format; without it, only the demand is printed",
     )
-    parser.option("out", values.File, "the file (default: export/model.nir and its like, in the run)")
-    parser.option("samples", values.Count, "test recordings to compare it on (default: 500)")
-    parser.option("bits", Bits, "of the weights of --to csr (default: floats)")
-    parser.option("budgets", values.File, "YAML with what further chips offer", metavar="FILE")
+    parser.option(
+        "out", values.File, "the file (default: such as export/model.nir, in the folder of the run)"
+    )
+    parser.option("samples", values.Count, "number of test recordings for the comparison (default: 500)")
+    parser.option("bits", Bits, "bits of a weight for --to csr (default: floats)")
+    parser.option("budgets", values.File, "YAML file with the limits of further chips", metavar="FILE")
     parser.settings("data")
     parsed: Any = parser.read(given)
     changed = _look_at_network(Path(parsed.run), parsed.given)
@@ -262,12 +268,12 @@ def export(given: list[str]) -> None:
 
 
 def _look_at_network(path: Path, given: Mapping[str, Given]) -> dict[str, Any]:
-    """Look whether there is a network at ``path``, and return the settings of data in place of its own."""
+    """Check that there is a network at ``path``, and return the data settings that replace its own."""
     changed = {key.removeprefix("data."): one.value for key, one in given.items()}
     if not path.is_dir():
         if not path.is_file():
             raise UserError(
-                f"{path} is neither the folder of a run nor a file of a network: there is no such file"
+                f"there is no file or folder {path}: give the folder of a run, or the file of a network"
             )
         return changed
     config = RunFolder(path).read_config()
@@ -284,7 +290,7 @@ def report(given: list[str]) -> None:
     parser.add_argument("run", help="folder of a finished run, or of a bench")
     parsed: Any = parser.read(given)
     if not Path(parsed.run).is_dir():
-        raise UserError(f"there is no folder {parsed.run}: name that of a finished run, or of a bench")
+        raise UserError(f"there is no folder {parsed.run}: give the folder of a finished run, or of a bench")
     sys.stderr.write(f"drawing the page of {parsed.run}\n")
     from snnprune.report.report import report as write  # noqa: PLC0415
 
@@ -294,12 +300,14 @@ def report(given: list[str]) -> None:
 
 
 def show(given: list[str]) -> None:
-    """List what there is to choose from, or the settings of one of these."""
+    """List data sets, models and methods, or the options of one of them."""
     from snnprune import listing  # noqa: PLC0415 - rich
 
-    parser = Parser("list", "List what there is, or what can be set of one of these.", "[KIND [NAME]] ")
-    parser.add_argument("kind", nargs="?", choices=listing.WORDS, help="only these")
-    parser.add_argument("name", nargs="?", help="one of them, or module:attribute of your own")
+    parser = Parser(
+        "list", "List data sets, models and methods, or the options of one of them.", "[KIND [NAME]] "
+    )
+    parser.add_argument("kind", nargs="?", choices=listing.WORDS, help="list this kind only")
+    parser.add_argument("name", nargs="?", help="one of this kind, or module:attribute of your own")
     parser.option("data.root", values.Folder, "folder to look for data sets in (default: $SNNPRUNE_DATA)")
     parsed: Any = parser.read(given)
     root = getattr(parsed, "data.root")
@@ -313,7 +321,7 @@ def prepare(given: list[str]) -> None:
     """Prepare a data set."""
     if not given or given[0] not in ("prepare", "-h", "--help"):
         raise UserError("`snnprune data` has one command: snnprune data prepare NAME")
-    parser = Parser("data prepare", "Fetch a data set where asked, and build its cache of frames.", "NAME ")
+    parser = Parser("data prepare", "Download a data set if asked, and build its cache of frames.", "NAME ")
     parser.add_argument("name", help="a data set (`snnprune list` names them)")
     parser.settings("data", skip=("data.name",))
     parsed: Any = parser.read(given[1:] if given[0] == "prepare" else given)
@@ -330,7 +338,7 @@ def _warn(sentences: Iterable[str]) -> None:
 
 
 def _say(what: str) -> None:
-    """Say on the terminal, or in the pipe, what begins: silence for a minute looks like a fault."""
+    """Print the phase that begins: a minute of silence looks like a fault."""
     sys.stdout.write(f"{what}\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""What there is to choose from, as tables; and what can be set of one of these."""
+"""Tables of data sets, models and methods, and of the options of one of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLES = {"datasets": DATASETS, "models": MODELS, "methods": METHODS}
 KINDS = tuple(TABLES)
 
 WORDS = {kind: kind for kind in KINDS} | {kind.removesuffix("s"): kind for kind in KINDS}
-"""What a user may write for a kind, with the kind."""
+"""Words that a user may write for a kind, each with its kind."""
 
 Row = tuple[str, str, str, str]
 
@@ -43,15 +43,15 @@ def show(kinds: Iterable[str], root: str | None) -> None:
 
 
 def describe(kind: str, name: str, root: str | None) -> None:
-    """Print what can be set of one data set, model or method: options, with types, defaults and meaning.
+    """Print the options of one data set, model or method, with types, defaults and meanings.
 
     Args:
         kind: a word of `WORDS`.
-        name: of the registry, or "module:attribute" of the user's own.
+        name: a name of the registry, or "module:attribute" of the user's own.
         root: as in `show`.
 
     Raises:
-        UserError: no such name, or a thing of the user's own that cannot be imported.
+        UserError: there is no such name, or the user's own cannot be imported.
     """
     kind = WORDS[kind]
     word = {"datasets": "data set", "models": "model", "methods": "method"}[kind]
@@ -78,7 +78,8 @@ def describe(kind: str, name: str, root: str | None) -> None:
     console.print(table)
     if kind == "methods":
         console.print(
-            "The others are written --method.options.NAME VALUE, in a file method: {options: {NAME: VALUE}}.",
+            "Write an option without -- as --method.options.NAME VALUE, or in a file as method: {options: "
+            "{NAME: VALUE}}.",
             markup=False,
             highlight=False,
         )
@@ -96,7 +97,7 @@ def _constants(builder: Any) -> Iterator[Row]:
 
 
 def _settings(kind: str, name: str) -> Iterator[Row]:
-    """Yield the settings that a data set or model has a use for, as a command line writes them."""
+    """Yield the settings that a data set or model uses, as a command line writes them."""
     section, config = ("data", RunConfig(data=DataConfig(name=name)))
     if kind == "models":
         section, config = ("model", RunConfig(model=ModelConfig(name=name)))

@@ -210,7 +210,9 @@ def test_a_missed_target_is_named() -> None:
     short = [result("dpap", 0.4, seed, 8, RISE, pruning_rate=0.38 + seed / 100) for seed in (0, 1)]
     near = [result("magnitude", 0.4, seed, 8, RISE, pruning_rate=0.398) for seed in (0, 1)]
     text = formats.markdown(compare(Found([*dense, *short, *near], [])))
-    assert "Not at the target, so not at the rate of the others: dpap-0.4 (38.5 %);" in text
+    assert (
+        "These missed the target, so their pruning rate differs from the others': dpap-0.4 (38.5 %);" in text
+    )
 
 
 def test_latex_means_what_it_shows(compared: Any) -> None:

@@ -209,7 +209,7 @@ def test_of_two_folders_of_one_cell_its_own_is_kept(bench: Path) -> None:
     shutil.copytree(bench / CELL, bench / "a-copy")
     found = read(bench)
     assert CELL in [run.name for run in found.results]
-    assert "is the same method, target and seed as dpap-0.4-seed1" in found.left_out["a-copy"]
+    assert "has the same method, target and seed as dpap-0.4-seed1" in found.left_out["a-copy"]
 
 
 def test_where_all_are_damaged_there_is_one_sentence(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:

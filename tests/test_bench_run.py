@@ -264,8 +264,8 @@ def is_over(process: Path) -> bool:
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        pytest.param(signal.SIGINT, 130, "the same command goes on", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, "the same command goes on", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, "the same command continues", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, "the same command continues", marks=pytest.mark.slow),
         (signal.SIGKILL, -signal.SIGKILL, ""),
     ],
 )

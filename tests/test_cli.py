@@ -125,7 +125,7 @@ def test_ctrl_c_says_how_to_go_on(
 
     monkeypatch.setattr(training.run, "train", interrupted)
     assert cli.main(["train"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command continues" in capsys.readouterr().err
 
 
 WRONG = [
@@ -163,10 +163,10 @@ WRONG = [
     ("train --method.options.tua 1", "has no option 'tua': did you mean 'tau'"),
     ("train --method.options.tau half", "option 'tau' of method 'dpap' must be a number, and is 'half'"),
     ("train --method.options.target 0.5", "write method.target"),
-    ("train --model.activation gelu", "is of networks without time"),
+    ("train --model.activation gelu", "is for networks without time"),
     ("bench --compare runs/nowhere", "there is no folder runs/nowhere"),
     ("bench --methods dense,dpap --train.epochs abc", "--train.epochs must be a whole number"),
-    ("eval runs/nowhere", "there is no such file"),
+    ("eval runs/nowhere", "there is no file or folder runs/nowhere"),
     ("eval", "required: network"),
     ("eval runs/a --bits few", "bits"),
     ("eval runs/a --train.epochs 3", "--train.epochs"),
@@ -217,7 +217,7 @@ WRONG_FILES = [
     ("train: [1\ndata: }", "is not valid YAML in line 2"),
     ("train: \x00", "is not valid YAML"),
     ("out: here\n", "unknown key 'out'"),
-    ("targets: [0.4]\n", "unknown key 'targets': it is of a file for `snnprune bench --config`"),
+    ("targets: [0.4]\n", "unknown key 'targets': it belongs in a file for `snnprune bench --config`"),
 ]
 
 

@@ -262,7 +262,7 @@ def unlike() -> list[str]:
 
 def test_processes_with_different_networks_are_told() -> None:
     for decisions, names in together(2, unlike):
-        assert "2 processes that train this network came to different decisions" in decisions
+        assert "2 processes that train this network must come to the same decisions" in decisions
         assert "different names of what was measured" in names
 
 

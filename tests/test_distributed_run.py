@@ -211,5 +211,5 @@ def test_machines_need_somebody_to_start_them(tmp_path: Path) -> None:
 
 
 def test_each_process_needs_a_sample(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"divided among 4 processes .* and is 3"):
+    with pytest.raises(UserError, match=r"must be at least 4, a sample for each process .* and is 3"):
         run.train(tiny_run.config(devices=2, nodes=2, batch_size=3), tmp_path / "run", page=False)

@@ -200,7 +200,7 @@ def test_page_of_a_run_without_its_newer_files(copied):
     assert dict(missing) == {
         "Weights left over time": "dynamics.safetensors",
         "Survival functions": "dynamics.safetensors",
-        "Living fan-in of pruned and kept neurons": "dynamics.safetensors",
+        "Fan-in of pruned and surviving neurons": "dynamics.safetensors",
         "Importance of neurons, before and after": "dynamics.safetensors",
         "Importance of synapses, before and after": "dynamics.safetensors",
         "Firing rate per layer": "dynamics.safetensors",
@@ -296,7 +296,10 @@ def remove(name):
         ),
         (spoil("config.yaml", "word"), "cannot read .*config.yaml"),
         (remove("metrics.csv"), "has no metrics.csv: delete .*summary.json, and `snnprune train --resume"),
-        (remove("summary.json"), r"is not finished, and has no summary.json \(6 of 6 epochs\): go on with"),
+        (
+            remove("summary.json"),
+            r"is not finished, and has no summary.json \(6 of 6 epochs\): continue it with",
+        ),
         (without_column, r"metrics.csv is damaged \(it has no column 'pruned_synapses'\)"),
         (
             lambda p: (p / "metrics.csv").write_text((p / "metrics.csv").read_text()[:-9]),
@@ -422,7 +425,7 @@ def test_interval_is_of_the_same_samples_only(folder, copied):
 
 def test_remark_says_what_one_seed_is_worth(folder):
     html = (folder / "report.html").read_text()
-    assert "this is one run of each: snnprune bench compares over seeds" in " ".join(html.split())
+    assert "there is one run of each network: snnprune bench compares over seeds" in " ".join(html.split())
 
 
 @pytest.mark.parametrize(

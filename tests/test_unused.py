@@ -43,11 +43,11 @@ ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
         (
             "method.target",
             RunConfig(method=MethodConfig(options={"target_macs": 0.5})),
-            "target_macs stands in",
+            "target_macs is used in its place",
         ),
         ("method.options", RunConfig(method=MethodConfig(options={"epsilon": 1.0})), "in place of epsilon"),
         ("method.compact_every", RunConfig(method=MethodConfig("dense")), "prunes nothing"),
-        ("train.twin", RunConfig(method=MethodConfig("dense")), "is its own twin"),
+        ("train.twin", RunConfig(method=MethodConfig("dense")), "trains the unpruned network itself"),
         ("train.step_epochs", RunConfig(train=TrainConfig(schedule="step")), "before the first step"),
         ("data.binning", RunConfig(data=DataConfig("mnist")), "mnist holds still images"),
         ("data.binning", RunConfig(data=DataConfig("cifar10")), "cifar10 holds still images"),

@@ -1,6 +1,6 @@
 """Cells on the nodes of a Ray cluster; `pip install snnprune[ray]`.
 
-The folder of the bench has to be one that all nodes see, and snnprune and the data have to be on each.
+All nodes must see the folder of the bench, and each must have snnprune and the data.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 
 TIMEOUT = 5.0
-"""Seconds within which a cluster has to answer."""
+"""Seconds in which a cluster has to answer."""
 
 LOOK = 0.2
 """Seconds after which a task checks again whether the process of its cell has ended."""
 
 
 class OnRay:
-    """Cells as tasks of a Ray cluster that runs: the one that RAY_ADDRESS names, else this machine's.
+    """Cells as tasks of a running Ray cluster: the one that RAY_ADDRESS names, else that of this machine.
 
     Args:
-        jobs: how many at a time; without a number, as many as the cluster has processors (or GPUs) for.
-        train: ``threads`` processors are asked for each cell (1 without a number), and a GPU on "cuda".
-        logs: folder for what cells print.
+        jobs: number of cells at a time; without a number, as many as the cluster has processors or GPUs for.
+        train: each cell asks for ``threads`` processors (1 without a number), and for a GPU on "cuda".
+        logs: folder for the output of the cells.
         program: the command that a cell's folder is appended to.
 
     Raises:
-        UserError: Ray is not installed, there is no cluster, or none with a GPU where one is asked for.
+        UserError: Ray is not installed, there is no cluster, or no cell fits on it.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class OnRay:
         return said
 
     def stop(self) -> None:
-        """Cancel all that are running, and wait for that."""
+        """Cancel all running cells, and wait until they have ended."""
         for task in self._running.values():
             self.ray.cancel(task)
         if self._running:
@@ -109,14 +109,14 @@ class OnRay:
 
 
 def _reach(address: str) -> None:
-    """Try to connect to the cluster at an address such as "host:6379": Ray itself would wait for minutes.
+    """Connect to the cluster at an address such as "host:6379", since Ray itself would wait for minutes.
 
     Raises:
         UserError: nothing answers there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        return  # "auto", "local", or none: Ray says at once what is there
+        return  # "auto", "local", or none: Ray answers these at once
     try:
         socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
     except (OSError, OverflowError) as error:
@@ -127,18 +127,18 @@ def _reach(address: str) -> None:
 
 
 def run(program: Sequence[str], folder: Path, log: Path, threads: int, modules: str) -> str | None:
-    """Run a cell on this node, in a process of its own, and return why it failed, None where it did not.
+    """Run a cell on this node, in a process of its own. Return why it failed, or None.
 
     Args:
         program: the command that ``folder`` is appended to.
-        folder: of the run.
-        log: what it prints.
-        threads: of its own.
-        modules: a folder in which modules of the user's own may lie.
+        folder: the folder of the run.
+        log: the file for its output.
+        threads: number of its threads.
+        modules: a folder that may hold the user's own modules.
     """
     process = launch(program, folder, log, threads, modules)
     try:
-        while process.poll() is None:  # Ray's way to cancel does not reach a process.wait()
+        while process.poll() is None:  # Ray cannot cancel a process.wait()
             time.sleep(LOOK)
     finally:
         if process.poll() is None:

@@ -1,7 +1,7 @@
-"""What may be said of the runs of a bench: means with intervals, and differences to the unpruned network.
+"""The comparison of a bench: means with intervals, and differences to the unpruned network.
 
-Differences are paired by seed. "better" and "worse" are said only where the interval of the differences
-excludes zero; of accuracy, where the bootstrap over seeds and test samples does, too.
+Differences are paired by seed. A difference is called "better" or "worse" only if its interval excludes zero.
+For accuracy, the bootstrap interval over seeds and test samples must exclude zero too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
 MORE, LESS = "more", "less"
 
 SAME_COST = 1e-3
-"""Share by which costs may differ and count as the same on a front: methods round one target differently."""
+"""Share by which costs may differ and still count as equal: methods round the same target differently."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Measure:
     Attributes:
         key: its name in files.
         title: its name in tables.
-        unit: of what is shown.
-        read: takes it from a run, in that unit.
-        digits: behind the point.
-        good: 1 where more is better, -1 where less is, 0 where that depends on what one wants.
+        unit: its unit.
+        read: returns it for a run, in that unit.
+        digits: decimal places.
+        good: 1 if more is better, -1 if less is better, 0 if neither is.
     """
 
     key: str
@@ -109,7 +109,7 @@ MEASURES = (
     Measure("inference_compact", "inference of a batch, compact", "ms", _inference("compact"), 2, -1),
     Measure("memory", "peak memory", "MB", lambda r: r.summary.machine.peak_memory_mb, 0, -1),
 )
-"""What is compared, in the order of the tables. Numbers of operations are of one test sample."""
+"""The measures, in the order of the tables. Numbers of operations are for one test sample."""
 
 BY_KEY = {measure.key: measure for measure in MEASURES}
 
@@ -119,11 +119,11 @@ class Entry:
     """One measure of one group of runs.
 
     Attributes:
-        values: by seed.
-        interval: mean over the seeds.
-        difference: to the unpruned runs of the same seeds, None where there are none.
-        verdict: `BETTER`, `WORSE` or `OPEN`; `MORE`, `LESS` or `OPEN` where neither is good; "" without a
-            difference.
+        values: values by seed.
+        interval: mean over the seeds, with its interval.
+        difference: difference to the unpruned runs of the same seeds; None if there are none.
+        verdict: `BETTER`, `WORSE` or `OPEN`; `MORE`, `LESS` or `OPEN` if neither direction is better; ""
+            without a difference.
     """
 
     values: dict[int, float]
@@ -134,16 +134,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Speed:
-    """How much sooner a group gets somewhere than the unpruned runs of the same seeds.
+    """How much sooner a group reaches an accuracy than the unpruned runs of the same seeds.
 
     Attributes:
-        races: by seed; None where a curve holds nothing to compare.
-        ratio: median over the seeds, one that did not arrive counted as slower than any; None where that is
-            what the median is.
-        low: lower end of the interval of the geometric mean, None where a seed did not arrive or is alone, or
-            where all have the same ratio.
-        high: upper end.
-        verdict: "faster", "slower", or what else can be said.
+        races: races by seed; None for a curve that cannot be compared.
+        ratio: median over the seeds. A seed that does not reach the accuracy counts as slower than any other.
+            None if the median is such a seed.
+        low: lower end of the interval of the geometric mean. None if a seed does not reach the accuracy, if
+            there is only one seed, or if all seeds have the same ratio.
+        high: upper end; None as ``low`` is.
+        verdict: "faster", "slower", `OPEN`, or how many runs do not reach the accuracy.
     """
 
     races: dict[int, Race | None]
@@ -158,15 +158,15 @@ class Group:
     """Runs that differ in the seed alone.
 
     Attributes:
-        name: such as "dpap-0.6".
-        method: its name.
-        target: share of the weights that was asked for.
-        seeds: of its finished runs.
-        measures: by `Measure.key`.
+        name: a name such as "dpap-0.6".
+        method: the name of the method.
+        target: the target share of weights to prune.
+        seeds: seeds of its finished runs.
+        measures: entries by `Measure.key`.
         bootstrap: difference in accuracy to the unpruned runs, in points, over seeds and test samples.
         speedups: convergence, by share of the unpruned network's best accuracy.
-        learning_speed: L.
-        layers: share pruned of each layer, in per cent.
+        learning_speed: the learning speed L.
+        layers: pruned share of each layer, in per cent.
     """
 
     name: str
@@ -185,15 +185,15 @@ class Comparison:
     """All groups of a bench.
 
     Attributes:
-        dataset: its name.
-        model: its name.
-        epochs: of the longest run; a method may end before.
-        test_samples: how many the accuracy is measured on.
-        groups: the unpruned network first.
-        pareto: names of the groups that no other beats, by what they are held against: "weights" or "synops"
+        dataset: the name of the data set.
+        model: the name of the model.
+        epochs: epochs of the longest run; a method may stop earlier.
+        test_samples: number of samples that the accuracy is measured on.
+        groups: the groups, the unpruned network first.
+        pareto: names of the groups on the Pareto front of accuracy and cost, by cost: "weights" or "synops"
             (see `operations`).
-        unfinished: runs that are not in it, because they have not ended.
-        left_out: runs that are not in it although they have ended, each with its reason.
+        unfinished: runs that are left out because they have not ended.
+        left_out: runs that are left out although they have ended, each with its reason.
     """
 
     dataset: str
@@ -276,7 +276,7 @@ def _entry(
     values = {run.seed: measure.read(run) for run in runs}
     reference = {d.seed: measure.read(d) for _, d in pairs}
     difference = paired_difference(values, reference)
-    # Predictions are those of the last epoch: of the best one on validation there is no second interval.
+    # Predictions are those of the last epoch, so the best epoch on validation has no second interval.
     second = bootstrap if measure.key == "accuracy" else None
     return Entry(
         values,
@@ -287,11 +287,11 @@ def _entry(
 
 
 def _verdict(difference: Interval, second: Interval | None, good: int) -> str:
-    """Say what both intervals support, and nothing else."""
+    """Return the verdict that both intervals support."""
     if not difference.excludes_zero or (second is not None and not second.excludes_zero):
         return OPEN
     if good > 0 and second is None and difference.low == difference.high:
-        return OPEN  # an accuracy is a count of samples: seeds that are alike say nothing of how it spreads
+        return OPEN  # an accuracy counts samples: equal values of a few seeds do not show its spread
     if second is not None and (second.mean > 0) != (difference.mean > 0):
         return OPEN
     if good == 0:
@@ -309,7 +309,7 @@ def _speed(races: dict[int, Race | None]) -> Speed:
         verdict = f"not reached in {missing} of {len(races)} runs"
         return Speed(races, median if math.isfinite(median) else None, None, None, verdict)
     logs = mean_interval([math.log(ratio) for ratio in ratios])
-    # Epochs are whole numbers: that a few seeds have the same ratio says nothing of how it spreads.
+    # Epochs are whole numbers: equal ratios of a few seeds do not show their spread.
     if logs.low is None or logs.high is None or len(set(ratios)) == 1:
         return Speed(races, median, None, None, OPEN)
     verdict = ("faster" if logs.mean > 0 else "slower") if logs.excludes_zero else OPEN
@@ -324,6 +324,6 @@ def _front(groups: Sequence[Group], cost: str) -> list[str]:
 
 
 def operations(groups: Sequence[Group]) -> str:
-    """Return which measure counts a network's operations: one without spikes has no synaptic ones."""
+    """Return the measure of a network's operations: SynOps, or MACs for a network without spikes."""
     spikes = any(group.measures["synops_masked"].interval.mean > 0 for group in groups)
     return "synops_masked" if spikes else "macs"

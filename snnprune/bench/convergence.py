@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 
 SHARES = (1.0, 0.99, 0.95)
-"""Of the unpruned run's best accuracy, which is a noisy maximum: a little below it says more."""
+"""Shares of the unpruned run's best accuracy. The maximum is noisy, so a level a little below says more."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Race:
 
     Attributes:
         level: the accuracy.
-        reference: first epoch in which the run that is compared with reaches it, None where it never does.
-        method: the same of the other run.
+        reference: first epoch in which the reference run reaches it; None if it never does.
+        method: the same for the run of the method.
     """
 
     level: float
@@ -36,7 +36,7 @@ class Race:
 
     @property
     def ratio(self) -> float | None:
-        """How many times fewer epochs the method takes; None, never 1 or infinity, if one never arrives."""
+        """How many times fewer epochs the method takes; None if a run never reaches the accuracy."""
         if self.reference is None or self.method is None:
             return None
         return self.reference / self.method
@@ -46,7 +46,7 @@ class Race:
 
 
 def first_epoch(curve: Sequence[float], level: float) -> int | None:
-    """Return T(a): the first epoch with an accuracy of at least ``level``, None where there is none."""
+    """Return T(a): the first epoch with an accuracy of at least ``level``; None if there is none."""
     return next((epoch for epoch, value in enumerate(curve, 1) if value >= level - TOLERANCE), None)
 
 
@@ -56,10 +56,10 @@ def convergence(dense: Sequence[float], pruned: Sequence[float], share: float = 
     Args:
         dense: curve of the unpruned run.
         pruned: curve of the pruned run.
-        share: of A* that has to be reached.
+        share: share of A* that has to be reached.
 
     Returns:
-        The race to ``share`` x A*, or None where the unpruned run has no accuracy at all.
+        The race to ``share`` x A*, or None if the unpruned run has no accuracy at all.
     """
     known = [value for value in dense if not math.isnan(value)]
     if not known:
@@ -71,15 +71,15 @@ def convergence(dense: Sequence[float], pruned: Sequence[float], share: float = 
 def learning_speed(reference: Sequence[float], method: Sequence[float]) -> Race | None:
     """Return the race whose ratio is the learning speed L (BSP and BDNN-dsd).
 
-    On curves of the running maximum, L = T_ref(a*) / T_m(a*), where a* is, of all levels that both pass, the
-    one with the largest |T_ref - T_m|; of several, the highest. Above 1 the method is faster.
+    On curves of the running maximum, L = T_ref(a*) / T_m(a*). Of all levels that both curves reach, a* is the
+    one with the largest |T_ref - T_m|; of several such levels, the highest. Above 1 the method is faster.
 
     Args:
-        reference: curve of the run that is compared with.
+        reference: curve of the reference run.
         method: curve of the method.
 
     Returns:
-        The race to a*, or None where a curve is empty or holds what is no number.
+        The race to a*, or None if a curve is empty or holds NaN.
     """
     if not reference or not method or any(math.isnan(v) for v in (*reference, *method)):
         return None

@@ -21,7 +21,7 @@ class Executor(Protocol):
     """Runs cells, each in a folder that holds its configuration.
 
     Attributes:
-        slots: how many at a time.
+        slots: number of cells at a time.
     """
 
     slots: int
@@ -33,17 +33,17 @@ class Executor(Protocol):
         """Return the cells that have ended since the last call."""
 
     def stop(self) -> None:
-        """End all that are running, and wait for that."""
+        """End all running cells, and wait until they have ended."""
 
 
 def build(name: str, jobs: int | None, base: RunConfig, logs: Path) -> Executor:
     """Return the executor called ``name``: "local" or "ray".
 
     Args:
-        name: of the executor.
-        jobs: cells at a time; without a number, one here, and on Ray as many as the cluster has room for.
-        base: what the cells have in common.
-        logs: folder for what cells print.
+        name: the name of the executor.
+        jobs: number of cells at a time; without a number, one locally, and on Ray as many as fit.
+        base: the configuration that the cells have in common.
+        logs: folder for the output of the cells.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster.
@@ -56,11 +56,11 @@ def build(name: str, jobs: int | None, base: RunConfig, logs: Path) -> Executor:
 
 
 class Local:
-    """Cells as processes on this machine, with its processors shared evenly.
+    """Cells as processes on this machine, which share its processors evenly.
 
     Args:
-        jobs: how many at a time.
-        logs: folder for what cells print.
+        jobs: number of cells at a time.
+        logs: folder for the output of the cells.
         program: the command that a cell's folder is appended to.
     """
 
@@ -70,7 +70,7 @@ class Local:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, folder: Path) -> None:
-        """Start the cell in ``folder``, apart from this terminal: Ctrl-C reaches it through `stop` alone."""
+        """Start the cell in ``folder``, detached from this terminal. Ctrl-C reaches it through `stop`."""
         self._running[name] = launch(self.program, folder, log_of(self.logs, name), self.threads)
 
     def ended(self) -> list[Outcome]:
@@ -84,7 +84,7 @@ class Local:
         return outcomes
 
     def stop(self) -> None:
-        """End all that are running, and wait for that."""
+        """End all running cells, and wait until they have ended."""
         for process in self._running.values():
             process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + GRACE

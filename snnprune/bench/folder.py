@@ -1,4 +1,4 @@
-"""The folder of a bench: which runs belong in it, and where its tables are."""
+"""The folder of a bench: the runs that belong in it, and the paths of its tables."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class BenchFolder(FolderLock):
-    """Paths of a bench; as a context, the lock that keeps a second bench out.
+    """Paths of a bench. As a context, it locks the folder against other benches.
 
     A bench belongs to one configuration: methods, targets and seeds may be added, nothing else may change.
 
     Args:
-        path: the folder; made on entry, unless it is there.
+        path: the folder; it is made on entry if it is not there.
 
     Raises:
         UserError: on entry, when the folder cannot be written or another process holds it.
@@ -42,14 +42,14 @@ class BenchFolder(FolderLock):
         return RunFolder(self.path / cell.name)
 
     def table(self, kind: str) -> Path:
-        """Return where the comparison is written: ``kind`` is "csv", "md", "tex" or "json"."""
+        """Return the path of the comparison; ``kind`` is "csv", "md", "tex" or "json"."""
         return self.path / f"comparison.{kind}"
 
     def look(self) -> None:
-        """Find out whether the folder could be one of a bench, without writing.
+        """Check that the folder can be used for a bench, without writing.
 
         Raises:
-            UserError: it holds something else, or could not be written.
+            UserError: it holds something else, or cannot be written.
         """
         self.look_where()
         if self.config.exists() or not self.path.exists():
@@ -62,10 +62,10 @@ class BenchFolder(FolderLock):
             )
 
     def claim(self, base: RunConfig, grid: Grid) -> None:
-        """Make the folder that of benches with ``base``, or find that it is already.
+        """Claim the folder for benches with ``base``, unless it is already.
 
         Raises:
-            UserError: it belongs to another configuration, or is no bench.
+            UserError: it belongs to another configuration, or is not a bench.
         """
         mine = settled(base)
         self.look()
@@ -81,7 +81,7 @@ class BenchFolder(FolderLock):
         atomic.write_text(self.config, yaml.safe_dump({"run": mine, "asked": asked}, sort_keys=False))
 
     def settings(self) -> dict[str, Any] | None:
-        """Return what all runs of the bench have in common; None where its file does not say it."""
+        """Return the settings that all runs of the bench have in common; None if its file cannot be read."""
         try:
             return self._settings()
         except UserError:
@@ -92,7 +92,7 @@ class BenchFolder(FolderLock):
             read = document.parse_yaml(document.read_text(self.config, document.LARGEST_YAML))
             return settled(
                 as_config(read["run"], str(self.config))
-            )  # a setting that came later has its default
+            )  # a setting of a later version has its default
         except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
             raise UserError(
                 f"cannot read {self.config} ({in_one_line(error)}): it was changed, or written by another "
@@ -101,9 +101,9 @@ class BenchFolder(FolderLock):
 
 
 def settled(config: RunConfig) -> dict[str, Any]:
-    """Return what all runs of a bench have in common: the configuration without seed, target and method.
+    """Return the settings that all runs of a bench have in common: those without seed, target and method.
 
-    Where the data lie is left out as well.
+    The folders of the data are left out as well.
     """
     common = asdict(config)
     for section, keys in (

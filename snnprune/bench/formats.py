@@ -26,8 +26,8 @@ def screen(table: Table, width: int) -> tuple[rich.table.Table, list[str]]:
     """Return a table for the terminal, without its notes, and the names of the columns that it leaves out.
 
     Args:
-        table: to be shown.
-        width: characters in a line of the terminal. Columns that find no room in it are left out.
+        table: the table to show.
+        width: characters in a line of the terminal. Columns that do not fit are left out.
     """
     drawn = rich.table.Table(title=table.title, title_justify="left")
     shown: list[int] = []
@@ -48,7 +48,7 @@ def screen(table: Table, width: int) -> tuple[rich.table.Table, list[str]]:
 
 
 def _width(header: str, cells: Sequence[str]) -> int:
-    """Return the characters that a column needs: words may stand below each other, numbers may not."""
+    """Return the width that a column needs: a line may break between words, but not inside a number."""
     parts = [*header.split(), "-"]
     for cell in cells:
         parts += cell.split() if any(letter.isalpha() for letter in cell) else [cell]
@@ -75,7 +75,7 @@ def _piped(cells: Sequence[str]) -> str:
 
 
 def _starred(text: str) -> str:
-    """Return text whose stars are stars."""
+    """Return text in which stars are not Markdown."""
     return text.replace("*", r"\*")
 
 
@@ -102,7 +102,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def _slug(text: str) -> str:
-    """Return text of which nothing means anything to LaTeX: lower-case letters, digits and hyphens."""
+    """Return text without LaTeX's special characters: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -117,7 +117,7 @@ _SPECIAL = {
 
 
 def _escaped(text: str) -> str:
-    """Return text in which no sign means anything to LaTeX, and the minus of a number is one."""
+    """Return text with LaTeX's special characters escaped, and with minus signs before numbers."""
     if text == NONE:
         return "--"
     words = []
@@ -128,7 +128,7 @@ def _escaped(text: str) -> str:
 
 
 def tidy(comparison: Comparison) -> str:
-    """Return the comparison in CSV, a row for each group and measure."""
+    """Return the comparison in CSV, one row for each group and measure."""
     header = (
         "group", "method", "target", "measure", "unit", "seeds", "mean", "low", "high",
         "difference", "difference_low", "difference_high", "verdict",
@@ -141,7 +141,7 @@ def tidy(comparison: Comparison) -> str:
 
 
 def _measured(group: Group) -> Iterator[tuple[object, ...]]:
-    """Yield what there is to say of a group: measure, unit, seeds, ends, ends of the difference, verdict."""
+    """Yield rows of a group: measure, unit, seeds, mean and ends, those of the difference, verdict."""
     for key, entry in group.measures.items():
         measure = BY_KEY[key]
         ends = (*_ends(entry.interval), *_ends(entry.difference))
@@ -168,7 +168,7 @@ def _ends(interval: Interval | None) -> tuple[float | None, ...]:
 
 
 def cells(comparison: Comparison) -> str:
-    """Return every number of every run in CSV, a row for each run."""
+    """Return all numbers of all runs in CSV, one row for each run."""
     header = ("group", "method", "target", "seed", *BY_KEY)
     rows: list[tuple[object, ...]] = []
     for group in comparison.groups:

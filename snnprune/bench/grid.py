@@ -1,4 +1,4 @@
-"""Which runs a bench consists of: methods x targets x seeds on one data set and model."""
+"""The runs of a bench: methods x targets x seeds on one data set and model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from snnprune.config.schema import RunConfig
 
 SEEDS = 5
-"""Seeds where nobody says how many: with fewer, an interval seldom excludes anything."""
+"""Default number of seeds: with fewer, an interval seldom excludes zero."""
 
 MOST = 1000
-"""Entries of a list: a bench of more runs is a slip of the pen."""
+"""Most entries of a list: a longer list is a typing error."""
 
 OWN = ("none", "null", "own")
-"""Words for the method's own stopping, in place of a target."""
+"""Words that stand for the method's own stopping rule, in place of a target."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class Cell:
     """One run of a bench.
 
     Attributes:
-        method: its name.
-        target: share of all weights to prune, None for the method's own stopping and for methods without one.
-        seed: of weights, data order and noise.
+        method: the name of the method.
+        target: share of all weights to prune; None for the method's own stopping rule, and for methods
+            without a target.
+        seed: seed of weights, data order and noise.
     """
 
     method: str
@@ -42,7 +43,7 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """What runs that differ in the seed alone have in common, such as "dpap-0.6"."""
+        """Name of the group of runs that differ in the seed alone, such as "dpap-0.6"."""
         return group_name(self.method, self.target)
 
     @property
@@ -51,7 +52,7 @@ class Cell:
         return f"{label(self.group)}-seed{self.seed}"
 
     def config(self, base: RunConfig) -> RunConfig:
-        """Return the configuration of the run; constants in ``base`` are those of the method named there."""
+        """Return the configuration of the run. Options in ``base`` are for the method that ``base`` names."""
         own = base.method.options if self.method == base.method.name else {}
         method = replace(base.method, name=self.method, target=self.target, options=own)
         return replace(base, method=method, train=replace(base.train, seed=self.seed, twin=False))
@@ -59,12 +60,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is compared.
+    """The methods, targets and seeds of a bench.
 
     Attributes:
-        methods: by name; `DENSE` should be one of them.
-        targets: of those methods that know one; None is the method's own stopping.
-        seeds: of each.
+        methods: names of methods; `DENSE` should be one of them.
+        targets: targets of those methods that have one; None is the method's own stopping rule.
+        seeds: seeds of each method and target.
     """
 
     methods: tuple[str, ...]
@@ -84,7 +85,7 @@ class Grid:
 
 
 def group_name(method: str, target: float | None) -> str:
-    """Return "dpap-0.6", or the method's name alone where there is no target."""
+    """Return a name such as "dpap-0.6", or the method's name alone without a target."""
     return method if target is None else f"{method}-{target:g}"
 
 
@@ -96,17 +97,18 @@ def grid(
     *,
     named: Mapping[str, str] | None = None,
 ) -> Grid:
-    """Return the grid that somebody asked for, in a file or on the command line.
+    """Return the grid that the user asked for, in a file or on the command line.
 
     Args:
-        base: gives what was not asked: its method beside `DENSE`, its target, and `SEEDS` seeds from its own.
+        base: the source of the defaults: its method beside `DENSE`, its target, and `SEEDS` seeds from its
+            own on.
         methods: names, as a list or with commas.
-        targets: numbers, as a list or with commas; "none" is the method's own stopping.
-        seeds: a list, numbers with commas, or how many.
-        named: how a sentence names each of the three, where not as an option.
+        targets: numbers, as a list or with commas; "none" is the method's own stopping rule.
+        seeds: a list, numbers with commas, or a number of seeds.
+        named: how a message names each of the three, if not as an option.
 
     Raises:
-        UserError: an unknown method, a number out of range, or nothing in a list.
+        UserError: a method is unknown, a number is out of range, or a list is empty.
     """
     said = {name: f"--{name}" for name in ("methods", "targets", "seeds")} | dict(named or {})
     chosen = (DENSE, base.method.name) if methods is None else _items(said["methods"], methods, "dense,dpap")
@@ -119,18 +121,18 @@ def grid(
 
 
 def unused_in_bench(base: RunConfig, asked: Grid, chosen: Collection[str]) -> list[str]:
-    """Return a sentence for each of the settings ``chosen`` that no cell of ``asked`` has a use for.
+    """Return a sentence for each of the settings ``chosen`` that no cell of ``asked`` uses.
 
     Args:
-        base: what all cells have in common.
+        base: the configuration that all cells have in common.
         asked: the grid.
         chosen: dotted keys, and those of "methods", "targets" and "seeds" that were given.
     """
     own = {"train.twin": "a bench trains the unpruned network as a method, dense"}
     if "targets" in chosen:
-        own["method.target"] = "targets stand in for it"
+        own["method.target"] = "the list of targets is used in its place"
     if "seeds" in chosen and asked.seeds[0] != base.train.seed:
-        own["train.seed"] = "seeds are listed"
+        own["train.seed"] = "the list of seeds is used in its place"
     own = {key: why for key, why in own.items() if key in chosen}
     configs = {(cell.method, cell.target): cell.config(base) for cell in asked.cells()}
     return [
@@ -140,7 +142,7 @@ def unused_in_bench(base: RunConfig, asked: Grid, chosen: Collection[str]) -> li
 
 
 def _items(named: str, given: Any, such: str) -> tuple[Any, ...]:
-    """Return the entries of a list, also of one that is written with commas."""
+    """Return the entries of a list, or of text with commas."""
     if isinstance(given, str):
         given = [word.strip() for word in given.strip("[] ").split(",") if word.strip()]
     items = tuple(given) if isinstance(given, (list, tuple)) else (given,)
@@ -188,7 +190,7 @@ def _seeds(named: str, given: Any, first: int) -> tuple[int, ...]:
         numbers = [-1]
     if min(numbers) < 0 or max(numbers) > LARGEST_SEED:
         raise UserError(
-            f"{named} must be how many, from 1 to {MOST}, or a list of seeds from 0 on such as 0,1,2, and is "
-            f"{shown(given)}"
+            f"{named} must be a number of seeds from 1 to {MOST}, or a list of seeds such as 0,1,2, "
+            f"and is {shown(given)}"
         )
     return tuple(dict.fromkeys(numbers))

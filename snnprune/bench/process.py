@@ -1,4 +1,4 @@
-"""The process that a cell of a bench runs in: how it is started, and what is said of its end."""
+"""The process that a cell of a bench runs in: how it is started, and how its failure is described."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Outcome:
     """How a cell ended.
 
     Attributes:
-        name: of the cell.
-        said: one sentence on what went wrong, None where nothing did.
+        name: the name of the cell.
+        said: one sentence on what went wrong; None if nothing did.
     """
 
     name: str
@@ -40,7 +40,7 @@ def launch(
 ) -> subprocess.Popen[bytes]:
     """Start the process of a cell, in a session of its own, with ``threads`` threads.
 
-    Modules of the user's own are looked for in the current folder, and in the folder ``modules``.
+    The user's own modules are searched for in the current folder, and in the folder ``modules``.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     share = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -57,7 +57,7 @@ def launch(
 
 
 def sentence(code: int, log: Path) -> str | None:
-    """Return in one sentence why a cell failed, None where it did not."""
+    """Return in one sentence why a cell failed; None if it did not fail."""
     if code == 0:
         return None
     if code < 0:

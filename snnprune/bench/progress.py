@@ -1,4 +1,4 @@
-"""What a person sees while a bench runs: a live table, or a line per change in a file or a pipe."""
+"""The progress of a bench: a live table on a terminal, or one line for each change in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Line:
     """One cell, as it is shown.
 
     Attributes:
-        name: of the cell.
-        folder: of its run.
+        name: the name of the cell.
+        folder: the folder of its run.
         state: one of `WAITING`, `RUNNING`, `DONE`, `FAILED`.
-        epoch: epochs that it has finished.
-        accuracy: on the validation set after the last of them, a share.
-        pruned: share of all weights after the last of them.
+        epoch: number of epochs that it has finished.
+        accuracy: accuracy on the validation set after the last of them, in [0, 1].
+        pruned: pruned share of all weights after the last of them.
     """
 
     name: str
@@ -45,19 +45,19 @@ class Line:
     pruned: float | None = None
 
     def look(self) -> None:
-        """Read the last row of the run's metrics; the file is whole at any time."""
-        with suppress(UserError):  # there is no row yet, or somebody has damaged the file
+        """Read the last row of the run's metrics; the file is complete at any time."""
+        with suppress(UserError):  # there is no row yet, or the file is damaged
             last = read_epochs(self.folder.metrics)[-1]
             self.epoch, self.accuracy, self.pruned = last.epoch, last.val_accuracy, last.pruned_synapses
 
 
 class Progress:
-    """Shows the cells of a bench; as a context, it holds the terminal.
+    """Shows the cells of a bench. As a context, it keeps the live table on the terminal.
 
     Args:
-        console: where to.
-        lines: the cells, with what is known of them before anything runs.
-        epochs: of each run.
+        console: the terminal, file or pipe to write to.
+        lines: the cells, as they are before anything runs.
+        epochs: number of epochs of each run.
     """
 
     def __init__(self, console: Console, lines: list[Line], epochs: int) -> None:
@@ -67,7 +67,7 @@ class Progress:
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def change(self, line: Line, state: str, said: str = "") -> None:
-        """Show that a cell has come to another state, and why."""
+        """Show that a cell has changed its state, and why."""
         line.state = state
         line.look()
         if self._live is None:
@@ -84,7 +84,7 @@ class Progress:
             self._live.update(self._table(), refresh=True)
 
     def left(self) -> str:
-        """Return the time left at the pace of this session, over all cells that are not failed."""
+        """Return the time left at the speed of this session, for all cells that have not failed."""
         done = sum(line.epoch for line in self.lines) - self._before
         ahead = sum(self.epochs - line.epoch for line in self.lines if line.state in (WAITING, RUNNING))
         return clock((time.monotonic() - self._began) / done * ahead) if done else "-:--"
@@ -120,7 +120,7 @@ class Progress:
         return table
 
     def _shown(self) -> list[Line]:
-        """Return the lines that fit on the screen: what runs first, then what failed, waits, and is done."""
+        """Return the lines that fit on the screen: running cells first, then failed, waiting, done ones."""
         room = max(4, self.console.height - 6)
         if len(self.lines) <= room:
             return self.lines

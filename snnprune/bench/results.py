@@ -1,4 +1,4 @@
-"""The finished runs of a bench: read one by one, and left out where they cannot be compared with the rest."""
+"""The finished runs of a bench: read one by one, and left out if they cannot be compared with the others."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What is in a folder of runs.
+    """The runs in a folder.
 
     Attributes:
-        results: finished runs, one of each method, target and seed, ordered by these; unpruned ones first.
+        results: finished runs, one for each method, target and seed, ordered by these, unpruned ones first.
         unfinished: names of folders whose runs have not ended.
-        left_out: by name of the folder, why its run is not in the comparison: a sentence.
+        left_out: for the name of a folder, a sentence on why its run is not in the comparison.
     """
 
     results: list[Run]
@@ -35,7 +35,7 @@ class Found:
 
 
 def cell_of(run: Run) -> Cell:
-    """Return which cell of a bench a run is."""
+    """Return the cell of a bench that a run belongs to."""
     return Cell(run.method, run.target, run.seed)
 
 
@@ -59,7 +59,7 @@ def read(folder: Path) -> Found:
             continue
         try:
             whole = read_run(run.path)
-            _ = whole.tested  # a comparison cannot do without predictions
+            _ = whole.tested  # a comparison needs predictions
             finished.append(whole)
         except UserError as error:
             left_out[run.path.name] = str(error)
@@ -75,7 +75,7 @@ def read(folder: Path) -> Found:
 
 
 def _runs(folder: Path) -> Iterable[RunFolder]:
-    """Yield the folders in ``folder`` that hold a run, or what is left of one."""
+    """Yield the folders in ``folder`` that hold a run, or some files of one."""
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
         run = RunFolder(path)
         if any(file.exists() for file in (run.config, run.summary, run.metrics)):
@@ -85,8 +85,8 @@ def _runs(folder: Path) -> Iterable[RunFolder]:
 def _alike(folder: Path, runs: list[Run]) -> tuple[list[Run], dict[str, str]]:
     """Return the runs of one configuration and one test set, and why the others are left out.
 
-    The configuration is the bench's, where its file says it, else that of most runs; the test set is that of
-    most.
+    The configuration is that of the bench if its file can be read, else that of most runs. The test set is
+    that of most runs.
     """
     left_out: dict[str, str] = {}
     own = BenchFolder(folder).settings() or settled(_most(runs, lambda run: str(settled(run.config))).config)
@@ -121,7 +121,7 @@ def _layers(run: Run) -> Hashable:
 
 
 def _most(runs: list[Run], key: Callable[[Run], Hashable]) -> Run:
-    """Return the first run of those that most have the key of."""
+    """Return the first run that has the most frequent key."""
     ((most, _),) = Counter(map(key, runs)).most_common(1)
     return next(run for run in runs if key(run) == most)
 
@@ -134,6 +134,6 @@ def _distinct(runs: list[Run]) -> tuple[list[Run], dict[str, str]]:
         first = chosen.setdefault(cell_of(run).name, run)
         if first is not run:
             left_out[run.name] = (
-                f"{run.path} is the same method, target and seed as {first.name}: keep one of them"
+                f"{run.path} has the same method, target and seed as {first.name}: keep one of them"
             )
     return list(chosen.values()), left_out

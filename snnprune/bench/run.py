@@ -1,4 +1,4 @@
-"""A bench from its grid to its tables: run what is not done, compare what is."""
+"""A bench from its grid to its tables: train the cells that are not done, and compare those that are."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from snnprune.runs.folder import RunFolder
 
 A_CELL_FAILED = 1
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
-TERMINATED = 143  # and of one that was asked to end
+INTERRUPTED = 130  # a shell's exit code for a program that Ctrl-C ended
+TERMINATED = 143  # a shell's exit code for a program that SIGTERM ended
 
 LOOK = 1.0
-"""Seconds between two looks at the cells, which take a minute at least."""
+"""Seconds between two looks at the cells. A cell takes at least a minute."""
 
 FORMATS = {"md": formats.markdown, "tex": formats.latex, "csv": formats.tidy, "json": formats.as_json}
 
 
 class Terminated(KeyboardInterrupt):
-    """Somebody asked this process to end."""
+    """This process got SIGTERM."""
 
 
 def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: float = LOOK) -> int:
     """Train the cells of ``grid`` that are not done in ``out``, and compare all that are.
 
     Args:
-        base: what all cells have in common.
+        base: the configuration that all cells have in common.
         grid: methods, targets and seeds.
         out: the folder of the bench.
         executor: runs the cells.
@@ -59,7 +59,7 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
         used (the others were run and compared); 130 after Ctrl-C; 143 after SIGTERM.
 
     Raises:
-        UserError: a folder that belongs to something else, or no run that can be compared.
+        UserError: the folder belongs to something else, or there is no run that can be compared.
     """
     console = Console()
     cells, base = list(grid.cells()), base.located()
@@ -71,7 +71,7 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
                 _run(lines, executor, progress, look)
         except KeyboardInterrupt as stop:
             done = sum(line.state == DONE for line in lines)
-            say(console, f"stopped with {done} of {len(lines)} cells done; the same command goes on")
+            say(console, f"stopped with {done} of {len(lines)} cells done; the same command continues")
             return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
         failed = [line.name for line in lines if line.state == FAILED]
         whole = True
@@ -83,7 +83,7 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
 
 
 def _claimed(run: RunFolder, config: RunConfig, console: Console) -> Line:
-    """Claim the folder of a cell, and return its line; a cell whose folder cannot be claimed has failed."""
+    """Claim the folder of a cell and return its line. If it cannot be claimed, the cell has failed."""
     line = Line(run.path.name, run, DONE if run.summary.exists() else WAITING)
     try:
         with run:
@@ -108,7 +108,7 @@ def compare(path: Path) -> int:
 
 
 def write(folder: BenchFolder, console: Console) -> Comparison:
-    """Write the comparison of what is done, in every format and as a page, and print it."""
+    """Write the comparison of the finished cells in every format and as a page, and print it."""
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, once all is trained
 
     comparison = compare_runs(read(folder.path))
@@ -126,15 +126,14 @@ def write(folder: BenchFolder, console: Console) -> Comparison:
     for name, why in comparison.left_out.items():
         say(console, f"warning: {name} is left out: {why}", style="yellow")
     kinds = ", ".join(folder.table(kind).name for kind in FORMATS)
-    files = (
-        f"{report(folder.path).path.name}, {kinds}; {folder.cells_table.name}, a row a run; a folder a run"
-    )
+    page, rows = report(folder.path).path.name, folder.cells_table.name
+    files = f"{page}, {kinds}; {rows} with a row for each run; a folder for each run"
     say(console, f"files in {folder.path}: {files}")
     return comparison
 
 
 def _run(lines: list[Line], executor: Executor, progress: Progress, look: float) -> None:
-    """Keep the executor's slots filled until every cell has ended; on any interruption end them all."""
+    """Keep the executor's slots filled until every cell has ended. An interruption ends all cells."""
     by_name = {line.name: line for line in lines}
     waiting = [line for line in lines if line.state == WAITING]
     running = 0
@@ -157,7 +156,7 @@ def _run(lines: list[Line], executor: Executor, progress: Progress, look: float)
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM be what Ctrl-C is: the cells are to be stopped before this process ends."""
+    """Handle SIGTERM as Ctrl-C: the cells are stopped before this process ends."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Terminated

@@ -1,4 +1,4 @@
-"""What is shown of a comparison: text in rows and columns."""
+"""The tables of a comparison: text in rows and columns."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NONE = "-"
 
 @dataclass(frozen=True)
 class Table:
-    """Text in rows and columns, and what a reader has to know.
+    """Text in rows and columns, with notes for the reader.
 
     Attributes:
-        key: what it shows, in a word.
-        title: a line.
-        header: of each column; the first names the rows.
-        rows: one string a column.
-        notes: sentences.
+        key: its subject in one word.
+        title: its title in one line.
+        header: header of each column; the first column names the rows.
+        rows: rows with one string for each column.
+        notes: sentences below the table.
     """
 
     key: str
@@ -36,7 +36,7 @@ class Table:
 
 
 def tables(comparison: Comparison) -> list[Table]:
-    """Return everything that is shown of a comparison."""
+    """Return all tables of a comparison."""
     return [
         _accuracy(comparison),
         _size(comparison),
@@ -73,8 +73,8 @@ def _accuracy(comparison: Comparison) -> Table:
     notes = [
         f"Mean and {LEVEL:.0%} interval (Student, over seeds); accuracy of the last epoch's network on "
         f"{comparison.test_samples} test samples. The difference to the dense network is paired by seed; its "
-        "second interval draws seeds and test samples anew (paired bootstrap). Only what both intervals "
-        "support is called better or worse.",
+        "second interval resamples seeds and test samples (paired bootstrap). A difference is called better "
+        "or worse only if both intervals exclude zero.",
         f"Pareto front over accuracy and weights left: {', '.join(comparison.pareto['weights'])}. Over "
         f"accuracy and {operated}: {', '.join(comparison.pareto['synops'])}. Fronts are of means.",
     ]
@@ -85,8 +85,8 @@ def _accuracy(comparison: Comparison) -> Table:
     ]
     if missed:
         notes.append(
-            f"Not at the target, so not at the rate of the others: {', '.join(missed)}; the log of a run "
-            "says why."
+            f"These missed the target, so their pruning rate differs from the others': {', '.join(missed)}; "
+            "the log of a run says why."
         )
     if comparison.unfinished:
         notes.append(f"Left out, because unfinished: {', '.join(comparison.unfinished)}.")
@@ -100,7 +100,7 @@ def _accuracy(comparison: Comparison) -> Table:
 
 
 KINDS = {"dense": "dense", "masked": "alive", "compact": "compact"}
-"""Columns of what is counted three times, as their measures and as a table names them."""
+"""Columns of measures that are counted three times: ending of the measure's key, and name in a table."""
 
 
 def _size(comparison: Comparison) -> Table:
@@ -111,9 +111,9 @@ def _size(comparison: Comparison) -> Table:
         "Size of the network",
         comparison,
         dict(zip(keys, names, strict=True)),
-        "dense, alive, compact: all weights that the dense network has, those that are not pruned, and those "
-        "of the compact network, in which pruned synapses between living units are zeros, and units that "
-        "nothing reads are gone. MACs are of one sample over all its time steps, spikes or not.",
+        "dense: all weights of the dense network; alive: those that are not pruned; compact: those of the "
+        "compact network, in which pruned synapses between surviving units are zeros, and units whose output "
+        "is not used are removed. MACs are of one sample over all its time steps, with or without spikes.",
     )
 
 
@@ -130,9 +130,9 @@ def _operations(comparison: Comparison) -> Table:
         "Operations of one test sample",
         comparison,
         there,
-        "The spikes of the trained network at all synapses that the dense network has, at those alive, and "
-        "at those of the compact network. Energy is of the arithmetic alone, with constants of 45 nm; it "
-        "compares networks and predicts no chip.",
+        "The spikes of the trained network at all synapses of the dense network (dense), at those that are "
+        "not pruned (alive), and at those of the compact network (compact). Energy is that of the arithmetic "
+        "only, with constants of 45 nm; it compares networks and does not predict a chip.",
     )
 
 
@@ -163,8 +163,9 @@ def _speeds(comparison: Comparison) -> Table:
             for group in compared
         ),
         (
-            "How many times fewer epochs, on test accuracy: median over seeds, with the interval of the "
-            "geometric mean where every seed arrived. A* is the best accuracy of the dense network.",
+            "How many times fewer epochs a method takes to reach a test accuracy: median over seeds, with "
+            "the interval of the geometric mean if every seed reaches it. A* is the best accuracy of the "
+            "dense network.",
         ),
     )
 
@@ -177,8 +178,8 @@ def _machine(comparison: Comparison) -> Table:
         ("", *(f"{BY_KEY[key].title} ({BY_KEY[key].unit})" for key in keys)),
         tuple((group.name, *(_cell(group, key) for key in keys)) for group in comparison.groups),
         (
-            "Of the machine that the cells ran on, beside whatever else ran there; how each is measured "
-            "stands in summary.json under measured_on.",
+            "Measured on the machine that ran the cells, with its other programs running; measured_on in "
+            "summary.json says how.",
         ),
     )
 
@@ -200,13 +201,13 @@ def _layers(comparison: Comparison) -> Table:
 
 
 def spread(interval: Interval, digits: int) -> str:
-    """Return "95.00 ± 1.20", or the mean alone where one value says nothing of the spread."""
+    """Return text such as "95.00 ± 1.20", or the mean alone if there is no interval."""
     mean = f"{interval.mean:.{digits}f}"
     return mean if interval.half is None else f"{mean} ± {interval.half:.{digits}f}"
 
 
 def between(interval: Interval | None, digits: int, *, signed: bool = False) -> str:
-    """Return "-1.20 [-2.00, -0.40]"."""
+    """Return text such as "-1.20 [-2.00, -0.40]"."""
     if interval is None:
         return NONE
     sign = "+" if signed else ""

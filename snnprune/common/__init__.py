@@ -1,4 +1,4 @@
-"""What every room may need: errors, files, documents, seeds, statistics, child processes, ranks.
+"""What every room may use: errors, files, documents, seeds, statistics, child processes, ranks.
 
 It knows no other room, and imports torch only inside functions.
 """

@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a system says where there is no room."""
+"""Error numbers where a disk, a quota or a file is full."""
 
 ASIDE = ".part"
 """Ending of a file that is not whole yet; its name begins with a dot."""
 
 
 def write(path: Path, fill: Callable[[IO[bytes]], object], before: Path | None = None) -> None:
-    """Let ``fill`` write beside ``path``, bring it to the disk, then rename.
+    """Write a file beside ``path`` with ``fill``, sync it to the disk, then rename it to ``path``.
 
-    A kill at any moment leaves the old file or the new one.
+    A process that is killed leaves the old file or the new one, never a part.
 
     Args:
-        path: of the file.
-        fill: writes the content.
-        before: where the old file goes. A kill may leave it there and nothing at ``path``.
+        path: the file.
+        fill: writes the content into an open file.
+        before: the path that the old file is moved to. A process that is killed may leave the old file there
+            and nothing at ``path``.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
@@ -64,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers have left in ``folder`` and below; nobody else may be writing there."""
+    """Remove unfinished files of killed processes in ``folder`` and below. No process may write there."""
     for left in folder.rglob(f".*{ASIDE}"):
         left.unlink(missing_ok=True)
 

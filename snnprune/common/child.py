@@ -1,4 +1,4 @@
-"""A process that another one of ours started: it ends with that one, and how it ended can be said."""
+"""Child processes: each ends with its parent, and the way it ended is put in words."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import subprocess
 import sys
 
 WRONG_INPUT, ORPHANED, LOST = 2, 3, 4
-"""Exit codes: one sentence was said; who started the process is gone; another of its group is gone."""
+"""Exit codes: the input cannot be used (stderr says why), the parent is gone, another rank is gone."""
 
 GRACE = 20.0
-"""Seconds to end in after the signal of Ctrl-C; who is killed then loses the epoch that it was in."""
+"""Seconds that a process has to end after SIGINT. A process that is killed then loses its current epoch."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -23,16 +23,16 @@ def cores() -> int:
 
 
 def end_with(parent: int) -> bool:
-    """Let the kernel kill this process when ``parent`` ends (Linux); return whether it is still there."""
+    """Let the kernel kill this process when ``parent`` ends (Linux). Return whether ``parent`` still runs."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     return os.getppid() == parent
 
 
 def be_interruptible() -> None:
-    """Let Ctrl-C's signal through, whatever was inherited.
+    """Let SIGINT (Ctrl-C) end this process, whatever it inherited.
 
-    A shell has what it starts in the background ignore it, and Ray holds it back in its workers.
+    A background process of a shell ignores SIGINT, and Ray blocks it in its workers.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -48,6 +48,6 @@ def end(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def killed_by(code: int) -> str:
-    """Return the signal of a negative exit code in words."""
+    """Return the name of the signal that a negative exit code stands for."""
     memory = " (was the memory full?)" if -code == signal.SIGKILL else ""
     return f"{signal.Signals(-code).name}{memory}"

@@ -1,4 +1,4 @@
-"""Sentences for a person: printed as they are, and spans of time as clocks show them."""
+"""Text on the terminal: sentences without markup, and durations."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def clock(seconds: float) -> str:
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Print ``text`` as it is: a path may hold brackets, and breaks nowhere."""
+    """Print ``text`` without markup or line breaks: a path may hold brackets."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

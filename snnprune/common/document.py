@@ -1,4 +1,4 @@
-"""YAML and JSON that anybody may have written: bounded in size, depth and time, and refused in one way."""
+"""YAML and JSON from untrusted sources: bounded in size, depth and time, with one error for each format."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LARGEST = 64 * 2**20
-"""Bytes of a text file: a comparison of some hundred runs takes a few megabytes."""
+"""Most bytes of a text file: a comparison of some hundred runs takes a few megabytes."""
 
 LARGEST_YAML = 2**17
-"""Bytes of a configuration: fifty times the longest one that this package writes, and read in a second."""
+"""Most bytes of a configuration: fifty times the longest one of this package, and read within a second."""
 
 DEPTH = 24
-"""Levels of a YAML file: its readers recurse, and a configuration has three."""
+"""Most levels of a YAML file: its readers recurse, and a configuration has three."""
 
 LONGEST = 1000
-"""Characters of a key or a value in YAML: a sentence may have to repeat it."""
+"""Most characters of a key or a value in YAML: a message may have to repeat it."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, without aliases: ten lines of them stand for more than any memory holds."""
+    """PyYAML's safe loader, without aliases: ten lines of aliases can expand beyond any memory."""
 
     depth = 0
 
@@ -46,14 +46,14 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_text(path: Path, largest: int = LARGEST) -> str:
-    """Return what a file says.
+    """Return the text of a file.
 
     Raises:
         OSError: it cannot be read, or has more than ``largest`` bytes.
         UnicodeDecodeError: it is not text in UTF-8.
     """
     with path.open("rb") as file:
-        content = file.read(largest + 1)  # and not its size first: a device has none
+        content = file.read(largest + 1)  # its size is not asked first: a device file has none
     if len(content) > largest:
         raise OSError(errno.EFBIG, f"it has more than {largest:,} bytes", str(path))
     return content.decode()
@@ -63,12 +63,12 @@ def parse_yaml(text: str) -> Any:
     """Return the plain values that ``text`` stands for.
 
     Raises:
-        yaml.YAMLError: it is no YAML, or has aliases, tags of code, or values that no configuration has.
+        yaml.YAMLError: it is not YAML, or has aliases, tags of code, or values that no configuration has.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except (ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
-        # PyYAML's answer to the 31st of February, to a number of 5,000 digits, and to some tags out of place.
+        # PyYAML raises these for the 31st of February, a number of 5,000 digits, and some misplaced tags.
         raise yaml.YAMLError(f"a value cannot be read: {error}") from error
 
 
@@ -76,7 +76,7 @@ def parse_json(text: str) -> Any:
     """Return the plain values that ``text`` stands for.
 
     Raises:
-        json.JSONDecodeError: it is no JSON, or nested deeper or with longer numbers than Python reads.
+        json.JSONDecodeError: it is not JSON, or has deeper nesting or longer numbers than Python reads.
     """
     try:
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""What is said to a user whose input cannot be used."""
+"""Errors for input that cannot be used."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 
 
 class UserError(Exception):
-    """Input that a person can mend: one sentence on what was expected, what came and what to do.
+    """Input that the user can correct.
 
-    The command line prints the sentence and ends with exit code 2; a library user may catch it.
+    The message is one sentence: what was expected, what came and what to do. The command line prints it and
+    ends with exit code 2. A program may catch the error.
 
     Examples:
         >>> import snnprune
@@ -22,7 +23,9 @@ class UserError(Exception):
 
 
 class CompactionError(UserError, ValueError):
-    """A network that cannot be made smaller, or not so: which population or layer, why, and what to do.
+    """A network that cannot be cut, or not as asked.
+
+    The message names the population or layer, the reason, and what to do.
 
     Examples:
         >>> import torch
@@ -40,7 +43,9 @@ class CompactionError(UserError, ValueError):
 
 
 class MemoryFullError(UserError):
-    """Memory that is full: what to lower. No file is damaged by it, and no network wrong.
+    """Memory that is full.
+
+    The message says what to lower. Files and networks stay whole.
 
     Examples:
         >>> import snnprune
@@ -56,21 +61,21 @@ _MEMORY = re.compile(
     r"out of memory|(can't|cannot|not|failed to) allocate memory|not enough memory|alloc_failed|bad_alloc",
     re.IGNORECASE,
 )
-"""What torch and the libraries below it say, mostly in a RuntimeError."""
+"""Messages of torch and the libraries below it, mostly in a RuntimeError."""
 
 
 def memory_full(error: BaseException) -> str | None:
-    """Return in one line how memory was found full, None where ``error`` is of something else."""
+    """Return the message of ``error`` in one line if it says that memory is full, else None."""
     told = isinstance(error, RuntimeError | OSError) and _MEMORY.search(str(error)) is not None
     full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     return (in_one_line(error) or type(error).__name__) if told or full else None
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what another library says, to be put into a sentence."""
+    """Return the first line of another library's message, for use in a sentence."""
     return str(error).strip().partition("\n")[0]
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return what another library says of a file that anybody may have written: at most 200 letters."""
+    """Return another library's message in one line of at most 200 characters, for use in a sentence."""
     return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""Names and submodules of a package that are imported when they are first asked for."""
+"""Names and submodules of a package that are imported on first access."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def lazily(
     """Return the ``__getattr__`` and the ``__dir__`` of ``package``, whose submodules are attributes, too.
 
     Args:
-        package: its ``__name__``.
-        names: by module, what is imported from it.
+        package: the ``__name__`` of the package.
+        names: for each module, the names that are imported from it.
     """
     here = sys.modules[package]
     places = {name: module for module, listed in (names or {}).items() for name in listed}

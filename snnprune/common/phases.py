@@ -1,6 +1,7 @@
-"""What a program says while it works and nobody can see that it does: one line as each phase begins.
+"""Progress of a program: one line when a phase begins.
 
-Rooms below name their phase; whoever runs them decides where it is said. Nothing is said where nobody asks.
+The lower rooms call `phase`. The caller decides with `told` where the line goes. Without `told` there is no
+line.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _say: ContextVar[Callable[[str], None] | None] = ContextVar("_say", default=None
 
 
 def phase(what: str) -> None:
-    """Say ``what`` begins, as in "reading nmnist"."""
+    """Report that ``what`` begins, as in "reading nmnist"."""
     say = _say.get()
     if say is not None:
         say(what)
@@ -24,7 +25,7 @@ def phase(what: str) -> None:
 
 @contextmanager
 def told(say: Callable[[str], None]) -> Iterator[None]:
-    """Have ``say`` called with every phase that begins inside."""
+    """Call ``say`` with every phase that begins inside this context."""
     token = _say.set(say)
     try:
         yield

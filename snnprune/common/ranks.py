@@ -1,4 +1,4 @@
-"""The processes that train together, as torch.distributed knows them; in a single one nothing here acts."""
+"""Ranks of torch.distributed: the processes that train together. A single process exchanges nothing."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 def world_size() -> int:
-    """Return how many processes train together; 1 where no group has been made."""
+    """Return how many processes train together; 1 without a process group."""
     group = _group()
     return 1 if group is None else int(group.get_world_size())
 
 
 def rank() -> int:
-    """Return which of them this is, from 0."""
+    """Return the rank of this process, from 0."""
     group = _group()
     return 0 if group is None else int(group.get_rank())
 
 
 def is_first() -> bool:
-    """Tell whether this is the one that writes files."""
+    """Tell whether this is rank 0, which writes the files."""
     return rank() == 0
 
 
 def summed(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return the sums of each tensor over all processes, the same bits in each; every process has to call it.
+    """Return the sum of each tensor over all ranks, bit for bit the same on each. Every rank has to call it.
 
     Args:
-        tensors: of the same shapes and dtypes everywhere, in the same order; they stay as they are. One
-            message is sent per dtype, so many small tensors cost what one costs.
+        tensors: the same shapes and dtypes in the same order on every rank. They are not changed. One message
+            is sent for each dtype, so many small tensors cost as much as one large tensor.
     """
     if world_size() == 1:
         return list(tensors)
@@ -53,7 +53,7 @@ def summed(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def from_first(values: Sequence[float]) -> list[float]:
-    """Return what the first process passed, in every process."""
+    """Return the values that rank 0 passed, on every rank."""
     if world_size() == 1 or not values:
         return list(values)
     import torch  # noqa: PLC0415 - slow
@@ -64,10 +64,10 @@ def from_first(values: Sequence[float]) -> list[float]:
 
 
 def agree(fingerprint: int, what: str) -> None:
-    """Look whether all processes came to the same ``fingerprint`` (of at most 52 bits).
+    """Check that all ranks have the same ``fingerprint`` (of at most 52 bits).
 
     Raises:
-        UserError: they did not, in every process.
+        UserError: they have not. Every rank raises it.
     """
     if world_size() == 1:
         return
@@ -77,19 +77,19 @@ def agree(fingerprint: int, what: str) -> None:
     _group().all_reduce(ends, torch.distributed.ReduceOp.MAX)
     if int(ends[0]) != -int(ends[1]):
         raise UserError(
-            f"the {world_size()} processes that train this network came to different {what}, and theirs must "
-            "be one network: train it through DistributedDataParallel, on machines of one kind "
+            f"the {world_size()} processes that train this network must come to the same {what}, and came to "
+            "different ones: train it through DistributedDataParallel, on machines of one kind "
             "(docs/distributed.md)"
         )
 
 
 def _group() -> Any:
-    """Return torch.distributed where a process group has been made, None where this process is alone."""
+    """Return torch.distributed if there is a process group, None in a single process."""
     from torch import distributed  # noqa: PLC0415 - slow
 
     return distributed if distributed.is_available() and distributed.is_initialized() else None
 
 
 def _carried(tensor: Tensor) -> Tensor:
-    """Return ``tensor`` where the group's messages start: NCCL carries those of GPUs alone."""
+    """Return ``tensor`` on the device that the backend sends from: NCCL sends from GPUs only."""
     return tensor.to("cuda") if _group().get_backend() == "nccl" else tensor

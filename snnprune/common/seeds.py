@@ -23,7 +23,7 @@ class Stream(IntEnum):
 
 
 def derive(seed: int, stream: Stream, *at: int) -> int:
-    """Return a 63-bit seed for ``stream`` at a place such as (epoch, batch); equal arguments, equal seed."""
+    """Return a 63-bit seed for ``stream`` at a place such as (epoch, batch). Equal arguments, equal seed."""
     # The length as well: numpy takes (1, 0) and (1,) for the same entropy.
     return int(
         np.random.SeedSequence((seed, stream, len(at), *at)).generate_state(1, np.uint64)[0] >> np.uint64(1)

@@ -1,4 +1,4 @@
-"""What a handful of seeds allows to be said: means with intervals, and differences paired by seed."""
+"""Statistics over a few seeds: means with intervals, and differences paired by seed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LEVEL = 0.95
 """Confidence of every interval that is shown; the field's custom."""
 
 RESAMPLES = 10_000
-"""Of a bootstrap: the ends of a 95 % interval then move by about 1 % of its width from draw to draw."""
+"""Draws of a bootstrap: with so many, the ends of a 95 % interval vary by about 1 % of its width."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where the true one lies with `LEVEL` confidence.
+    """A mean, and the interval in which the true mean lies with `LEVEL` confidence.
 
     Attributes:
-        mean: of what was measured.
-        low: lower end, None where one value alone says nothing of the spread.
-        high: upper end.
-        count: how many values.
+        mean: the mean of the values.
+        low: the lower end; None for a single value, which has no spread.
+        high: the upper end; None for a single value.
+        count: the number of values.
     """
 
     mean: float
@@ -38,7 +38,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether zero is outside; never so where there is no interval."""
+        """Whether zero lies outside the interval; False without an interval."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
@@ -51,7 +51,7 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Return the mean with Student's interval: mean +- t s / sqrt(n), with n - 1 degrees of freedom.
 
     Args:
-        values: one a seed.
+        values: one value for each seed.
         level: confidence, in (0, 1).
 
     Raises:
@@ -73,12 +73,12 @@ def paired_difference(
 ) -> Interval | None:
     """Return the mean difference to ``reference``, paired by seed, or None where no seed has both.
 
-    Runs of one seed share their first weights and the order of their data, so most of what a seed does to one
-    it does to the other, and it is the differences that are compared.
+    Runs with the same seed share their initial weights and the order of their data. Most of the seed's effect
+    is therefore in both, and cancels in the difference.
 
     Args:
-        values: by seed.
-        reference: by seed.
+        values: values by seed.
+        reference: values of the reference by seed.
         level: confidence, in (0, 1).
     """
     shared = sorted(values.keys() & reference.keys())
@@ -90,15 +90,15 @@ def bootstrap_difference(
 ) -> Interval:
     """Return the difference in accuracy, with an interval that covers seeds and test samples.
 
-    Seeds and test samples are both drawn anew, with replacement, the same ones for both sides (percentile
-    interval of Efron and Tibshirani 1993). Drawing both is cautious: where seeds and samples do not matter
-    beyond chance, the interval is up to 1.7 times as wide as need be.
+    Seeds and test samples are both resampled with replacement, the same ones for both networks (percentile
+    interval of Efron and Tibshirani 1993). Resampling both is conservative: if seeds and samples have no
+    effect beyond chance, the interval is up to 1.7 times wider than necessary.
 
     Args:
-        hits: bool [seeds, samples], whether the sample was told right.
-        reference: of the other network, on the same seeds and samples.
+        hits: bool [seeds, samples], whether the sample was classified correctly.
+        reference: the same of the other network, on the same seeds and samples.
         level: confidence, in (0, 1).
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Raises:
         ValueError: the two are not of one shape, or empty.
@@ -120,15 +120,15 @@ def bootstrap_difference(
 
 
 def pareto_front(points: Sequence[tuple[float, float]], same: float = 0.0) -> list[int]:
-    """Return which points nothing beats, by ascending cost.
+    """Return the points on the Pareto front, by ascending cost.
 
     Args:
-        points: (cost, accuracy) each: less and more are better.
-        same: by which share of itself a cost may be higher and still count as the same.
+        points: pairs (cost, accuracy). A lower cost is better, and a higher accuracy.
+        same: the share by which a cost may be higher and still count as the same.
 
     Returns:
-        Indices of points that no other equals or betters on both sides while being better on one; of equal
-        points the first.
+        The indices of the points that no other point dominates: none is at least as good in both and better
+        in one. Of equal points, the first.
     """
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
     front: list[int] = []

@@ -1,6 +1,6 @@
-"""What a run is asked to do: the schema of its settings, how they are read and checked, and names.
+"""The configuration of a run: the schema of its settings, reading, checks, and names.
 
-It does not know how anything is done.
+It does not know how a run trains or prunes.
 """
 
 from snnprune.common.lazy import lazily

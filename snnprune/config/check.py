@@ -1,6 +1,6 @@
-"""Whether a configuration can work: each value by its type, and conditions across settings.
+"""Checks of a configuration: each value by its type, and conditions across settings.
 
-Everything is found out before anything is read, imported or written.
+They come before a run reads data or writes a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
 
 ELSEWHERE = ("target", "structured", "compact_every")
-"""Settings of every method, which are no options of it."""
+"""Settings of the section "method" that are not options of the method."""
 
 
 @cache
@@ -27,11 +27,11 @@ def types_of(section: type) -> dict[str, Any]:
 
 
 def check(config: RunConfig, *, data: bool = True) -> None:
-    """Look at every setting of ``config``.
+    """Check every setting of ``config``.
 
     Args:
-        config: of a run.
-        data: ``data.name`` has to be a data set, rather than a word for one that was made by hand.
+        config: the configuration of a run.
+        data: whether ``data.name`` has to be a data set. It need not be where the splits were made by hand.
 
     Raises:
         UserError: a value of another type or out of bounds, an unknown name, settings that do not go
@@ -48,15 +48,15 @@ def check(config: RunConfig, *, data: bool = True) -> None:
 
 
 def check_names(config: RunConfig, *, data: bool = True) -> None:
-    """Import what the user wrote themselves, so that what is missing is said before a run begins.
+    """Import the user's own data set, model and method, so that errors come before a run begins.
 
     Args:
-        config: of a run, that was checked.
+        config: the configuration of a run, already checked with `check`.
         data: as in `check`.
 
     Raises:
-        UserError: a thing of the user's own cannot be imported or is something else, or an option of the
-            method is unknown or does not fit.
+        UserError: the user's own data set, model or method cannot be imported or is something else, or an
+            option of the method is unknown or does not fit.
     """
     for table, kind, name in (
         (DATASETS, "data set", config.data.name if data else next(iter(DATASETS))),
@@ -71,10 +71,10 @@ def check_names(config: RunConfig, *, data: bool = True) -> None:
 
 
 def check_values(section: DataConfig | ModelConfig | MethodConfig | TrainConfig, name: str) -> None:
-    """Look at each value of a section by its type.
+    """Check each value of a section by its type.
 
     Raises:
-        UserError: one is of another type, or out of its bounds; or it is no such section.
+        UserError: a value is of another type or out of its bounds, or ``section`` is of another class.
     """
     if not isinstance(section, SECTIONS[name]):
         raise UserError(f"{name} must be a {SECTIONS[name].__name__}, and is {values.shown(section)}")
@@ -83,48 +83,48 @@ def check_values(section: DataConfig | ModelConfig | MethodConfig | TrainConfig,
 
 
 def check_model(model: ModelConfig) -> None:
-    """Look whether there is such a model, and whether it has neurons as ``model`` says.
+    """Check that there is such a model, and that it can have the activation.
 
     Raises:
-        UserError: there is not, or it has not.
+        UserError: there is no such model, or it spikes and has no activation.
     """
     if pick(MODELS, "model", model.name).has("time") and model.activation != ModelConfig.activation:
         raise UserError(
-            f"model '{model.name}' spikes, and model.activation {model.activation} is of networks without "
-            "time: choose one of those, such as mlp-ann"
+            f"model.activation {model.activation} is for networks without time, and model '{model.name}' "
+            "spikes: choose a model such as mlp-ann, or leave model.activation out"
         )
 
 
 def check_method(method: MethodConfig) -> None:
-    """Look whether there is such a method, and whether its options are options.
+    """Check that there is such a method, and that none of its options is a setting.
 
     Raises:
-        UserError: there is not, or one of them is a setting.
+        UserError: there is no such method, or an option is a setting.
     """
     pick(METHODS, "method", method.name)
     for name in ELSEWHERE:
         if name in method.options:
-            raise UserError(f"write method.{name}, not method.options: '{name}' has a place of its own")
+            raise UserError(f"method.options must not hold '{name}': write method.{name} instead")
 
 
 def check_processes(train: TrainConfig) -> None:
-    """Look whether every process has a sample of each batch.
+    """Check that every rank gets a sample of each batch.
 
     Raises:
-        UserError: one has none.
+        UserError: the batch has fewer samples than there are ranks.
     """
     if train.batch_size < train.devices * train.nodes:
         raise UserError(
-            f"train.batch_size is divided among {train.devices * train.nodes} processes (train.devices x "
-            f"train.nodes), and is {train.batch_size}: each needs a sample"
+            f"train.batch_size must be at least {train.devices * train.nodes}, a sample for each process "
+            f"(train.devices x train.nodes), and is {train.batch_size}"
         )
 
 
 def check_device(train: TrainConfig) -> None:
-    """Look whether this machine has the GPU that ``train`` asks for.
+    """Check that this machine has the GPU that ``train`` asks for.
 
     Raises:
-        UserError: it has none.
+        UserError: the machine has no GPU.
     """
     if train.device == "cuda" and not _has_gpu():
         raise UserError("train.device is cuda, and torch sees no CUDA device here: use cpu or auto")
@@ -133,6 +133,6 @@ def check_device(train: TrainConfig) -> None:
 
 
 def _has_gpu() -> bool:
-    import torch  # noqa: PLC0415 - slow to import, and seldom asked
+    import torch  # noqa: PLC0415 - slow to import, and seldom needed
 
     return bool(torch.cuda.is_available())

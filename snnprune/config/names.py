@@ -1,8 +1,8 @@
-"""What a name stands for: data sets, models and methods, with a line on each.
+"""Names of data sets, models and methods, with a line on each.
 
 The tables hold places ("module:attribute"), not objects, so that reading them imports nothing heavy and
-no room has to know the rooms above it. A user writes such a place for a thing of their own. An object works
-wherever a name does.
+no room has to know the rooms above it. A user writes such a place for a data set, model or method of their
+own. An object can be passed wherever a name can.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """A module and an attribute of it, each perhaps within another."""
 
 NEEDS = {"data set": ("events", "found", "load"), "method": ("begin", "after_step", "end_epoch"), "model": ()}
-"""By kind, the attributes of a thing of the user's own. They are looked for before anything of it is called:
-a file of a run may come from a stranger."""
+"""For each kind, the attributes that the user's own must have. They are checked before any of them is called:
+a file of a run may come from an untrusted source."""
 
 LIKE = {
     "data set": "an object or class with events, found and load, as snnprune.data.source.Source",
@@ -40,11 +40,11 @@ class Entry:
     """One name that a user may write.
 
     Attributes:
-        summary: a line for somebody who does not know it.
+        summary: a line that explains it to a new user.
         source: the paper or the archive that it comes from.
         place: "module:attribute" of the callable that builds it, or of the data set itself.
-        traits: what is known of it before it is imported, in words of `TRAITS`; None where nothing is.
-        kind: "data set", "model" or "method", of a thing of the user's own.
+        traits: what is known of it before it is imported, as keys of `TRAITS`; None if nothing is known.
+        kind: "data set", "model" or "method" for the user's own; None for a name of the registry.
     """
 
     summary: str
@@ -57,7 +57,7 @@ class Entry:
         """Import the module and return the attribute.
 
         Raises:
-            UserError: it is the user's own, and cannot be imported or is something else.
+            UserError: it is the user's own, and it cannot be imported or is of another kind.
         """
         module, _, attribute = self.place.partition(":")
         if self.kind is None:
@@ -65,7 +65,7 @@ class Entry:
         return _own(self.kind, module, attribute)
 
     def has(self, trait: str) -> bool | None:
-        """Tell whether it has a trait, None where that is not known."""
+        """Tell whether it has a trait; None if that is not known."""
         return None if self.traits is None else trait in self.traits
 
 
@@ -80,14 +80,14 @@ TRAITS = {
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint naming the entry of ``known`` that is nearest to ``word``, or all of them."""
+    """Return a hint that names the entry of ``known`` nearest to ``word``, or else all entries."""
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(known)}"
 
 
 def pick(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
-    """Look ``name`` up in ``table``; "module:attribute" stands for a thing of the user's own.
+    """Look ``name`` up in ``table``; "module:attribute" stands for the user's own.
 
     Raises:
         UserError: the name is not in the table; the message names the nearest one.
@@ -97,17 +97,17 @@ def pick(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
     if ":" not in name:
         raise UserError(f"there is no {kind} called '{name}': {nearest(name, table)}")
     if not PLACE.fullmatch(name):
-        raise UserError(f"a {kind} of your own is named as mypackage.module:Mine, and came as '{name}'")
+        raise UserError(f"a {kind} of your own must be written mypackage.module:Mine, and is '{name}'")
     return Entry(f"a {kind} of your own", "-", name, None, kind)
 
 
 def is_own(name: str) -> bool:
-    """Tell whether ``name`` stands for a thing of the user's own."""
+    """Tell whether ``name`` stands for a data set, model or method of the user's own."""
     return ":" in name
 
 
 def label(name: str) -> str:
-    """Return ``name`` as a part of a file's name."""
+    """Return ``name`` in a form that a file name can hold."""
     return name.replace(":", ".")
 
 
@@ -115,7 +115,7 @@ def options_of(table: Mapping[str, Entry], kind: str, name: str) -> dict[str, An
     """Return the options of what ``name`` stands for, with their defaults.
 
     Raises:
-        UserError: no such name.
+        UserError: there is no such name.
     """
     known = signature.options(pick(table, kind, name).load())
     return {option.name: option.default for option in known.values()}
@@ -125,7 +125,7 @@ def typed(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
     """Return ``options`` of what ``name`` stands for as its signature has them: "0.2" becomes 0.2.
 
     Raises:
-        UserError: no such name, no such option, a value that does not fit, or an option that is missing.
+        UserError: there is no such name or option, a value does not fit, or an option is missing.
     """
     known, owner = signature.options(pick(table, kind, name).load()), f"{kind} '{name}'"
     for option in options:
@@ -142,7 +142,7 @@ def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
     """Build what ``name`` stands for with ``options``.
 
     Raises:
-        UserError: no such name, no such option, or a value that the builder refuses.
+        UserError: there is no such name or option, or the builder raises an error for a value.
     """
     read = typed(table, kind, name, options)
     try:
@@ -152,10 +152,10 @@ def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
 
 
 def _own(kind: str, module: str, attribute: str) -> Any:
-    """Import a thing of the user's own, and look what it is.
+    """Import the user's own data set, model or method, and check its kind.
 
     Raises:
-        UserError: it cannot be imported, or is something else.
+        UserError: it cannot be imported, or is of another kind.
     """
     name = f"{kind} '{module}:{attribute}'"
     try:
@@ -163,8 +163,8 @@ def _own(kind: str, module: str, attribute: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module}.".startswith(f"{error.name}."):
             raise UserError(
-                f"there is no module '{error.name}' for the {name}: start from the folder that holds it, or "
-                "install it"
+                f"there is no module '{error.name}' for the {name}: run the command in the folder that holds "
+                "it, or install it"
             ) from error
         raise UserError(f"the {name} cannot be imported: {in_one_line(error)}") from error
     except (Exception, SystemExit) as error:
@@ -183,17 +183,17 @@ def _own(kind: str, module: str, attribute: str) -> Any:
             raise UserError(f"the {name} cannot be made without arguments: {in_one_line(error)}") from error
     fits = _takes_three(found) if kind == "model" else all(hasattr(found, need) for need in NEEDS[kind])
     if not fits or (kind == "method" and not inspect.isclass(found)):
-        raise UserError(f"the {name} is {type(found).__name__} {found!r:.80}, and must be {LIKE[kind]}")
+        raise UserError(f"the {name} must be {LIKE[kind]}, and is {type(found).__name__} {found!r:.80}")
     return found
 
 
 def _takes_three(found: Any) -> bool:
-    """Tell whether ``found`` can be called as the models of the registry are."""
+    """Tell whether ``found`` can be called with three arguments, as the models of the registry are."""
     try:
         inspect.signature(found).bind(None, None, None)
     except TypeError:
         return False
-    except ValueError:  # of a callable that says nothing of its arguments
+    except ValueError:  # the callable has no signature
         pass
     return callable(found)
 
@@ -296,12 +296,12 @@ MODELS: dict[str, Entry] = {
 
 METHODS: dict[str, Entry] = {
     "dense": Entry(
-        "prunes nothing: the network that all others are compared with",
+        "prunes nothing: the baseline that all others are compared with",
         "-",
         "snnprune.pruning.method:Method",
     ),
     "dpap": Entry(
-        "prunes units that learn little: their survival falls below zero",
+        "prunes units and synapses whose survival function falls below zero",
         "Han et al., DPAP, IEEE TPAMI 2025",
         "snnprune.methods.dpap:DPAP",
     ),

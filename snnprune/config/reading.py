@@ -1,8 +1,8 @@
-"""From files and options to a `RunConfig`: every value is read once, by its type, and known by its place.
+"""From files and options to a `RunConfig`: every value is read once, by its type, and its source is known.
 
-Sources are YAML files (``--config``, any number), options, and the configuration that a run keeps; what comes
-later on a command line stands in for what came before. What cannot be used is said in one sentence, which
-names the key, the file or option, and the value.
+Sources are YAML files (``--config``, any number), options, and the configuration that a run keeps. What comes
+later on a command line replaces what came before. A value that cannot be used raises a `UserError` that names
+the key, the file or option, and the value.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 FREE = "method.options"
-"""The key below which the method, not this module, knows the names."""
+"""The key below which the method defines the names."""
 
 KEYS: dict[str, Any] = {
     f"{name}.{key}": kind for name, section in SECTIONS.items() for key, kind in types_of(section).items()
@@ -37,18 +37,18 @@ KEYS: dict[str, Any] = {
 BENCH_LISTS = {
     "methods": "a list such as dense,dpap,magnitude (default: dense and method.name)",
     "targets": "a list of shares to prune such as 0.4,0.6,0.8 (default: method.target)",
-    "seeds": "how many, or a list such as 0,1,2 (default: 5, from train.seed on)",
+    "seeds": "number of seeds, or a list such as 0,1,2 (default: 5, from train.seed on)",
 }
-"""Options of a bench that a file may hold too, with what they are."""
+"""Options of a bench that a file may hold too, with their meanings."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """A value that somebody wrote.
+    """A value that the user gave.
 
     Attributes:
-        value: as its type has it.
-        file: where it stands; None for an option.
+        value: the value, converted to its type.
+        file: the file that holds it; None for an option.
     """
 
     value: Any
@@ -63,13 +63,13 @@ class Parser(argparse.ArgumentParser):
     """Options of a command, each of them read by its type.
 
     Args:
-        name: of the command.
-        description: of what it does.
-        takes: what comes behind the name, as in "RUN ".
+        name: the name of the command.
+        description: what the command does.
+        takes: the arguments behind the name, such as "RUN ".
         in_files: keys that a configuration file may hold besides those of a run.
 
-    `parse_args` returns a namespace; its ``given`` holds the keys of a run, and those of ``in_files``, that
-    somebody wrote: a dict from the key to `Given`.
+    `parse_args` returns a namespace. Its ``given`` holds the keys of a run, and those of ``in_files``, that
+    the user gave: a dict from the key to `Given`.
     """
 
     def __init__(self, name: str, description: str, takes: str = "", in_files: Collection[str] = ()) -> None:
@@ -79,7 +79,7 @@ class Parser(argparse.ArgumentParser):
         self.set_defaults(given={})
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with a line.
+        """Raise what is wrong with the command line.
 
         Raises:
             UserError: always.
@@ -91,7 +91,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(f"--{name}", action=_Own, kind=kind, help=_escaped(meaning), **more)
 
     def settings(self, *sections: str, skip: Collection[str] = ()) -> None:
-        """Add an option for every key of ``sections``, but for those to ``skip``."""
+        """Add an option for every key of ``sections`` except those in ``skip``."""
         for name in sections:
             said = (SECTIONS[name].__doc__ or "").partition("\n")[0].rstrip(".")
             group = self.add_argument_group(f"{name}: {said}")
@@ -116,10 +116,10 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--config", action=_Config, help=said, metavar="FILE")
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse ``arguments``, of the command line without the command's name.
+        """Parse ``arguments``: the command line without the command's name.
 
         Raises:
-            UserError: an option that there is not, a file that cannot be read, or a value that does not fit.
+            UserError: there is no such option, a file cannot be read, or a value does not fit.
         """
         for word in arguments:
             option = word.partition("=")[0]
@@ -133,7 +133,7 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, word: str) -> None:
         option = word.partition("=")[0]
         if not option.startswith("--"):
-            self.error(f"'{word:.{values.SHOWN}}' is one word too many")
+            self.error(f"unexpected argument '{word:.{values.SHOWN}}'")
         known = [name for name in self._option_string_actions if name.startswith("--")]
         if any(name.startswith(f"{option}.") for name in known):
             raise UserError(f"{option} is a group of options: write {option}.name, for instance")
@@ -180,11 +180,11 @@ def read_file(path: Path, own: Collection[str] = ()) -> dict[str, Given]:
     """Return the keys that a file holds.
 
     Args:
-        path: of a YAML file.
+        path: a YAML file.
         own: keys of the command besides those of a run.
 
     Raises:
-        UserError: it cannot be read, is no YAML, or has a key that nobody knows or a value that does not fit.
+        UserError: it cannot be read, is not YAML, or has an unknown key or a value that does not fit.
     """
     where = f"the configuration {path}"
     read = _yaml(path, where)
@@ -200,11 +200,11 @@ def read_file(path: Path, own: Collection[str] = ()) -> dict[str, Given]:
 
 
 def as_config(read: Any, where: str) -> RunConfig:
-    """Return the configuration that plain values stand for; what they leave out is as the defaults say.
+    """Return the configuration that plain values stand for; missing keys get their defaults.
 
     Args:
-        read: what a run keeps: sections of keys.
-        where: they stand, for the message, as in "runs/a/config.yaml".
+        read: sections of keys, as a run keeps them.
+        where: the place of the values, for the message, such as "runs/a/config.yaml".
 
     Raises:
         UserError: a section is missing, a key is unknown, or a value does not fit.
@@ -215,10 +215,10 @@ def as_config(read: Any, where: str) -> RunConfig:
 
 
 def run_config(given: Mapping[str, Given]) -> RunConfig:
-    """Return the configuration of a run from what was given, checked, its method's options by their types.
+    """Return the checked configuration of a run from what was given, with its method's options converted.
 
     Raises:
-        UserError: an unknown name, or settings that do not go together.
+        UserError: a name is unknown, or settings do not go together.
     """
     config = _made(given)
     check(config)
@@ -234,13 +234,13 @@ def run_config(given: Mapping[str, Given]) -> RunConfig:
 
 
 def data_config(given: Mapping[str, Given], name: str) -> DataConfig:
-    """Return the settings of the data set ``name`` from what was given, checked."""
+    """Return the checked settings of the data set ``name`` from what was given."""
     config = run_config({**given, "data.name": Given(values.read(name, KEYS["data.name"], "NAME"))})
     return config.data
 
 
 def chosen(given: Mapping[str, Given]) -> set[str]:
-    """Return the keys that somebody chose: every option, and what differs from its default in a file."""
+    """Return the keys that the user chose: every option, and what differs from its default in a file."""
     defaults = {
         f"{name}.{key}": getattr(section(), key)
         for name, section in SECTIONS.items()
@@ -276,7 +276,7 @@ def _flat(sections: Mapping[Any, Any], where: str) -> dict[str, Any]:
 
 
 def _read(plain: Mapping[str, Any], option: str, place: str) -> dict[str, Given]:
-    """Return values as their keys' types have them; the lists of a bench as they are."""
+    """Return values converted to their keys' types; the lists of a bench unchanged."""
     return {
         key: Given(values.read(value, KEYS[key], option or key, place) if key in KEYS else value)
         for key, value in plain.items()
@@ -298,10 +298,10 @@ def _yaml(path: Path, where: str) -> Any:
 
 
 def _nearest_key(word: str, own: Iterable[str] = ()) -> str:
-    """Hint at the key that was meant; ``epochs`` on its own means train.epochs."""
+    """Return a hint at the key that was meant; ``epochs`` alone means train.epochs."""
     own = tuple(own)
     if word in BENCH_LISTS and not own:
-        return "it is of a file for `snnprune bench --config`"
+        return "it belongs in a file for `snnprune bench --config`"
     if f"{word}s" in own:
         return f"did you mean '{word}s'?"
     leaf = word.rpartition(".")[2]

@@ -1,7 +1,7 @@
 """The configuration of a run: frozen dataclasses that a YAML file, the command line or Python fills.
 
-A default stands here, beside its reason, and the bounds of a value in its type (`snnprune.config.check` walks
-them). A method's constants stand in the method itself, with their equations.
+Each default stands here, beside its reason. The bounds of a value are in its type, and
+`snnprune.config.check` checks them. A method's constants stand in the method itself, with their equations.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from snnprune.config.values import MOST, Called, Count, File, Folder, Share, Within
 
 MOST_STEPS = 10_000
-"""Time steps: with so many a recording of N-MNIST has 23 MB of frames."""
+"""Most time steps: a recording of N-MNIST then has 23 MB of frames."""
 
 LARGEST_SEED = 2**63 - 1
-"""What torch's generators take."""
+"""The largest seed that torch's generators accept."""
 
 Name = Annotated[str, Called("a name")]
 
@@ -26,10 +26,10 @@ class DataConfig:
     """Which recordings or images, and how they become frames.
 
     Attributes:
-        name: a data set (`snnprune list` names them), or "module:attribute" of one's own, which has
-            ``events``, ``found`` and ``load`` as `snnprune.data.source.Source`. Where the three sets were
-            made by hand, a word for them.
-        root: folder that holds it; without one, the folder that SNNPRUNE_DATA names.
+        name: a data set (`snnprune list` names them), or "module:attribute" of your own, which has
+            ``events``, ``found`` and ``load`` as `snnprune.data.source.Source`. For splits that were made by
+            hand, any name.
+        root: folder that holds the data set; without one, the folder that SNNPRUNE_DATA names.
         cache: folder for binned frames; without one, the user's cache folder.
         time_steps: number of frames T that a recording is cut into, or steps that an image is shown for.
         binning: equal spans of time, equal counts of events, or Tonic's integer-width bins (which drop the
@@ -38,11 +38,11 @@ class DataConfig:
             with the pixel as their probability.
         validation: share of the training samples kept for validation, where the data set has no split of its
             own.
-        samples: train on so many samples alone, as many of each class: the first of it. Validation and test
-            sets stay as they are.
-        classes: labels of the classes to tell apart, joined by commas ("0,1,2,3,4"); all without them.
-        download: fetch the data set into `root` when it is not there.
-        skip_corrupt: leave unreadable recordings out, with a count, and go on.
+        samples: number of training samples to use: the first ones of each class, equally many of each.
+            Validation and test sets do not change.
+        classes: labels of the classes to use, joined by commas ("0,1,2,3,4"); without them, all classes.
+        download: download the data set into `root` if it is not there.
+        skip_corrupt: leave out unreadable recordings, report how many there are, and continue.
 
     Examples:
         >>> import snnprune
@@ -68,17 +68,17 @@ class ModelConfig:
     """Which network.
 
     Attributes:
-        name: a model (`snnprune list` names them), or "module:attribute" of one's own: a class or function
-            that gets this configuration, the shape of a frame (channels, height, width) and the number of
+        name: a model (`snnprune list` names them), or "module:attribute" of your own: a class or function
+            that takes this configuration, the shape of a frame (channels, height, width) and the number of
             classes, as those of `snnprune.nn.models` do.
         hidden: units of the hidden layer; without a number, the model's own.
         detach_reset: keep the reset of the membrane out of the gradient. The paper's equations keep it in.
-        activation: of a network without time; the BSP and BDNN papers have sigmoid units.
+        activation: activation function of a network without time; the BSP and BDNN papers use sigmoid units.
         dropout: share of the hidden fully connected units that each training step leaves out.
-        accelerate: train with fused neurons, and convolutions that have their channels innermost, in a
-            fraction of SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit
-            for bit; the convolutions add up in another order. Without, SpikingJelly's own layers run. What is
-            saved is SpikingJelly's either way.
+        accelerate: train with fused neurons and channels-last convolutions, which take a fraction of
+            SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit for bit; the
+            convolutions sum in another order. If false, SpikingJelly's own layers run. Saved networks have
+            SpikingJelly's layers either way.
 
     Examples:
         >>> import snnprune
@@ -99,17 +99,18 @@ class MethodConfig:
     """Which pruning method, and how much.
 
     Attributes:
-        name: a method (`snnprune list` names them), or "module:attribute" of a class of one's own that
+        name: a method (`snnprune list` names them), or "module:attribute" of a class of your own that
             derives from `snnprune.pruning.method.Method`; `dense` prunes nothing.
         target: share of all weights to prune by the end of the run, or null for the method's own stopping
-            (for DPAP the paper's fixed epsilon). 0.6 is where the DPAP paper sees its best accuracy.
+            rule (for DPAP, the paper's fixed epsilon). The DPAP paper reports its best accuracy at 0.6.
         structured: how much of the target comes from whole channels and neurons, as a share of the
             log-survival of weights; the rest comes from single synapses.
         options: constants of the method by name, in place of its own (`snnprune list method NAME` names
             them).
-        compact_every: take the dead out of the network at the start of every so many epochs, or null to keep
-            them at zero until the end. Decisions are the same. A cut takes less time than a step, so it pays
-            in every epoch in which something died. Networks and methods that cannot be cut are masked.
+        compact_every: remove pruned units from the network at the start of every so many epochs, or null to
+            keep them masked until the end. Pruning decisions are the same. A cut takes less time than a
+            training step, so it pays in every epoch that pruned a unit. Networks and methods that cannot be
+            cut are masked.
 
     Examples:
         >>> import snnprune
@@ -130,29 +131,30 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: samples of one optimiser step, of all processes together.
+        batch_size: samples of one optimiser step, over all processes together.
         optimizer: the optimiser.
-        lr: learning rate. 1e-3 with Adam is what public code of the paper's laboratory uses on these nets.
-        weight_decay: of the optimiser.
-        momentum: of SGD.
+        lr: learning rate. The public code of the paper's laboratory uses 1e-3 with Adam on these networks.
+        weight_decay: weight decay of the optimiser.
+        momentum: momentum of SGD.
         schedule: learning rate constant, times `step_gamma` every `step_epochs`, or cosine to zero.
         step_epochs: epochs between two steps of the step schedule.
         step_gamma: factor of the step schedule.
         warmup_epochs: epochs of linear rise before the cosine.
-        loss: mean squared error on output rates (or logits), cross-entropy on the softmax of logits, mean
-            squared error on that, or the one that the model names.
-        seed: of weights, data order and noise; with the same seed, machine and thread count a run repeats
-            bit for bit.
+        loss: mse is the mean squared error on output rates (or logits), cross-entropy is that on the softmax
+            of the logits, softmax-mse is the mean squared error on the softmax, auto is the loss that the
+            model names.
+        seed: seed of weights, data order and noise. With the same seed, machine and thread count, a run
+            repeats bit for bit.
         init: weights to start from: the folder of a run, a checkpoint, or a safetensors file of this network.
         device: cpu, cuda, or auto.
-        devices: processes on each machine, a GPU each where there are GPUs; `batch_size` is divided among
-            them (docs/distributed.md).
-        nodes: machines; each is started with torchrun or srun.
-        precision: of layers in training and its tests. With bf16 and fp16 (the latter on GPUs alone) neurons,
-            traces, scores and the optimiser stay in float32 (docs/distributed.md).
+        devices: number of processes on each machine, with one GPU each if there are GPUs; `batch_size` is
+            divided among them (docs/distributed.md).
+        nodes: number of machines; each is started with torchrun or srun.
+        precision: number format of the layers in training and its tests. With bf16 and fp16 (fp16 on GPUs
+            only), neurons, traces, scores and the optimiser stay in float32 (docs/distributed.md).
         threads: CPU threads; without a number, torch's own choice.
         twin: train the unpruned network with the same budget beside it, for the final table.
-        export_check: name before training what a format could not hold afterwards: nir, or null.
+        export_check: report before training what this format cannot hold: nir, or null.
 
     Examples:
         >>> import snnprune
@@ -184,7 +186,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's numbers.
+    """All settings that determine the numbers of a run.
 
     Examples:
         >>> import snnprune
@@ -199,7 +201,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def located(self) -> RunConfig:
-        """Return it with absolute paths, so that a run can be resumed and evaluated from any folder."""
+        """Return the configuration with absolute paths, so that a run can be resumed from any folder."""
 
         def absolute(path: str | None) -> str | None:
             return None if path is None else str(Path(path).expanduser().absolute())

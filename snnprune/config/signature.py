@@ -1,4 +1,4 @@
-"""What a class or a function takes: its options with their types, defaults and meaning."""
+"""The options of a class or a function, with their types, defaults and meanings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NUMBERS: dict[type, Any] = {bool: bool, int: float, float: float, str: str}
-"""By the type of a default, what an option without an annotation takes."""
+"""The type of an option without an annotation, by the type of its default."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Option:
     """One keyword of a class or function.
 
     Attributes:
-        name: of the keyword.
-        kind: its type where text can stand for it; None for what is passed on as it comes.
-        default: what it is without; `inspect.Parameter.empty` where it has to be given.
-        meaning: what the docstring says of it.
+        name: the keyword.
+        kind: its type, if text can be converted to it; None if a value is passed on unchanged.
+        default: its default value; `inspect.Parameter.empty` if there is none.
+        meaning: its description in the docstring.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Option:
         return self.default is inspect.Parameter.empty
 
     def read(self, value: Any, owner: str) -> Any:
-        """Return ``value`` as the option's type has it.
+        """Return ``value`` converted to the option's type.
 
         Raises:
-            UserError: it does not fit; ``owner`` names what the option is of.
+            UserError: it does not fit. ``owner`` names whose option it is.
         """
         if self.kind is None:
             return values.guess(value) if isinstance(value, str) else value
@@ -52,7 +52,7 @@ class Option:
 
 
 def options(builder: Callable[..., Any]) -> dict[str, Option]:
-    """Return what ``builder`` takes by name, in its order; also what a class passes on by ``**``."""
+    """Return the keywords of ``builder`` in their order, with those that a class passes on by ``**``."""
     meanings: dict[str, str] = {}
     found: dict[str, Option] = {}
     for source, written in _sources(builder):
@@ -69,7 +69,7 @@ def options(builder: Callable[..., Any]) -> dict[str, Option]:
 
 
 def documented(thing: Any) -> dict[str, str]:
-    """Return what the section "Args:" or "Attributes:" of a docstring says, by name."""
+    """Return the descriptions in the section "Args:" or "Attributes:" of a docstring, by name."""
     text = inspect.getdoc(thing) or ""
     section = re.search(r"^(?:Args|Attributes):\n((?:[ ]+.*\n?|\n)*)", text, re.MULTILINE)
     entries = re.findall(r"^ {4}(\w+)[^\n:]*: (.*(?:\n {8}.*)*)", section[1] if section else "", re.MULTILINE)
@@ -77,7 +77,7 @@ def documented(thing: Any) -> dict[str, str]:
 
 
 def _sources(builder: Any) -> list[tuple[Callable[..., Any], Any]]:
-    """Return the callables whose parameters count, each with what documents them."""
+    """Return the callables whose parameters are options, each with the object that documents them."""
     if isinstance(builder, partial):
         return [(builder, builder.func)]
     if not isinstance(builder, type):
@@ -94,7 +94,7 @@ def _sources(builder: Any) -> list[tuple[Callable[..., Any], Any]]:
 
 
 def _kind(parameter: inspect.Parameter, source: Any) -> Any:
-    """Return a parameter's type where `values.convert` knows it, else None."""
+    """Return a parameter's type if `values.convert` knows it, else None."""
     written = parameter.annotation
     if written is parameter.empty:
         return _of_default(parameter.default)
@@ -103,7 +103,7 @@ def _kind(parameter: inspect.Parameter, source: Any) -> Any:
         space = vars(sys.modules[function.__module__])
         holder = types.SimpleNamespace(__annotations__={"it": written})
         kind = get_type_hints(holder, space, {}, include_extras=True)["it"]
-    except Exception:  # of a name that is imported for type checkers alone
+    except Exception:  # the annotation has a name that is imported for type checkers only
         return None
     return kind if _is_known(kind) else None
 

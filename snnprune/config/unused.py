@@ -1,4 +1,4 @@
-"""Settings that somebody chose and that nothing in the run will read: one table says when each is used."""
+"""Settings that the user chose and that the run does not use: one table says when that is so."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from snnprune.config.schema import RunConfig
 
 DENSE = "dense"
-"""The method that prunes nothing, which all others are compared with."""
+"""The method that prunes nothing: the baseline of all others."""
 
 SURVIVAL = ("dpap", "hebb", "stdp")
 """Methods with a survival function."""
 
 SCORED = ("magnitude", "random")
-"""Methods that cut synapses alone unless their option ``unit`` says otherwise."""
+"""Methods that prune synapses only, unless their option ``unit`` says otherwise."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What decides whether a setting is used. What is not known of a thing of the user's own is None.
+    """What decides whether a setting is used. What is not known of the user's own data set or model is None.
 
     Attributes:
-        config: of the run.
+        config: the configuration of the run.
         data: the data set.
         model: the model.
     """
@@ -37,7 +37,7 @@ class Facts:
     model: Entry
 
     def lacks(self, option: str) -> bool:
-        """Tell whether the method has no such option, though it was set; this imports the method."""
+        """Tell whether ``option`` was set although the method has no such option; this imports the method."""
         method = self.config.method
         return getattr(method, option) is not None and option not in options_of(
             METHODS, "method", method.name
@@ -64,19 +64,19 @@ TABLE: tuple[Row, ...] = (
     (
         "method.target",
         lambda f: "target_macs" in f.config.method.options,
-        "method.options.target_macs stands in for it",
+        "method.options.target_macs is used in its place",
     ),
     ("method.structured", lambda f: f.lacks("structured"), "method '{method.name}' has no structured"),
     (
         "method.structured",
         lambda f: f.config.method.name in SCORED and f.config.method.options.get("unit") != "both",
-        "method '{method.name}' prunes units and synapses with method.options.unit both alone",
+        "method '{method.name}' prunes both units and synapses only with method.options.unit both",
     ),
     ("method.structured", lambda f: not f.is_aimed, "it divides a target, and method.target is null"),
     (
         "method.options",
         lambda f: f.config.method.name in SURVIVAL and "epsilon" in f.config.method.options and f.is_aimed,
-        "a target decides in place of epsilon: with epsilon, method.target is null",
+        "method.target is used in place of epsilon; set method.target to null to use epsilon",
     ),
     (
         "method.compact_every",
@@ -89,12 +89,12 @@ TABLE: tuple[Row, ...] = (
     (
         "data.encoding",
         lambda f: f.data.has("events") is True,
-        "{data.name} holds recordings, and it is for still images",
+        "it is for still images, and {data.name} holds recordings",
     ),
     (
         "data.binning",
         lambda f: f.data.has("events") is False,
-        "{data.name} holds still images, and it is for recordings",
+        "it is for recordings, and {data.name} holds still images",
     ),
     (
         "data.skip_corrupt",
@@ -109,7 +109,7 @@ TABLE: tuple[Row, ...] = (
     ("model.detach_reset", lambda f: f.has_no_time, IN_TIME),
     ("model.accelerate", lambda f: f.has_no_time, IN_TIME),
     ("model.activation", lambda f: f.model.has("time") is True, "{model.name} spikes"),
-    # Of recordings a network without time sees the mean of the frames, which depends on how many there are.
+    # A network without time gets the mean of a recording's frames, which depends on the number of frames.
     ("data.encoding", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
     ("data.time_steps", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
     (
@@ -130,39 +130,43 @@ TABLE: tuple[Row, ...] = (
         lambda f: f.config.train.step_epochs >= f.config.train.epochs,
         "the run ends after {train.epochs} epochs, before the first step",
     ),
-    ("train.twin", lambda f: f.config.method.name == DENSE, "method '{method.name}' is its own twin"),
+    (
+        "train.twin",
+        lambda f: f.config.method.name == DENSE,
+        "method '{method.name}' trains the unpruned network itself",
+    ),
 )
-"""Settings; when each has no use; and why, as a clause. A setting that is not named is always used."""
+"""Settings, the condition under which each is not used, and the reason. Other settings are always used."""
 
 
 def unused(config: RunConfig, chosen: Collection[str]) -> list[str]:
-    """Return a sentence for each of the settings ``chosen`` that ``config`` has no use for.
+    """Return a sentence for each of the settings ``chosen`` that ``config`` does not use.
 
-    They are said and not refused: one file of settings serves several methods and data sets, whose name an
-    option replaces.
+    They are warnings, not errors: one file of settings serves several methods and data sets, and an option
+    chooses among these.
 
     Args:
-        config: of the run.
+        config: the configuration of the run.
         chosen: dotted keys.
 
     Raises:
-        UserError: no such data set, model or method.
+        UserError: there is no such data set, model or method.
     """
     return _sentences(reasons(config, chosen))
 
 
 def unused_in_all(configs: Sequence[RunConfig], chosen: Collection[str]) -> list[str]:
-    """Return a sentence for each of the settings ``chosen`` that none of ``configs`` has a use for."""
+    """Return a sentence for each of the settings ``chosen`` that none of ``configs`` uses."""
     first, *others = [reasons(config, chosen) for config in configs]
     return _sentences({key: why for key, why in first.items() if all(key in other for other in others)})
 
 
 def reasons(config: RunConfig, chosen: Collection[str]) -> dict[str, str]:
-    """Return the settings ``chosen`` that ``config`` has no use for, each with the reason."""
+    """Return the settings ``chosen`` that ``config`` does not use, each with the reason."""
     data = pick(DATASETS, "data set", config.data.name)
     if data.kind is not None:
         events = getattr(data.load(), "events", None)
-        # What a data set of the user's own does with the other settings, nobody knows.
+        # It is not known which other settings a data set of the user's own uses.
         data = replace(data, traits=frozenset({"cached", "files"} | ({"events"} if events else set())))
     facts = Facts(config, data, pick(MODELS, "model", config.model.name))
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What a value may be: types with their bounds, text that becomes a value, and how a sentence says it."""
+"""Types of values with their bounds, the conversion of text to values, and their words in messages."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from snnprune.common import document
 from snnprune.common.errors import UserError
 
 SHOWN = 200
-"""Characters of a value that a sentence repeats."""
+"""Most characters of a value that a message repeats."""
 
 LONGEST = 1000
-"""Characters of a name: a path may have 4,096 bytes, and a sentence has to repeat it."""
+"""Most characters of a name: a path may have 4,096 bytes, and a message has to repeat it."""
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-"""What YAML takes for true and false."""
+"""Words that YAML reads as true and false."""
 
 NOTHING = ("null", "none", "~")
 
@@ -33,9 +33,9 @@ class Within:
 
     Attributes:
         low: the lowest value.
-        high: the highest one.
-        above: ``low`` itself is outside.
-        below: ``high`` itself is outside.
+        high: the highest value.
+        above: whether ``low`` itself is outside.
+        below: whether ``high`` itself is outside.
     """
 
     low: float = -math.inf
@@ -49,7 +49,7 @@ class Within:
         return not (inside and (value < self.high if self.below else value <= self.high))
 
     def wanted(self, word: str) -> str:
-        """Say what a number has to be; ``word`` is "a number" or "a whole number"."""
+        """Return the bounds in words; ``word`` is "a number" or "a whole number"."""
         if self.high == math.inf:
             return f"{word} {'above' if self.above else 'of at least'} {self.low:,}"
         low, high = f"{'above ' * self.above}{self.low:,}", f"{'below ' * self.below}{self.high:,}"
@@ -61,23 +61,23 @@ class Called:
     """Text that names something: not empty, no control characters, in UTF-8, at most `LONGEST` characters.
 
     Attributes:
-        what: it is, as in "the name of a folder".
+        what: a description of the text, such as "the name of a folder".
     """
 
     what: str
 
     def problem(self, value: str) -> bool:
-        """Tell whether ``value`` can name nothing."""
+        """Tell whether ``value`` cannot be a name."""
         odd = any(letter < " " or "\ud800" <= letter <= "\udfff" for letter in value)
         return odd or not value.strip() or len(value) > LONGEST
 
     def wanted(self, word: str) -> str:  # noqa: ARG002
-        """Say what the text has to be."""
+        """Return the description of the text."""
         return self.what
 
 
 MOST = 10**9
-"""Of whatever is counted: libraries below keep such numbers in 32 bits."""
+"""The largest count: libraries below keep counts in 32 bits."""
 
 Count = Annotated[int, Within(1, MOST)]
 Share = Annotated[float, Within(0, 1, below=True)]
@@ -86,17 +86,19 @@ File = Annotated[str, Called("the name of a file")]
 
 
 class UnfitError(ValueError):
-    """A value that its type does not take."""
+    """A value that does not fit its type."""
 
 
 def read(value: Any, kind: Any, key: str, place: str = "") -> Any:
-    """Return ``value`` as a value of type ``kind``; text may stand for a number, truth, null or a mapping.
+    """Return ``value`` as a value of type ``kind``.
+
+    Text may stand for a number, true, false, null or a mapping.
 
     Args:
-        value: from a file or an option.
+        value: a value from a file or an option.
         kind: a type, with its bounds.
-        key: of the setting, or the option, as the sentence names it.
-        place: where it stands, as in " in the configuration run.yaml".
+        key: the name of the setting or the option, for the message.
+        place: where the value stands, for the message, such as " in the configuration run.yaml".
 
     Raises:
         UserError: it does not fit.
@@ -108,7 +110,7 @@ def read(value: Any, kind: Any, key: str, place: str = "") -> Any:
 
 
 def check(value: Any, kind: Any, key: str) -> None:
-    """Refuse a value, made in Python, that is not of type ``kind`` or out of its bounds.
+    """Check that a value from Python is of type ``kind`` and within its bounds.
 
     Raises:
         UserError: it is not.
@@ -124,11 +126,11 @@ def convert(value: Any, kind: Any, *, text: bool) -> Any:
 
     Args:
         value: anything.
-        kind: a type of numbers, text, true and false, null, words or mappings; bounds around it; or several.
-        text: take text that stands for a value of another type than text.
+        kind: a type of numbers, text, booleans, null, words or mappings, with bounds or without; or a union.
+        text: whether text may stand for a value of another type.
 
     Raises:
-        UnfitError: it is none.
+        UnfitError: the value does not fit.
     """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
@@ -151,7 +153,7 @@ def convert(value: Any, kind: Any, *, text: bool) -> Any:
 
 
 def wanted(kind: Any) -> str:
-    """Say what a value of type ``kind`` is."""
+    """Return the type ``kind`` in words."""
     origin = get_origin(kind)
     if origin is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
@@ -166,7 +168,7 @@ def wanted(kind: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a configuration has it, at most `SHOWN` characters of it."""
+    """Return a value as a configuration file writes it, in at most `SHOWN` characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:
@@ -177,7 +179,7 @@ def shown(value: Any) -> str:
 
 
 def guess(text: str) -> Any:
-    """Return what ``text`` stands for in YAML, or as a number that YAML takes for a word (1e-3)."""
+    """Return the value that ``text`` stands for in YAML; also a number that YAML reads as text (1e-3)."""
     try:
         return (
             float(text) if text.strip()[-1:].isdigit() and "e" in text.lower() else document.parse_yaml(text)
@@ -187,7 +189,7 @@ def guess(text: str) -> Any:
 
 
 def _one_of(value: Any, kinds: tuple[Any, ...], *, text: bool) -> Any:
-    # Null first: the text "null" is the name of no folder.
+    # Null first, so that the text "null" is not read as the name of a folder.
     for kind in sorted(kinds, key=lambda kind: kind is not type(None)):
         try:
             return convert(value, kind, text=text)
@@ -220,7 +222,7 @@ def _is_written(value: Any) -> bool:
 def _plain(value: Any, kind: Any, *, text: bool) -> Any:
     if text and isinstance(value, str) and kind is not str:
         value = _number(value, kind) if kind in (int, float) else TRUTH.get(value.lower())
-    # An int is a float; numpy's numbers are read as what they are, but no file can hold them.
+    # An int may stand for a float. numpy's numbers are converted, since no file can hold them.
     kinds = {int: numbers.Integral, float: numbers.Real}.get(kind) if text else {float: int}.get(kind)
     if kinds is not None and isinstance(value, kinds) and not isinstance(value, bool):
         value = _number(value, kind)

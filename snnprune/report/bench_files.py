@@ -1,4 +1,4 @@
-"""What the folder of a bench says, read and looked at before anything is drawn of it."""
+"""The files of a bench, read and checked before anything is drawn."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ KEYS: dict[str, type | tuple[type, ...]] = {
     "level": float,
     "tables": list,
 }
-"""Keys of comparison.json that a page cannot do without."""
+"""Keys of comparison.json that a page needs."""
 
 MEASURES = ("accuracy", "pruned", "weights", "synops_masked")
-"""Of each group."""
+"""Measures of each group that a page needs."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A bench and what was found when its runs were compared.
+    """A bench and the comparison of its runs.
 
     Attributes:
         path: its folder.
-        comparison: as it stands in comparison.json.
-        curves: test accuracy over epochs of each run that still has its metrics, by group.
-        asked: methods, targets and seeds, or {} where that is not known.
-        sample: one of its runs, for versions and configuration, or None. The first, or the first whose method
-            has constants of its own, which a repetition needs.
-        left_out: by name, why a run is not in the comparison, or its curve not on the page.
+        comparison: the content of comparison.json.
+        curves: for each group, test accuracy over epochs of each run that still has its metrics.
+        asked: methods, targets and seeds; {} if they are not known.
+        sample: one of its runs, for versions and configuration, or None. It is the first run with options of
+            the method, which a repetition needs, else the first run.
+        left_out: for the name of a run, why it is not in the comparison, or why its curve is not on the page.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class Bench:
 
     @property
     def dense(self) -> dict[str, Any] | None:
-        """The unpruned network, where it was trained."""
+        """The unpruned network; None if it was not trained."""
         return next((group for group in self.groups if group["method"] == "dense"), None)
 
     @property
@@ -72,8 +72,8 @@ class Bench:
 
 
 def is_bench(path: Path) -> bool:
-    """Whether a folder holds many runs rather than one."""
-    if (path / "config.yaml").is_file():  # a run with its dense twin inside
+    """Tell whether a folder holds a bench rather than one run."""
+    if (path / "config.yaml").is_file():  # a run, with its unpruned twin inside
         return False
     return (path / "bench.yaml").is_file() or (path / "comparison.json").is_file()
 
@@ -90,7 +90,7 @@ def read_bench(path: Path) -> Bench:
     runs: list[Run] = []
     for group in comparison["groups"]:
         for cell in (path / f"{group['name']}-seed{seed}" for seed in group["seeds"]):
-            if not cell.is_dir():  # somebody has kept the comparison alone
+            if not cell.is_dir():  # the user kept the comparison only
                 continue
             try:
                 runs.append(read_run(cell))
@@ -104,10 +104,10 @@ def read_bench(path: Path) -> Bench:
 
 def _comparison(path: Path) -> dict[str, Any]:
     file = path / "comparison.json"
-    again = f"write it anew with `snnprune bench --compare {path}`"
+    again = f"write it again with `snnprune bench --compare {path}`"
     if not file.is_file():
         raise UserError(
-            f"{path} is a bench without comparison.json, none of its runs being compared: {again}"
+            f"{path} is a bench without comparison.json, since its runs have not been compared: {again}"
         )
     try:
         read = document.parse_json(document.read_text(file))
@@ -134,7 +134,7 @@ def _asked(file: Path) -> dict[str, Any]:
         read = document.parse_yaml(document.read_text(file, document.LARGEST_YAML))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(
-            f"{file} is damaged ({in_one_line(error)}): remove it for a page without the command"
+            f"{file} is damaged ({in_one_line(error)}): remove it to get a page without the command"
         ) from error
     asked = read.get("asked") if isinstance(read, dict) else None
     return asked if isinstance(asked, dict) else {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snnprune.report.page import Written
 
 LOSS = 1.0
-"""Points of accuracy that a smaller network may lose and still stand at the top of the page."""
+"""Points of accuracy that a network may lose and still be the smallest variant at the top of the page."""
 
 PICTURES = (comparison.by_rate, comparison.differences, comparison.pareto, comparison.curves)
 
@@ -36,12 +36,12 @@ def write_report(path: Path) -> Written:
 
 
 def bench_page(bench: Bench) -> Page:
-    """Return the page of ``bench``; its pictures are written on the way."""
+    """Return the page of ``bench``, and write its pictures."""
     found = bench.comparison
     drawn, missing = draw_all(PICTURES, bench, bench.path / "figures")
     return Page(
         kind="Report of a bench",
-        title=f"{found['model']} on {found['dataset']}: what pruning does to it",
+        title=f"{found['model']} on {found['dataset']}: the effect of pruning",
         lead=_lead(bench),
         numbers=_numbers(bench),
         remarks=_remarks(bench),
@@ -93,8 +93,10 @@ def _unpruned(bench: Bench) -> Number:
 
 
 def _smallest(bench: Bench) -> Number:
-    """Return the smallest variant of which both intervals rule out that it loses more than `LOSS` points."""
-    label = f"of the weights: the least that is left where a loss of more than {LOSS:g} point is ruled out"
+    """Return the smallest variant for which both intervals exclude a loss of more than `LOSS` points."""
+    label = (
+        f"of the weights are left in the smallest variant for which a loss above {LOSS:g} point is excluded"
+    )
     safe = [g for g in bench.pruned if _lowest(g) > -LOSS]
     if not safe:
         return Number("smallest", "-", label, "no pruned variant, as far as these runs show")
@@ -114,9 +116,9 @@ def _lowest(group: dict[str, Any]) -> float:
 def _remarks(bench: Bench) -> list[str]:
     found = bench.comparison
     said = [
-        f"Better and worse are said only where the {found['level']:.0%} interval over seeds and the one over "
-        "seeds and test samples both exclude zero. Where no difference is shown, there may still be one: "
-        "look how wide the intervals are."
+        f"A variant is called better or worse only if the {found['level']:.0%} interval over seeds and the "
+        "one over seeds and test samples both exclude zero. Where no difference is shown, there may still be "
+        "one: look at the width of the intervals."
     ]
     said += [f"Left out: {name}. {why}." for name, why in bench.left_out.items()]
     if found["unfinished"]:
@@ -155,7 +157,7 @@ def _how(bench: Bench) -> Section:
 
 
 def _listed(values: list[Any]) -> str:
-    """Return a list as the command line takes it; one number alone, without a comma, would be how many."""
+    """Return a list as the command line reads it. A single number gets a comma, else it would be a count."""
     words = ["own" if value is None else str(value) for value in values]
     return ",".join(words) if len(words) > 1 else f"{words[0]},"
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables and pictures, with nothing to fetch."""
+"""One self-contained HTML page: text, tables and pictures. It loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snnprune.report.picture import Drawn, Missing
 
 LARGEST = 3_000_000
-"""Bytes of a page: what still opens at once on a phone, and goes through a mail."""
+"""Most bytes of a page: it still opens at once on a phone, and fits into an e-mail."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Number:
 
     Attributes:
         key: its id on the page.
-        value: as it is shown.
-        label: what it is.
-        note: what it is to be compared with, or "".
+        value: its text.
+        label: what it measures.
+        note: a value to compare it with, or "".
     """
 
     key: str
@@ -42,10 +42,10 @@ class Table:
     """A table.
 
     Attributes:
-        title: above it.
-        head: of its columns.
-        rows: cells, the first of each the row's name.
-        note: below it, or "".
+        title: the line above it.
+        head: headers of its columns.
+        rows: rows of cells; the first cell is the row's name.
+        note: the text below it, or "".
     """
 
     title: str
@@ -56,10 +56,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """Text that is shown as it is, such as a command or a file.
+    """Text that is shown verbatim, such as a command or a file.
 
     Attributes:
-        title: above it.
+        title: the line above it.
         text: its lines.
     """
 
@@ -69,16 +69,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, with all that is in it, in this order.
+    """A part of a page, with its content in this order.
 
     Attributes:
         title: its heading.
         text: paragraphs.
-        pictures: drawn.
-        tables: of numbers.
+        pictures: pictures that were drawn.
+        tables: tables of numbers.
         facts: pairs of a name and a value.
-        blocks: of verbatim text.
-        missing: pictures that are not there, each with its reason.
+        blocks: blocks of verbatim text.
+        missing: pictures that are not on the page, each with its reason.
     """
 
     title: str
@@ -95,12 +95,12 @@ class Page:
     """A page before it is written.
 
     Attributes:
-        kind: what it is the report of.
+        kind: the line above the heading, such as "Report of a run".
         title: its heading.
-        lead: what was done, in a sentence.
-        numbers: the result.
-        remarks: what has to be said beside the numbers.
-        sections: the rest.
+        lead: one sentence on what was done.
+        numbers: the results.
+        remarks: remarks on the numbers.
+        sections: the sections below.
     """
 
     kind: str
@@ -112,7 +112,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """Return ``page`` as HTML; whatever names and files say stays text."""
+    """Return ``page`` as HTML. Markup in names and files is escaped."""
     import jinja2  # noqa: PLC0415 - the command line answers without it
 
     here = resources.files("snnprune.report")
@@ -122,7 +122,7 @@ def render(page: Page) -> str:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    footer = f"Written by snnprune {__version__}. Nothing on this page is fetched."
+    footer = f"Written by snnprune {__version__}. This page loads nothing from the network."
     return environment.get_template("page.html.j2").render(**vars(page), footer=footer)
 
 
@@ -131,8 +131,8 @@ class Written:
     """A page that was written.
 
     Attributes:
-        path: of the page.
-        failures: a sentence for each picture that could not be drawn, and that the page does without.
+        path: the path of the page.
+        failures: a sentence for each picture that could not be drawn and is not on the page.
     """
 
     path: Path
@@ -149,8 +149,8 @@ def write(page: Page, path: Path) -> Written:
     size = len(html.encode())
     if size > LARGEST:
         raise UserError(
-            f"the page would have {size / 1e6:.1f} MB, and must stay below {LARGEST / 1e6:.0f} MB: its "
-            f"pictures are in {path.parent / 'figures'}, and can be looked at one by one"
+            f"the page must stay below {LARGEST / 1e6:.0f} MB, and would have {size / 1e6:.1f} MB: look at "
+            f"its pictures one by one in {path.parent / 'figures'}"
         )
     atomic.write_text(path, html)
     missing = [each for section in page.sections for each in section.missing]

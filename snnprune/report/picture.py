@@ -1,4 +1,4 @@
-"""A picture: what it shows, and the files and the data it becomes."""
+"""Pictures: their descriptions, and how they are drawn and written to files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that is yet to be drawn.
+    """A picture before it is drawn.
 
     Attributes:
-        name: of its files, without an ending.
-        title: in a few words.
-        caption: what to look for, and what was measured on what; a sentence or three.
-        alt: what the picture shows, with its numbers, for who cannot see it.
-        draw: returns the figure, drawn under `snnprune.report.style.SETTINGS`.
+        name: the name of its files, without an ending.
+        title: its title in a few words.
+        caption: one to three sentences on what is shown and how it was measured.
+        alt: a description with the numbers, for readers who cannot see the picture.
+        draw: a function that returns the figure; it is called under `snnprune.report.style.SETTINGS`.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Missing:
     """A picture that is not on the page.
 
     Attributes:
-        title: of the picture.
-        file: of the run's folder, which the picture is made of and which is not there; else "".
-        failure: what went wrong while it was drawn; "" where nothing did.
+        title: the title of the picture.
+        file: the missing file of the run that the picture needs, or "".
+        failure: what went wrong while it was drawn, or "".
     """
 
     title: str
@@ -53,7 +53,7 @@ class Missing:
     failure: str = ""
 
     def __str__(self) -> str:
-        """Say in a sentence why it is not there."""
+        """Return a sentence on why it is not there."""
         if self.file:
             return (
                 f"{self.title}: not shown, because the run has no {self.file}. Training writes it; train "
@@ -64,12 +64,12 @@ class Missing:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture in the form that a page takes.
+    """A picture in the form that a page needs.
 
     Attributes:
-        picture: what was drawn.
+        picture: the picture.
         day: SVG as a data URI, for a light page.
-        night: the same for a dark one.
+        night: the same for a dark page.
     """
 
     picture: Picture
@@ -87,14 +87,15 @@ def canvas(height: float) -> Figure:
 def draw_all(
     makers: Iterable[Callable[[Any], Picture | Missing | None]], subject: Any, folder: Path
 ) -> tuple[list[Drawn], list[Missing]]:
-    """Draw what each of ``makers`` shows of ``subject``; return the pictures, and those that are not there.
+    """Draw the pictures that ``makers`` return for ``subject``. Return those drawn, and those missing.
 
-    A picture that fails costs itself alone: never the page, and never the run behind it.
+    A picture that fails is missing on the page. It never fails the page or the run.
 
     Args:
-        makers: each returns a picture, one that has no data, or None where there is nothing to show.
+        makers: functions that return a picture, a `Missing` if data are missing, or None if there is nothing
+            to show.
         subject: a run or a bench.
-        folder: for the files.
+        folder: the folder for the files.
 
     Raises:
         UserError: the folder cannot be written.
@@ -130,9 +131,9 @@ def draw(picture: Picture, folder: Path) -> Drawn:
     with rc_context({**SETTINGS, "svg.hashsalt": picture.name}):
         figure = picture.draw()
         FigureCanvasAgg(figure)
-        # No date: when a picture was drawn is no part of it.
+        # No date, so that the same picture gives the same file.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.set_layout_engine("none")  # it is laid out: once takes half of the time of all
+        figure.set_layout_engine("none")  # the layout is done, and takes half of the time
         figure.savefig(png, format="png")
     atomic.write(folder / f"{picture.name}.svg", lambda file: file.write(svg.getvalue()))
     atomic.write(folder / f"{picture.name}.png", lambda file: file.write(png.getvalue()))
@@ -141,13 +142,13 @@ def draw(picture: Picture, folder: Path) -> Drawn:
 
 
 def _lean(svg: str) -> str:
-    """Leave out what a page has no use for: comments, metadata, the document type."""
+    """Remove what a page does not need: comments, metadata, the document type."""
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
     return re.sub(r"\s*\n\s*", "\n", svg).strip()
 
 
 def _recoloured(svg: str) -> str:
-    """Return ``svg`` for a dark page."""
+    """Return ``svg`` in the colours of a dark page."""
     return re.sub(r"#[0-9a-f]{6}", lambda found: NIGHT.get(found[0], found[0]), svg)
 
 

@@ -1,4 +1,4 @@
-"""The page of a folder, whatever it holds."""
+"""The page of a run or a bench."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def report(path: Path) -> Written:
     """Write ``report.html`` and ``figures/`` into the folder of a run or of a bench.
 
     Raises:
-        UserError: the folder is neither, is not finished, has a damaged file, or cannot be written.
+        UserError: the folder is neither of them, is not finished, has a damaged file, or cannot be written.
     """
     if not path.is_dir():
         raise UserError(f"there is no folder {path}: give one that `snnprune train` or `snnprune bench` made")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SECTIONS: dict[str, tuple[str, Sequence[Maker]]] = {
     "Learning and pruning": ("", (learning.accuracy, learning.by_rate, learning.weights_left)),
-    "Who died, and why": ("", (survival.survival, fan_in.fan_in, maps.neurons, maps.synapses)),
+    "What was pruned, and why": ("", (survival.survival, fan_in.fan_in, maps.neurons, maps.synapses)),
     "What the network does": (
         "",
         (
@@ -64,7 +64,7 @@ def write_report(path: Path) -> Written:
 
 
 def run_page(run: Run) -> Page:
-    """Return the page of ``run``; its pictures are written on the way."""
+    """Return the page of ``run``, and write its pictures."""
     summary, interval = run.summary, sampled_difference(run)
     return Page(
         kind="Report of a run",
@@ -85,9 +85,11 @@ def _lead(run: Run) -> str:
     if not run.prunes:
         return f"{begin}. Nothing was pruned."
     target = summary.target
-    asked = "by its own stopping" if target is None else f"towards a target of {target:.0%} of all weights"
-    twin = "" if run.twin is None else " Its unpruned twin was trained beside it, alike in all else."
-    return f"{begin}, and pruned meanwhile with {run.method}, {asked}.{twin}"
+    asked = (
+        "by its own stopping rule" if target is None else f"towards a target of {target:.0%} of all weights"
+    )
+    twin = "" if run.twin is None else " Its unpruned twin was trained with the same other settings."
+    return f"{begin}, and pruned during training with {run.method}, {asked}.{twin}"
 
 
 def _numbers(run: Run, interval: Interval | None) -> list[Number]:
@@ -114,7 +116,7 @@ def _numbers(run: Run, interval: Interval | None) -> list[Number]:
 
 
 def _samples(run: Run) -> str:
-    """Say what the accuracy is of."""
+    """Return on how many samples, and of which epoch's network, the accuracy was measured."""
     epoch = run.summary.returned_to_epoch
     network = "last epoch" if epoch is None else f"epoch {epoch}, to which the method went back"
     return network if run.predictions is None else f"{len(run.predictions.labels):,} samples, {network}"
@@ -136,9 +138,9 @@ def _difference(run: Run, interval: Interval | None) -> Number:
 
 
 def sampled_difference(run: Run) -> Interval | None:
-    """Return the difference in accuracy to the twin, its interval from redrawing the test samples.
+    """Return the difference in accuracy to the twin, with an interval from resampling the test samples.
 
-    None where the answers of one of the two are not there, or are of other samples.
+    None if the predictions of one of the two are missing, or are of other samples.
     """
     if run.predictions is None or run.twin is None or run.twin.predictions is None:
         return None
@@ -163,10 +165,10 @@ def _remarks(run: Run, interval: Interval | None) -> list[str]:
     said = []
     if interval is not None and run.prunes:
         said.append(
-            "The interval says how far the difference would move with other test samples; it "
+            "The interval says how much the difference would vary with other test samples; it "
             + ("excludes" if interval.excludes_zero else "includes")
-            + " zero. It knows nothing of other seeds, and this is one run of each: snnprune bench compares "
-            "over seeds."
+            + " zero. It does not cover other seeds, since there is one run of each network: snnprune bench "
+            "compares over seeds."
         )
     elif run.prunes:
         said.append("This is one run with one seed; snnprune bench compares over seeds.")
@@ -214,8 +216,8 @@ def _operations_table(counted: Synops) -> Table:
     rows.append(["energy, nJ", *(f"{counted.energy_pj[c] / 1e3:,.1f}" for c in operations.COLUMNS)])
     constants = counted.constants_pj
     note = (
-        f"{operations.MEANING} Energy of the arithmetic: {constants['accumulate']} pJ an accumulate and "
-        f"{constants['mac']} pJ a multiply-accumulate (45 nm); memory and leakage are not in it."
+        f"{operations.MEANING} Energy of the arithmetic: {constants['accumulate']} pJ for an accumulate and "
+        f"{constants['mac']} pJ for a multiply-accumulate (45 nm), without memory and leakage."
     )
     return Table("Synaptic operations a sample", ["layer", *operations.COLUMNS], rows, note)
 

@@ -1,4 +1,4 @@
-"""How pictures look: one column of a paper wide, told apart with every common kind of colour blindness."""
+"""The style of pictures: as wide as a paper's column, in colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 3.5
-"""Inches: one column of the journals that the field writes for (IEEE: 3.5)."""
+"""Width of a picture in inches: one column of the field's journals (IEEE: 3.5)."""
 
 PRUNED, DENSE, THIRD, FOURTH, FIFTH = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00"
-"""Okabe and Ito's palette (2008), its orange darkened to be read as a line on white."""
+"""Okabe and Ito's palette (2008), with a darker orange that is legible as a line on white."""
 
 LINES = (PRUNED, DENSE, THIRD, FOURTH, FIFTH, "#4d6b8a")
 DASHES = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)), (0, (1, 3)))
@@ -35,10 +35,10 @@ NIGHT = {
     FIFTH: "#e6b422",
     LINES[5]: "#a6c1dd",
 }
-"""The same colours on a dark page, by the light page's."""
+"""Colours of a dark page, by the colours of the light page."""
 
 HEAT = "cividis"
-"""Colour map of everything that has an amount: even in brightness, for every kind of colour vision."""
+"""Colour map of amounts: uniform in brightness, for every kind of colour vision."""
 
 SETTINGS: Any = {
     "font.family": "sans-serif",
@@ -74,7 +74,7 @@ SETTINGS: Any = {
 
 
 def tidy(axes: Axes, *, epochs: bool = False, grid: bool = True) -> None:
-    """Take away the frame's upper and right side; let epochs be whole numbers."""
+    """Hide the frame's upper and right side; put ticks of epochs at whole numbers."""
     axes.spines[["top", "right"]].set_visible(False)
     if grid:
         axes.grid(visible=True)
@@ -109,10 +109,10 @@ def legend_below(figure: Figure, axes: Axes, *, most: int = 4, handle: float = 2
     """Put the legend of ``axes`` below the figure, in columns that fit its width; more rows make it higher.
 
     Args:
-        figure: that holds the axes.
-        axes: whose lines and points have labels.
-        most: columns.
-        handle: length of a line in the legend, in letters' heights.
+        figure: the figure that holds the axes.
+        axes: the axes whose lines and points have labels.
+        most: most columns.
+        handle: length of a line in the legend, as a multiple of the letters' height.
     """
     handles, labels = axes.get_legend_handles_labels()
     from matplotlib.textpath import TextPath  # noqa: PLC0415 - slow to import

@@ -1,4 +1,4 @@
-"""What a file of a network says of where it comes from, so that it can be run again on data."""
+"""The origin of a network, as its file holds it, so that the network can be run again on data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class About:
-    """Where a network comes from.
+    """The origin of a network.
 
     Attributes:
-        config: of its run, without folders.
+        config: the configuration of its run, without folders.
         shape: polarities (or colour channels), height and width of a frame.
-        classes: how many it tells apart.
+        classes: the number of classes.
         spiking: whether it has a time axis.
     """
 
@@ -49,11 +49,11 @@ def parse(text: str, path: Path) -> About:
     """Read what `About.text` wrote.
 
     Args:
-        text: from a file that anybody may have written.
-        path: of the file, for the message.
+        text: text from a file of an untrusted source.
+        path: the file, for the message.
 
     Raises:
-        UserError: it says something else.
+        UserError: the text is not what `About.text` writes.
     """
     if not text:
         raise UserError(

@@ -1,8 +1,8 @@
-"""Checkpoints written aside and renamed, sealed with a checksum, and read without pickle.
+"""Checkpoints: written to a temporary file and renamed, sealed with a checksum, and read without pickle.
 
-A checkpoint is torch's zip archive whose comment holds the SHA-256 of all that stands before it: torch and
-every zip reader open it as they are used to. The one before is kept until the next is whole, so that a
-damaged file costs an epoch, not the run.
+A checkpoint is torch's zip archive. The archive's comment holds the SHA-256 of everything before it, so torch
+and every zip reader open it as usual. The previous checkpoint is kept until the next one is complete, so that
+a damaged file costs an epoch, not the run.
 """
 
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 SEAL = b"snnprune sha256 "
 SEAL_SIZE = len(SEAL) + 2 * hashlib.sha256().digest_size
 PARTS = {"state_dict", "callbacks", "epoch"}
-"""Of a run's checkpoint; Lightning writes more."""
+"""Keys that a run's checkpoint has; Lightning writes more."""
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the checkpoint in ``path``, on the CPU. A seal that it bears is looked at; it needs none.
+    """Return the checkpoint in ``path``, on the CPU. If it has a checksum, the checksum is verified.
 
     Raises:
         UserError: the file cannot be read, is damaged, or holds more than tensors, numbers, strings and their
@@ -40,14 +40,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 PREFIX = "model."
-"""Of the network's tensors in a run's checkpoint: there the network is a part of what Lightning trains."""
+"""Prefix of the network's tensors in a run's checkpoint: the network is a part of the LightningModule."""
 
 
 def network(saved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return the state_dict of the network in a checkpoint, and the state of its pruner where there is one.
+    """Return the state_dict of the network in a checkpoint, and the state of its pruner or None.
 
     Args:
-        saved: what `load` or `newest` returned; a state_dict alone will do.
+        saved: what `load` or `newest` returned, or a state_dict alone.
     """
     state = saved.get("state_dict", saved)
     inside = {name.removeprefix(PREFIX): t for name, t in state.items() if name.startswith(PREFIX)}
@@ -56,13 +56,13 @@ def network(saved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | Non
 
 
 def newest(paths: Sequence[Path]) -> tuple[Path, dict[str, Any], list[str]]:
-    """Return the first of a run's checkpoints that is whole, and what is wrong with those before it.
+    """Return the first of a run's checkpoints that can be read, and what is wrong with those before it.
 
     Args:
-        paths: the newest first; one that is not there is passed over.
+        paths: the newest first; a missing one is skipped.
 
     Raises:
-        UserError: none of them is whole, or none is there; or the memory is full.
+        UserError: none of them can be read, none is there, or the memory is full.
     """
     wrong: list[str] = []
     for path in paths:
@@ -70,7 +70,7 @@ def newest(paths: Sequence[Path]) -> tuple[Path, dict[str, Any], list[str]]:
             try:
                 return path, _load(path, sealed=True), wrong
             except MemoryFullError:
-                raise  # the file may be whole
+                raise  # the file may be intact
             except UserError as error:
                 wrong.append(str(error))
     raise UserError("; ".join(wrong) or f"there is no checkpoint {paths[0]}")
@@ -86,10 +86,10 @@ def _load(path: Path, *, sealed: bool) -> dict[str, Any]:
     except Exception as error:
         if memory_full(error) is not None:
             raise MemoryFullError(
-                f"the memory is full, and cannot hold the checkpoint {path}: end what else runs on this "
+                f"the memory is full, and cannot hold the checkpoint {path}: end other programs on this "
                 "machine"
             ) from error
-        # Bytes that somebody else chose steer torch's reader, and it fails in as many ways as there are.
+        # The file may come from an untrusted source, and torch's reader can then raise any error.
         reason = str(error).partition("\n")[0][:120]
         raise UserError(
             f"cannot read the checkpoint {path} ({reason}): delete it to train this run from the start"
@@ -102,13 +102,13 @@ def _check_seal(content: bytes, *, sealed: bool) -> None:
     body, mark, digest = content[:-SEAL_SIZE], content[-SEAL_SIZE:-64], content[-64:]
     if mark != SEAL:
         if sealed:
-            raise ValueError("it is damaged or cut short, or another version wrote it: it bears no checksum")
+            raise ValueError("it is damaged or cut short, or another version wrote it: it has no checksum")
     elif hashlib.sha256(body).hexdigest().encode() != digest:
-        raise ValueError("it is damaged: its content is not what its checksum says")
+        raise ValueError("it is damaged: its content does not match its checksum")
 
 
 def _check_size(content: bytes) -> None:
-    """Refuse an archive that grows when it is read: torch packs nothing, and a bomb is nothing else."""
+    """Refuse an archive that grows when it is read: torch does not compress, but a zip bomb does."""
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(member.file_size for member in archive.infolist()) > len(content):
@@ -131,7 +131,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Lightning's checkpoint files, made safe against a kill at any moment and against damage.
 
     Args:
-        previous: where the checkpoint before the last one stays.
+        previous: the path of the checkpoint before the last one.
     """
 
     def __init__(self, previous: Path) -> None:
@@ -139,13 +139,13 @@ class AtomicCheckpoints(TorchCheckpointIO):
         self.previous = previous
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``, whole or not at all; what was there becomes the one before."""
-        memory = io.BytesIO()  # torch makes another error of a disk that is full
+        """Write ``checkpoint`` to ``path``, whole or not at all, and keep the file that was there."""
+        memory = io.BytesIO()  # torch would raise another error for a full disk
         torch.save(checkpoint, memory)
         atomic.write(Path(path), lambda file: file.write(seal(memory.getvalue())), before=self.previous)
 
     def load_checkpoint(
         self, path: Any, map_location: Any = None, weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Read ``path`` with ``weights_only=True``, whatever is asked."""
+        """Read ``path``, always with ``weights_only=True``."""
         return _load(Path(path), sealed=True)

@@ -1,4 +1,4 @@
-"""The epochs of a run: a row of metrics.csv each, and what the checkpoint carries beside them."""
+"""The epochs of a run: one row of metrics.csv for each, and what the checkpoint holds beside them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Epoch(Record):
 
     Attributes:
         epoch: its number, from 1.
-        train_loss: mean over the training samples.
-        train_accuracy: share of the training samples that are told right while the network learns.
-        val_accuracy: on the validation set, after the epoch.
-        test_accuracy: on the test set, after the epoch.
+        train_loss: mean loss over the training samples.
+        train_accuracy: share of the training samples that are classified correctly during training.
+        val_accuracy: accuracy on the validation set, after the epoch.
+        test_accuracy: accuracy on the test set, after the epoch.
         pruned_synapses: share of all weights that is pruned.
         pruned_neurons: share of all neurons and channels that is pruned.
-        weights: left.
+        weights: number of weights left.
         macs: multiply-accumulates of one sample at the weights left.
         synops: synaptic operations of one test sample, on average.
-        seconds: of training, validation and test together.
+        seconds: time of training, validation and test together.
     """
 
     epoch: int
@@ -44,7 +44,7 @@ class Epoch(Record):
 
 
 COLUMNS = columns(Epoch)
-"""Of metrics.csv."""
+"""Columns of metrics.csv."""
 
 
 def read_epochs(file: Path) -> list[Epoch]:
@@ -68,9 +68,9 @@ class History:
     """Finished epochs of a run.
 
     Attributes:
-        rows: one per epoch.
+        rows: one row for each epoch.
         network: size of the network that the run ends with; None before the first epoch has ended.
-        returned_to: epoch, from 1, whose network that is, where a method has gone back to it; else None.
+        returned_to: epoch, from 1, that the method went back to; None if it did not go back.
     """
 
     rows: list[Epoch] = field(default_factory=list)
@@ -94,12 +94,12 @@ class History:
         return sum(row.seconds for row in self.rows)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return it in plain values, for the checkpoint."""
+        """Return the history in plain values, for the checkpoint."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> History:
-        """Return what `state_dict` returned, also that of version 0.1."""
+        """Return the history that `state_dict` described, also in version 0.1."""
         network = state["network"]
         rows = [typed(Epoch, row) for row in state["rows"]]
         return cls(rows, typed(Size, network) if network else None, state.get("returned_to"))

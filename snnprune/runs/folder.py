@@ -1,4 +1,4 @@
-"""The folder of a run: who holds it, which configuration it belongs to, where its files are."""
+"""The folder of a run: its lock, the configuration that it belongs to, and the paths of its files."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ OWN_FOLDERS = ("checkpoints", "tensorboard", "figures", "dense")
 
 
 class RunFolder(FolderLock):
-    """Paths of a run's files; as a context, the lock that keeps a second process out.
+    """Paths of a run's files. As a context, it locks the folder against other processes.
 
     Args:
-        path: the folder; made on entry, unless it is there.
+        path: the folder; it is made on entry if it is not there.
 
     Raises:
         UserError: on entry, when the folder cannot be written or another process holds it.
@@ -50,15 +50,15 @@ class RunFolder(FolderLock):
         self.twin = path / "dense"
 
     def __enter__(self) -> Self:
-        """Take the lock, and clear away what a killed process has left unfinished.
+        """Take the lock, and remove unfinished files of a killed process.
 
         Raises:
-            UserError: as the class says, or a folder of the run is a link, which may lead anywhere.
+            UserError: as the class says, or a folder inside the run is a symbolic link.
         """
         for name in OWN_FOLDERS:
             if (self.path / name).is_symlink():
                 raise UserError(
-                    f"{self.path / name} is a link, and a run keeps its files in its own folder: put a "
+                    f"{self.path / name} must be a folder inside that of the run, and is a link: put a "
                     "folder in its place"
                 )
         super().__enter__()
@@ -67,7 +67,7 @@ class RunFolder(FolderLock):
 
     @property
     def checkpoints(self) -> tuple[Path, Path]:
-        """Where checkpoints are, the newest first; the last may be missing and the one before it be there."""
+        """Paths of the checkpoints, the newest first. Either file may be missing."""
         return self.last, self.previous
 
     @property
@@ -77,14 +77,14 @@ class RunFolder(FolderLock):
 
     @property
     def is_claimed(self) -> bool:
-        """Whether it belongs to a configuration: a start that failed before any training claims nothing."""
+        """Whether it belongs to a configuration. A run that failed before any training does not claim it."""
         return self.config.exists() and (self.has_checkpoint or self.summary.exists() or self.twin.exists())
 
     def look(self, config: RunConfig) -> None:
-        """Find out whether the folder could be that of ``config``, without writing.
+        """Check that the folder can be used for ``config``, without writing.
 
         Raises:
-            UserError: as `claim`, or it could not be written.
+            UserError: as `claim`, or the folder cannot be written.
         """
         self.look_where()
         if not self.path.exists():
@@ -95,7 +95,7 @@ class RunFolder(FolderLock):
                 key, old, new = difference
                 raise UserError(
                     f"{self.path} holds a run of another configuration: {key} is {old} there and {new} "
-                    "here; choose another folder with --out, or go on with that run with --resume"
+                    "here; choose another folder with --out, or continue that run with --resume"
                 )
         strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".") and p != self.twin]
         if strangers and not self.config.exists():
@@ -105,10 +105,10 @@ class RunFolder(FolderLock):
             )
 
     def claim(self, config: RunConfig) -> None:
-        """Make the folder that of ``config``, or find that it is already.
+        """Claim the folder for ``config``, unless it is already.
 
         Raises:
-            UserError: the folder holds a run of another configuration, or something that is no run.
+            UserError: the folder holds a run of another configuration, or something that is not a run.
         """
         self.look(config)
         if not self.is_claimed:
@@ -118,7 +118,7 @@ class RunFolder(FolderLock):
         """Return the configuration that the run was started with.
 
         Raises:
-            UserError: the folder is no run, or its configuration cannot be read.
+            UserError: the folder is not a run, or its configuration cannot be read.
         """
         if not self.config.is_file():
             raise UserError(
@@ -148,14 +148,14 @@ class RunFolder(FolderLock):
 
 
 def _written(value: Any) -> str:
-    """Return a value as a configuration file has it: null rather than None."""
+    """Return a value as a configuration file writes it: null rather than None."""
     return repr(value) if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def first_difference(
     old: dict[str, Any], new: dict[str, Any], prefix: str = ""
 ) -> tuple[str, str, str] | None:
-    """Return (dotted key, old, new) of the first entry that differs, as a file has them; None where none."""
+    """Return (dotted key, old, new) of the first entry that differs, as a file writes them; else None."""
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):

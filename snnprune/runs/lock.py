@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class FolderLock:
-    """Keeps a second process out of a folder, as a context.
+    """A context that locks a folder against other processes.
 
     Args:
-        path: the folder; made on entry, unless it is there.
-        what: lies in it, as in "the run folder".
+        path: the folder; it is made on entry if it is not there.
+        what: what the folder holds, such as "run".
 
     Raises:
         UserError: on entry, when the folder cannot be written or another process holds it.
@@ -33,7 +33,7 @@ class FolderLock:
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Not through a link: what it points to would be emptied.
+            # Do not follow a link: its target would be emptied.
             descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             lock = os.fdopen(descriptor, "r+")
         except OSError as error:
@@ -63,10 +63,10 @@ class FolderLock:
             self._lock = None
 
     def look_where(self) -> None:
-        """Find out whether the folder could be written, without writing.
+        """Check that the folder can be written, without writing.
 
         Raises:
-            UserError: it could not.
+            UserError: it cannot.
         """
         there = self.path.absolute()
         try:

@@ -1,4 +1,4 @@
-"""What the network answered to each test sample: predictions.csv."""
+"""The predicted class of each test sample: predictions.csv."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = ("label", "answer")
 
 CLASSES = 4096
-"""Most that are read: the confusion matrix of so many takes 134 MB."""
+"""The largest number of classes that is read: their confusion matrix takes 134 MB."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Predictions:
 
     @property
     def hits(self) -> NDArray[np.bool_]:
-        """Which samples were told right, bool [N]."""
+        """Which samples are predicted correctly, bool [N]."""
         return self.labels == self.answers
 
     def csv(self) -> str:
@@ -43,7 +43,7 @@ class Predictions:
 
 
 def read_predictions(file: Path) -> Predictions:
-    """Return what a predictions.csv says.
+    """Read a predictions.csv.
 
     Raises:
         UserError: it is not there, or damaged.

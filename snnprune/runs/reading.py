@@ -1,4 +1,4 @@
-"""A finished run as its folder has it: one record, for pages, comparisons and whoever looks into it."""
+"""A finished run, read from its folder: one record, for pages, comparisons and users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 TOLERANCE = 0.05
-"""By how much an accuracy may differ that is measured once more: on a GPU, or with other noise."""
+"""The most that an accuracy may differ when it is measured again, such as on a GPU or with other noise."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Run:
         config: its configuration, resolved.
         summary: what it ended with.
         rows: its epochs, in order.
-        predictions: of the test samples, or None where the run has no predictions.csv.
+        predictions: predictions of the test samples; None if the run has no predictions.csv.
     """
 
     path: Path
@@ -47,22 +47,22 @@ class Run:
 
     @cached_property
     def dynamics(self) -> Dynamics | None:
-        """What happened to neurons and synapses; None where the run has no dynamics.safetensors."""
+        """What happened to neurons and synapses; None if the run has no dynamics.safetensors."""
         return read_dynamics(RunFolder(self.path).dynamics)
 
     @cached_property
     def example(self) -> Example | None:
-        """One recording and its answer; None where the run has no example.safetensors."""
+        """One recording and its prediction; None if the run has no example.safetensors."""
         return read_example(RunFolder(self.path).example)
 
     @cached_property
     def twin(self) -> Run | None:
-        """The unpruned network that was trained beside it; None where none was, or has not ended."""
+        """The run of the unpruned network beside it; None if there is none, or it is not finished."""
         twin = RunFolder(RunFolder(self.path).twin)
         return read_run(twin.path) if twin.summary.is_file() else None
 
     def read_all(self) -> Run:
-        """Read now what is read when it is asked for, so that damage is found before a page begins.
+        """Read all files now rather than on access, so that damage is found before a page begins.
 
         Raises:
             UserError: one of the files is damaged.
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def tested(self) -> Predictions:
-        """Its predictions, for who cannot do without.
+        """Its predictions, for callers that need them.
 
         Raises:
             UserError: the run has no predictions.csv.
@@ -101,12 +101,12 @@ class Run:
 
     @property
     def target(self) -> float | None:
-        """Share of all weights that was to be pruned, None where none was asked for."""
+        """Share of all weights that was to be pruned; None without a target."""
         return self.summary.target
 
     @property
     def seed(self) -> int:
-        """Of weights, order of the data and noise."""
+        """Seed of weights, order of the data and noise."""
         return self.summary.seed
 
     @property
@@ -116,11 +116,11 @@ class Run:
 
 
 def read_run(path: Path) -> Run:
-    """Read the folder of a finished run; whatever has a file of its own is read when it is asked for.
+    """Read the folder of a finished run; dynamics, example and twin are read on access.
 
     Raises:
-        UserError: it is no run, it is not finished, or one of its files is damaged, or of another run; the
-            sentence names it.
+        UserError: it is not a run, it is not finished, or one of its files is damaged or of another run. The
+            message names the file.
     """
     folder = RunFolder(path)
     config = folder.read_config()
@@ -128,15 +128,15 @@ def read_run(path: Path) -> Run:
     if not folder.summary.exists():
         raise UserError(
             f"{path} is not finished, and has no summary.json ({len(rows)} of {config.train.epochs} epochs): "
-            f"go on with `snnprune train --resume {path}`"
+            f"continue it with `snnprune train --resume {path}`"
         )
     summary = read_summary(folder.summary)
     predictions = read_predictions(folder.predictions) if folder.predictions.exists() else None
     _check_together(folder, config, summary, rows)
     if predictions is not None and abs(predictions.hits.mean() - summary.accuracy) > TOLERANCE:
         raise UserError(
-            f"{folder.predictions} is of another run than {folder.summary}: {predictions.hits.mean():.2%} of "
-            f"its samples are right, and there it is {summary.accuracy:.2%}; {_again(folder)}"
+            f"{folder.predictions} is of another run than {folder.summary}: its accuracy is "
+            f"{predictions.hits.mean():.2%}, and that of the summary {summary.accuracy:.2%}; {_again(folder)}"
         )
     return Run(path, config, summary, rows, predictions)
 
@@ -149,7 +149,7 @@ def _check_together(folder: RunFolder, config: RunConfig, summary: Summary, rows
     """Refuse files that belong to different runs.
 
     Raises:
-        UserError: they do; the sentence names two of them.
+        UserError: they do. The message names two of them.
     """
     said = {
         "dataset": (summary.dataset, config.data.name),

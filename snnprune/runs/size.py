@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Layer(Record):
-    """Weights of one layer: of the dense network, those left, and the share that is pruned."""
+    """Weights of one layer: those of the dense network, those left, and the share that is pruned."""
 
     dense: int
     left: int
@@ -25,15 +25,15 @@ class Size(Record):
     """What a network has, and what is left of it.
 
     Attributes:
-        weights_dense: of all convolutions and linear layers.
-        weights_left: those that are alive.
+        weights_dense: number of weights of all convolutions and linear layers.
+        weights_left: number of weights that are not pruned.
         macs_dense: multiply-accumulates of one sample over all time steps.
         macs_left: the same over the weights left.
-        layers: by name.
-        neurons_left: [left, all] of the units of each population.
+        layers: layers by name.
+        neurons_left: [left, all] units of each population.
 
     Raises:
-        ValueError: more is left than there was, or there was nothing.
+        ValueError: more is left than the dense network has, or the dense network is empty.
     """
 
     weights_dense: int
@@ -57,7 +57,7 @@ class Size(Record):
 
     @classmethod
     def of(cls, rates: Rates) -> Size:
-        """Return what ``rates`` says, in plain numbers."""
+        """Return the numbers of ``rates``."""
         layers = {name: Layer(each.dense, each.left, each.pruned) for name, each in rates.layers.items()}
         neurons = {name: (int(left), int(dense)) for name, (left, dense) in rates.neurons_left.items()}
         return cls(

@@ -1,4 +1,4 @@
-"""The numbers that a run ends with: summary.json."""
+"""The final numbers of a run: summary.json."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ if TYPE_CHECKING:
     from snnprune.runs.epochs import History
 
 MEASURED_ON = {
-    "accuracy": "test set, network of the last epoch, or of returned_to_epoch where a method went back to "
-    "it, which is the one saved",
+    "accuracy": "test set, network of the last epoch, or of returned_to_epoch if the method went back to it; "
+    "this network is saved",
     "validation_accuracy": "validation set, the same network",
     "best_epoch": "first epoch with the highest accuracy on the validation set, counted from 1",
     "accuracy_at_best": "test set, network of best_epoch",
-    "compact_answers_differ": "test samples that the compact network answers otherwise than the trained one",
-    "compact": "the network that was saved, with the zeros that are left between living units; macs are of "
+    "compact_answers_differ": "number of test samples for which the compact and the trained network predict "
+    "different classes",
+    "compact": "the saved network, with the zeros of pruned synapses between surviving units; macs are of "
     "one sample over all its time steps, as macs_dense and macs_left are",
     "synops": "test set, average of a sample over all its time steps: spikes of the last epoch's network "
-    "at all synapses of the dense network, at those alive, at those of the compact network; macs are of "
+    "at all synapses of the dense network, at those not pruned, at those of the compact network; macs are of "
     "layers with analogue input; energy_pj is of the arithmetic alone",
     "seconds": "training, validation and test of all epochs",
     "inference_seconds": "median forward of one test batch; dense (freshly built) and compact take turns",
-    "peak_memory_mb": "on a CPU resident memory of the process with its libraries, on a GPU what torch had "
-    "allocated: the most while it trained, in 10^6 bytes, in the last session of a resumed run",
+    "peak_memory_mb": "peak during training in 10^6 bytes, of the last session of a resumed run: on a CPU "
+    "resident memory of the process with its libraries, on a GPU memory that torch allocated",
 }
 
 
 SHARES = (
     "accuracy", "validation_accuracy", "accuracy_at_best", "target", "pruning_rate", "pruned_neurons",
 )  # fmt: skip
-"""Of a summary: in [0, 1]."""
+"""Fields of a summary that lie in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Compact(Record):
 
 @dataclass(frozen=True)
 class Counts(Record):
-    """Operations at all synapses of the dense network, at those alive, at those of the compact network."""
+    """Operations at all synapses of the dense network, at those not pruned, and in the compact network."""
 
     dense: float
     masked: float
@@ -65,7 +66,7 @@ class Counts(Record):
 
 @dataclass(frozen=True)
 class LayerSynops(Counts):
-    """Synaptic operations at one layer; further MACs where its input is analogue, and its input's rate."""
+    """Synaptic operations at one layer, its MACs if its input is analogue, and its input's rate."""
 
     macs: Counts
     rate: float
@@ -99,7 +100,7 @@ class Machine(Record):
 
 @dataclass(frozen=True)
 class Summary(Record):
-    """summary.json: its keys, in their order. Shares are in [0, 1]; `MEASURED_ON` says what is of what.
+    """The keys of summary.json, in their order. Shares are in [0, 1]; `MEASURED_ON` explains the numbers.
 
     The fields from ``weights_dense`` to ``neurons_left`` are those of `Size`.
     """
@@ -157,7 +158,7 @@ class Summary(Record):
 
 
 def read_summary(file: Path) -> Summary:
-    """Return what a summary.json says.
+    """Read a summary.json.
 
     Raises:
         UserError: it is not there, or damaged.
@@ -168,13 +169,13 @@ def read_summary(file: Path) -> Summary:
 def summarise(config: RunConfig, history: History, device: str, measured: dict[str, Any]) -> Summary:
     """Return the summary of a finished run.
 
-    Run again on the same machine, only ``seconds``, ``machine`` and ``git_commit`` may differ.
+    If the run is repeated on the same machine, only ``seconds``, ``machine`` and ``git_commit`` may differ.
 
     Args:
-        config: of the run.
-        history: of its epochs.
-        device: that it was trained on.
-        measured: of the network that it ended with: the fields from ``compact_answers_differ`` on.
+        config: the configuration of the run.
+        history: its epochs.
+        device: the device that it was trained on.
+        measured: measurements of its final network: the fields from ``compact_answers_differ`` on.
     """
     last, best = history.final(), history.best()
     assert history.network is not None
@@ -208,7 +209,7 @@ def summarise(config: RunConfig, history: History, device: str, measured: dict[s
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what decides a run's numbers."""
+    """Return the versions of the packages that determine a run's numbers."""
     packages = ("torch", "spikingjelly", "lightning", "tonic", "numpy")
     return {
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""What a page shows of a run beside its numbers: dynamics.safetensors and example.safetensors."""
+"""Tensors that the page of a run shows: dynamics.safetensors and example.safetensors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class WithTensors:
         """Write ``file``, whole or not at all."""
         from safetensors import numpy as safetensors  # noqa: PLC0415 - what only reads numbers need not wait
 
-        # One entry: of several, safetensors writes now this one first, now that.
+        # One entry, since safetensors writes several in random order.
         content = safetensors.save(self.tensors, {"about": self.about_text()})
         atomic.write(file, lambda opened: opened.write(content))
 
@@ -66,20 +66,20 @@ class Dynamics(WithTensors):
 
     Attributes:
         about: names and shapes.
-        tensors: by name, with E epochs and who is dead as NaN (-1 among whole numbers):
+        tensors: tensors by name, with E epochs; pruned units and synapses are NaN (-1 in integer tensors):
 
-            - ``epochs`` int64 [E]; ``weights`` int64 [E, layers] and ``units`` int64 [E, populations], those
-              left;
+            - ``epochs`` int64 [E]; ``weights`` int64 [E, layers] and ``units`` int64 [E, populations], the
+              numbers of those left;
             - ``firing`` float32 [E, layers of neurons], the share of outputs that are not zero in the first
               test batch;
             - ``survival/neurons/NAME`` and ``survival/synapses/NAME`` float16 [D, sample], F before the
-              decision of each of the last D epochs, where the method has survival functions, from its first
-              decision on;
-            - ``fan_in/NAME`` int32 [E, sample], living synapses that end at each neuron;
+              decision of each of the last D epochs, from the method's first decision on, if the method has
+              survival functions;
+            - ``fan_in/NAME`` int32 [E, sample], number of surviving synapses that end at each neuron;
             - ``first/...`` and ``last/...`` float32, importance after the first and after the latest epoch:
               of a population's sample [sample], and of a sample of a fully connected layer's synapses
-              [rows, columns]. Where the method has no score, the magnitude of the weight stands for a
-              synapse's.
+              [rows, columns]. If the method has no score, the importance of a synapse is the magnitude of
+              its weight.
     """
 
     about: AboutDynamics
@@ -121,9 +121,9 @@ class Example(WithTensors):
     """One recording, and what the network did with it.
 
     Attributes:
-        about: classes, answer and names.
-        tensors: ``frames`` uint8 [frames, P, H, W], a choice of the recording's, and their ``steps`` (one
-            image [1, C, H, W] where there is no time), ``scores`` float32 [K], and ``activity/LAYER`` float32
+        about: classes, prediction and names.
+        tensors: ``frames`` uint8 [frames, P, H, W], some of the recording's frames, and their ``steps`` (one
+            image [1, C, H, W] if there is no time), ``scores`` float32 [K], and ``activity/LAYER`` float32
             [T, channels or neurons] for each layer of neurons, averaged over space: in [0, 1], the share of
             places that spiked.
     """
@@ -133,7 +133,7 @@ class Example(WithTensors):
 
 
 def read_dynamics(file: Path) -> Dynamics | None:
-    """Return what a dynamics.safetensors holds, None where it is not there.
+    """Read a dynamics.safetensors; return None if there is none.
 
     Raises:
         UserError: it is damaged.
@@ -143,7 +143,7 @@ def read_dynamics(file: Path) -> Dynamics | None:
 
 
 def read_example(file: Path) -> Example | None:
-    """Return what an example.safetensors holds, None where it is not there.
+    """Read an example.safetensors; return None if there is none.
 
     Raises:
         UserError: it is damaged.
@@ -165,6 +165,6 @@ def _read(file: Path, kind: type[Kind], needed: set[str]) -> tuple[Kind, Tensors
             raise ValueError(f"'{min(needed - tensors.keys())}' is missing")  # noqa: TRY301 - as any other
     except (SafetensorError, ValueError, TypeError, OSError) as error:
         raise UserError(
-            f"{file} is damaged ({in_one_line(error)}): remove it for a page without it, or train again"
+            f"{file} is damaged ({in_one_line(error)}): remove it to get a page without it, or train again"
         ) from error
     return about, tensors

@@ -1,4 +1,4 @@
-"""Records, and how a file becomes one: a dataclass whose annotations say what its file may hold."""
+"""Records, and how they are read from a file: a dataclass whose annotations say what its file may hold."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 LARGEST = 1e18
-"""No number of a run is larger, and a float still holds every whole number in its vicinity to 100."""
+"""No number of a run is larger. A float near this value still has a precision of about 100."""
 
 
 class Record:
-    """A dataclass that a file holds; ``record["key"]`` is the field of that name, as the file has it."""
+    """A dataclass that a file holds; ``record["key"]`` is the field of that name in the file."""
 
     def __getitem__(self, key: str) -> Any:
         """Return a field by the name that it has in the file."""
@@ -31,16 +31,16 @@ class Record:
 
 
 def typed(kind: type[Kind], value: Any, name: str = "") -> Kind:
-    """Return the record of dataclass ``kind`` that plain values stand for; further keys are ignored.
+    """Return a record of dataclass ``kind`` from plain values; further keys are ignored.
 
     Args:
         kind: a dataclass. Its fields are numbers, strings, bools, other such dataclasses, and dicts, lists,
             tuples and options of these.
-        value: from JSON or a table: a dict by name of the field.
-        name: of the value, for the message.
+        value: a dict by name of the field, from JSON or a table.
+        name: the name of the value, for the message.
 
     Raises:
-        ValueError: a field is missing, of another type or no finite number, or breaks a rule of ``kind``.
+        ValueError: a field is missing, of another type or not finite, or breaks a rule of ``kind``.
     """
     if not isinstance(value, dict):
         raise _refused(name, "a mapping", value)
@@ -60,7 +60,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _fitted(hint: Any, value: Any, name: str) -> Any:
-    if get_origin(hint) in (Union, UnionType):  # of one type and None
+    if get_origin(hint) in (Union, UnionType):  # a type or None
         (hint,) = (each for each in get_args(hint) if each is not NoneType)
         return None if value is None else _fitted(hint, value, name)
     if is_dataclass(hint):
@@ -120,7 +120,7 @@ def from_table(kind: type[Kind], text: str) -> list[Kind]:
     """Return the rows of a table of numbers that has at least the columns of ``kind``.
 
     Raises:
-        ValueError: a column is missing, or a line is no row of finite numbers.
+        ValueError: a column is missing, or a line is not a row of finite numbers.
     """
     header, lines = table_lines(text, columns(kind))
     found = []
@@ -137,10 +137,10 @@ def from_table(kind: type[Kind], text: str) -> list[Kind]:
 
 
 def table_lines(text: str, needed: Iterable[str]) -> tuple[list[str], list[list[str]]]:
-    """Return header and lines of a table, cell by cell.
+    """Return the header and the lines of a table, as lists of cells.
 
     Raises:
-        ValueError: a column of ``needed`` is missing, or it is no table.
+        ValueError: a column of ``needed`` is missing, or the text is not a table.
     """
     try:
         header, *lines = list(csv.reader(text.splitlines())) or [[]]
@@ -156,11 +156,11 @@ def table_lines(text: str, needed: Iterable[str]) -> tuple[list[str], list[list[
 
 
 def read_file(file: Path, parse: Callable[[str], Kind]) -> Kind:
-    """Return what ``parse`` makes of the text of a file of a run.
+    """Return the result of ``parse`` for the text of a file of a run.
 
     Raises:
-        UserError: the file is not there, cannot be read, or ``parse`` raises ValueError; the sentence
-            names it.
+        UserError: the file is not there, cannot be read, or ``parse`` raises ValueError. The message names
+            the file.
     """
     try:
         return parse(document.read_text(file))
@@ -171,15 +171,15 @@ def read_file(file: Path, parse: Callable[[str], Kind]) -> Kind:
 
 
 def damaged(file: Path, error: Exception) -> UserError:
-    """Return the sentence on a file of a run that cannot be used."""
+    """Return the error for a file of a run that cannot be used."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else in_one_line(error)
     return UserError(f"{file} is damaged ({reason}): {_anew(file)}")
 
 
 def _anew(file: Path) -> str:
-    """Say how a file of a run is written anew: from the run's checkpoint, once it counts as unfinished."""
+    """Say how to write a file again: from the run's checkpoint, once the run counts as unfinished."""
     folder = file.parent
-    resume = f"`snnprune train --resume {folder}` writes it anew"
+    resume = f"`snnprune train --resume {folder}` writes it again"
     if file.name == "summary.json":
         return f"delete it, and {resume}"
     return f"delete {folder / 'summary.json'}, and {resume}" if (folder / "summary.json").exists() else resume

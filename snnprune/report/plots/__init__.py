@@ -1,1 +1,1 @@
-"""The pictures of a run, a file for each kind; all return a `Picture`, or why there is none."""
+"""Pictures of a run or a bench, one file for each kind: functions that return a `Picture` or its absence."""

@@ -23,19 +23,19 @@ UNPRUNED = "X"
 COLOURS = [colour for colour in LINES if colour != DENSE]
 
 APART, TOGETHER = 0.04, 0.15
-"""Shares of the axis: by which two methods at one rate stand apart, and which all of them take, at most."""
+"""Shares of the axis: between two methods at one rate, and for all methods at one rate together, at most."""
 
 SPAN = 10.0
-"""Points of pruning rate that an axis shows at least: around a single rate there is nothing to zoom in on."""
+"""Points of pruning rate that an axis shows at least, also around a single rate."""
 
 TICKS = 6
-"""Pruning rates that have a tick of their own; of more, the ticks are round numbers."""
+"""Most pruning rates that have a tick each. If there are more, the ticks are round numbers."""
 
 NUMBERED = 12
-"""Points in a panel that are marked with their targets; of more, those on the front alone."""
+"""Most points in a panel that are all marked with targets. If there are more, only the front is marked."""
 
 VERDICTS = {"better": "better", "worse": "worse"}
-"""What is said of an accuracy; anything else is "no difference shown"."""
+"""Verdicts on an accuracy; any other is "no difference shown"."""
 
 
 def by_rate(bench: Bench) -> Picture | None:
@@ -50,8 +50,8 @@ def by_rate(bench: Bench) -> Picture | None:
         "accuracy-by-rate",
         "Accuracy against pruning rate",
         f"Mean over seeds at the end of training, with its {bench.comparison['level']:.0%} interval where "
-        "there are several seeds. Dashed: the unpruned network. Methods at one rate stand a little apart; an "
-        "interval that reaches beyond the picture ends in an arrow.",
+        "there are several seeds. Dashed: the unpruned network. Methods at the same rate are drawn a little "
+        "apart. An interval that reaches beyond the picture ends in an arrow.",
         f"Points with intervals. {said}.",
         lambda: _by_rate(bench),
     )
@@ -84,7 +84,7 @@ def _by_rate(bench: Bench) -> Figure:
 
 
 def _rate_axis(axes: Axes, rates: list[float]) -> float:
-    """Let the axis of pruning rates show ``rates`` with room on both sides, and return how wide it is."""
+    """Set the axis of pruning rates to show ``rates`` with space on both sides, and return its width."""
     low, high = min(rates), max(rates)
     wide = max(high - low, SPAN) * 1.3
     left, right = (low + high - wide) / 2, (low + high + wide) / 2
@@ -115,9 +115,9 @@ def differences(bench: Bench) -> Picture | None:
         "differences",
         "Difference to the unpruned network",
         f"In points of test accuracy, paired by seed, with {bench.comparison['level']:.0%} intervals: thick "
-        "over seeds (Student), thin over seeds and test samples (bootstrap). Filled: both exclude zero. "
-        "Where neither or only one does, nothing is called better or worse. An interval that reaches beyond "
-        "the picture ends in an arrow.",
+        "over seeds (Student), thin over seeds and test samples (bootstrap). Filled: both intervals exclude "
+        "zero. Otherwise the difference is not called better or worse. An interval that reaches beyond the "
+        "picture ends in an arrow.",
         f"Intervals around differences: {'; '.join(said)}.",
         lambda: _differences(bench, groups),
     )
@@ -164,9 +164,9 @@ def pareto(bench: Bench) -> Picture:
     return Picture(
         "pareto",
         "Pareto fronts",
-        "Up and to the left is better. The line joins those that no other beats in both, by their means; "
-        "numbers are targets, where there are several. That a point is on the front is no claim that it "
-        "differs from its neighbours.",
+        "Up and to the left is better. The line joins the points that no other point dominates, by their "
+        "means. Numbers are targets, if there are several. A point on the front need not differ "
+        "significantly from its neighbours.",
         f"Two panels of points. On the fronts {said}.",
         lambda: _pareto(bench),
     )
@@ -179,7 +179,7 @@ def _pareto(bench: Bench) -> Figure:
     operations = ("synops_masked", "SynOps") if spikes else ("macs", "MACs")
     for axes, cost, front, label in (
         (upper, "weights", "weights", "weights left (thousands)"),
-        (lower, operations[0], "synops", f"{operations[1]} a sample at living synapses (millions)"),
+        (lower, operations[0], "synops", f"{operations[1]} a sample at unpruned synapses (millions)"),
     ):
         _front(axes, bench, cost, set(bench.comparison["pareto"].get(front, [])))
         axes.set(xlabel=label, ylabel="test accuracy (%)")
@@ -214,7 +214,9 @@ def _front(axes: Axes, bench: Bench, cost: str, names: set[str]) -> None:
         )
         for g in groups:
             if g["name"] in marked:
-                ahead = g["name"] in names  # above the front, the others below: neighbours seldom clash then
+                ahead = (
+                    g["name"] in names
+                )  # labels above the front, those of the others below, so that they seldom overlap
                 axes.annotate(
                     f"{g['target']:g}",
                     points[g["name"]],
@@ -236,7 +238,7 @@ def curves(bench: Bench) -> Picture | None:
     return Picture(
         "curves",
         "Accuracy over epochs",
-        "Mean over seeds of the accuracy on the test set after each epoch; thick, the unpruned network.",
+        "Mean over seeds of the accuracy on the test set after each epoch. Thick: the unpruned network.",
         f"Lines over {bench.comparison['epochs']} epochs. After the last epoch: {said}.",
         lambda: _curves(bench),
     )
@@ -277,19 +279,19 @@ def _methods(bench: Bench) -> dict[str, tuple[str, str]]:
 
 
 def _dashes(bench: Bench, group: Group) -> int:
-    """Return which dashes a line has: no two of one colour have the same, as far as there are enough."""
+    """Return the index of a line's dashes: lines of one colour differ, as long as there are enough dashes."""
     names = [g["name"] for g in _of(bench, group["method"])]
     turn = list(_methods(bench)).index(group["method"]) // len(COLOURS)
     return names.index(group["name"]) + turn * len(names)
 
 
 def _short(method: str) -> str:
-    """Return the name of a method as a legend has it; of one's own, `package.module:Name`, the last part."""
+    """Return the name of a method for a legend: the last part of `package.module:Name`."""
     return clipped(method.rpartition(":")[2])
 
 
 def _label(group: Group) -> str:
-    """Return the name of a group as an axis has it: the method may be clipped, its target is not."""
+    """Return the name of a group for an axis: a long method is clipped, its target is not."""
     target = str(group["name"]).removeprefix(str(group["method"]))
     return clipped(str(group["method"]).rpartition(":")[2], 18 - len(target)) + target
 
@@ -307,9 +309,9 @@ def _ends(interval: dict[str, Any] | None) -> tuple[Any, Any]:
 
 
 def _accuracy_limits(means: list[float], intervals: list[tuple[Any, Any]]) -> tuple[float, float]:
-    """Return the ends of an axis of accuracies: all intervals, unless they would squeeze the means.
+    """Return the ends of an axis of accuracies. It shows all intervals unless the means would get too close.
 
-    Over few seeds an interval may be wider than accuracy itself; beyond 0 and 100 there is nothing to show.
+    With few seeds, an interval may be much wider than the differences, and may reach below 0 or above 100.
     """
     ends = [end for interval in intervals for end in interval if end is not None]
     low, high = min(means), max(means)
@@ -328,7 +330,7 @@ def _bar(
     upright: bool,
     **style: Any,
 ) -> None:
-    """Draw an interval within ``limits`` of its axis; where it reaches beyond them, it ends in an arrow."""
+    """Draw an interval within ``limits`` of its axis. If it reaches beyond them, it ends in an arrow."""
     if ends[0] is None:
         return
     margin = 0.02 * (limits[1] - limits[0])

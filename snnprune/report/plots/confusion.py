@@ -1,4 +1,4 @@
-"""The confusion matrix: which classes are predicted for which."""
+"""The confusion matrix (rows: true class, columns: predicted)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snnprune.runs.reading import Run
 
 WRITTEN = 12
-"""Classes up to which counts are written into the cells."""
+"""Most classes for which counts are written into the cells."""
 
 
 def confusion(run: Run) -> Picture | Missing:
@@ -30,10 +30,10 @@ def confusion(run: Run) -> Picture | Missing:
     wrong = matrix - np.diag(np.diag(matrix))
     worst = np.unravel_index(int(wrong.argmax()), wrong.shape)
     most = (
-        f" The commonest mistake: {wrong[worst]} of class {clipped(names[worst[0]])} predicted as "
+        f" The most frequent mistake: {wrong[worst]} of class {clipped(names[worst[0]])} predicted as "
         f"{clipped(names[worst[1]])}."
         if wrong.any()
-        else " It makes no mistake."
+        else " There is no mistake."
     )
     return Picture(
         "confusion",
@@ -41,13 +41,13 @@ def confusion(run: Run) -> Picture | Missing:
         "Test samples by their true class (rows) and the class that the trained network predicts (columns). "
         "Colour: share of the row.",
         f"Confusion matrix of {len(names)} by {len(names)} classes: {hits} of {len(labels)} test samples are "
-        f"predicted rightly ({hits / len(labels):.2%}).{most}",
+        f"predicted correctly ({hits / len(labels):.2%}).{most}",
         lambda: _draw(matrix, names),
     )
 
 
 def class_names(run: Run, least: int) -> list[str]:
-    """Return the names of the classes, numbers where the run does not know them."""
+    """Return the names of the classes, or numbers if the run has no names."""
     known = run.example.about.classes if run.example is not None else []
     return known if len(known) >= least else [str(i) for i in range(least)]
 

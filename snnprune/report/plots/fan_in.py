@@ -1,4 +1,4 @@
-"""How many living synapses pruned neurons had, and kept ones."""
+"""Number of incoming synapses of pruned and of surviving neurons."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from snnprune.runs.reading import Run
 
 MOST = 3
-"""Populations shown; of more, those with the most units."""
+"""Most populations shown. If there are more, those with the most pruned units are shown."""
 
 
 @dataclass(frozen=True)
 class Fates:
-    """Fan-in of a population's sample, by what became of its units.
+    """Fan-in of a population's sample, for pruned and for surviving units.
 
     Attributes:
-        epochs: numbers, [E].
-        pruned: mean over units that are still alive but dead at the end, [E]; NaN where there is none.
-        kept: mean over units that live at the end, [E].
-        at_death: mean over pruned units in the last epoch that they lived in.
-        kept_then: mean over the kept units in those same epochs, weighted alike.
-        count: how many units of the sample were pruned.
+        epochs: numbers of the epochs, [E].
+        pruned: mean over units that are pruned later, [E]; NaN where there is none.
+        kept: mean over units that survive the run, [E].
+        at_death: mean over pruned units, each in its last epoch before it was pruned.
+        kept_then: mean over the surviving units in the same epochs, with the same weights.
+        count: number of pruned units of the sample.
     """
 
     epochs: NDArray[np.int64]
@@ -42,10 +42,10 @@ class Fates:
 
 
 def fates(epochs: NDArray[np.int64], fan_in: NDArray[np.integer]) -> Fates | None:
-    """Follow the units of ``fan_in``, [E, units] with -1 for the dead.
+    """Return the fan-in of pruned and surviving units of ``fan_in``, [E, units] with -1 for pruned units.
 
-    None where none died or none lives, and where all have the same number, as the channels of a convolution
-    whose single synapses do not die.
+    None if no unit was pruned, if none survives, or if all have the same number, such as the channels of a
+    convolution whose single synapses are not pruned.
     """
     alive = fan_in >= 0
     died, kept = alive[0] & ~alive[-1], alive[-1]
@@ -69,7 +69,7 @@ def fan_in(run: Run) -> Picture | Missing | None:
     if not run.prunes:
         return None
     if run.dynamics is None:
-        return Missing("Living fan-in of pruned and kept neurons", "dynamics.safetensors")
+        return Missing("Fan-in of pruned and surviving neurons", "dynamics.safetensors")
     followed = {
         name: fates(run.dynamics.epochs, counts) for name, counts in run.dynamics.under("fan_in/").items()
     }
@@ -80,16 +80,16 @@ def fan_in(run: Run) -> Picture | Missing | None:
     chosen = sorted(found, key=lambda name: -found[name].count)[:MOST]
     found = {name: found[name] for name in order if name in chosen}
     said = "; ".join(
-        f"in {clipped(name)} {each.count} pruned units had {each.at_death:.1f} living synapses in their last "
-        f"epoch, the kept ones {each.kept_then:.1f} in the same epochs"
+        f"in {clipped(name)} {each.count} pruned units had {each.at_death:.1f} synapses in their last epoch, "
+        f"and the surviving units {each.kept_then:.1f} in the same epochs"
         for name, each in found.items()
     )
     return Picture(
         "fan-in",
-        "Living fan-in of pruned and kept neurons",
-        "Living incoming synapses of a unit, on average: of units that are dead at the end of the run, while "
-        "they lived, and of those that are kept. Channels of a convolution that loses whole channels only "
-        "have equal numbers, and are left out. In the DPAP paper pruned neurons had fewer (272 against 298).",
+        "Fan-in of pruned and surviving neurons",
+        "Average number of unpruned incoming synapses of a unit: of units that were pruned, until then, and "
+        "of surviving units. Channels of a convolution that is pruned by whole channels only have equal "
+        "numbers, and are left out. In the DPAP paper pruned neurons had fewer (272 against 298).",
         f"Line plots over epochs. {said[0].upper()}{said[1:]}.",
         lambda: _draw(found),
     )
@@ -99,12 +99,12 @@ def _draw(found: dict[str, Fates]) -> Figure:
     figure = canvas(0.6 + 1.35 * len(found))
     panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (name, each) in zip(panels, found.items(), strict=True):
-        axes.plot(each.epochs, each.kept, color=PRUNED, label="kept")
+        axes.plot(each.epochs, each.kept, color=PRUNED, label="surviving")
         axes.plot(
             each.epochs, each.pruned, color=DENSE, linestyle="--", marker="o", markersize=3, label="pruned"
         )
         axes.set_title(
-            f"{clipped(name)}: {each.at_death:.1f} at death, kept {each.kept_then:.1f} then",
+            f"{clipped(name)}: {each.at_death:.1f} when pruned, surviving {each.kept_then:.1f}",
             loc="left",
             fontsize=7,
         )

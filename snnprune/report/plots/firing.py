@@ -1,4 +1,4 @@
-"""How much each layer fires, over epochs, beside the unpruned twin."""
+"""The firing rate of each layer over epochs, beside that of the unpruned twin."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def firing(run: Run) -> Picture | Missing | None:
-    """Return the picture; None for a network whose units are always active, as sigmoid units are."""
+    """Return the picture; None for a network whose units are always active, such as sigmoid units."""
     if run.dynamics is None:
         return Missing("Firing rate per layer", "dynamics.safetensors")
     names, rates = run.dynamics.about.neurons, run.dynamics.tensors["firing"]
@@ -32,7 +32,7 @@ def firing(run: Run) -> Picture | Missing | None:
         "firing",
         "Firing rate per layer",
         "Share of a layer's outputs, over neurons, time steps and the samples of one test batch, that are "
-        "not zero. Dead neurons that were taken out of the network are not counted."
+        "not zero. Pruned neurons that were removed from the network are not counted."
         + (" Thin: the unpruned twin." if twin is not None else ""),
         f"Line plot over epochs. At the end: {', '.join(said)}.",
         lambda: _draw(run),

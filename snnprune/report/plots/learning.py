@@ -1,4 +1,4 @@
-"""How a run learned and what it lost meanwhile: curves over epochs, beside the unpruned twin."""
+"""Accuracy and pruning of a run: curves over epochs, beside the unpruned twin."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def accuracy(run: Run) -> Picture:
     return Picture(
         "accuracy",
         "Accuracy and pruned share over epochs",
-        "Accuracy on the test set after each epoch, of the network as it stood then"
-        + ("; dashed, the unpruned twin with the same seed, data and epochs." if twin is not None else "."),
+        "Accuracy of the network on the test set after each epoch."
+        + (" Dashed: the unpruned twin with the same seed, data and epochs." if twin is not None else ""),
         f"Line plot over {len(run.rows)} epochs. Test accuracy goes from {first.test_accuracy:.2%} after "
         f"the first epoch to {last.test_accuracy:.2%} after the last{beside}.{pruned}",
         lambda: _accuracy(run),
@@ -59,7 +59,7 @@ def _accuracy(run: Run) -> Figure:
         _line(upper, run.twin, "test_accuracy", label="unpruned twin", color=DENSE, linestyle="--")
     _line(upper, run, "test_accuracy", label=clipped(run.method), color=PRUNED)
     upper.set_ylabel("test accuracy (%)")
-    if len(run.rows) == 1:  # around a single point there is nothing to zoom in on
+    if len(run.rows) == 1:  # a single point gets the whole range
         upper.set(xlim=(0.5, 1.5), ylim=(-3, 103))
     upper.legend(loc="lower right")
     tidy(upper, epochs=not lower)
@@ -81,9 +81,9 @@ def by_rate(run: Run) -> Picture | None:
     return Picture(
         "accuracy-by-rate",
         "Accuracy against pruning rate",
-        "One point for each epoch of this run, joined in time, so that learning and pruning are both in it: "
-        "the left end is early because little has been learned. Targets compared at the end of training "
-        "are on the page of a bench.",
+        "One point for each epoch of this run, joined in the order of epochs. The curve shows learning and "
+        "pruning together: accuracy at the left end is low because training has just begun. The page of a "
+        "bench compares targets at the end of training.",
         f"Accuracy against pruned share of the weights, {len(run.rows)} epochs. It ends at "
         f"{run.rows[-1].test_accuracy:.2%} with {run.summary.pruning_rate:.1%} pruned; the highest is "
         f"{highest.test_accuracy:.2%} with {highest.pruned_synapses:.1%} pruned, in epoch "
@@ -126,8 +126,8 @@ def weights_left(run: Run) -> Picture | Missing | None:
     return Picture(
         "weights-left",
         "Weights left over time",
-        "Share of each layer's weights that is alive at the end of an epoch. An epoch's decision is carried "
-        "out when the next one begins.",
+        "Share of each layer's weights that is left at the end of an epoch. The decision of an epoch is "
+        "applied when the next epoch begins.",
         f"Line plot over epochs. At the end {short(left)} of {short(dense)} weights are left "
         f"({left / dense:.1%}): {end}.",
         lambda: _weights_left(run),

@@ -1,4 +1,4 @@
-"""Who is alive and how much each matters, before pruning and after (the DPAP paper's Fig. 4A-D)."""
+"""Surviving neurons and synapses with their importance, before pruning and after (DPAP paper, Fig. 4A-D)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     Pair = tuple[Before, Before]
 
 RANKS = LinearSegmentedColormap.from_list("ranks", colormaps[HEAT](np.linspace(0.18, 1, 64)))
-"""Without the darkest part, which on a dark page would pass for dead."""
+"""The colour map without its darkest part, which would look like the blank of pruned units on a dark page."""
 
 MOST = 6
-"""Populations shown; of more, the largest."""
+"""Most populations shown. If there are more, the largest are shown."""
 
 
 def neurons(run: Run) -> Picture | Missing | None:
@@ -53,15 +53,15 @@ def neurons(run: Run) -> Picture | Missing | None:
         "importance-neurons",
         "Importance of neurons, before and after",
         f"Each square is a neuron or channel, in its place in the layer; left after epoch {epochs[0]}, right "
-        f"after epoch {epochs[-1]}. Colour: its rank among the living of its layer in that epoch. Blank: "
-        "dead. " + _sampled(run.dynamics),
+        f"after epoch {epochs[-1]}. Colour: its rank among the surviving units of its layer in that epoch. "
+        "Blank: pruned. " + _sampled(run.dynamics),
         f"Maps of importance after the first and the last epoch. Of those shown: {said}.",
         lambda: _neurons(pairs, int(epochs[0]), int(epochs[-1])),
     )
 
 
 def synapses(run: Run) -> Picture | Missing | None:
-    """Return importance of the synapses of the largest layer whose synapses die, before and after."""
+    """Return importance of the synapses of the largest layer whose synapses are pruned, before and after."""
     if not run.prunes:
         return None
     title = "Importance of synapses, before and after"
@@ -83,8 +83,8 @@ def synapses(run: Run) -> Picture | Missing | None:
         "importance-synapses",
         title,
         f"Synapses of {name}: {before.shape[0]} of its {rows} neurons (rows) by {before.shape[1]} of its "
-        f"{columns} inputs (columns), evenly spaced. Colour: the rank of {what} among the living ones shown. "
-        "Blank: dead. A blank row is a dead neuron, a blank column a dead input.",
+        f"{columns} inputs (columns), evenly spaced. Colour: the rank of {what} among the unpruned synapses "
+        "shown. Blank: pruned. A blank row is a pruned neuron, a blank column a pruned input.",
         f"Two maps of synapses of {clipped(name)}. After the last epoch {alive:.1%} of the layer's synapses "
         f"are alive; of the sample shown {_alive(before) / before.size:.1%} before and "
         f"{_alive(after) / after.size:.1%} after.",
@@ -111,7 +111,7 @@ def _sampled(dynamics: Dynamics) -> str:
 
 
 def ranked(values: Before) -> Before:
-    """Return each value's rank in [0, 1] among those that are not NaN; ties share their mean."""
+    """Return each value's rank in [0, 1] among those that are not NaN; ties get their mean rank."""
     ranks: Before = rankdata(values, nan_policy="omit", axis=None).reshape(values.shape)
     count = _alive(values)
     return (ranks - 1) / max(count - 1, 1)
@@ -150,7 +150,7 @@ def _synapses(name: str, pair: Pair, epochs: NDArray[np.integer]) -> Figure:
 
 
 def _show(axes: Axes, values: Before, cells: int | None) -> AxesImage:
-    """Show ``values``; of a map that is filled up, the first ``cells`` are of it."""
+    """Show ``values``. Of a padded map, only the first ``cells`` belong to it."""
     rows, columns = values.shape
     image = axes.imshow(
         values,
@@ -173,5 +173,5 @@ def _show(axes: Axes, values: Before, cells: int | None) -> AxesImage:
 
 def _bar(figure: Figure, image: AxesImage, axes: NDArray[np.object_]) -> None:
     bar = figure.colorbar(image, ax=axes, location="bottom", aspect=40, pad=0.03, shrink=0.8)
-    bar.set_label("rank of importance among the living, 1 = highest")
+    bar.set_label("rank of importance among the unpruned, 1 = highest")
     bar.outline.set_visible(False)

@@ -19,9 +19,9 @@ COLUMNS = {"dense": (DENSE, "o"), "masked": (THIRD, "s"), "compact": (PRUNED, "D
 
 MEANING = (
     "Operations of one test sample over all its time steps, on average, by the spikes of the trained "
-    "network. Dense: at all synapses of the unpruned network; masked: at the living ones, what hardware that "
-    "skips zeros would do; compact: in the network without its dead neurons, where a dead synapse between "
-    "two living ones is still there."
+    "network. Dense: at all synapses of the unpruned network. Masked: at the synapses that are not pruned, "
+    "as on hardware that skips zeros. Compact: in the network without its dead neurons, which still has the "
+    "pruned synapses between surviving neurons."
 )
 
 
@@ -42,7 +42,7 @@ def operations(run: Run) -> Picture:
 
 
 def by_layer(counted: Synops) -> dict[str, dict[str, float]]:
-    """Return operations by layer and column; an analogue layer's multiply-accumulates count as operations."""
+    """Return operations by layer and column, with the multiply-accumulates of analogue layers."""
     return {
         name: {column: layer[column] + layer.macs[column] for column in COLUMNS}
         for name, layer in counted.layers.items()

@@ -31,9 +31,9 @@ def populations(run: Run) -> Picture:
     return Picture(
         "network",
         "The network as populations",
-        "From the input (top) to the output. Width of a box: the square root of the number of neurons or "
-        "channels; coloured, those left. The lines between are the layers' synapses, the thicker the more of "
-        "them are left; the numbers say how many, of how many.",
+        "From the input (top) to the output. The width of a box is the square root of the number of neurons "
+        "or channels; the coloured part is those left. The lines between boxes are the layers' synapses: a "
+        "line is thicker if a larger share of them is left. The numbers are those left, of all.",
         f"Diagram of {len(layers)} layers with synapses. Populations: {said}. Synapses: {weights}.",
         lambda: _draw(run),
     )
@@ -61,7 +61,7 @@ def _draw(run: Run) -> Figure:
 
 
 def _box(axes: Axes, row: int, whole: float, alive: float) -> None:
-    """Draw a population, half as wide as given: what it was, and what is left."""
+    """Draw a population: its dense size and what is left, as half widths."""
     for half, colour, edge in ((whole, GONE, FAINT), (alive, PRUNED, PRUNED)):
         axes.add_patch(
             FancyBboxPatch(

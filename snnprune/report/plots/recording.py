@@ -1,4 +1,4 @@
-"""One recording as frames, the spikes that it causes, and the answer."""
+"""One recording as frames, the spikes that it causes, and the prediction."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from snnprune.runs.tensors import Example
 
 ON, OFF = "#2f8fd0", "#e0702a"
-"""Brighter and darker: to be read on a light and on a dark page, since pixels are not recoloured."""
+"""Brighter and darker. Both are legible on a light and on a dark page, since pixels are not recoloured."""
 
 ACROSS = 5
 """Frames in a row."""
 
 MOST = 4
-"""Layers shown besides the output; of more, the first ones."""
+"""Most layers shown besides the output. If there are more, the first ones are shown."""
 
 SPIKES = LinearSegmentedColormap.from_list("spikes", [to_rgba(ON, 0), to_rgba(ON, 1)])
 
@@ -45,7 +45,7 @@ def recording(run: Run) -> Picture | Missing:
     return Picture(
         "recording",
         "A recording, its spikes and the answer" if about.events else "A sample, its spikes and the answer",
-        "The first sample of the test set, picked by nobody. "
+        "The first sample of the test set. "
         + ("Blue: brighter, orange: darker. " if about.events else "")
         + (
             "Below, spikes of each layer over time, a row for each channel (averaged over its places) or "
@@ -96,7 +96,7 @@ def _frames(panels: Iterable[Any], example: Example) -> None:
 
 
 def picture_of(frame: NDArray[np.uint8], most: float, *, events: bool) -> NDArray[np.floating]:
-    """Return a frame [P, H, W] as RGBA [H, W, 4]; events are as opaque as they are many."""
+    """Return a frame [P, H, W] as RGBA [H, W, 4]. A pixel with more events is more opaque."""
     if not events:
         colours = frame if frame.shape[0] == 3 else np.repeat(frame[:1], 3, 0)
         return np.concatenate([colours, np.full_like(colours[:1], 255)]).transpose(1, 2, 0) / 255.0

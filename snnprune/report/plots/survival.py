@@ -1,4 +1,4 @@
-"""Survival functions of what was pruned, over its last epochs (the DPAP paper's Fig. 4E, F)."""
+"""Survival functions of pruned units and synapses, over their last epochs (DPAP paper, Fig. 4E, F)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     Lives = list[NDArray[np.floating]]
 
 LONGEST = 30
-"""Decisions before the end that are shown."""
+"""Most decisions before the end that are shown."""
 
 SHOWN = 60
-"""Lines drawn of a kind; more would be a blot."""
+"""Most lines drawn of a kind; more could not be distinguished."""
 
 KINDS = {"neurons": "neurons and channels", "synapses": "synapses"}
 
@@ -39,16 +39,16 @@ def survival(run: Run) -> Picture | Missing | None:
     return Picture(
         "survival",
         "Survival functions of what was pruned",
-        "F of pruned units over their last decisions, from the state before each decision; a unit dies "
-        "when F falls below 0, which is where its line ends. Thick: the median. Where a target spreads "
-        "deaths over epochs, a unit may stand at 0 for a while.",
+        "F of pruned units and synapses over their last decisions, before each decision. One is pruned when "
+        "its F falls below 0, and its line ends there. Thick: the median. If a target spreads pruning over "
+        "epochs, F may stay at 0 for a while.",
         "Two panels of falling lines that end at zero. " + " ".join(_said(k, lives[k]) for k in KINDS),
         lambda: _draw(lives),
     )
 
 
 def last_epochs(dynamics: Dynamics, kind: str) -> Lives:
-    """Return F of each sampled unit that died, from its first known value to the last before its death."""
+    """Return F of each pruned unit of the sample, from its first known value to the last before pruning."""
     found: Lives = []
     for values in dynamics.under(f"survival/{kind}/").values():
         alive = ~np.isnan(values)
@@ -73,7 +73,7 @@ def _draw(lives: dict[str, Lives]) -> Figure:
     for axes, kind, colour in zip(figure.subplots(2, 1), KINDS, (PRUNED, THIRD), strict=True):
         _panel(axes, lives[kind], colour)
         axes.set_title(f"{KINDS[kind]} ({len(lives[kind])} pruned of the sample)", loc="left")
-        axes.set(ylabel="survival F", xlabel="decisions before death")
+        axes.set(ylabel="survival F", xlabel="decisions before pruning")
     return figure
 
 
