@@ -138,7 +138,7 @@ def _built(builder: Callable[[], Network]) -> Network:
     model = builder()
     if not isinstance(model, torch.nn.Module):
         raise UserError(
-            "expected a function that builds the dense network, and the one that came returned "
+            "expected a function that builds the dense network, and this one returned "
             f"{type(model).__name__}: let it return the module"
         )
     return model
@@ -201,9 +201,12 @@ def _read(weights: Path, text: Path) -> tuple[dict[str, Any], bytes]:
             f"{text} does not describe a network: expected format '{FORMAT}', as snnprune.save writes"
         )
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
-        raise UserError(f"{weights} is not the file that {text.name} describes: copy both, or save again")
+        raise UserError(
+            f"{weights} is not the file that {text.name} describes: copy both files, or save the "
+            "network again"
+        )
     if _seal(description) != description["seal"]:
-        raise UserError(f"{text} is damaged: it is not what its own checksum says; save the network again")
+        raise UserError(f"{text} is damaged: its content does not match its checksum; save the network again")
     return description, content
 
 

@@ -143,10 +143,10 @@ def budgets(path: Path) -> dict[str, dict[str, Any]]:
         for figure, entry in offered.items():
             if figure not in figures:
                 known = ", ".join(figures)
-                raise UserError(f"{path} has a figure '{figure}' for {chip}, and there are {known}")
+                raise UserError(f"{path} has the figure '{figure}' for {chip}: expected one of {known}")
             if entry != UNKNOWN and not _is_budget(entry):
                 raise UserError(
-                    f"{path} must say of {chip} `{figure}: {{at_most: 1000, source: who says so}}` or "
+                    f"{path} must give {chip} `{figure}: {{at_most: 1000, source: who says so}}` or "
                     f"`{figure}: {UNKNOWN}`"
                 )
     return dict(read)

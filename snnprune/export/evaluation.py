@@ -127,8 +127,8 @@ def _quantised(subject: Subject, bits: int) -> Result:
     """Compare the network with its copy rounded to ``bits`` bits, over the whole test set."""
     if subject.model is None or not subject.spiking:
         raise UserError(
-            f"{subject.name} cannot be put on a grid: --bits is for spiking networks, in a run or in a "
-            ".safetensors file"
+            f"--bits needs a spiking network in the folder of a run or in a .safetensors file, and "
+            f"{subject.name} is none"
         )
     grid = quantise(subject.model, subject.example(), bits)
     mine, other = spiking_run(subject.model), spiking_run(grid.model, grid.neurons)

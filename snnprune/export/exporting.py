@@ -91,10 +91,12 @@ def export(
         folder = path if path.is_dir() else path.parent
         file = folder / "export" / FILES[to] if out is None else out
         if file.resolve() == path.resolve():
-            raise UserError(f"{file} is what is to be exported: choose another --out")
+            raise UserError(
+                f"{file} is the network to export, and would be overwritten: choose another --out"
+            )
         ending = Path(FILES[to]).suffix
         if to in EXACT and file.suffix != ending:
-            raise UserError(f"{file} must end in {ending}, by which `snnprune eval` knows what it is")
+            raise UserError(f"{file} must end in {ending}, because `snnprune eval` tells the format by it")
         if to == "csr":
             written, said = _connections(subject, subject.model, file, bits)
         else:
@@ -153,4 +155,4 @@ def _connections(
         differ += int((mine != weight.astype(mine.dtype)).sum())
         alive += int(np.count_nonzero(weight))
     result = {"file": str(file), "bytes": file.stat().st_size, "synapses": alive, "weights_differ": differ}
-    return result, f"read back: {alive:,} connections, of whose weights {differ} differ"
+    return result, f"read back: {alive:,} connections, {differ} weights differ"

@@ -94,8 +94,9 @@ class _Asked:
         mine, theirs = (known.shape, known.classes), (splits.shape, len(splits.classes))
         if mine != theirs:
             raise UserError(
-                f"{path} reads frames of {mine[0]} and tells {mine[1]} classes apart; '{config.data.name}' "
-                f"has frames of {theirs[0]} and {theirs[1]} classes"
+                f"the network in {path} expects frames of shape {mine[0]} and {mine[1]} classes, and "
+                f"'{config.data.name}' has frames of shape {theirs[0]} and {theirs[1]} classes: choose data "
+                "like those that it was trained on"
             )
         return splits
 
@@ -115,7 +116,7 @@ def _of_run(folder: RunFolder, asked: _Asked, *, compact: bool) -> Subject:
         return _compact(folder.network, config, asked.read(config, known, folder.path))
     path, saved, wrong = checkpoint.newest(folder.checkpoints)
     for sentence in wrong:
-        say(Console(), f"warning: {sentence}; the one before it is measured", style="yellow")
+        say(Console(), f"warning: {sentence}; the checkpoint before it is measured instead", style="yellow")
     splits = asked.read(config, known, folder.path)
     model = build_network(config, splits.shape, len(splits.classes))
     state, pruner = checkpoint.network(saved)
@@ -125,7 +126,8 @@ def _of_run(folder: RunFolder, asked: _Asked, *, compact: bool) -> Subject:
         model.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
         raise UserError(
-            f"the checkpoint {path} is not one of the network in {folder.config}: it was changed since"
+            f"the checkpoint {path} does not fit the network in {folder.config}: restore the configuration "
+            "that the run was trained with"
         ) from error
     returned_to = (pruner or {}).get("returned_to")
     epoch = int(saved["epoch"] if returned_to is None else returned_to) + 1

@@ -42,8 +42,8 @@ def trace(model: nn.Module) -> fx.Graph:
     except Exception as error:
         reason = first_line(error)
         raise UserError(
-            f"the forward of {type(model).__name__} cannot be followed layer by layer ({reason}); a forward "
-            "without conditions on the input can, such as an nn.Sequential's"
+            f"the forward of {type(model).__name__} cannot be followed layer by layer ({reason}): write it "
+            "without conditions on the input, as an nn.Sequential does"
         ) from error
 
 

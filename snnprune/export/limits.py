@@ -57,7 +57,7 @@ def _of_operation(node: fx.Node) -> str | None:
         return None
     known = node.target in ADDITIONS or (node.op == "call_method" and node.target == "add")
     called = getattr(node.target, "__name__", str(node.target))
-    return None if known else f"it is the operation '{called}', and NIR adds what layers answer, no more"
+    return None if known else f"it is the operation '{called}', and NIR can only add outputs of layers"
 
 
 def _of_layer(layer: nn.Module | None) -> str | None:
@@ -66,7 +66,7 @@ def _of_layer(layer: nn.Module | None) -> str | None:
         return None
     kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
     if place not in ("torch", "spikingjelly"):
-        return f"it is a {kind}, which only its own code knows: use one of {', '.join(sorted(NEURONS))}"
+        return f"it is a {kind}, which the exporter does not know: use one of {', '.join(sorted(NEURONS))}"
     if kind in CONDITIONS:
         return CONDITIONS[kind](layer)
     return None if kind in HELD | SILENT else f"it is a {kind}, {_advice(kind, layer)}"
@@ -74,22 +74,22 @@ def _of_layer(layer: nn.Module | None) -> str | None:
 
 def _of_neuron(layer: Any) -> str | None:
     if layer.v_reset is None:
-        return "its neurons reset softly (v_reset None), and NIR knows a hard reset alone: set v_reset to 0.0"
+        return "its neurons reset softly (v_reset None), and NIR has only a hard reset: set v_reset to 0.0"
     return None
 
 
 def _of_convolution(layer: Any) -> str | None:
     if layer.groups != 1:
-        return f"it is a convolution of {layer.groups} groups, and NIR's exporter writes ungrouped ones alone"
+        return f"it is a convolution of {layer.groups} groups, and NIR's exporter writes only ungrouped ones"
     if layer.padding_mode != "zeros":
-        return f"it pads with '{layer.padding_mode}', and NIR's exporter writes zeros alone"
+        return f"it pads with '{layer.padding_mode}', and NIR's exporter writes only zeros"
     return None
 
 
 def _of_pool(layer: Any) -> str | None:
     padded = any(layer.padding) if isinstance(layer.padding, tuple) else bool(layer.padding)
     if layer.ceil_mode or layer.divisor_override is not None or (padded and not layer.count_include_pad):
-        return "it averages over less than its window at the border, which NIR has no word for"
+        return "it averages over less than its window at the border, which NIR cannot express"
     return None
 
 
@@ -99,7 +99,7 @@ def _advice(kind: str, layer: nn.Module) -> str:
     if kind in NORMS:
         return "which can only be folded into a convolution or linear layer right before it"
     if isinstance(layer, ACTIVATIONS):
-        return "and NIR holds spiking neurons, no other activations"
+        return "and NIR has no activations other than spiking neurons"
     return f"and NIR's exporter knows {', '.join(sorted(HELD | NEURONS))}"
 
 

@@ -166,7 +166,7 @@ def _flatten_by_layer(node: fx.Node, ready: fx.GraphModule) -> None:
 
     (source,) = node.all_input_nodes
     if len(node.meta["tensor_meta"].shape) != 3:
-        raise UserError(f"NIR cannot hold layer '{node.name}': it flattens a part of a sample")
+        raise UserError(f"NIR cannot hold layer '{node.name}': it flattens only a part of a sample")
     name = f"{node.name}_layer"
     ready.add_module(name, layer.Flatten(step_mode="m"))
     with node.graph.inserting_before(node):

@@ -129,7 +129,7 @@ def quantise(model: nn.Module, example: Tensor, bits: int) -> Quantised:
         UserError: bits out of range, or a layer that cannot be put on a grid.
     """
     if not 2 <= bits <= 16:
-        raise UserError(f"--bits must be from 2 to 16, and is {bits}: 8 and 4 are what chips have")
+        raise UserError(f"--bits must be from 2 to 16, and is {bits}: chips have 8 or 4")
     copy = folded(model)
     _check(copy)
     topology = discover(copy, example)
@@ -151,7 +151,9 @@ def quantise(model: nn.Module, example: Tensor, bits: int) -> Quantised:
 def _check(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if type(module).__name__ in NORMS:
-            raise UserError(f"layer '{name}' is a norm that no layer right before it can take in")
+            raise UserError(
+                f"layer '{name}' is a norm without a layer right before it that it can be folded into"
+            )
         known = type(module).__name__ in ("LIFNode", "IFNode", "ParametricLIFNode")
         if isinstance(module, spiking_base()) and not (known and is_multi_step(module)):
             raise UserError(
@@ -172,7 +174,7 @@ def _groups(projections: Iterable[Projection]) -> list[list[Projection]]:
         groups.setdefault(projection.neuron or f"answer of {projection.name}", []).append(projection)
     for name, group in groups.items():
         if len({p.shape[0] for p in group}) > 1 or any(p.site and p.site.offset for p in group):
-            raise UserError(f"layer '{name}' reads several layers side by side, which have no grid in common")
+            raise UserError(f"layer '{name}' reads several layers side by side, which cannot share a grid")
     return list(groups.values())
 
 

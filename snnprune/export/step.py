@@ -56,8 +56,8 @@ class Arithmetic(nn.Module):
             self.inverse = float(neuron.w.detach().sigmoid())
         elif kind != "IFNode":
             raise UserError(
-                f"layer '{name}' is a {kind}, and a time step can be written of IFNode, LIFNode and "
-                "ParametricLIFNode alone"
+                f"layer '{name}' is a {kind}, and a time step can be written only with IFNode, LIFNode and "
+                "ParametricLIFNode"
             )
 
     def forward(self, x: Tensor) -> Tensor:

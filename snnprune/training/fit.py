@@ -84,7 +84,7 @@ def fit(
         return finished
     use_threads(config)
     splits = data.read(config.data, given)
-    phase(f"building {config.model.name}: its first forward compiles the neurons, where none did before it")
+    phase(f"building {config.model.name}: the first forward ever compiles the neurons")
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     pruning = assembly.pruning(config.method, example, config.train.seed)
@@ -115,7 +115,7 @@ def fit(
     pruner = pruning.restored(task.model, example, config.train.epochs)
     peak = memory.megabytes()
     small = _smallest(task.model, pruner, folder, console)
-    phase("measuring the network as it was trained and as it was made small")
+    phase("measuring the trained network and the compact one")
     measured = measure(task.model, small, pruner, splits, config)
     measured.summary["machine"]["peak_memory_mb"] = peak
     predictions = Predictions(np.array(measured.labels), np.array(measured.answers))
@@ -135,7 +135,7 @@ def _begun(folder: RunFolder, console: Console) -> bool:
     """
     if not folder.has_checkpoint:
         if folder.metrics.exists():
-            say(console, f"warning: {folder.path} has no checkpoint: it begins anew", style="yellow")
+            say(console, f"warning: {folder.path} has no checkpoint: the run begins anew", style="yellow")
         return False
     whole, saved, wrong = checkpoint.newest(folder.checkpoints)
     for sentence in wrong:
@@ -145,8 +145,8 @@ def _begun(folder: RunFolder, console: Console) -> bool:
         folder.last.replace(aside)
         say(
             console,
-            f"warning: it is now {aside.name}, and the run goes on from the one before, after epoch "
-            f"{saved['epoch'] + 1}",
+            f"warning: the file is now {aside.name}, and the run goes on from the checkpoint before, after "
+            f"epoch {saved['epoch'] + 1}",
             style="yellow",
         )
     if whole != folder.last:
@@ -166,7 +166,9 @@ def _smallest(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Cons
         return compact(model, pruner.masks)
     except CompactionError as error:
         say(
-            console, f"warning: {error}; {folder.network.name} holds the masked network whole", style="yellow"
+            console,
+            f"warning: {error}; {folder.network.name} holds the masked network in full size",
+            style="yellow",
         )
         return model
 

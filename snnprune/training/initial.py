@@ -39,17 +39,17 @@ def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
         state, pruned = _read(path)
     else:
         raise UserError(
-            f"train.init: expected a run, a checkpoint or a safetensors file, and {source} is none"
+            f"train.init: expected a run, a checkpoint or a safetensors file, and {source} is none of these"
         )
     if pruned is not None and pruned.get("kept"):
         conform(model, state)
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in state or state[name].shape != tensor.shape:
-            came = f"has {tuple(state[name].shape)}" if name in state else "has none"
+            came = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
             raise UserError(
-                f"train.init: {path} is of another network: '{name}' is {tuple(tensor.shape)} here, and it "
-                f"{came} (a network that was made smaller is no start for a dense one)"
+                f"train.init: {path} is of another network: '{name}' has shape {tuple(tensor.shape)} here, "
+                f"and {came} there (a compact network cannot start a dense one)"
             )
     model.load_state_dict({name: state[name] for name in own})
     return pruned

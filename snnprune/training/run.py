@@ -195,8 +195,8 @@ def _brought_to_its_end(
         if not isinstance(error, OSError) or error.errno not in NO_PLACE:
             raise
         raise UserError(
-            f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
-            f"give it its folder back, then go on with `snnprune train --resume {folder.path}`"
+            f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; free some "
+            f"space or restore the folder, then go on with `snnprune train --resume {folder.path}`"
         ) from error
     if summary is None:  # in the other processes of a run
         return None
@@ -224,7 +224,7 @@ def _too_large(reason: str, config: RunConfig, folder: RunFolder, twin: RunFolde
     if twin is None and not inner.has_checkpoint:
         return f"the memory is full ({reason}): {lower}"
     return (
-        f"the memory is full ({reason}): {lower}, in a new folder with --out; or free some, since "
+        f"the memory is full ({reason}): {lower}, in a new folder with --out; or free some memory, since "
         f"{_saved(folder, twin)}, and `snnprune train --resume {folder.path}` goes on from there"
     )
 
@@ -269,7 +269,7 @@ def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> N
             (folder.metrics, "one row per epoch"),
             (folder.report, "the page for a browser: numbers and pictures; figures/ has them for a paper"),
             (folder.curves, "accuracy and share pruned, as a picture"),
-            (folder.network, "the pruned network made small, with model.json; snnprune.load reads both"),
+            (folder.network, "the compact network, with model.json; snnprune.load reads both"),
             (folder.last, "the network as it was trained, and all that resuming needs"),
             (folder.config, "the configuration, resolved"),
         )

@@ -24,5 +24,5 @@ def refuse_second_derivative() -> None:
     if torch.is_grad_enabled():
         raise UserError(
             "the fused LIF neuron has a first derivative only, and create_graph=True asks for a second: "
-            "give the network back its own neurons with snnprune.restore(model)"
+            "restore SpikingJelly's own neurons with snnprune.restore(model)"
         )

@@ -176,14 +176,14 @@ class LIFNode(neuron.LIFNode):
         if torch.compiler.is_compiling():
             return "torch.compile makes kernels of its own"
         if torch._C._functorch.peek_interpreter_stack() is not None or type(x) is not torch.Tensor:
-            return "torch.func and tensor subclasses need its single operations"
+            return "torch.func and tensor subclasses need torch's single operations"
         if x.dtype not in DTYPES or x.ndim == 0 or x.device.type not in {"cpu", "cuda"}:
-            return f"there is no kernel for {x.dtype} on {x.device.type}, {x.ndim} axes"
+            return f"there is no kernel for {x.dtype} on {x.device.type} with {x.ndim} axes"
         slope = slope_of(self.surrogate_function)
         if slope is None:
             return f"the surrogate {self.surrogate_function} is not one that the kernels know"
         if self.store_v_seq:
-            return "the potentials of all steps are asked for (store_v_seq)"
+            return "store_v_seq asks for the potentials of all steps"
         if self._neuron_precision is not None or more:
             return "a precision or further arguments are given"
         if x.device.type == "cuda" and not _gpu_knows(slope):
@@ -219,7 +219,7 @@ class LIFNode(neuron.LIFNode):
             self._warned = True
             warnings.warn(
                 "NaN reached a layer of LIF neurons, where it stays and silences them: look for an exploding "
-                "weight or a division by zero in front of it",
+                "weight or a division by zero in front of the layer",
                 RuntimeWarning,
                 stacklevel=5,
             )

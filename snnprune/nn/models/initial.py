@@ -28,7 +28,7 @@ def initialise(layer: nn.Module, gain: float, bias: float = 0.0) -> None:
         bias: the same for all units, in units of the potential.
     """
     if not isinstance(layer, nn.Conv2d | nn.Linear):
-        raise TypeError(f"a convolution or a linear layer has initial weights, not {type(layer).__name__}")
+        raise TypeError(f"expected a convolution or a linear layer, got a {type(layer).__name__}")
     nn.init.normal_(layer.weight, std=gain / layer.weight[0].numel() ** 0.5)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)

@@ -129,7 +129,7 @@ def network(
     """
     if classes < 1 or min(shape) < 1:
         raise UserError(
-            f"a network needs at least one class and one pixel: {classes} classes and frames of {shape} came"
+            f"expected at least one class and one pixel, got {classes} classes and frames of {shape}"
         )
     walk = Walk(kit, shape, padding)
     try:
@@ -138,7 +138,7 @@ def network(
     except TooSmallError:
         raise UserError(
             f"frames of {shape[1]} x {shape[2]} pixels are too small for the network {text}, which leaves "
-            "none of them: choose a smaller model or larger frames"
+            "no pixel of them: choose a smaller model or larger frames"
         ) from None
     if len(walk.shape) == 3:
         raise UserError(f"the network {text} needs a Flatten before its output layer")
@@ -166,7 +166,7 @@ def step(walk: Walk, token: str) -> None:
     numbers = [int(number) for number in re.findall(N, token)]
     if (kind == "FC") == (len(walk.shape) == 3):
         where = "behind" if kind == "FC" else "before"
-        raise UserError(f"'{token}' stands {where} a Flatten only: write 15C3-Flatten-300FC, for instance")
+        raise UserError(f"'{token}' can stand only {where} a Flatten: write 15C3-Flatten-300FC, for instance")
     if kind == "C":
         walk.convolution(numbers[0], numbers[1], norm=token.endswith("BN"))
     elif kind == "FC":

@@ -122,7 +122,7 @@ def _told(run: Path) -> Iterator[None]:
             raise
         raise LostProcessError(
             "another process of this run has ended or cannot be reached, and training was stopped: "
-            f"`snnprune train --resume {run}`, started as this was, goes on from the last finished epoch"
+            f"`snnprune train --resume {run}`, started in the same way, goes on from the last finished epoch"
         ) from error
 
 

@@ -85,7 +85,7 @@ def _start(place: dict[str, str], command: Sequence[str], logs: Path) -> subproc
         except OSError as error:
             raise UserError(
                 f"the process with rank {rank} of {world_size} could not be started ({first_line(error)}), "
-                "and the others were stopped: lower train.devices, or end what else runs on this machine"
+                "and the others were stopped: lower train.devices, or end other programs on this machine"
             ) from error
 
 
