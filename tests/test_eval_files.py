@@ -137,16 +137,16 @@ def test_an_export_says_what_chips_are_asked_for(exported: tuple[Path, dict[str,
 
 ELSEWHERE = tiny_run.Source()
 OTHER = {"data": {"name": "test_eval_files:ELSEWHERE"}}
-TOO_MANY = rf"3 classes apart; '{tiny_run.DATA}' has frames of \(2, 8, 8\) and 4"
-TOO_MANY_ELSEWHERE = r"3 classes apart; 'test_eval_files:ELSEWHERE' has frames of \(2, 8, 8\) and 4"
+TOO_MANY = rf"3 classes, and '{tiny_run.DATA}' has frames of shape \(2, 8, 8\) and 4"
+TOO_MANY_ELSEWHERE = r"3 classes, and 'test_eval_files:ELSEWHERE' has frames of shape \(2, 8, 8\) and 4"
 
 
 @pytest.mark.parametrize(
     ("file", "asked", "said"),
     [
-        ("export/model.onnx", {}, f"tells {TOO_MANY}"),
-        (".", OTHER, f"run reads .* {TOO_MANY_ELSEWHERE}"),
-        (".", OTHER | {"bits": 8}, f"run reads .* {TOO_MANY_ELSEWHERE}"),
+        ("export/model.onnx", {}, f"expects .* {TOO_MANY}"),
+        (".", OTHER, f"run expects .* {TOO_MANY_ELSEWHERE}"),
+        (".", OTHER | {"bits": 8}, f"run expects .* {TOO_MANY_ELSEWHERE}"),
     ],
 )
 def test_other_data_have_to_fit(

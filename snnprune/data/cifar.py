@@ -1,9 +1,9 @@
 """CIFAR-10, in each form that can be read without executing its content.
 
 The official Python version consists of pickles, which run code when they are opened, so it is not read.
-Three forms are read: the official binary version (`cifar-10-batches-bin`), folders of
-images (`train/<class>/*`, through torchvision's ImageFolder), and two archives of such folders (`train.tar.gz`, `test.tar.gz`), which are
-read in place and never unpacked.
+Three forms are read: the official binary version (`cifar-10-batches-bin`), folders of images
+(`train/<class>/*`, through torchvision's ImageFolder), and two archives of such folders (`train.tar.gz`,
+`test.tar.gz`), which are read in place and never unpacked.
 """
 
 from __future__ import annotations

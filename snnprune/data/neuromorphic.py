@@ -140,8 +140,8 @@ class Recordings:
     def reader(self) -> Callable[[Recording], npt.NDArray[np.void]]:
         """Return a function that decodes a recording with Tonic and checks its events.
 
-        For a recording that is empty, cannot be decoded, or has events outside the sensor, the function raises
-        a UserError that names the file.
+        For a recording that is empty, cannot be decoded, or has events outside the sensor, the function
+        raises a UserError that names the file.
         """
         tonic_class = self.tonic_class()
         # Tonic lists files itself, in the file system's order, and refuses subsets. So its object is made

@@ -38,17 +38,17 @@ def find(
     compact: bool = False,
     splits: Splits | None = None,
 ) -> Subject:
-    """Read the network at ``path`` and the data to show it.
+    """Read the network at ``path`` and the data to measure it on.
 
     Args:
         path: folder of a run, or a file that ends in .safetensors, .onnx or .nir.
-        data: settings of `DataConfig` in place of the run's own.
-        device: in place of the run's own.
-        compact: of a run the compact network, rather than the one that was trained.
-        splits: the data, where they were made by hand; only their test set has to hold samples.
+        data: settings of `DataConfig` that replace those of the run.
+        device: in place of that of the run.
+        compact: read the compact network of a run instead of the one as it was trained.
+        splits: the data, if they were made by hand; only their test set has to hold samples.
 
     Raises:
-        UserError: no such file, or not of this kind; data that cannot be read or do not fit the network.
+        UserError: no such file, or one of another kind; data that cannot be read or do not fit the network.
     """
     asked = _Asked(data, device, splits)
     if path.is_dir():
@@ -64,7 +64,7 @@ def find(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What replaces the run's own: settings of the data, a device, data made by hand."""
+    """What replaces settings of the run: settings of the data, a device, data made by hand."""
 
     data: Mapping[str, Any]
     device: str | None
@@ -74,7 +74,9 @@ class _Asked:
         """Return the configuration of a run with these replacements, checked."""
         data = own.data
         if self.data.get("name", data.name) != data.name:
-            data = replace(data, samples=None, classes=None)  # they were chosen of the data that it learnt
+            data = replace(
+                data, samples=None, classes=None
+            )  # they apply to the data that the run was trained on
         changed = replace(own, data=replace(data, **self.data))
         if self.device is not None:
             changed = replace(changed, train=replace(changed.train, device=self.device))  # type: ignore[arg-type]
@@ -82,7 +84,7 @@ class _Asked:
         return changed
 
     def read(self, config: RunConfig, known: about.About | None, path: Path) -> Splits:
-        """Read the data, and check that they fit a network that was trained on data like ``known``.
+        """Read the data, and check that they fit a network that was trained on the data of ``known``.
 
         Raises:
             UserError: frames of another shape, or another number of classes.
@@ -138,9 +140,9 @@ def _of_compact(path: Path, asked: _Asked) -> Subject:
     connections.refuse(path)
     text, beside = about_of(path), RunFolder(path.parent)
     if beside.network == path and beside.config.is_file():
-        # In its run's folder, whose configuration also says where the data lie.
+        # In the folder of its run, whose configuration also holds the folder of the data.
         config = asked.config(beside.read_config())
-        known = about.parse(text, path) if text else None  # without a note it is trusted
+        known = about.parse(text, path) if text else None  # without this text the data are not checked
     else:
         known = about.parse(text, path)
         config = asked.config(known.config)

@@ -1,4 +1,4 @@
-"""What NIR (Neuromorphic Intermediate Representation) cannot hold, before anything is trained."""
+"""Check, before training, that NIR (Neuromorphic Intermediate Representation) can hold a network."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from torch import fx
 
 SILENT = {"Identity", "Dropout", "Dropout2d"}
-"""Layers that do nothing once training is over, and are left out of what is written."""
+"""Layers that do nothing in evaluation mode, and are left out of the file."""
 
 HELD = {"Linear", "Conv1d", "Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten"}
-"""Torch's and SpikingJelly's names of layers that can be written (an adaptive pool as one of fixed size)."""
+"""Layers of torch and SpikingJelly that can be written (an adaptive pool as one of fixed size)."""
 
 NEURONS = {"IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode"}
-"""SpikingJelly's neurons that it can write; their subclasses may do something else and are refused."""
+"""Neurons that SpikingJelly can write. Subclasses may behave differently and are refused."""
 
 ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
-"""Functions that add what two layers answer."""
+"""Functions that add the outputs of two layers."""
 
 
 def check_nir(model: nn.Module) -> None:
-    """Find what keeps ``model`` from becoming a NIR file.
+    """Check that ``model`` can be written as a NIR file.
 
     Args:
         model: a spiking network, trained or not.
 
     Raises:
-        UserError: the first layer that NIR cannot hold, and what to use instead.
+        UserError: NIR cannot hold a layer. The message names the first one and what to use instead.
     """
     copy = folded(model)
     for node in trace(copy).nodes:
@@ -52,7 +52,7 @@ def flattens(node: fx.Node) -> bool:
 
 
 def _of_operation(node: fx.Node) -> str | None:
-    """Say why a call that is no module's cannot be written, or None."""
+    """Return why a call that is not of a module cannot be written, or None."""
     if node.op not in ("call_function", "call_method", "get_attr") or flattens(node):
         return None
     known = node.target in ADDITIONS or (node.op == "call_method" and node.target == "add")
@@ -61,7 +61,7 @@ def _of_operation(node: fx.Node) -> str | None:
 
 
 def _of_layer(layer: nn.Module | None) -> str | None:
-    """Say why a layer cannot be written, or None."""
+    """Return why a layer cannot be written, or None."""
     if layer is None:
         return None
     kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
@@ -109,4 +109,4 @@ CONDITIONS = {
     "Conv2d": _of_convolution,
     "AvgPool2d": _of_pool,
 }
-"""What layers that can be written have to fulfil."""
+"""Conditions on layers that can be written otherwise."""
