@@ -189,7 +189,7 @@ def test_data_may_be_made_by_hand(exported: tuple[Path, dict[str, Any]], file: s
     assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
     with pytest.raises(UserError, match=rf"expects frames of .* 3 classes, and '{tiny_run.DATA}' has .* 4"):
         evaluation.evaluate(out / file, splits=replace(given, classes=("a", "b", "c", "d")))
-    with pytest.raises(UserError, match=f"the test set of '{tiny_run.DATA}' is empty"):
+    with pytest.raises(UserError, match=f"in the test set of '{tiny_run.DATA}', and it is empty"):
         evaluation.evaluate(out / file, splits=replace(whole, test=nothing))
 
 

@@ -61,7 +61,7 @@ class Arithmetic(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map the input of one step, [B, ...] ([1, B, ...] in multi-step mode), to spikes of the same shape."""
+        """Map the input of one step, [B, ...] ([1, B, ...] in multi-step mode), to spikes of that shape."""
         if self.multi:
             x = x.squeeze(0)
         h = self._charge(x, self.memory.potential)

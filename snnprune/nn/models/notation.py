@@ -59,7 +59,7 @@ class Walk:
         self.neurons()
 
     def pool(self, kind: str, size: int) -> None:
-        """Add a pool (average or maximum) over squares of ``size``, without incomplete squares at the border."""
+        """Add an average or maximum pool over squares of ``size``, without incomplete ones at the border."""
         self.layers[self.number("pool")] = self.kit.make(f"{kind}2d", size)
         self.resize(self.shape[0], self.shape[1] // size, self.shape[2] // size)
 
