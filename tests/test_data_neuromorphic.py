@@ -176,7 +176,7 @@ def test_a_broken_recording_is_named_or_left_out(name: str, damage: object, tmp_
 
 
 def test_a_wrong_sensor_says_which_coordinates() -> None:
-    with pytest.raises(ValueError, match="its y runs from 0 to 40, and the sensor's from 0 to 33"):
+    with pytest.raises(ValueError, match="its y must be from 0 to 33, and runs from 0 to 40"):
         checked(events((0, 0, 1, 0), (0, 40, 2, 1)), (2, 34, 34))
 
 
@@ -252,7 +252,7 @@ def test_download_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_poker_cannot_be_fetched(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Tonic knows no address"):
+    with pytest.raises(UserError, match="Tonic has no address"):
         data.load(config("poker-dvs", tmp_path, download=True))
 
 

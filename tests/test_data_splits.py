@@ -146,7 +146,7 @@ def test_a_set_in_batches_is_the_set_in_order() -> None:
 def test_a_set_that_is_needed_holds_samples(name: str) -> None:
     given = handmade(*(0 if name == empty else 2 for empty in ("train", "validation", "test")))
     config = DataConfig(name="of my own")
-    with pytest.raises(UserError, match=f"the {name} set of 'of my own' is empty"):
+    with pytest.raises(UserError, match=f"in the {name} set of 'of my own', and it is empty"):
         data.read(config, given)
     others = [other for other in ("train", "validation", "test") if other != name]
     assert data.read(config, given, needed=others) is given

@@ -137,7 +137,7 @@ def test_cifar10_pickles_are_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no image", picture(0, 0)[:60]])
 def test_a_broken_picture_is_named_or_left_out(content: bytes, tmp_path: Path) -> None:
     write_archives(tmp_path / "cifar10-jpg", {"cat/0001.png": content})
-    with pytest.raises(UserError, match=r"train.tar.gz: train/cat/0001.png is no usable image"):
+    with pytest.raises(UserError, match=r"train.tar.gz: train/cat/0001.png is not a usable image"):
         data.load(config("cifar10", tmp_path))
     with pytest.warns(UserWarning, match="1 could not be read"):
         splits = data.load(config("cifar10", tmp_path, skip_corrupt=True))
@@ -169,7 +169,7 @@ def test_a_class_without_pictures(tmp_path: Path) -> None:
 def test_a_binary_batch_cut_short(tmp_path: Path) -> None:
     path = write_binary(tmp_path / "cifar-10-batches-bin") / "data_batch_2.bin"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="no whole batch of CIFAR-10"):
+    with pytest.raises(UserError, match="not a complete batch of CIFAR-10"):
         data.load(config("cifar10", tmp_path))
 
 

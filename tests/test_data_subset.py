@@ -49,7 +49,7 @@ def test_some_classes_in_the_order_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(2, "each of the 3 classes"), (10, "4 .* there are 3 of class cat")]
+    ("count", "words"), [(2, "at least 3, one for each class"), (10, "4 .* there are 3 of class cat")]
 )
 def test_too_few_samples(count: int, words: str) -> None:
     with pytest.raises(UserError, match=words):
@@ -62,7 +62,7 @@ def test_labels_joined_by_commas() -> None:
 
 @pytest.mark.parametrize("text", ["1", "0,0", "0,3", "cat,dog", ""])
 def test_what_is_no_choice_of_labels(text: str) -> None:
-    with pytest.raises(UserError, match=r"at least two labels from 0 to 2.*such as 0,1; it is '"):
+    with pytest.raises(UserError, match=r"at least two different labels from 0 to 2.*such as 0,1; it is '"):
         labels(text, NAMES)
 
 

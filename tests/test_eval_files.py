@@ -137,16 +137,16 @@ def test_an_export_says_what_chips_are_asked_for(exported: tuple[Path, dict[str,
 
 ELSEWHERE = tiny_run.Source()
 OTHER = {"data": {"name": "test_eval_files:ELSEWHERE"}}
-TOO_MANY = rf"3 classes apart; '{tiny_run.DATA}' has frames of \(2, 8, 8\) and 4"
-TOO_MANY_ELSEWHERE = r"3 classes apart; 'test_eval_files:ELSEWHERE' has frames of \(2, 8, 8\) and 4"
+TOO_MANY = rf"3 classes, and '{tiny_run.DATA}' has frames of shape \(2, 8, 8\) and 4"
+TOO_MANY_ELSEWHERE = r"3 classes, and 'test_eval_files:ELSEWHERE' has frames of shape \(2, 8, 8\) and 4"
 
 
 @pytest.mark.parametrize(
     ("file", "asked", "said"),
     [
-        ("export/model.onnx", {}, f"tells {TOO_MANY}"),
-        (".", OTHER, f"run reads .* {TOO_MANY_ELSEWHERE}"),
-        (".", OTHER | {"bits": 8}, f"run reads .* {TOO_MANY_ELSEWHERE}"),
+        ("export/model.onnx", {}, f"expects .* {TOO_MANY}"),
+        (".", OTHER, f"run expects .* {TOO_MANY_ELSEWHERE}"),
+        (".", OTHER | {"bits": 8}, f"run expects .* {TOO_MANY_ELSEWHERE}"),
     ],
 )
 def test_other_data_have_to_fit(
@@ -187,9 +187,9 @@ def test_data_may_be_made_by_hand(exported: tuple[Path, dict[str, Any]], file: s
     given = replace(whole, train=nothing, validation=nothing)
     result = evaluation.evaluate(out / file, splits=given)
     assert result["accuracy"] == json.loads((out / "summary.json").read_text())["accuracy"]
-    with pytest.raises(UserError, match=rf"reads frames of .* 3 classes apart; '{tiny_run.DATA}' has .* 4"):
+    with pytest.raises(UserError, match=rf"expects frames of .* 3 classes, and '{tiny_run.DATA}' has .* 4"):
         evaluation.evaluate(out / file, splits=replace(given, classes=("a", "b", "c", "d")))
-    with pytest.raises(UserError, match=f"the test set of '{tiny_run.DATA}' is empty"):
+    with pytest.raises(UserError, match=f"in the test set of '{tiny_run.DATA}', and it is empty"):
         evaluation.evaluate(out / file, splits=replace(whole, test=nothing))
 
 
@@ -241,7 +241,7 @@ def test_what_cannot_be_asked_for_is_a_sentence(
     out, _ = exported
     with pytest.raises(UserError, match="neither the folder of a run nor a file of a network"):
         evaluation.evaluate(out / "summary.json")
-    with pytest.raises(UserError, match="cannot be put on a grid"):
+    with pytest.raises(UserError, match="--bits needs a spiking network"):
         evaluation.evaluate(out / "export" / "model.onnx", bits=8)
     with pytest.raises(UserError, match="--bits goes with --to csr"):
         exporting.export(out, "nir", bits=8)
@@ -250,7 +250,7 @@ def test_what_cannot_be_asked_for_is_a_sentence(
     assert not (tmp_path / "model.nir").exists()
     with pytest.raises(UserError, match="is an export already"):
         exporting.export(out / "export" / "model.nir", "onnx")
-    with pytest.raises(UserError, match="is what is to be exported"):
+    with pytest.raises(UserError, match="is the network to export"):
         exporting.export(out / "model.safetensors", "safetensors", out / "model.safetensors")
     (tmp_path / "config.yaml").write_text((out / "config.yaml").read_text())
     with pytest.raises(UserError, match="has no compact network yet"):

@@ -76,7 +76,7 @@ def test_with_many_bits_nothing_changes(build: Any) -> None:
     [
         (conv_snn(), 1, "--bits must be from 2 to 16, and is 1"),
         (nn.Sequential(neuron.KLIFNode(step_mode="m")), 8, "layer '0' is a KLIFNode, and only"),
-        (nn.Sequential(nn.BatchNorm1d(3)), 8, "layer '0' is a norm that no layer right before it"),
+        (nn.Sequential(nn.BatchNorm1d(3)), 8, "layer '0' is a norm without a layer right before it"),
     ],
 )
 def test_what_cannot_be_put_on_a_grid(model: nn.Module, bits: int, told: str) -> None:
@@ -174,10 +174,10 @@ def test_budgets_of_ones_own(tmp_path: Path) -> None:
     [
         ("mine: 5", "must hold chips with figures"),
         ("[1, 2]", "must hold chips with figures"),
-        ("mine: {neuron: unknown}", "has a figure 'neuron' for mine, and there are layers, neurons"),
-        ("mine: {neurons: 5}", "must say of mine `neurons: "),
-        ("mine: {neurons: {at_most: 5}}", "must say of mine `neurons: "),
-        ("mine: {neurons: {at_most: 5, source: ''}}", "must say of mine `neurons: "),
+        ("mine: {neuron: unknown}", "has the figure 'neuron' for mine: expected one of layers, neurons"),
+        ("mine: {neurons: 5}", "must give mine `neurons: "),
+        ("mine: {neurons: {at_most: 5}}", "must give mine `neurons: "),
+        ("mine: {neurons: {at_most: 5, source: ''}}", "must give mine `neurons: "),
         ("a: [", "cannot read the budgets in"),
     ],
 )

@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path: Path, model: torch.
     for name, words in (
         ("missing.pt", "expected a run"),
         ("small.pt", "is of another network"),
-        ("other.pt", "has none"),
+        ("other.pt", "is missing there"),
         ("evil.pt", "cannot read"),
         ("broken.safetensors", "cannot read"),
     ):

@@ -116,9 +116,9 @@ def test_words_that_are_no_layers_are_refused() -> None:
         with pytest.raises(UserError, match="is not a layer"):
             network(text, analogue(), (1, 8, 8), 2)
     for text, message in (
-        ("4C3-5FC", "'5FC' stands behind a Flatten only"),
-        ("Flatten-AvgPool2", "'AvgPool2' stands before a Flatten only"),
-        ("Flatten-Flatten", "'Flatten' stands before a Flatten only"),
+        ("4C3-5FC", "'5FC' can stand only behind a Flatten"),
+        ("Flatten-AvgPool2", "'AvgPool2' can stand only before a Flatten"),
+        ("Flatten-Flatten", "'Flatten' can stand only before a Flatten"),
         ("4C3", "needs a Flatten"),
     ):
         with pytest.raises(UserError, match=message):

@@ -123,7 +123,7 @@ def test_a_run_without_its_checkpoints_says_that_it_begins_anew(whole, tmp_path,
     shutil.rmtree(out / "checkpoints")
     (out / "summary.json").unlink()
     run.resume(out, page=False)
-    assert "has no checkpoint: it begins anew" in " ".join(capsys.readouterr().out.split())
+    assert "has no checkpoint: the run begins anew" in " ".join(capsys.readouterr().out.split())
     assert numbers(out) == numbers(whole)
 
 

@@ -123,6 +123,6 @@ def test_a_network_that_cannot_be_cut_is_saved_whole(
     monkeypatch.setattr(fit, "compact", refuse)
     config = tiny_run.config()
     summary = run.train(replace(config, train=replace(config.train, epochs=2)), tmp_path, page=False)
-    assert "holds the masked network whole" in " ".join(capsys.readouterr().out.split())
+    assert "holds the masked network in full size" in " ".join(capsys.readouterr().out.split())
     weights = sum(m.weight.numel() for m in read(tmp_path, config).modules() if hasattr(m, "weight"))
     assert weights == summary["weights_dense"]

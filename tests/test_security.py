@@ -216,7 +216,7 @@ def test_a_bomb_is_refused_and_leaves_nothing(
     else:
         packed(kind, tmp_path / "bomb", [(plain("zeros"), content)])
     assert (tmp_path / "bomb").stat().st_size < 2**18
-    with pytest.raises(OSError, match="becomes more than 100 times as large"):
+    with pytest.raises(OSError, match="unpacks to more than 100 times its size"):
         unpack(tmp_path / "bomb", tmp_path / "to")
     assert list((tmp_path / "to").iterdir()) == []
 
@@ -228,7 +228,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(opener: Any, kind: bytes
     header.size = 10**10
     with opener(tmp_path / "bomb", "wb") as file:
         file.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(10 * 512))
-    with pytest.raises(OSError, match=r"a header of it has|files with holes"):
+    with pytest.raises(OSError, match=r"one of its headers has|sparse files"):
         unpack(tmp_path / "bomb", tmp_path / "to")
 
 

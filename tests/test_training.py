@@ -350,7 +350,7 @@ def test_settings_out_of_range(part, key, value, tmp_path):
 def test_an_empty_validation_set(tmp_path):
     empty = data.FrameSet(np.zeros((0, 4, 2, 8, 8), np.uint8), np.zeros(0, np.int64))
     splits = replace(tiny_run.splits(), validation=empty)
-    with pytest.raises(UserError, match=f"the validation set of '{tiny_run.DATA}' is empty"):
+    with pytest.raises(UserError, match=f"in the validation set of '{tiny_run.DATA}', and it is empty"):
         run.train(tiny_run.config(), tmp_path / "run", splits=splits)
 
 

@@ -1,6 +1,6 @@
 """Data: a name and a folder become uint8 frames [T, P, H, W] (or images [C, H, W]) and labels.
 
-It knows no network. Only what is asked for is imported, so that asking `where` a data set is stays cheap.
+It does not depend on any network. Modules are imported on first use, so that `where` stays fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snnprune.data.source import Source
     from snnprune.data.splits import FrameSet, Splits, as_is
 else:
-    # What needs torch is imported when it is first asked for.
+    # Names that need torch are imported on first use.
     __getattr__, __dir__ = lazily(
         __name__,
         {
@@ -36,7 +36,7 @@ __all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "look", "
 
 
 def load(config: DataConfig) -> Splits:
-    """Read a data set, building its cache of frames where there is none yet.
+    """Read a data set. Build its cache of frames first if there is none.
 
     Raises:
         UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
@@ -51,11 +51,11 @@ def read(
     given: Splits | None = None,
     needed: Sequence[str] = ("train", "validation", "test"),
 ) -> Splits:
-    """Read a data set as `load` does, or take the one that is ``given``, and look whether it has samples.
+    """Read a data set as `load` does, or take the one that is ``given``, and check that it has samples.
 
     Args:
         config: names the data set.
-        given: the data, where they were made by hand.
+        given: the data, if they were made by hand.
         needed: which of the three sets must not be empty.
 
     Raises:
@@ -65,14 +65,14 @@ def read(
     for name in needed:
         if len(getattr(splits, name)) == 0:
             raise UserError(
-                f"the {name} set of '{config.name}' is empty, and samples of it are needed: look at "
-                f"data.validation (it is {config.validation}) and at what the data folder holds"
+                f"expected samples in the {name} set of '{config.name}', and it is empty: check "
+                f"data.validation (it is {config.validation}) and the content of the data folder"
             )
     return splits
 
 
 def prepare(config: DataConfig) -> str:
-    """Do all the work that `load` would do, so that the next one is quick, and say what is there now.
+    """Do all the work of `load`, so that later calls are fast, and return a sentence on the result.
 
     Raises:
         UserError: as `load`.
@@ -85,11 +85,11 @@ def prepare(config: DataConfig) -> str:
 
 
 def where(name: str, root: str | Path | None = None) -> Path | None:
-    """Return the folder that holds a data set, or None where it is not on disk.
+    """Return the folder that holds a data set, or None if it is not on disk.
 
     Args:
         name: a data set.
-        root: the folder to look in; without one, the folder that SNNPRUNE_DATA names.
+        root: the folder to look in; by default the folder that SNNPRUNE_DATA names.
 
     Raises:
         UserError: there is no data set of this name.
@@ -98,12 +98,12 @@ def where(name: str, root: str | Path | None = None) -> Path | None:
 
 
 def look(config: DataConfig) -> None:
-    """Find out whether a data set is on disk, or may be fetched, before anything slow is imported.
+    """Check that a data set is on disk or may be downloaded, before anything slow is imported.
 
-    One of the user's own is not asked: its `load` says what it lacks.
+    A data set of the user's own is not checked here: its `load` raises the error.
 
     Raises:
-        UserError: it is not.
+        UserError: the data set is not on disk and may not be downloaded.
     """
     source, root = _source(config.name), root_given(config.root)
     fetched = config.download and root is not None
@@ -112,7 +112,7 @@ def look(config: DataConfig) -> None:
 
 
 def _narrowed(splits: Splits, config: DataConfig) -> Splits:
-    from snnprune.data import subset  # noqa: PLC0415 - imports torch, which asking `where` does without
+    from snnprune.data import subset  # noqa: PLC0415 - imports torch, which `where` does not need
 
     if config.classes is not None:
         splits = subset.of_classes(splits, subset.labels(config.classes, splits.classes))

@@ -1,7 +1,7 @@
-"""Archives that anybody may have packed: nothing of them lands outside their folder, or fills the disk.
+"""Unpack untrusted archives: no member is written outside the folder, and none can fill the disk.
 
-An archive is unpacked aside and moved into place when it is whole, so that a kill leaves no half of a data
-set that looks like one.
+An archive is unpacked into a temporary folder and moved into place when it is complete. A process that is
+killed therefore leaves no incomplete data set behind.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from typing import Self
 
 DAMAGED = (OSError, EOFError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-"""What reading an archive may raise. Its readers know several words for one thing."""
+"""Errors that reading an archive may raise. Each reader has errors of its own for damage."""
 
 RATIO = 100
-"""Bytes that a byte of an archive may become. Recordings become 2 to 5, a bomb a thousand."""
+"""Bytes that a byte of an archive may unpack to. For recordings it is 2 to 5, for a bomb a thousand."""
 
 ROOM = 2**28
-"""Bytes that any archive may become: small ones pack better."""
+"""Bytes that any archive may unpack to, however small: small archives pack better."""
 
 CHUNK = 2**20
 HEADER = 2**20
-"""Bytes of a long name and the like in a tar archive, which its reader takes into memory whole."""
+"""Largest header (a long name and the like) of a tar archive. Its reader loads headers into memory."""
 
 EXTRA = {
     tarfile.GNUTYPE_LONGNAME,
@@ -45,15 +45,15 @@ EXTRA = {
 """Types of such headers."""
 
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
-"""By the first two bytes; anything else is taken for a tar archive that is not packed."""
+"""Openers by the first two bytes. Anything else is read as a tar archive without compression."""
 
 
 class BombError(OSError):
-    """An archive that becomes far larger than any data set does."""
+    """An archive that unpacks to far more than any data set does."""
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that gives no more than ``room`` bytes."""
+    """A stream that returns at most ``room`` bytes."""
 
     def __init__(self, stream: IO[bytes], room: int) -> None:
         self._stream = stream
@@ -66,34 +66,36 @@ class _Bounded(io.RawIOBase):
         got = self._stream.read(size)
         self._left -= len(got)
         if self._left < 0:
-            raise BombError(f"it becomes more than {RATIO} times as large as it is")
+            raise BombError(f"it unpacks to more than {RATIO} times its size")
         return got
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header is looked at before what belongs to it is read."""
+    """A member whose header is checked before its content is read."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         member = super().frombuf(buf, encoding, errors)
         if member.size > HEADER and member.type in EXTRA:
-            raise BombError(f"a header of it has {member.size:,} bytes")
+            raise BombError(
+                f"one of its headers has {member.size:,} bytes, and at most {HEADER:,} are expected"
+            )
         if member.type == tarfile.GNUTYPE_SPARSE:
-            raise BombError("it has files with holes, which may be as large as they like")
+            raise BombError("it contains sparse files, whose size has no limit")
         return member
 
 
 def room_for(archive: Path) -> int:
-    """Return how many bytes ``archive`` may become."""
+    """Return how many bytes ``archive`` may unpack to."""
     return max(ROOM, RATIO * archive.stat().st_size)
 
 
 @contextmanager
 def tar(archive: Path) -> Iterator[tarfile.TarFile]:
-    """Open a tar archive, packed or not, to be read from its beginning to its end.
+    """Open a tar archive, compressed or not, to read it from beginning to end.
 
     Raises:
-        `DAMAGED`: it is damaged, or a bomb; also while its members are read.
+        `DAMAGED`: the archive is damaged or a bomb. Reading its members may raise it, too.
     """
     with archive.open("rb") as file:
         opener = OPENERS.get(file.read(2))
@@ -111,8 +113,8 @@ def unpack(archive: Path, folder: Path) -> None:
 
     Raises:
         ValueError: a member's name leads out of ``folder``.
-        OSError: the archive is damaged, becomes far larger than it is, is in the way of what is there, or
-            there is no room.
+        OSError: the archive is damaged, unpacks to far more than its size, conflicts with files that are
+            there, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking.") as aside:
@@ -140,15 +142,15 @@ def _write(archive: Path, folder: Path) -> None:
             for chunk in iter(lambda content=content: content.read(CHUNK), b""):  # type: ignore[misc]
                 room -= len(chunk)
                 if room < 0:
-                    raise BombError(f"{archive.name} becomes more than {RATIO} times as large as it is")
+                    raise BombError(f"{archive.name} unpacks to more than {RATIO} times its size")
                 file.write(chunk)
 
 
 def inside(name: str, archive: Path) -> PurePosixPath:
-    """Return the name of a member as a path that stays where it is put.
+    """Return the name of a member as a path that stays inside the folder.
 
     Raises:
-        ValueError: it leads elsewhere.
+        ValueError: the name leads outside.
     """
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or "\\" in name or "\0" in name or not place.parts:
@@ -157,9 +159,11 @@ def inside(name: str, archive: Path) -> PurePosixPath:
 
 
 def _move(part: Path, target: Path) -> None:
-    """Put ``part`` where it belongs; into folders that are there, but never through a link."""
+    """Move ``part`` to ``target``. Merge it into folders that exist, but never follow a link."""
     if target.is_symlink():
-        raise OSError(f"{target} is a link, and what was unpacked would go where it leads: remove it")
+        raise OSError(
+            f"{target} is a link, and unpacked files would be written to its target: remove the link"
+        )
     if part.is_dir() and target.is_dir():
         for inner in part.iterdir():
             _move(inner, target / inner.name)

@@ -2,10 +2,10 @@
 
 A file is: the magic word, padding to 64 bytes, the frames (uint8, one sample after the other), a footer
 (JSON: what the frames were made of and how, and the labels), and an end mark with the footer's length, a
-checksum of frames and footer, and the magic word again. Whatever is cut short has no end mark; what is
-damaged has another checksum: both are named, and built anew. What was made of other data, or otherwise, has
-another name. A file is written aside and renamed, under a lock, so that no process sees half a file and two
-processes do not build it twice.
+checksum of frames and footer, and the magic word again. A truncated file has no end mark, and a damaged one
+has another checksum: the user is warned, and the file is built again. Frames of other data or other settings
+have another file name. A file is written under a temporary name and renamed, under a lock. No process
+therefore sees half a file, and no two processes build the same file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FORMAT = 2
 MAGIC = b"snnprune frames\n"
 START = 64
 END = struct.Struct("<QI16s")
-# Of the whole file, whose checksum is computed on opening: two gigabytes a second where they are in memory.
+# Bytes read at a time for the checksum of the whole file (two gigabytes a second if the file is in memory).
 CHUNK = 2**20
 
 
@@ -50,7 +50,7 @@ class Stored:
     """What a cache file holds.
 
     Attributes:
-        frames: uint8 [N, ...], a read-only memory map (an empty array where N is 0).
+        frames: uint8 [N, ...], a read-only memory map (an empty array if N is 0).
         labels: int64 [N].
         skipped: files left out when it was built.
     """
@@ -78,12 +78,12 @@ class Batch:
 def cached(
     folder: Path, title: str, key: Mapping[str, Any], build: Callable[[], Iterable[Batch]], total: int
 ) -> Stored:
-    """Open the cache of what ``key`` describes, and build it first where it is absent or of no use.
+    """Open the cache of the frames that ``key`` describes. Build it first if it is absent or unusable.
 
     Args:
         folder: where cache files are.
         title: a readable beginning for the file's name.
-        key: all that the frames depend on; values that JSON can write.
+        key: everything that the frames depend on, as values that JSON can hold.
         build: yields the samples, in order.
         total: number of samples, for the progress bar.
 
@@ -121,24 +121,24 @@ def cached(
 
 
 def fingerprint(folder: Path, files: Iterable[Path]) -> str:
-    """Return a hash of the names (within ``folder``), sizes and times of change of files."""
+    """Return a hash of the names (relative to ``folder``), sizes and modification times of files."""
     digest = hashlib.sha256()
     for file in files:
         try:
             status = file.stat()
             seen = f"{status.st_size}\0{status.st_mtime_ns}"
-        except OSError:  # a link to nowhere, say: whoever reads it will name it
+        except OSError:  # a broken link, for instance: reading the file names it later
             seen = "unreadable"
         digest.update(f"{file.relative_to(folder).as_posix()}\0{seen}\n".encode())
     return digest.hexdigest()
 
 
 def opened(path: Path, made_of: Mapping[str, Any]) -> Stored | None:
-    """Open a cache file; None where it is absent, truncated, damaged or made of something else."""
+    """Open a cache file. Return None if it is absent, truncated, damaged or made of other data."""
     try:
         with path.open("rb") as file:
             footer = _footer(file)
-    except (OSError, ValueError):  # a checksum is no seal: somebody may have written something else with it
+    except (OSError, ValueError):  # a valid checksum does not prove valid content
         return None
     if footer is None or footer["made_of"] != made_of:
         return None
@@ -210,7 +210,7 @@ def _shown(batches: Iterable[Batch], title: str, total: int) -> Iterator[Batch]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Wait until no other process builds ``path``. The lock file stays: removing it would let two in."""
+    """Wait until no other process builds ``path``. The lock file stays: without it two could enter."""
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,9 +1,9 @@
-"""CIFAR-10, in any form that can be read without running what is in it.
+"""CIFAR-10, in each form that can be read without executing its content.
 
-The official Python version is made of pickles, which run code when opened, so it is not read. What is:
-the official binary version (`cifar-10-batches-bin`), folders of images (`train/<class>/*`, through
-torchvision's ImageFolder), and two archives of such folders (`train.tar.gz`, `test.tar.gz`), which are
-read where they are and never unpacked.
+The official Python version consists of pickles, which run code when they are opened, so it is not read.
+Three forms are read: the official binary version (`cifar-10-batches-bin`), folders of images
+(`train/<class>/*`, through torchvision's ImageFolder), and two archives of such folders (`train.tar.gz`,
+`test.tar.gz`), which are read in place and never unpacked.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 SHAPE = (3, 32, 32)
 BINARY = "cifar-10-batches-bin"
-# A JPEG or PNG of 32 x 32 pixels takes under 10 kB; what is far larger is something else.
+# Bytes of a file. A JPEG or PNG of 32 x 32 pixels takes under 10 kB; a far larger file is something else.
 LARGEST = 2**20
-# An archive has 50,000 of them at most.
+# Members of an archive. CIFAR-10 has at most 50,000 in one.
 MOST = 100_000
-# As ImageFolder finds them. Pillow opens far more, some by starting another program.
+# The formats that ImageFolder finds. Pillow opens many more, and starts other programs for some.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 
 
 class Cifar10:
-    """The data set, as the registry wants it."""
+    """CIFAR-10 as a `snnprune.data.source.Source`."""
 
     events: ClassVar[bool] = False
 
@@ -54,12 +54,12 @@ class Cifar10:
         )
 
     def load(self, config: DataConfig) -> Splits:
-        """Decode all images, or open the cache where that was done before.
+        """Decode all images, or open the cache of an earlier call.
 
         Raises:
-            UserError: not there, a class without an image, or an image that cannot be read.
+            UserError: no data, a class without an image, or an image that cannot be read.
         """
-        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does without
+        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does not need
 
         root = root_given(config.root)
         folder = self.found(root)
@@ -72,12 +72,12 @@ class Cifar10:
         return assembled(train, test, config.validation, CLASSES, SHAPE, events=False)
 
     def missing(self, root: Path | None) -> UserError:
-        """Return the error for its not being there."""
+        """Return the error for a data set that is not on disk."""
         return missing("CIFAR-10 (binary version)", root, BINARY, HOME, downloads=True)
 
 
 def _parts(folder: Path, split: str) -> list[Path] | None:
-    """Return what a split is read from: binary batches, an archive, or a folder of classes."""
+    """Return the files or folders of a split: binary batches, an archive, or a folder of classes."""
     batches = sorted(folder.glob("data_batch_[1-5].bin" if split == "train" else "test_batch.bin"))
     if batches:
         return batches
@@ -91,7 +91,8 @@ def _stored(folder: Path, split: str, config: DataConfig) -> Stored:
     parts = _parts(folder, split)
     if parts is None:
         raise UserError(
-            f"CIFAR-10 in {folder} has training but no {split} images: add them, or get all from {HOME}"
+            f"CIFAR-10 in {folder} has training but no {split} images: add them, or get the data set "
+            f"from {HOME}"
         )
     files = sorted(path for part in parts for path in ([part] if part.is_file() else part.glob("*/*")))
     key = {
@@ -122,8 +123,8 @@ def _binary(path: Path) -> Batch:
     size = 1 + int(np.prod(SHAPE))
     if not len(rows) or len(rows) % size or rows[::size].max() >= len(CLASSES):
         raise UserError(
-            f"{path} is no whole batch of CIFAR-10 ({len(rows)} bytes, where rows of {size} are expected): "
-            f"get it from {HOME}"
+            f"{path} is not a complete batch of CIFAR-10: expected rows of {size} bytes that begin with a "
+            f"label below {len(CLASSES)}, got {len(rows)} bytes; get it from {HOME}"
         )
     rows = rows.reshape(-1, size)
     return Batch(rows[:, 1:].reshape(-1, *SHAPE), rows[:, 0].astype(np.int64))
@@ -182,7 +183,7 @@ def _decoded(pictures: list[Picture], *, skip: bool) -> Iterator[Batch]:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             if not skip:
                 raise UserError(
-                    f"{picture.name} is no usable image ({error}): replace it, or leave it out with "
+                    f"{picture.name} is not a usable image ({error}): replace it, or leave it out with "
                     "--data.skip_corrupt true"
                 ) from error
             yield Batch(np.zeros((0, *SHAPE), np.uint8), np.zeros(0, np.int64), (picture.name,))

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from snnprune.data.splits import Splits
 
 TOTAL = 1797
-# The digits come writer by writer, so cutting at two places keeps most writers of the test set unseen.
+# The digits are sorted by writer, so splitting at two places keeps most writers of the test set unseen.
 TRAIN, VALIDATION = 1257, 1437
 
 
 @dataclass(frozen=True)
 class DigitsEvents:
-    """The data set, as the registry wants it.
+    """digits-events as a `snnprune.data.source.Source`.
 
     Attributes:
         camera: the constants of the simulated camera.
@@ -52,7 +52,7 @@ class DigitsEvents:
         return Path(package.origin).parent / "datasets" / "data" if package and package.origin else None
 
     def load(self, config: DataConfig) -> Splits:
-        """Simulate and bin all recordings, or open the cache where that was done before."""
+        """Simulate and bin all recordings, or open the cache of an earlier call."""
         from snnprune.data.splits import FrameSet, Splits  # noqa: PLC0415 - imports torch
 
         key = {

@@ -1,4 +1,4 @@
-"""Fetching a data set, when that is asked for: checked against its known checksum, unpacked with care."""
+"""Download a data set on request, check it against its known checksum, and unpack it safely."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 
 
 def fetch_recordings(tonic_class: Any, folder: Path, title: str, home: str) -> None:
-    """Fetch both archives that a Tonic class names into ``folder``, and unpack them there.
+    """Download both archives that a Tonic class names into ``folder``, and unpack them there.
 
     Raises:
-        UserError: Tonic knows no address for them, there is no network, or a checksum is wrong.
+        UserError: Tonic has no address for them, there is no network, or a checksum is wrong.
     """
     from tonic.download_utils import download_url  # noqa: PLC0415 - slow to import
 
@@ -26,7 +26,7 @@ def fetch_recordings(tonic_class: Any, folder: Path, title: str, home: str) -> N
         address = getattr(tonic_class, f"{part}_url", None)
         if address is None:
             raise UserError(
-                f"{title} cannot be fetched, because Tonic knows no address for it: get it from {home}"
+                f"{title} cannot be fetched, because Tonic has no address for it: get it from {home}"
             )
         name = getattr(tonic_class, f"{part}_filename")
         try:
@@ -40,7 +40,7 @@ def fetch_recordings(tonic_class: Any, folder: Path, title: str, home: str) -> N
 
 
 def fetch_cifar10(root: Path, home: str) -> None:
-    """Fetch the binary version of CIFAR-10, which holds no pickles, and unpack it in ``root``.
+    """Download the binary version of CIFAR-10, which contains no pickles, and unpack it in ``root``.
 
     Raises:
         UserError: there is no network, or the checksum is wrong.

@@ -1,4 +1,4 @@
-"""uint8 samples become the float input of a network."""
+"""Turn uint8 samples into the float input of a network."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 def encode(
     x: torch.Tensor, config: DataConfig, generator: torch.Generator | None = None, *, time: bool = True
 ) -> torch.Tensor:
-    """Turn a batch of samples into what a network reads, on the batch's device.
+    """Turn a batch of samples into the input of a network, on the device of the batch.
 
     Recordings: the counts of events, time first. Images, direct encoding: x / 255, the same at every step.
     Images, Poisson encoding: a spike with probability x / 255, drawn anew at every step.
 
     Args:
         x: uint8 [B, T, P, H, W] (recordings) or [B, C, H, W] (images).
-        config: `time_steps` and `encoding` count for images; recordings have been cut already.
-        generator: of the Poisson spikes; on the CPU it gives the same spikes whatever the device of ``x``.
+        config: `time_steps` and `encoding` apply to images only; recordings are frames already.
+        generator: of the Poisson spikes; one on the CPU gives the same spikes for any device of ``x``.
         time: False for a network without time: images [B, C, H, W], recordings as the mean of their T frames.
 
     Returns:
@@ -32,8 +32,8 @@ def encode(
     """
     if x.ndim == 5:
         if not time:
-            # The mean, not the sum, or T would set the scale of an ANN's input, which nothing in it limits:
-            # on the sums of N-MNIST conv-ann begins with a loss of 6, where guessing has 2.3.
+            # The mean, not the sum: otherwise T would set the scale of an ANN's input. With the sums of
+            # N-MNIST, conv-ann begins with a loss of 6, while guessing has a loss of 2.3.
             return x.to(torch.float32).mean(dim=1)
         return x.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format)
     image = x.to(torch.float32).div_(255)
@@ -48,7 +48,7 @@ def encode(
 
 @dataclass(frozen=True)
 class Encoder:
-    """Encodes the batches of a run, with noise that its seed and the place of the batch decide.
+    """Encodes the batches of a run. Seed and position of a batch determine its noise.
 
     Attributes:
         config: as in `encode`.
@@ -65,8 +65,8 @@ class Encoder:
 
         Args:
             x: uint8 [B, T, P, H, W] or [B, C, H, W].
-            stream: what the batch is for.
-            at: its place, such as (epoch, batch); equal places have equal noise.
+            stream: the purpose of the batch.
+            at: its position, such as (epoch, batch); equal positions have equal noise.
 
         Returns:
             float32 [T, B, C, H, W], or [B, C, H, W] without time, on the device of ``x``.

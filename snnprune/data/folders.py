@@ -1,4 +1,4 @@
-"""Where data sets are looked for, and where cached frames go."""
+"""Folders: where data sets are searched, and where cached frames are stored."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def search(root: Path | None, names: Sequence[str], holds: Callable[[Path], bool
     """Find the folder of a data set in ``root``: ``root`` itself, a folder in it, or one a level deeper.
 
     Args:
-        root: where to look, or None for nowhere.
-        names: what the folder may be called, best first.
+        root: the folder to search, or None for no folder.
+        names: possible names of the folder, best first.
         holds: tells whether a folder has the data set's layout.
     """
     if root is None or not root.is_dir():
@@ -36,7 +36,7 @@ def search(root: Path | None, names: Sequence[str], holds: Callable[[Path], bool
 
 
 def missing(title: str, root: Path | None, expected: str, home: str, *, downloads: bool) -> UserError:
-    """Return the error for a data set that is not on disk: where it is expected, and where to get it."""
+    """Return the error for a data set that is not on disk. It says where to put it and where to get it."""
     ask = ", or let it be fetched with --data.download true" if downloads else ""
     if root is None:
         return UserError(
@@ -47,7 +47,7 @@ def missing(title: str, root: Path | None, expected: str, home: str, *, download
 
 
 def cache_folder(cache: str | None) -> Path:
-    """Return the folder for cached frames, made if need be.
+    """Return the folder for cached frames. Create it if it does not exist.
 
     Raises:
         UserError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Events become frames: counts per bin of time, polarity and pixel.
+"""Turn events into frames: counts per bin of time, polarity and pixel.
 
 Three rules say where a bin ends. For events at t_1 <= ... <= t_n and bins k = 0 .. T-1:
 
@@ -27,11 +27,11 @@ def to_frames(
     """Count the events of one recording.
 
     Args:
-        events: structured array with fields x, y, p (integers inside ``shape``) and t (microseconds, not
-            falling); at least one event.
+        events: structured array with fields x, y, p (integers inside ``shape``) and t (microseconds, never
+            decreasing); at least one event.
         T: number of bins.
         shape: polarities P, height H, width W.
-        binning: the rule, see above.
+        binning: the rule, see the module.
 
     Returns:
         uint8 [T, P, H, W]; a count above 255 stays at 255.
@@ -52,7 +52,7 @@ def to_frames(
 
 def saturated(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Return counts as uint8, those above 255 as 255."""
-    # Hardly any recording has such a count: looking first is twice as fast as always taking the minimum.
+    # Such counts are very rare: a check first is twice as fast as always taking the minimum.
     return (counts if counts.max() <= 255 else np.minimum(counts, 255)).astype(np.uint8)
 
 

@@ -1,7 +1,7 @@
 """N-MNIST, DVS-Gesture and POKER-DVS: real recordings, decoded by Tonic's own classes.
 
-Which files there are is read from the folder, in sorted order, so a subset is as good as the whole and
-the order does not depend on the file system. Only snnprune/data imports Tonic, which is GPL-3.0.
+The files are listed from the folder in sorted order. So a subset of the data set works, and the order does
+not depend on the file system. Only snnprune/data imports Tonic, which is GPL-3.0.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from snnprune.data.splits import Splits
 
 LARGEST = 2**28
-"""Bytes of a recording: eight million events of DVS-Gesture. A decoder makes several copies of them."""
+"""Bytes of a recording: eight million events of DVS-Gesture. A decoder makes several copies of a file."""
 
 LONGEST = 2**42
-"""Microseconds of a recording: seven weeks, which times as many frames as anybody cuts are still an int64."""
+"""Microseconds of a recording: seven weeks. Multiplied by any sensible T they still fit an int64."""
 
 COLUMNS = 4
-OVERFLOW = 240  # where a file of N-MNIST has an event's y
+OVERFLOW = 240  # in place of y: a mark of an overflowing clock in a file of N-MNIST
 OVERFLOWS = 1000
-"""Marks of an overflowing clock in a file of N-MNIST, whose decoder adds to all later times at each."""
+"""Most such marks in a file. For each of them the decoder adds to all later times, which takes long."""
 
 WAYS_OUT = "replace the file, or leave it out with --data.skip_corrupt true"
 
@@ -56,7 +56,7 @@ class Recordings:
 
     Attributes:
         name: in the registry.
-        title: for people.
+        title: the name in messages.
         tonic: Tonic's class, which also names the folder.
         train: folder of the training recordings.
         test: folder of the test recordings.
@@ -66,7 +66,7 @@ class Recordings:
         sensor: polarities, height, width.
         home: where to get the data set.
         event_bytes: bytes of an event in a file that is nothing but events.
-        preloaded: Tonic's class keeps the content of the files, not their names.
+        preloaded: whether Tonic's class keeps the content of the files instead of their names.
     """
 
     name: str
@@ -88,22 +88,22 @@ class Recordings:
         return search(root, (self.tonic,), lambda folder: (folder / self.train).is_dir())
 
     def load(self, config: DataConfig) -> Splits:
-        """Bin all recordings, or open the cache where that was done before.
+        """Bin all recordings, or open the cache of an earlier call.
 
         Raises:
-            UserError: not there, a class without a recording, or a recording that cannot be read.
+            UserError: no data, a class without a recording, or a recording that cannot be read.
         """
-        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does without
+        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does not need
 
         folder = self.folder(config)
         train, test = (self._stored(folder / part, config) for part in (self.train, self.test))
         return assembled(train, test, config.validation, self.classes, self.sensor, events=True)
 
     def folder(self, config: DataConfig) -> Path:
-        """Return the data set's folder, after fetching it where that was asked for.
+        """Return the data set's folder. Download the data set first if the configuration asks for it.
 
         Raises:
-            UserError: it is not there, or has no test recordings.
+            UserError: the folder is not there, or has no test recordings.
         """
         root = root_given(config.root)
         folder = self.found(root)
@@ -119,12 +119,12 @@ class Recordings:
         return folder
 
     def missing(self, root: Path | None) -> UserError:
-        """Return the error for its not being there."""
+        """Return the error for a data set that is not on disk."""
         return missing(self.title, root, f"{self.tonic}/{self.train}", self.home, downloads=True)
 
     def list(self, folder: Path) -> list[Recording]:
         """List the recordings of a training or test folder, sorted by path."""
-        # With a wildcard in the last part of a pattern, glob returns links to nowhere too, to be named later.
+        # With a wildcard in the last part of a pattern, glob returns broken links, too. `reader` names them.
         pattern = self.pattern.replace(".", "[.]")
         found = [
             Recording(path, label)
@@ -138,16 +138,16 @@ class Recordings:
         return getattr(importlib.import_module("tonic.datasets"), self.tonic)
 
     def reader(self) -> Callable[[Recording], npt.NDArray[np.void]]:
-        """Return a function that has Tonic decode a recording, and checks the events.
+        """Return a function that decodes a recording with Tonic and checks its events.
 
-        It raises UserError, naming the file, for a recording that is empty, cannot be decoded, or has
-        events outside the sensor.
+        For a recording that is empty, cannot be decoded, or has events outside the sensor, the function
+        raises a UserError that names the file.
         """
         tonic_class = self.tonic_class()
         # Tonic lists files itself, in the file system's order, and refuses subsets. So its object is made
-        # over a folder without files, with its check for completeness answered, and gets each file in turn.
-        willing = type(self.tonic, (tonic_class,), {"_check_exists": lambda _: True})
-        tonic_set = willing(save_to=os.devnull)
+        # with a folder without files and without its check for completeness, and gets one file after another.
+        unchecked = type(self.tonic, (tonic_class,), {"_check_exists": lambda _: True})
+        tonic_set = unchecked(save_to=os.devnull)
 
         def read(recording: Recording) -> npt.NDArray[np.void]:
             path = recording.path
@@ -165,16 +165,16 @@ class Recordings:
                 SyntaxError,
             ) as error:
                 raise UserError(
-                    f"{path} is no usable {self.title} recording ({error}): {WAYS_OUT}"
+                    f"{path} is not a usable {self.title} recording ({error}): {WAYS_OUT}"
                 ) from error
 
         return read
 
     def _content(self, path: Path) -> npt.NDArray[Any] | str:
-        """Return what Tonic's class keeps of a file.
+        """Return the form in which Tonic's class keeps a file: its table of events, or its path.
 
         Raises:
-            ValueError: the file is empty, cut short or too large, or is no table of numbers.
+            ValueError: the file is empty, truncated or too large, or is not a table of numbers.
         """
         size = path.stat().st_size
         if size > LARGEST:
@@ -228,28 +228,28 @@ class Recordings:
 
 
 def _table(path: Path) -> npt.NDArray[Any]:
-    """Return the events of a .npy file, one a row.
+    """Return the events of a .npy file, one per row.
 
     Raises:
-        ValueError: it is no such file, holds objects, or no table of four finite numbers a row.
+        ValueError: it is not such a file, contains objects, or is not a table of four finite numbers a row.
     """
-    # As a memory map: a header may speak of far more than the file holds, and nothing is set aside for it.
+    # As a memory map: a header may claim far more than the file holds, and a map allocates nothing for it.
     try:
         table = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy reads a header as Python, and fails as tokenisers and parsers do
         raise ValueError(f"its header cannot be read: {error}") from error
     if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf":
-        raise ValueError("it is no table of numbers")
+        raise ValueError("it is not a table of numbers")
     if table.ndim != 2 or table.shape[1] != COLUMNS:
-        raise ValueError(f"it is a table {list(table.shape)}, and {COLUMNS} columns are expected")
+        raise ValueError(f"expected a table of {COLUMNS} columns, got one of shape {list(table.shape)}")
     values = np.array(table)
     if not np.isfinite(values).all() or (len(values) and np.abs(values.astype(np.float64)).max() > LONGEST):
-        raise ValueError("it holds numbers that no event has")
+        raise ValueError("it contains numbers that are not finite or too large for an event")
     return values
 
 
 def checked(events: npt.NDArray[np.void], sensor: tuple[int, int, int]) -> npt.NDArray[np.void]:
-    """Return the events in the order of their times.
+    """Return the events sorted by time.
 
     Raises:
         ValueError: there are none, one lies outside the sensor (polarities, height, width), or they span more
@@ -260,7 +260,7 @@ def checked(events: npt.NDArray[np.void], sensor: tuple[int, int, int]) -> npt.N
     for field, size in zip("pyx", sensor, strict=True):
         low, high = int(events[field].min()), int(events[field].max())
         if low < 0 or high >= size:
-            raise ValueError(f"its {field} runs from {low} to {high}, and the sensor's from 0 to {size - 1}")
+            raise ValueError(f"its {field} must be from 0 to {size - 1}, and runs from {low} to {high}")
     times = events["t"]
     if int(times.max()) - int(times.min()) >= LONGEST:
         raise ValueError(f"its events span more than {LONGEST} microseconds")

@@ -1,8 +1,8 @@
-"""A simulated event camera: still images become event recordings, as N-MNIST was made.
+"""A simulated event camera turns still images into event recordings, in the way N-MNIST was made.
 
 For N-MNIST a real camera was moved in front of a screen in three saccades along a triangle, so that each
 digit wandered over the sensor (Orchard, Jayawant, Cohen and Thakor, Frontiers in Neuroscience 9:437, 2015).
-Here the same is computed. A pixel at (x, y) sees, blurred by the optics and shifted by the path (a, b)(t),
+This module simulates it. A pixel at (x, y) sees, blurred by the optics and shifted by the path (a, b)(t),
 
     L(x, y, t) = ln(dark + I(x - a(t), y - b(t))),   I in [0, 1]
 
@@ -12,9 +12,9 @@ and remembers a level M, at first L(x, y, 0). Whenever L moves a threshold c or 
     L <= M - d:  an OFF event (p = 0), M <- M - d
 
 so a large change gives several events. Each saccade takes the path of least jerk from one corner of
-the triangle to the next, s(u) = 10 u^3 - 15 u^4 + 6 u^5, which is how fast the real recordings fire too:
-slowly, fast, slowly. On top come background events, Poisson in time, at any pixel, of either polarity.
-docs/data.md compares the outcome with real recordings of the same digits.
+the triangle to the next, s(u) = 10 u^3 - 15 u^4 + 6 u^5: slowly, fast, slowly. The real recordings fire in
+the same way. Background events are added, Poisson in time, at any pixel, of either polarity.
+docs/data.md compares the result with real recordings of the same digits.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
-# So few images at once that the arrays of a step stay in the processor's cache.
+# Images at a time: few enough that the arrays of a step stay in the processor's cache.
 CHUNK = 32
 
 
@@ -43,8 +43,8 @@ class Camera:
         height: pixels of the sensor, downwards.
         width: pixels of the sensor, to the right.
         rise: c, rise of log intensity that makes an ON event.
-        fall: d, fall that makes an OFF event. Were it equal to c, every pixel would be a hair's breadth from
-            an event where the path comes back to its start, and rounding would decide.
+        fall: d, fall that makes an OFF event. With d = c every pixel would be very close to an event when the
+            path returns to its start, and rounding would decide.
         dark: intensity of a black pixel of the screen, where a white one adds 1.
         blur: standard deviation of the optics' point spread, in pixels.
         corners: of the triangle, (a, b) in pixels right of and below the middle of the sensor. They follow
@@ -124,7 +124,7 @@ def _path(camera: Camera) -> npt.NDArray[np.float64]:
 
 
 def _times(along: npt.NDArray[np.float64], camera: Camera) -> npt.NDArray[np.float64]:
-    """Return when the camera is that far along its path, in microseconds."""
+    """Return the times in microseconds at which the camera is at the points ``along`` its path."""
     u = np.linspace(0, 1, 401)
     passed = 10 * u**3 - 15 * u**4 + 6 * u**5
     places = np.concatenate([number + passed for number in range(len(camera.saccades))])
@@ -133,7 +133,7 @@ def _times(along: npt.NDArray[np.float64], camera: Camera) -> npt.NDArray[np.flo
 
 
 def _blurred(images: npt.NDArray[np.uint8], camera: Camera) -> npt.NDArray[np.float32]:
-    """Return the images in [0, 1] seen through the optics, with a dark margin as wide as the path needs."""
+    """Return the blurred images in [0, 1], with a dark margin as wide as the path needs."""
     reach = 1 + int(np.ceil(np.abs(camera.corners).max()))
     height, width = camera.height + 2 * reach, camera.width + 2 * reach
     top, left = (height - images.shape[1]) // 2, (width - images.shape[2]) // 2
@@ -168,7 +168,7 @@ def _seen(scene: npt.NDArray[np.float32], a: float, b: float, camera: Camera) ->
 def _crossings(
     scene: npt.NDArray[np.float32], path: npt.NDArray[np.float64], camera: Camera
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.void]]:
-    """Return the events of all images, in no order, and which image each belongs to."""
+    """Return the image that each event belongs to, and the events of all images, unsorted."""
     size = camera.height * camera.width
     rise, fall = np.float32(camera.rise), np.float32(camera.fall)
     before = _seen(scene, path[0, 0], path[0, 1], camera).ravel()
@@ -186,7 +186,7 @@ def _crossings(
         up = steps[pixel] > 0
         crossed = level[pixel] + nth * np.where(up, rise, -fall)
         moved = now[pixel] - before[pixel]
-        # Rounding can leave a crossing to a step without change; it then comes at the step's beginning.
+        # Because of rounding, a crossing may fall into a step without change; it gets the step's beginning.
         share = (crossed - before[pixel]) / np.where(moved == 0, np.inf, moved)
         found.append((pixel, begin + np.clip(share, 0, 1) * (end - begin), up))
         level[hit] += steps[hit] * np.where(steps[hit] > 0, rise, fall)
@@ -201,7 +201,7 @@ def _crossings(
 def _divided(
     which: npt.NDArray[np.int64], events: npt.NDArray[np.void], begin: int, many: int, camera: Camera
 ) -> Iterator[npt.NDArray[np.void]]:
-    """Add the background and yield the events of each image in the order of time."""
+    """Add the background events and yield the events of each image, sorted by time."""
     noise = [_background(begin + image, camera) for image in range(many)]
     which = np.concatenate([which, np.repeat(np.arange(many), [len(one) for one in noise])])
     events = np.concatenate([events, *noise])

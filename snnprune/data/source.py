@@ -1,4 +1,4 @@
-"""What a data set has to offer to stand in the registry."""
+"""The interface of a data set in the registry."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """A data set that a name stands for: one of the registry, or "module:attribute" of the user's own.
+    """A data set that has a name: one of the registry, or the user's own as "module:attribute".
 
     Attributes:
-        events: it holds recordings, rather than still images.
+        events: whether it holds recordings rather than still images.
 
-    The user's own may be an object, or a class that is made without arguments.
+    The user's own may be an object, or a class without required arguments.
     """
 
     events: ClassVar[bool]
 
     def found(self, root: Path | None) -> Path | None:
-        """Return the folder that holds the data set when looked for in ``root``, or None. Cheap."""
+        """Return the folder in ``root`` that holds the data set, or None. This must be fast."""
 
     def load(self, config: DataConfig) -> Splits:
         """Read the data set.

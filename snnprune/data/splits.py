@@ -1,4 +1,4 @@
-"""What a data set looks like to the trainer: three sets of ready frames."""
+"""A data set as the trainer uses it: three sets of ready frames."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Anything = TypeVar("Anything")
 
 
 class FrameSet(Dataset[tuple[torch.Tensor, int]]):
-    """Frames (or images) and labels, of which some are picked by index.
+    """Frames (or images) and labels, selected by index.
 
-    A DataLoader asks for whole batches through `__getitems__`, one gather from memory or from the memory
-    map each, and passes them on with ``collate_fn=as_is``.
+    A DataLoader gets whole batches from `__getitems__`, each with one gather from memory or from the memory
+    map, and passes them on with ``collate_fn=as_is``.
 
     Attributes:
         labels: int64 [N].
@@ -36,19 +36,19 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
         labels: npt.NDArray[np.int64],
         index: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Take some of the samples.
+        """Select samples.
 
         Args:
             frames: uint8 [M, T, P, H, W] or [M, C, H, W]; may be a memory map.
             labels: int64 [M].
-            index: which of the M samples belong to this set, in order; all without one.
+            index: which of the M samples belong to this set, in order; all by default.
         """
         self._frames = frames
         self._index = np.arange(len(labels)) if index is None else np.asarray(index, dtype=np.int64)
         self.labels: npt.NDArray[np.int64] = np.asarray(labels, dtype=np.int64)[self._index]
 
     def pick(self, chosen: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None = None) -> FrameSet:
-        """Return the samples at ``chosen``, in that order; ``labels`` [N] stand in for their own."""
+        """Return the samples at ``chosen``, in that order; ``labels`` [N] replace their own labels."""
         picked = FrameSet(self._frames, np.zeros(len(self._frames), dtype=np.int64), self._index[chosen])
         picked.labels = (self.labels if labels is None else labels)[chosen]
         return picked
@@ -62,7 +62,7 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
     def __getitems__(self, chosen: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the ready batch: uint8 [B, ...] and int64 [B]."""
         rows = np.asarray(chosen, dtype=np.int64)
-        # A view without the memmap class: fancy indexing then copies straight into a plain array.
+        # A view without the memmap class: fancy indexing then copies directly into a plain array.
         batch = self._frames.view(np.ndarray)[self._index[rows]]
         return torch.from_numpy(batch), torch.from_numpy(self.labels[rows])
 
@@ -72,7 +72,7 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
             yield self.__getitems__(range(start, min(start + size, len(self))))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Send a memory map to a worker process as its file's name, not as its content."""
+        """Send a memory map to a worker process as the name of its file, not as its content."""
         state = dict(self.__dict__)
         frames = self._frames
         if isinstance(frames, np.memmap):
@@ -88,16 +88,16 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set, read.
+    """A data set that has been read.
 
     Attributes:
-        train: what the network learns from.
-        validation: what decides which epoch is best; shares no sample with the other two.
-        test: looked at, never decided by.
+        train: the samples that the network learns from.
+        validation: the samples that decide which epoch is best; none of them is in the other two sets.
+        test: the samples that are measured, and decide nothing.
         classes: name of each label.
         shape: polarities (or colour channels), height and width of a frame.
-        events: recordings, [N, T, P, H, W], rather than still images, [N, C, H, W].
-        skipped: files that could not be read and were left out, because that was asked for.
+        events: True for recordings, [N, T, P, H, W], False for still images, [N, C, H, W].
+        skipped: files that could not be read and were left out with ``data.skip_corrupt``.
 
     Examples:
         >>> import numpy as np
@@ -119,7 +119,7 @@ class Splits:
 
 
 def as_is(batch: Anything) -> Anything:
-    """Collate nothing: `FrameSet.__getitems__` has made the batch already."""
+    """Return the batch unchanged: `FrameSet.__getitems__` has made it already."""
     return batch
 
 
@@ -134,12 +134,12 @@ def assembled(
 ) -> Splits:
     """Make the three sets of a data set that has no validation set of its own.
 
-    Warns of samples that were left out.
+    Warns if samples were left out.
 
     Args:
-        train: what training and validation are taken from.
-        test: what is tested on.
-        share: of each class of ``train`` that is set aside for validation.
+        train: the samples for training and validation.
+        test: the samples for testing.
+        share: share of each class of ``train`` that is set aside for validation.
         classes: as in `Splits`.
         shape: as in `Splits`.
         events: as in `Splits`.
@@ -167,17 +167,17 @@ def assembled(
 def divide(
     labels: npt.NDArray[np.int64], share: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Set a share of every class aside for validation, evenly spaced in the order given.
+    """Set a share of every class aside for validation, evenly spaced in the given order.
 
-    No seed is involved: the same samples in the same order are always divided alike. A class with at
-    least two samples gives at least one and keeps at least one, unless the share is 0.
+    No seed is involved: the same samples in the same order are always divided in the same way. A class with
+    at least two samples gives at least one and keeps at least one, unless the share is 0.
 
     Args:
         labels: int64 [N].
         share: of each class to set aside, in [0, 1).
 
     Returns:
-        The indices of the training and of the validation samples, both rising.
+        The indices of the training and of the validation samples, both in increasing order.
     """
     aside = []
     for label in np.unique(labels):

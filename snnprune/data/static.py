@@ -24,7 +24,7 @@ class GreyImages:
     """A data set of 28 x 28 grey images in MNIST's four files.
 
     Attributes:
-        title: for people.
+        title: the name in messages.
         torchvision: torchvision's class, which also names the folder.
         classes: the names of the classes.
         home: where to get the data set.
@@ -37,7 +37,7 @@ class GreyImages:
     events: ClassVar[bool] = False
 
     def found(self, root: Path | None) -> Path | None:
-        """Return the folder with `raw/` in it, or None. It must bear its name: the files bear none."""
+        """Return the folder that contains `raw/`, or None. Only its name tells which data set it holds."""
         return search(
             root,
             (self.torchvision,),
@@ -50,9 +50,9 @@ class GreyImages:
         """Read all images into memory.
 
         Raises:
-            UserError: not there, or a file that is not whole.
+            UserError: no data, or an incomplete file.
         """
-        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does without
+        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does not need
 
         root = root_given(config.root)
         folder = self.found(root)
@@ -64,7 +64,7 @@ class GreyImages:
         return assembled(train, test, config.validation, self.classes, (1, 28, 28), events=False)
 
     def missing(self, root: Path | None) -> UserError:
-        """Return the error for its not being there."""
+        """Return the error for a data set that is not on disk."""
         return missing(self.title, root, f"{self.torchvision}/raw", self.home, downloads=True)
 
     def _read(self, folder: Path, config: DataConfig, *, train: bool) -> Stored:
@@ -72,14 +72,14 @@ class GreyImages:
         files = f"the {'training' if train else 'test'} files of {self.title} in {folder / 'raw'}"
         try:
             images = reader(root=folder.parent, train=train, download=config.download)
-        # Of a file that is cut short, torchvision's parser complains in any of these ways.
+        # torchvision's parser raises any of these for a truncated file.
         except (RuntimeError, ValueError, AssertionError, OSError) as error:
             raise UserError(f"{files} cannot be read ({error}): get them from {self.home}") from error
         pixels, labels = images.data.numpy(), images.targets.numpy()
         if pixels.shape != (len(labels), 28, 28):
             raise UserError(
-                f"{files} hold images {list(pixels.shape)} and {len(labels)} labels, where as many images "
-                f"of 28 x 28 as labels are expected: get them from {self.home}"
+                f"expected as many images of 28 x 28 pixels as labels in {files}, got images "
+                f"{list(pixels.shape)} and {len(labels)} labels: get them from {self.home}"
             )
         return Stored(pixels[:, None], labels.astype(np.int64), ())
 

@@ -1,6 +1,6 @@
-"""A trained network as a file for others, and back; what it answers and costs, in any of its files.
+"""Write a trained network to files, read it back, and measure its answers and costs in any of these files.
 
-It does not know how a network was trained.
+It does not depend on how a network was trained.
 """
 
 from snnprune.common.lazy import lazily

@@ -1,7 +1,7 @@
-"""A compact network in two files: tensors in safetensors, and JSON for what no tensor says.
+"""A compact network in two files: tensors in safetensors, and everything else in JSON.
 
-Loading asks for a function that builds the dense network, checks that it builds the right one, makes it as
-small as the saved one, and fills it. Nothing is unpickled.
+`load` takes a function that builds the dense network. It checks that the function builds the right network,
+makes it as small as the saved one, and fills in the tensors. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _PARTS = {"sha256", "seal", "kept", "tensors", "shared", "modules"}
 
 
 def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
-    """Write ``model`` to ``path``.safetensors and ``path``.json, each whole or not at all.
+    """Write ``model`` to ``path``.safetensors and ``path``.json, each completely or not at all.
 
     Args:
-        model: any network; a compact one is what this is for.
+        model: any network, usually a compact one.
         path: with or without the ending ".safetensors".
-        about: text to keep in the JSON, which `about_of` returns.
+        about: text that is stored in the JSON; `about_of` returns it.
 
     Raises:
         UserError: the folder cannot be written.
@@ -85,7 +85,7 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
 
     Raises:
         UserError: the files cannot be read or do not belong together, or ``builder`` builds another
-            network; the message names the first layer that differs, in class, constants or shape.
+            network. The message names the first layer with another class, constant or shape.
 
     Examples:
         >>> from torch import nn
@@ -128,7 +128,7 @@ def _built(builder: Callable[[], Network]) -> Network:
     """Return what ``builder`` builds.
 
     Raises:
-        UserError: it is a network itself, or builds none.
+        UserError: it is itself a network, or does not build one.
     """
     if isinstance(builder, torch.nn.Module):
         raise UserError(
@@ -138,14 +138,14 @@ def _built(builder: Callable[[], Network]) -> Network:
     model = builder()
     if not isinstance(model, torch.nn.Module):
         raise UserError(
-            "expected a function that builds the dense network, and the one that came returned "
+            "expected a function that builds the dense network, and this one returned "
             f"{type(model).__name__}: let it return the module"
         )
     return model
 
 
 def about_of(path: str | PathLike[str]) -> str:
-    """Return the text that `save` was given, "" where it was given none.
+    """Return the text that was given to `save`, "" if there was none.
 
     Raises:
         UserError: the files cannot be read or do not belong together.
@@ -160,13 +160,13 @@ def _files(path: str | PathLike[str]) -> tuple[Path, Path]:
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of the state_dict, and those beside it that a cut has changed."""
+    """Return the tensors of the state_dict, and any others that a cut has changed."""
     tensors = {k: t for k, t in model.state_dict(keep_vars=True).items() if isinstance(t, torch.Tensor)}
     return tensors | {k: tensor_of(model, k) for k in survivors_of(model).shapes}
 
 
 def _shared(tensors: dict[str, Tensor]) -> dict[str, str]:
-    """Return the first key of each tensor that goes by several, by its other keys."""
+    """Return, for each tensor with several keys, its first key by its other keys."""
     first: dict[int, str] = {}
     names = {key: first.setdefault(id(tensor), key) for key, tensor in tensors.items()}
     return {key: name for key, name in names.items() if key != name}
@@ -177,7 +177,7 @@ def _dtype(tensor: Tensor) -> str:
 
 
 def _seal(description: dict[str, Any]) -> str:
-    """Return the checksum of all that stands in a description beside it."""
+    """Return the checksum of everything else in a description."""
     rest = {key: value for key, value in description.items() if key != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -201,14 +201,17 @@ def _read(weights: Path, text: Path) -> tuple[dict[str, Any], bytes]:
             f"{text} does not describe a network: expected format '{FORMAT}', as snnprune.save writes"
         )
     if hashlib.sha256(content).hexdigest() != description["sha256"]:
-        raise UserError(f"{weights} is not the file that {text.name} describes: copy both, or save again")
+        raise UserError(
+            f"{weights} is not the file that {text.name} describes: copy both files, or save the "
+            "network again"
+        )
     if _seal(description) != description["seal"]:
-        raise UserError(f"{text} is damaged: it is not what its own checksum says; save the network again")
+        raise UserError(f"{text} is damaged: its content does not match its checksum; save the network again")
     return description, content
 
 
 def _other_shape(saved: dict[str, dict[str, Any]], model: nn.Module) -> str | None:
-    """Return in words which tensor of the dense network the builder builds otherwise, or None."""
+    """Describe the first tensor of the dense network that the builder builds differently, or return None."""
     mine = {key: t for key, t in model.state_dict().items() if isinstance(t, torch.Tensor)}
     for key in [*saved, *(k for k in mine if k not in saved)]:
         layer, _, name = key.rpartition(".")
@@ -227,7 +230,7 @@ def _other_shape(saved: dict[str, dict[str, Any]], model: nn.Module) -> str | No
 
 
 def _other_ties(shared: dict[str, str], model: nn.Module) -> str | None:
-    """Return in words which tensors are one in the file and two in what the builder builds, or None."""
+    """Describe two tensors that are one in the file but not in the network of the builder, or return None."""
     for key, first in shared.items():
         if tensor_of(model, key) is not tensor_of(model, first):
             return f"'{key}' and '{first}' are one tensor in the file"

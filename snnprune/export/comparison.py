@@ -1,4 +1,4 @@
-"""Whether an export computes what the network computes: outputs, spikes layer by layer, answers."""
+"""Compare an export with its network: outputs, spikes layer by layer, and answers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     Spikes = dict[str, Tensor]
-    """What each layer of neurons answered, [T, B, ...], by the layer's name."""
+    """The spikes of each layer of neurons, [T, B, ...], by the layer's name."""
 
     Run = Callable[[Tensor], tuple[Tensor, Spikes]]
-    """Takes encoded frames [T, B, C, H, W] to outputs [T, B, K] and spikes."""
+    """Maps encoded frames [T, B, C, H, W] to outputs [T, B, K] and spikes."""
 
 
 @dataclass
 class LayerFlips:
-    """Spikes of one layer that one network has and the other has not, of how many places and times."""
+    """Flips of one layer: spikes that only one of the two networks has.
+
+    Attributes:
+        flipped: number of them.
+        spikes: number of spikes of the original network.
+        size: number of places and time steps that were compared.
+    """
 
     flipped: int = 0
     spikes: int = 0
@@ -34,13 +40,13 @@ class LayerFlips:
 
 @dataclass
 class RoundTrip:
-    """How an export compares with the network that it was made of, over all recordings shown.
+    """How an export compares with its original network, over all recordings that both were shown.
 
     Attributes:
-        samples: recordings.
+        samples: number of recordings.
         difference: largest absolute difference of the outputs, at any time step.
-        answers: recordings that are answered otherwise.
-        layers: by name of the neurons.
+        answers: number of recordings with different answers.
+        layers: flips by name of the layer of neurons.
     """
 
     samples: int = 0
@@ -50,21 +56,21 @@ class RoundTrip:
 
     @property
     def flipped(self) -> int:
-        """Spikes that flipped, in all layers."""
+        """Number of spikes that flipped, in all layers."""
         return sum(layer.flipped for layer in self.layers.values())
 
     @property
     def size(self) -> int:
-        """Places and times that were compared, in all layers."""
+        """Number of places and time steps that were compared, in all layers."""
         return sum(layer.size for layer in self.layers.values())
 
     @property
     def spikes(self) -> int:
-        """Spikes of the network that was exported."""
+        """Number of spikes of the original network."""
         return sum(layer.spikes for layer in self.layers.values())
 
     def add(self, mine: tuple[Tensor, Spikes], other: tuple[Tensor, Spikes]) -> None:
-        """Compare one batch of the network's outputs [T, B, K], or [B, K], and spikes with the export's."""
+        """Compare outputs ([T, B, K] or [B, K]) and spikes of one batch with those of the export."""
         (y, fired), (z, again) = mine, other
         if y.ndim == 2:
             y, z = y.unsqueeze(0), z.unsqueeze(0)
@@ -78,7 +84,7 @@ class RoundTrip:
             layer.size += spikes.numel()
 
     def report(self) -> dict[str, Any]:
-        """Return the numbers in plain types, as they go into a file."""
+        """Return the numbers in plain types, for a file."""
         return {
             "samples": self.samples,
             "largest_difference": self.difference,
@@ -101,8 +107,8 @@ def compare(mine: Run, other: Run, batches: Iterable[Tensor]) -> RoundTrip:
     """Run both on the same batches of encoded frames [T, B, C, H, W].
 
     Args:
-        mine: the network that was exported, as `spiking_run` makes it.
-        other: what was read back: the same signature, the same names of layers.
+        mine: the original network, as `spiking_run` makes it.
+        other: the network that was read back, with the same signature and the same names of layers.
         batches: encoded frames.
     """
     found = RoundTrip()
@@ -117,7 +123,7 @@ def spiking_run(model: nn.Module, neurons: Iterable[str] | None = None) -> Run:
 
     Args:
         model: the network.
-        neurons: names of its layers of neurons; without them, those of SpikingJelly.
+        neurons: names of its layers of neurons; by default those of SpikingJelly.
     """
     found = (name for name, module in model.named_modules() if isinstance(module, spiking_base()))
     names = list(found if neurons is None else neurons)
@@ -132,11 +138,11 @@ def spiking_run(model: nn.Module, neurons: Iterable[str] | None = None) -> Run:
 
 
 class Watched:
-    """Keeps what modules of ``model`` answer while it is entered.
+    """Keeps the outputs of modules of ``model``, as a context manager.
 
     Args:
         model: any network.
-        names: of modules, with the name that each one's spikes are to be kept under.
+        names: names of modules, each with the name under which its spikes are kept.
     """
 
     def __init__(self, model: nn.Module, names: dict[str, str]) -> None:

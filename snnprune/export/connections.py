@@ -1,15 +1,15 @@
 """The alive synapses of a network as a list of connections: compressed rows (CSR) in a safetensors file.
 
-For each layer NAME, whose weight of shape [units, inputs, ...] is seen as a matrix [units, inputs x ...]:
+The weight of a layer NAME, of shape [units, inputs, ...], is stored as a matrix [units, inputs x ...]:
 
-    NAME.rows     uint32 [units + 1]   where each unit's synapses begin and end
-    NAME.columns  uint16 or uint32     which column each of them reads
+    NAME.rows     uint32 [units + 1]   where the synapses of each unit begin and end
+    NAME.columns  uint16 or uint32     the column of each synapse
     NAME.weights  float32, int16, int8, or two 4-bit numbers in a uint8 (low half first, two's complement)
-    NAME.biases   float32 or int32 [units], where the layer has any
-    NAME.steps    float32 [units]      what 1 stands for, on a grid
+    NAME.biases   float32 or int32 [units], if the layer has biases
+    NAME.steps    float32 [units]      the value of 1, on a grid
 
 and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units].
-The header says the shapes, strides and paddings, which neurons read a layer, the bits and the leaks.
+The header holds shapes, strides and paddings, the neurons that read each layer, the bits and the leaks.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ GEOMETRY = ("stride", "padding", "dilation", "groups")
 
 
 def content(network: nn.Module | Quantised) -> bytes:
-    """Return the file that holds the alive synapses of ``network``.
+    """Return the content of a file with the alive synapses of ``network``.
 
     Args:
-        network: any network, whose norms are folded and whose weights stay float32; or one on a grid, of
-            which what was rounded to zero is left out.
+        network: any network: its norms are folded, its weights stay float32. Or one on a grid: weights that
+            were rounded to zero are left out.
     """
     tensors: dict[str, Array] = {}
     if isinstance(network, nn.Module):
@@ -61,7 +61,7 @@ def content(network: nn.Module | Quantised) -> bytes:
 
 
 def write(network: nn.Module | Quantised, path: Path) -> None:
-    """Write `content` to ``path``, whole or not at all.
+    """Write `content` to ``path``, completely or not at all.
 
     Raises:
         UserError: the file cannot be written.
@@ -71,10 +71,10 @@ def write(network: nn.Module | Quantised, path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Array]:
-    """Return the weight of each layer, dense, as float64, dead synapses 0.
+    """Return the weight of each layer as a dense float64 array, with 0 for dead synapses.
 
     Raises:
-        UserError: not a file of `write`.
+        UserError: it is not a file of `write`.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -92,16 +92,16 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def refuse(path: Path) -> None:
-    """Look whether ``path`` is a file of `write`, which chips read and which nothing here can run.
+    """Refuse a file of `write`: it is for chips, and snnprune cannot run it.
 
     Raises:
-        UserError: it is.
+        UserError: ``path`` is such a file.
     """
     try:
         with safe_open(path, framework="numpy") as file:
             listed = (file.metadata() or {}).get("format") == FORMAT
     except (OSError, SafetensorError):
-        return  # who reads the file says what is wrong with it
+        return  # the reader of the file reports what is wrong with it
     if listed:
         raise UserError(
             f"{path} is a list of connections, which holds no neurons to run: measure the run that it comes "
@@ -144,7 +144,7 @@ def _geometry(layer: nn.Module) -> dict[str, Any]:
 
 
 def _rows(name: str, weight: Array, bits: int | None = None) -> dict[str, Array]:
-    """Return the compressed rows of a weight; ``bits`` of whole numbers, None for floats."""
+    """Return the compressed rows of a weight, of integers with ``bits`` bits, or of floats for None."""
     matrix = weight.reshape(len(weight), -1)
     units, columns = np.nonzero(matrix)
     values = matrix[units, columns]

@@ -1,4 +1,4 @@
-"""What a network asks of a chip, layer by layer, beside what chips are said to offer."""
+"""What a network needs on a chip, layer by layer, compared with what chips offer."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BUDGETS = Path(__file__).with_name("budgets.yaml")
-"""The chips that come with the package."""
+"""The file of the chips that come with the package."""
 
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class LayerDemand:
-    """What one convolution or linear layer, with the neurons behind it, asks for.
+    """What one convolution or linear layer, with the neurons behind it, needs.
 
     Attributes:
         name: of the layer.
         neurons: units times places.
-        weights: alive, that is not zero; those of a convolution are shared by its places.
-        synapses: connections of all neurons, borders as they are.
-        fan_in: most synapses that come into one neuron.
-        fan_out: most synapses that one place of the input goes out to.
+        weights: number of alive weights, those that are not zero. The places of a convolution share them.
+        synapses: connections of all neurons; at borders a neuron has fewer.
+        fan_in: largest number of synapses into one neuron.
+        fan_out: largest number of synapses out of one place of the input.
         biases: of the layer; a folded norm has one per channel.
         channels: of a convolution, else 0.
         kernel: widest side of a convolution's window, else 0.
-        map: widest side of what a convolution makes, else 0.
+        map: widest side of a convolution's output, else 0.
     """
 
     name: str
@@ -57,7 +57,7 @@ class LayerDemand:
     map: int
 
     def bytes(self, bits: int) -> int:
-        """Return what weights and biases take at ``bits`` each; who is connected to whom comes on top."""
+        """Return the bytes of weights and biases with ``bits`` each, without the table of connections."""
         return (self.weights + self.biases) * bits // 8
 
 
@@ -67,10 +67,10 @@ class Check:
 
     Attributes:
         chip: its name.
-        figure: which.
-        asked: by the network.
-        offered: at most this much, None where it is not known.
-        source: who says so.
+        figure: name of the figure.
+        asked: what the network needs.
+        offered: the most that the chip offers, None if it is not known.
+        source: where that number is from.
     """
 
     chip: str
@@ -88,10 +88,10 @@ class Check:
 
 
 def demand(model: nn.Module, example: Tensor) -> list[LayerDemand]:
-    """Return what each layer of ``model`` asks for, norms folded, in the order of the forward.
+    """Return what each layer of ``model`` needs, norms folded, in the order of the forward.
 
     Args:
-        model: any network; a compact one is what this is for.
+        model: any network, usually a compact one.
         example: encoded frames [T, B, C, H, W], or [B, C, H, W] without time.
     """
     copy = folded(model)
@@ -114,7 +114,7 @@ def demand(model: nn.Module, example: Tensor) -> list[LayerDemand]:
 
 
 def totals(layers: list[LayerDemand]) -> dict[str, int]:
-    """Return the figures of the whole network: sums, and the largest of what is of one neuron or layer."""
+    """Return the figures of the whole network: sums, and the maximum of figures of a neuron or layer."""
     rows = [asdict(layer) for layer in layers]
     summed = {key: sum(row[key] for row in rows) for key in ("neurons", "weights", "synapses")}
     largest = {
@@ -129,7 +129,7 @@ def budgets(path: Path) -> dict[str, dict[str, Any]]:
     """Read a file of budgets: {chip: {figure: {at_most: number, source: text} or "unknown"}}.
 
     Raises:
-        UserError: the file cannot be read, or says something else.
+        UserError: the file cannot be read, or has another structure.
     """
     try:
         read = document.parse_yaml(document.read_text(path, document.LARGEST_YAML))
@@ -143,17 +143,17 @@ def budgets(path: Path) -> dict[str, dict[str, Any]]:
         for figure, entry in offered.items():
             if figure not in figures:
                 known = ", ".join(figures)
-                raise UserError(f"{path} has a figure '{figure}' for {chip}, and there are {known}")
+                raise UserError(f"{path} has the figure '{figure}' for {chip}: expected one of {known}")
             if entry != UNKNOWN and not _is_budget(entry):
                 raise UserError(
-                    f"{path} must say of {chip} `{figure}: {{at_most: 1000, source: who says so}}` or "
+                    f"{path} must give {chip} `{figure}: {{at_most: 1000, source: who says so}}` or "
                     f"`{figure}: {UNKNOWN}`"
                 )
     return dict(read)
 
 
 def check(layers: list[LayerDemand], chips: dict[str, dict[str, Any]]) -> list[Check]:
-    """Hold a network's demand against each figure of each chip."""
+    """Compare the demand of a network with each figure of each chip."""
     asked = totals(layers)
     return [
         Check(chip, figure, asked[figure], None, "")
@@ -175,7 +175,7 @@ def _is_budget(entry: Any) -> bool:
 
 
 def _of_layer(name: str, layer: Any, x: Tensor) -> LayerDemand:
-    """Count by one pass of ones through the alive synapses, and the derivative of its sum."""
+    """Count with one forward of ones through the alive synapses, and the derivative of its sum."""
     alive = (layer.weight != 0).double()
     convolution = isinstance(layer, CONVOLUTIONS)
     places = alive.ndim - 1 if convolution else 1
@@ -198,7 +198,7 @@ def _of_layer(name: str, layer: Any, x: Tensor) -> LayerDemand:
 
 
 def shown(layers: list[LayerDemand], verdicts: list[Check]) -> str:
-    """Say demand and verdicts in lines for a terminal, every figure of a chip with its source."""
+    """Return demand and verdicts as text for a terminal, with the source of each figure of a chip."""
     head = ("layer", "neurons", "weights", "synapses", "fan-in", "fan-out", "bytes, 8 bits", "bytes, 16 bits")
     rows = [
         (
@@ -229,6 +229,6 @@ def shown(layers: list[LayerDemand], verdicts: list[Check]) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return rows as lines whose columns are as wide as their widest cell."""
+    """Return rows as lines. Each column is as wide as its widest cell."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

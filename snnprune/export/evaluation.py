@@ -1,4 +1,4 @@
-"""What a trained network, in any of its files, does on a data set: answers, operations, latency, bits."""
+"""Evaluate a trained network, from any of its files, on a data set: answers, operations, latency, bits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Result = dict[str, Any]
 
 WIDEST = 20
-"""Classes of a confusion matrix that a terminal still shows."""
+"""Most classes of a confusion matrix that is shown in a terminal."""
 
 
 def evaluate(
@@ -46,19 +46,20 @@ def evaluate(
     out: Path | None = None,
     splits: Splits | None = None,
 ) -> Result:
-    """Measure a network on the test set of a data set, say what was found, and return it.
+    """Measure a network on the test set of a data set, print the result, and return it.
 
     Args:
         path: folder of a run (the network as it was trained), a compact network (.safetensors), or an export
             (.onnx, .nir).
-        data: settings of `DataConfig` in place of the run's own, such as its root.
-        bits: measure the compact network with its weights rounded to so many bits, beside itself.
-        device: "cpu", "cuda" or "auto", in place of the run's own.
+        data: settings of `DataConfig` that replace those of the run, such as its root.
+        bits: measure the compact network with weights of this many bits, compared with itself.
+        device: "cpu", "cuda" or "auto", in place of that of the run.
         out: a JSON file for the result.
-        splits: the data, where they were made by hand; ``data`` then says how they are encoded.
+        splits: the data, if they were made by hand; ``data`` then says how they are encoded.
 
     Raises:
-        UserError: no network there, data that cannot be read or do not fit, or a network that has no bits.
+        UserError: no network at ``path``, data that cannot be read or do not fit, or a network that cannot be
+            rounded.
     """
     subject = find(path, data or {}, device, compact=bits is not None, splits=splits)
     result = {
@@ -76,7 +77,7 @@ def evaluate(
 
 
 def _answers(subject: Subject) -> Result:
-    """Let the network answer as it is, and count and time what it does."""
+    """Evaluate the network, and count and time its operations."""
     with _counter(subject) or nullcontext() as counter:
         scores, labels = subject.answers()
     return {
@@ -88,7 +89,7 @@ def _answers(subject: Subject) -> Result:
 
 
 def _loss(subject: Subject, scores: Tensor, labels: Tensor) -> float | None:
-    """Return the loss that the network was trained with, None if its file does not say which."""
+    """Return the value of the loss that the network was trained with, None if its file does not name it."""
     chosen = subject.config.train.loss
     if chosen == "auto" and subject.model is None:
         return None
@@ -103,7 +104,7 @@ def _hits(answers: Tensor, labels: Tensor, classes: int) -> Result:
 
 
 def _counter(subject: Subject) -> SpikeCounter | None:
-    """Begin to count operations; None for an ONNX file, whose graph counts them."""
+    """Begin to count operations. Return None for an ONNX file, whose graph counts them."""
     if subject.model is not None:
         return SpikeCounter(subject.model, discover(subject.model, subject.example()))
     if subject.imported is not None:
@@ -113,7 +114,7 @@ def _counter(subject: Subject) -> SpikeCounter | None:
 
 
 def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None:
-    """Return operations of one sample at synapses that are not zero; MACs are of analogue layers alone."""
+    """Return the operations of one sample at alive synapses. MACs are those of analogue layers only."""
     samples = len(subject.splits.test)
     if counter is None:
         return None if subject.counting is None else dict(subject.counting.operations(samples))
@@ -127,8 +128,8 @@ def _quantised(subject: Subject, bits: int) -> Result:
     """Compare the network with its copy rounded to ``bits`` bits, over the whole test set."""
     if subject.model is None or not subject.spiking:
         raise UserError(
-            f"{subject.name} cannot be put on a grid: --bits is for spiking networks, in a run or in a "
-            ".safetensors file"
+            f"--bits needs a spiking network in the folder of a run or in a .safetensors file, and "
+            f"{subject.name} is none"
         )
     grid = quantise(subject.model, subject.example(), bits)
     mine, other = spiking_run(subject.model), spiking_run(grid.model, grid.neurons)
@@ -153,7 +154,7 @@ def _quantised(subject: Subject, bits: int) -> Result:
 
 
 def described(result: Result, classes: tuple[str, ...]) -> str:
-    """Say a result in lines for a terminal."""
+    """Return a result as text for a terminal."""
     after = "" if result["epoch"] is None else f", after epoch {result['epoch']}"
     bits = f", {result['bits']} bits" if "bits" in result else ""
     loss = "" if result.get("loss") is None else f", loss {result['loss']:.4f}"

@@ -1,4 +1,4 @@
-"""The compact network of a run as a file for chips and runtimes, read back and compared on recordings."""
+"""Write the compact network of a run for chips and runtimes, read it back, and compare it on recordings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snnprune.export.subject import Subject
 
 SAMPLES = 500
-"""Test recordings that an export is compared on: enough to see a spike in a million flip."""
+"""Test recordings for the comparison: enough to see one flip in a million spikes."""
 
 FILES = {
     "nir": "model.nir",
@@ -35,10 +35,10 @@ FILES = {
     "safetensors": "model.safetensors",
     "csr": "csr.safetensors",
 }
-"""Formats, with the names of their files."""
+"""Names of the files by format."""
 
 EXACT = ("nir", "onnx")
-"""Formats whose files end as those of `FILES`, by which they are known."""
+"""Formats whose files must end as in `FILES`, because `find` tells the format by the ending."""
 
 
 def export(
@@ -52,24 +52,24 @@ def export(
     chips: Path | None = None,
     splits: Splits | None = None,
 ) -> dict[str, Any]:
-    """Write the compact network of a run, check what was written, and say what it asks of a chip.
+    """Write the compact network of a run, check the file, and print what the network needs on a chip.
 
     Args:
         path: folder of a finished run, or a compact network (.safetensors).
         to: "nir", "onnx", "safetensors" or "csr"; None writes nothing.
-        out: the file; without it export/model.nir and its like in the folder of ``path``.
-        data: settings of `DataConfig` in place of the run's own.
-        samples: test recordings to compare on; `SAMPLES` without.
-        bits: of the weights of "csr"; floats without.
-        chips: a file of budgets besides those that come with the package.
-        splits: the data, where they were made by hand; ``data`` then says how they are encoded.
+        out: the file; by default export/model.nir and the like in the folder of ``path``.
+        data: settings of `DataConfig` that replace those of the run.
+        samples: number of test recordings to compare on; `SAMPLES` by default.
+        bits: of the weights of "csr"; floats by default.
+        chips: a file of budgets in addition to those of the package.
+        splits: the data, if they were made by hand; ``data`` then says how they are encoded.
 
     Returns:
-        "file" and "bytes", "round_trip" as `RoundTrip.report` says it, "demand" and "chips".
+        "file" and "bytes", "round_trip" as `RoundTrip.report` returns it, "demand" and "chips".
 
     Raises:
-        UserError: no compact network there, a layer that the format cannot hold, data that cannot be read, an
-            option that the format has no use for, or a file that cannot be written.
+        UserError: no compact network at ``path``, a layer that the format cannot hold, data that cannot be
+            read, an option that the format does not use, or a file that cannot be written.
     """
     if bits is not None and to != "csr":
         raise UserError("--bits goes with --to csr: the other formats hold floats (`snnprune eval --bits`)")
@@ -91,10 +91,12 @@ def export(
         folder = path if path.is_dir() else path.parent
         file = folder / "export" / FILES[to] if out is None else out
         if file.resolve() == path.resolve():
-            raise UserError(f"{file} is what is to be exported: choose another --out")
+            raise UserError(
+                f"{file} is the network to export, and would be overwritten: choose another --out"
+            )
         ending = Path(FILES[to]).suffix
         if to in EXACT and file.suffix != ending:
-            raise UserError(f"{file} must end in {ending}, by which `snnprune eval` knows what it is")
+            raise UserError(f"{file} must end in {ending}, because `snnprune eval` tells the format by it")
         if to == "csr":
             written, said = _connections(subject, subject.model, file, bits)
         else:
@@ -108,7 +110,7 @@ def export(
 def _network(
     subject: Subject, model: nn.Module, wanted: tuple[str, Path], samples: int
 ) -> tuple[dict[str, Any], str]:
-    """Write a network in a format to a file, read it back and compare; say the outcome as well."""
+    """Write a network to a file, read it back and compare. Return the result, and the same as a sentence."""
     to, file = wanted
     example = subject.example(1)
     if to == "nir":
@@ -128,7 +130,7 @@ def _network(
 
 
 def _recordings(subject: Subject, samples: int) -> Iterator[Tensor]:
-    """Yield ``samples`` test samples, encoded, evenly spread over the set: it may be sorted by class."""
+    """Yield ``samples`` encoded test samples, evenly spread, because the set may be sorted by class."""
     test, size = subject.splits.test, subject.config.train.batch_size
     chosen = np.linspace(0, len(test) - 1, min(samples, len(test))).round().astype(np.int64)
     for number, start in enumerate(range(0, len(chosen), size)):
@@ -153,4 +155,4 @@ def _connections(
         differ += int((mine != weight.astype(mine.dtype)).sum())
         alive += int(np.count_nonzero(weight))
     result = {"file": str(file), "bytes": file.stat().st_size, "synapses": alive, "weights_differ": differ}
-    return result, f"read back: {alive:,} connections, of whose weights {differ} differ"
+    return result, f"read back: {alive:,} connections, {differ} weights differ"

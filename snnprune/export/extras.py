@@ -1,4 +1,4 @@
-"""What an export needs beyond snnprune's own dependencies."""
+"""Optional packages that exports need."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from snnprune.common.errors import UserError
 
 
 def need(what: str, *packages: str) -> None:
-    """Make sure that ``packages`` are installed.
+    """Check that ``packages`` are installed.
 
     Args:
-        what: needs them, for the message.
-        packages: the names that they are imported by.
+        what: the feature that needs them, for the message.
+        packages: their import names.
 
     Raises:
         UserError: one is missing; the message says what to install.

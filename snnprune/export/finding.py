@@ -38,17 +38,17 @@ def find(
     compact: bool = False,
     splits: Splits | None = None,
 ) -> Subject:
-    """Read the network at ``path`` and the data to show it.
+    """Read the network at ``path`` and the data to measure it on.
 
     Args:
         path: folder of a run, or a file that ends in .safetensors, .onnx or .nir.
-        data: settings of `DataConfig` in place of the run's own.
-        device: in place of the run's own.
-        compact: of a run the compact network, rather than the one that was trained.
-        splits: the data, where they were made by hand; only their test set has to hold samples.
+        data: settings of `DataConfig` that replace those of the run.
+        device: in place of that of the run.
+        compact: read the compact network of a run instead of the one as it was trained.
+        splits: the data, if they were made by hand; only their test set has to hold samples.
 
     Raises:
-        UserError: no such file, or not of this kind; data that cannot be read or do not fit the network.
+        UserError: no such file, or one of another kind; data that cannot be read or do not fit the network.
     """
     asked = _Asked(data, device, splits)
     if path.is_dir():
@@ -64,7 +64,7 @@ def find(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What replaces the run's own: settings of the data, a device, data made by hand."""
+    """What replaces settings of the run: settings of the data, a device, data made by hand."""
 
     data: Mapping[str, Any]
     device: str | None
@@ -74,7 +74,9 @@ class _Asked:
         """Return the configuration of a run with these replacements, checked."""
         data = own.data
         if self.data.get("name", data.name) != data.name:
-            data = replace(data, samples=None, classes=None)  # they were chosen of the data that it learnt
+            data = replace(
+                data, samples=None, classes=None
+            )  # they apply to the data that the run was trained on
         changed = replace(own, data=replace(data, **self.data))
         if self.device is not None:
             changed = replace(changed, train=replace(changed.train, device=self.device))  # type: ignore[arg-type]
@@ -82,7 +84,7 @@ class _Asked:
         return changed
 
     def read(self, config: RunConfig, known: about.About | None, path: Path) -> Splits:
-        """Read the data, and check that they fit a network that was trained on data like ``known``.
+        """Read the data, and check that they fit a network that was trained on the data of ``known``.
 
         Raises:
             UserError: frames of another shape, or another number of classes.
@@ -94,8 +96,9 @@ class _Asked:
         mine, theirs = (known.shape, known.classes), (splits.shape, len(splits.classes))
         if mine != theirs:
             raise UserError(
-                f"{path} reads frames of {mine[0]} and tells {mine[1]} classes apart; '{config.data.name}' "
-                f"has frames of {theirs[0]} and {theirs[1]} classes"
+                f"the network in {path} expects frames of shape {mine[0]} and {mine[1]} classes, and "
+                f"'{config.data.name}' has frames of shape {theirs[0]} and {theirs[1]} classes: choose data "
+                "like those that it was trained on"
             )
         return splits
 
@@ -115,7 +118,7 @@ def _of_run(folder: RunFolder, asked: _Asked, *, compact: bool) -> Subject:
         return _compact(folder.network, config, asked.read(config, known, folder.path))
     path, saved, wrong = checkpoint.newest(folder.checkpoints)
     for sentence in wrong:
-        say(Console(), f"warning: {sentence}; the one before it is measured", style="yellow")
+        say(Console(), f"warning: {sentence}; the checkpoint before it is measured instead", style="yellow")
     splits = asked.read(config, known, folder.path)
     model = build_network(config, splits.shape, len(splits.classes))
     state, pruner = checkpoint.network(saved)
@@ -125,7 +128,8 @@ def _of_run(folder: RunFolder, asked: _Asked, *, compact: bool) -> Subject:
         model.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
         raise UserError(
-            f"the checkpoint {path} is not one of the network in {folder.config}: it was changed since"
+            f"the checkpoint {path} does not fit the network in {folder.config}: restore the configuration "
+            "that the run was trained with"
         ) from error
     returned_to = (pruner or {}).get("returned_to")
     epoch = int(saved["epoch"] if returned_to is None else returned_to) + 1
@@ -136,9 +140,9 @@ def _of_compact(path: Path, asked: _Asked) -> Subject:
     connections.refuse(path)
     text, beside = about_of(path), RunFolder(path.parent)
     if beside.network == path and beside.config.is_file():
-        # In its run's folder, whose configuration also says where the data lie.
+        # In the folder of its run, whose configuration also holds the folder of the data.
         config = asked.config(beside.read_config())
-        known = about.parse(text, path) if text else None  # without a note it is trusted
+        known = about.parse(text, path) if text else None  # without this text the data are not checked
     else:
         known = about.parse(text, path)
         config = asked.config(known.config)

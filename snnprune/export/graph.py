@@ -1,4 +1,4 @@
-"""A network as a graph of its layers: who reads whom, and batch norms folded into the layers before them."""
+"""A network as a graph of its layers, and batch norms folded into the layers in front of them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     Network = TypeVar("Network", bound=nn.Module)
 
 NORMS = {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"}
-"""Torch's and SpikingJelly's names of what scales a channel by constants once training is over."""
+"""Norms of torch and SpikingJelly that scale a channel by constants in evaluation mode."""
 
 
 class _LayerTracer(fx.Tracer):
-    """Follows a forward down to layers and neurons, whose inside is not looked at."""
+    """Traces a forward down to layers and neurons, and does not trace inside of these."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         spiking = type(m).__module__.startswith("spikingjelly.activation_based.layer")
@@ -32,28 +32,28 @@ class _LayerTracer(fx.Tracer):
 
 
 def trace(model: nn.Module) -> fx.Graph:
-    """Return the calls that one forward of ``model`` makes, layers and neurons in one piece each.
+    """Return the calls of one forward of ``model``, with one node for each layer or layer of neurons.
 
     Raises:
-        UserError: the forward asks what its input holds, or does something else that cannot be followed.
+        UserError: the forward depends on values of its input, or cannot be traced for another reason.
     """
     try:
         return _LayerTracer().trace(model)
     except Exception as error:
         reason = first_line(error)
         raise UserError(
-            f"the forward of {type(model).__name__} cannot be followed layer by layer ({reason}); a forward "
-            "without conditions on the input can, such as an nn.Sequential's"
+            f"the forward of {type(model).__name__} cannot be followed layer by layer ({reason}): write it "
+            "without conditions on the input, as an nn.Sequential does"
         ) from error
 
 
 def layer_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
-    """Return the module that ``node`` calls, None where it is no call of a module."""
+    """Return the module that ``node`` calls, None if it does not call a module."""
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def plain(model: Network) -> Network:
-    """Return a copy of ``model`` to export: without hooks, `accelerate` undone, evaluating, at rest."""
+    """Return a copy of ``model`` to export: no hooks, `accelerate` undone, evaluation mode, states reset."""
     copy = duplicate(model)
     if any(type(m).__module__.startswith("snnprune.nn.fused") for m in copy.modules()):
         from snnprune.nn.fused import restore  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
@@ -64,14 +64,14 @@ def plain(model: Network) -> Network:
 
 
 def folded(model: Network) -> Network:
-    """Return a plain copy of ``model`` whose batch norms are part of the layers in front of them.
+    """Return a plain copy of ``model`` with batch norms folded into the layers in front of them.
 
     With weight W, bias b, and the norm's weight g, bias c, mean m, variance v and eps:
-    W' = W g / sqrt(v + eps), b' = (b - m) g / sqrt(v + eps) + c. An `nn.Identity` takes the norm's place. A
-    norm behind anything but a convolution or linear layer that nobody else reads stays as it is.
+    W' = W g / sqrt(v + eps), b' = (b - m) g / sqrt(v + eps) + c. An `nn.Identity` replaces the norm. A norm
+    is folded only if it alone reads a convolution or linear layer. Any other norm stays as it is.
 
     Raises:
-        UserError: the network cannot be followed.
+        UserError: the network cannot be traced.
     """
     copy = plain(model)
     graph = trace(copy)
@@ -92,7 +92,7 @@ def folded(model: Network) -> Network:
 
 @torch.no_grad()
 def _fold(layer: nn.Module, norm: nn.Module) -> None:
-    """Give ``layer`` what ``norm`` makes of its outputs."""
+    """Fold ``norm`` into the weight and bias of ``layer``, in place."""
 
     def double(tensor: Tensor | None, otherwise: float) -> Tensor:
         return torch.full_like(variance, otherwise) if tensor is None else tensor.double()

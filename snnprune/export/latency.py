@@ -1,4 +1,4 @@
-"""How long a network takes to answer: medians and the slow end, at batch 1 and 64."""
+"""How long a network takes to answer: median and 99th percentile, at batch sizes 1 and 64."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 BATCHES = (1, 64)
 
 ROUNDS = 100
-"""Number of timed answers: the smallest that has a 99th percentile."""
+"""Number of timed answers: the smallest number with a 99th percentile."""
 
 SECONDS = 20.0
-"""After so many seconds no further answer is begun: a large network would take minutes."""
+"""No answer is begun after this time: a large network would take minutes."""
 
 WARM_UP = 2
 
@@ -53,7 +53,7 @@ def _timed(subject: Subject, size: int) -> dict[str, float | int]:
 
 @torch.inference_mode()
 def seconds(subject: Subject, encoded: Tensor) -> float:
-    """Return the time from a batch of encoded frames to its scores; a GPU is waited for."""
+    """Return the seconds from a batch of encoded frames to its scores, including the work of a GPU."""
     _wait(encoded)
     began = time.perf_counter()
     subject.scores(encoded)

@@ -1,4 +1,4 @@
-"""What NIR (Neuromorphic Intermediate Representation) cannot hold, before anything is trained."""
+"""Check, before training, that NIR (Neuromorphic Intermediate Representation) can hold a network."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     from torch import fx
 
 SILENT = {"Identity", "Dropout", "Dropout2d"}
-"""Layers that do nothing once training is over, and are left out of what is written."""
+"""Layers that do nothing in evaluation mode, and are left out of the file."""
 
 HELD = {"Linear", "Conv1d", "Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten"}
-"""Torch's and SpikingJelly's names of layers that can be written (an adaptive pool as one of fixed size)."""
+"""Layers of torch and SpikingJelly that can be written (an adaptive pool as one of fixed size)."""
 
 NEURONS = {"IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode"}
-"""SpikingJelly's neurons that it can write; their subclasses may do something else and are refused."""
+"""Neurons that SpikingJelly can write. Subclasses may behave differently and are refused."""
 
 ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
-"""Functions that add what two layers answer."""
+"""Functions that add the outputs of two layers."""
 
 
 def check_nir(model: nn.Module) -> None:
-    """Find what keeps ``model`` from becoming a NIR file.
+    """Check that ``model`` can be written as a NIR file.
 
     Args:
         model: a spiking network, trained or not.
 
     Raises:
-        UserError: the first layer that NIR cannot hold, and what to use instead.
+        UserError: NIR cannot hold a layer. The message names the first one and what to use instead.
     """
     copy = folded(model)
     for node in trace(copy).nodes:
@@ -52,21 +52,21 @@ def flattens(node: fx.Node) -> bool:
 
 
 def _of_operation(node: fx.Node) -> str | None:
-    """Say why a call that is no module's cannot be written, or None."""
+    """Return why a call that is not of a module cannot be written, or None."""
     if node.op not in ("call_function", "call_method", "get_attr") or flattens(node):
         return None
     known = node.target in ADDITIONS or (node.op == "call_method" and node.target == "add")
     called = getattr(node.target, "__name__", str(node.target))
-    return None if known else f"it is the operation '{called}', and NIR adds what layers answer, no more"
+    return None if known else f"it is the operation '{called}', and NIR can only add outputs of layers"
 
 
 def _of_layer(layer: nn.Module | None) -> str | None:
-    """Say why a layer cannot be written, or None."""
+    """Return why a layer cannot be written, or None."""
     if layer is None:
         return None
     kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
     if place not in ("torch", "spikingjelly"):
-        return f"it is a {kind}, which only its own code knows: use one of {', '.join(sorted(NEURONS))}"
+        return f"it is a {kind}, which the exporter does not know: use one of {', '.join(sorted(NEURONS))}"
     if kind in CONDITIONS:
         return CONDITIONS[kind](layer)
     return None if kind in HELD | SILENT else f"it is a {kind}, {_advice(kind, layer)}"
@@ -74,22 +74,22 @@ def _of_layer(layer: nn.Module | None) -> str | None:
 
 def _of_neuron(layer: Any) -> str | None:
     if layer.v_reset is None:
-        return "its neurons reset softly (v_reset None), and NIR knows a hard reset alone: set v_reset to 0.0"
+        return "its neurons reset softly (v_reset None), and NIR has only a hard reset: set v_reset to 0.0"
     return None
 
 
 def _of_convolution(layer: Any) -> str | None:
     if layer.groups != 1:
-        return f"it is a convolution of {layer.groups} groups, and NIR's exporter writes ungrouped ones alone"
+        return f"it is a convolution of {layer.groups} groups, and NIR's exporter writes only ungrouped ones"
     if layer.padding_mode != "zeros":
-        return f"it pads with '{layer.padding_mode}', and NIR's exporter writes zeros alone"
+        return f"it pads with '{layer.padding_mode}', and NIR's exporter writes only zeros"
     return None
 
 
 def _of_pool(layer: Any) -> str | None:
     padded = any(layer.padding) if isinstance(layer.padding, tuple) else bool(layer.padding)
     if layer.ceil_mode or layer.divisor_override is not None or (padded and not layer.count_include_pad):
-        return "it averages over less than its window at the border, which NIR has no word for"
+        return "it averages over less than its window at the border, which NIR cannot express"
     return None
 
 
@@ -99,7 +99,7 @@ def _advice(kind: str, layer: nn.Module) -> str:
     if kind in NORMS:
         return "which can only be folded into a convolution or linear layer right before it"
     if isinstance(layer, ACTIVATIONS):
-        return "and NIR holds spiking neurons, no other activations"
+        return "and NIR has no activations other than spiking neurons"
     return f"and NIR's exporter knows {', '.join(sorted(HELD | NEURONS))}"
 
 
@@ -109,4 +109,4 @@ CONDITIONS = {
     "Conv2d": _of_convolution,
     "AvgPool2d": _of_pool,
 }
-"""What layers that can be written have to fulfil."""
+"""Conditions on layers that can be written otherwise."""

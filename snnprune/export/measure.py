@@ -1,6 +1,6 @@
-"""What a trained network answers and costs beside the compact one: operations and time.
+"""Answers and costs of a trained network compared with those of the compact one: operations and time.
 
-Once training has ended, both answer the whole test set.
+Both are evaluated on the whole test set after training.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ ROUNDS = 7
 """Timed forwards of each network; their median is reported."""
 
 WARM_UP = 2
-"""Forwards before those: kernels compile and memory is allocated in the first."""
+"""Forwards before the timed ones: the first ones compile kernels and allocate memory."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the final network does.
+    """Measurements of the final network.
 
     Attributes:
         labels: of the test samples, in the data set's order.
         answers: of the network as it was trained.
-        summary: for summary.json: "synops", repeatable to the digit, and "machine", which is not.
+        summary: for summary.json: "synops", which repeats exactly, and "machine", which does not.
     """
 
     labels: list[int]
@@ -52,10 +52,10 @@ class Measured:
 def measure(
     model: nn.Module, small: nn.Module, pruner: Pruner, splits: Splits, config: RunConfig
 ) -> Measured:
-    """Let the network as it was trained and the compact one answer the test set.
+    """Evaluate the network as it was trained and the compact one on the test set.
 
     Args:
-        model: the network as it was trained, which may have been cut meanwhile.
+        model: the network as it was trained; it may have been cut during training.
         small: the compact network.
         pruner: of the network as it was trained.
         splits: the data.
@@ -85,7 +85,7 @@ def measure(
 
 
 def _answers(subject: Subject, topology: Topology) -> tuple[list[int], list[int], SpikeCounter]:
-    """Return the answer to each test sample, its label, and what came into each layer."""
+    """Return the answer to each test sample, its label, and the counted inputs of each layer."""
     assert subject.model is not None
     with SpikeCounter(subject.model, topology) as counter:
         scores, labels = subject.answers()
@@ -93,25 +93,25 @@ def _answers(subject: Subject, topology: Topology) -> tuple[list[int], list[int]
 
 
 def _size(topology: Topology) -> dict[str, int]:
-    """Return the weights of a network, and its MACs a sample, whatever the weights are."""
+    """Return the number of weights of a network, zeros included, and its MACs per sample."""
     whole = rates(topology)
     return {"weights": whole.weights_dense, "macs": whole.macs_dense}
 
 
 def alive(pruner: Pruner) -> dict[str, Tensor]:
-    """Return which synapses of the network as it is are alive: bool, shape of the weight, by projection."""
+    """Return which synapses of the current network are alive: bool, shape of the weight, by projection."""
     return {p.name: pruner.masks.alive(p) for p in pruner.topology.projections.values()}
 
 
 def undone(counted: Operations, small: Topology, dense: Topology) -> Operations:
-    """Return what the same spikes would do at all synapses of the network before it was cut.
+    """Return the operations of the same spikes at all synapses of the network before it was cut.
 
-    Units that are gone were silent, so what grows is the number of synapses that a spike reaches: in
-    proportion to the units that it is sent to. An analogue layer multiplies for every synapse that it has.
+    The units that were cut were silent. So only the number of synapses that a spike reaches grows, in
+    proportion to the units that it is sent to. An analogue layer multiplies at every synapse.
 
     Args:
-        counted: over all synapses of the network as it is.
-        small: the network as it is.
+        counted: over all synapses of the current network.
+        small: the current network.
         dense: the network before the first cut.
     """
     layers = {}
@@ -126,13 +126,13 @@ def undone(counted: Operations, small: Topology, dense: Topology) -> Operations:
 
 
 def _fan_out(projection: Projection) -> int:
-    """Return to how many units a place of the input sends, but for a factor that no cut changes."""
+    """Return the number of units that a place of the input sends to, up to a factor that no cut changes."""
     own = projection.columns == 1 and not projection.inflow and projection.post != projection.name
-    return 1 if own else projection.shape[0]  # a depthwise unit reads its own channel alone
+    return 1 if own else projection.shape[0]  # a depthwise unit reads only its own channel
 
 
 def _report(operations: dict[str, Operations]) -> dict[str, Any]:
-    """Return operations of one sample in plain numbers, as they stand in the summary."""
+    """Return the operations of one sample in plain numbers, for the summary."""
     first = operations["masked"]
     return {
         **{name: counted.synops for name, counted in operations.items()},
@@ -151,7 +151,7 @@ def _report(operations: dict[str, Operations]) -> dict[str, Any]:
 
 
 def _times(dense: Subject, compact: Subject) -> dict[str, Any]:
-    """Return what one batch takes the dense and the compact network, in turns."""
+    """Return the time of one batch in the dense and in the compact network, measured in turns."""
     encoded = compact.example(compact.config.train.batch_size)
     taken: dict[str, list[float]] = {"dense": [], "compact": []}
     for turn in range(WARM_UP + ROUNDS):

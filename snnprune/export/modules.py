@@ -1,4 +1,4 @@
-"""What a network is beside its tensors: classes and constants of its modules, comparable with another's."""
+"""Describe a network without its tensors, by classes and constants of its modules, for comparison."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups"}
-"""Said by the shapes of the tensors, and changed by a cut."""
+"""Constants that follow from the shapes of the tensors, and that a cut changes."""
 
 _NOT_CONSTANT = {"training", "snnprune_survivors"}
 
 
 def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """Return class and constants of each module by name, in values that JSON has.
+    """Return class and constants of each module by name, in values that JSON can hold.
 
-    Constants are public attributes that are numbers, words, None or lists of these: thresholds, time
-    constants, reset potentials, strides. Torch and SpikingJelly keep them in no state_dict. What only says
-    how a module computes (a class names such attributes in ``ways``) is none of them.
+    Constants are public attributes that are numbers, strings, None or lists of these: thresholds, time
+    constants, reset potentials, strides. They are in no state_dict of torch or SpikingJelly. Attributes that
+    only say how a module computes are left out; a class names them in ``ways``.
     """
     found = {
         name: {"class": type(module).__name__, "constants": _constants(module)}
@@ -30,7 +30,7 @@ def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str | None:
-    """Return in words where ``model`` first differs from the network that was described, or None.
+    """Return a description of the first difference between ``model`` and the described network, or None.
 
     Args:
         wanted: as `describe` returns it.
@@ -49,7 +49,7 @@ def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str
             )
         one, other = mine[name]["constants"], wanted[name]["constants"]
         for key in sorted(one.keys() | other.keys()):
-            if one.get(key) != other.get(key):  # None and nothing are the same
+            if one.get(key) != other.get(key):  # None counts as absent
                 return f"{title} has {key} = {one.get(key)!r}, and {other.get(key)!r} in the file"
     return None
 

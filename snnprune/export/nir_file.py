@@ -1,7 +1,8 @@
 """A network as a file of NIR, the Neuromorphic Intermediate Representation, and back.
 
-SpikingJelly's exporter writes and its importer reads. Here the network is made into what the exporter knows:
-norms folded, adaptive pools of fixed size, flattening a layer, and layers that do nothing left out.
+SpikingJelly's exporter writes the file, and its importer reads it. This module first rewrites the network
+with layers that the exporter knows: norms are folded, adaptive pools get a fixed size, flattening becomes a
+layer, and layers that do nothing are left out.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ if TYPE_CHECKING:
     from snnprune.export.comparison import Run
 
 DT = 1e-4
-"""Seconds that a time step stands for: the default of NIR's frameworks, and without effect on spikes."""
+"""Seconds of a time step: the default of NIR's frameworks. It has no effect on spikes."""
 
 ABOUT = "snnprune"
-"""The entry of the graph's metadata that says where the network comes from."""
+"""The entry of the graph's metadata that holds the origin of the network."""
 
 
 def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> None:
-    """Write ``model`` to ``path`` (HDF5), whole or not at all.
+    """Write ``model`` to ``path`` (HDF5), completely or not at all.
 
     Args:
         model: a spiking network in multi-step mode; `accelerate` is undone and norms are folded in a copy.
         example: encoded frames [T, B, C, H, W], for shapes.
         path: of the file.
-        about: text to keep with it.
+        about: text that is stored with it.
 
     Raises:
         UserError: NIR cannot hold a layer, nir is not installed, or the file cannot be written.
@@ -63,16 +64,16 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
 
 
 def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str]:
-    """Return the network in a NIR file, in multi-step mode, and the text that was kept with it.
+    """Return the network in a NIR file, in multi-step mode, and the text that is stored with it.
 
-    The network answers (outputs [T, B, K], states).
+    The network returns (outputs [T, B, K], states).
 
     Args:
         path: of the file.
-        dtype: that the network is to compute in.
+        dtype: in which the network computes.
 
     Raises:
-        UserError: no such file, no NIR in it, or nothing that SpikingJelly's importer knows.
+        UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know.
     """
     need("reading NIR", "nir", "nirtorch")
     import nir  # noqa: PLC0415 - an extra
@@ -89,11 +90,11 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
 
 
 def spiking_run(model: nn.Module, original: nn.Module) -> Run:
-    """Return a function from encoded frames to outputs and spikes of what `read` returned.
+    """Return a function from encoded frames to outputs and spikes of a network that `read` returned.
 
     Args:
         model: the network that was read.
-        original: the network that was written, whose names of layers the spikes are to have.
+        original: the network that was written; the spikes get its names of layers.
     """
     names = [name for name, module in original.named_modules() if isinstance(module, spiking_base())]
 
@@ -107,13 +108,13 @@ def spiking_run(model: nn.Module, original: nn.Module) -> Run:
 
 
 def wrappers(model: nn.Module) -> list[nn.Module]:
-    """Return the modules of what `read` returned that answer for a neuron in them."""
+    """Return the modules of a network of `read` that wrap a layer of neurons."""
     names = (name for name, module in model.named_modules() if isinstance(module, spiking_base()))
     return [model.get_submodule(name.rpartition(".")[0]) for name in names]
 
 
 def _in_graph(name: str) -> str:
-    """Return what torch.fx calls the node of the module ``name``, and NIR after it."""
+    """Return the name that torch.fx, and then NIR, gives to the node of the module ``name``."""
     node = name.replace(".", "_")
     return f"_{node}" if node[0].isdigit() else node
 
@@ -139,7 +140,7 @@ def _ready(model: nn.Module, example: Tensor) -> fx.GraphModule:
 
 
 def _fixed_pool(node: fx.Node) -> nn.Module:
-    """Return the average pool of fixed size that an adaptive one comes to.
+    """Return the average pool of fixed size that is equal to an adaptive one.
 
     Raises:
         UserError: windows of different sizes.
@@ -157,16 +158,16 @@ def _fixed_pool(node: fx.Node) -> nn.Module:
 
 
 def _flatten_by_layer(node: fx.Node, ready: fx.GraphModule) -> None:
-    """Let a layer flatten in place of a function; time and batch stay apart.
+    """Replace a flatten function by a layer, which keeps time and batch separate.
 
     Raises:
-        UserError: not everything behind time and batch is flattened.
+        UserError: the function does not flatten all axes after time and batch.
     """
     from spikingjelly.activation_based import layer  # noqa: PLC0415 - slow to import
 
     (source,) = node.all_input_nodes
     if len(node.meta["tensor_meta"].shape) != 3:
-        raise UserError(f"NIR cannot hold layer '{node.name}': it flattens a part of a sample")
+        raise UserError(f"NIR cannot hold layer '{node.name}': it flattens only a part of a sample")
     name = f"{node.name}_layer"
     ready.add_module(name, layer.Flatten(step_mode="m"))
     with node.graph.inserting_before(node):

@@ -1,7 +1,7 @@
-"""Operations of an ONNX file, counted by the graph itself: beside each layer one of zeros and ones.
+"""Count the operations of an ONNX file in its own graph, with a second copy of each layer.
 
-A layer that is given 1 where its input is not zero, and 1 where its weight is not zero, adds up to the number
-of operations that its spikes do, borders and strides included.
+The copy gets 1 for each input that is not zero, and has 1 for each weight that is not zero. The sum of its
+outputs is then the number of operations of the spikes, borders and strides included.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 """Operators of convolutions and linear layers, whose second input is the weight."""
 
 FIRES = "GreaterOrEqual"
-"""The operator that tells who fires; `snnprune.export.step` writes one for each layer of neurons."""
+"""The operator that compares with the threshold; `snnprune.export.step` writes one for each neuron layer."""
 
 
 @dataclass
 class Layer:
-    """What one layer did so far.
+    """Operations of one layer so far.
 
     Attributes:
-        outputs: names of what the graph answers: operations of spikes, and before the first neuron those of
-            all inputs, and how far these are from whole numbers.
+        outputs: names of its outputs in the graph: operations of spikes; for layers before the first neuron
+            also operations of all inputs, and the distance of these inputs from whole numbers.
         synops: operations of its inputs that are not zero.
         macs: operations of all its inputs.
-        analogue: whether its inputs are no spikes: no neuron comes before it, and they are no whole numbers.
+        analogue: whether its inputs are not spikes: no neuron is before it, and they are not whole numbers.
     """
 
     outputs: tuple[str, ...]
@@ -39,7 +39,7 @@ class Layer:
     analogue: bool = False
 
     def add(self, answers: Sequence[Any]) -> None:
-        """Take in what the graph answered in one step."""
+        """Add the graph's outputs for one time step."""
         self.synops += float(answers[0])
         if len(answers) > 1:
             self.macs += float(answers[1])
@@ -47,7 +47,7 @@ class Layer:
 
 
 def add_counts(proto: Any, onnx: Any) -> list[Layer]:
-    """Let the graph answer what its layers do, and return them."""
+    """Add counting nodes and outputs to the graph, and return its layers."""
     graph = proto.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     spiking = any(node.op_type == FIRES for node in graph.node)
@@ -68,7 +68,7 @@ class _Writer:
     Args:
         proto: the file.
         onnx: the package.
-        name: that all names of new tensors begin with.
+        name: prefix of the names of new tensors.
         weight: of the layer.
     """
 
@@ -80,7 +80,7 @@ class _Writer:
         self.one = self._constant("one", np.ones((), dense.dtype))
 
     def write(self, layer: Any, *, inputs: bool) -> tuple[str, ...]:
-        """Count for ``layer``; with ``inputs`` look at these as well."""
+        """Add the nodes that count ``layer``; with ``inputs`` also those that count all inputs."""
         source = layer.input[0]
         silent = self._node("Equal", "silent", source, self.zero)
         active = self._node("Cast", "active", self._node("Not", "loud", silent), to=self.kind)
@@ -95,7 +95,7 @@ class _Writer:
         return tuple(outputs)
 
     def _total(self, layer: Any, source: str, name: str) -> str:
-        """Return the sum of what ``layer`` answers to ``source`` where its weights are 1."""
+        """Return the sum of the outputs of ``layer`` for ``source``, with 1 for each alive weight."""
         given = {a.name: self.onnx.helper.get_attribute_value(a) for a in layer.attribute}
         out = self._node(layer.op_type, f"{name}.places", source, self.alive, **given)
         return self._node("ReduceSum", name, out, keepdims=0)

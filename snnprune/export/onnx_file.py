@@ -1,8 +1,8 @@
-"""One time step of a network as an ONNX file, (x, state) -> (y, state), and the file run by onnxruntime.
+"""Write one time step of a network as an ONNX file, (x, state) -> (y, state), and run it with onnxruntime.
 
 Inputs are ``x`` [B, C, H, W] and, for each layer of neurons, its potential ``v.NAME``; outputs are ``y``
-[B, K] and ``next.NAME``. What a potential begins with and how many steps a recording has stand in the file's
-metadata. A network without time has no potentials.
+[B, K] and ``next.NAME``. The file's metadata hold the initial potentials and the number of steps of a
+recording. A network without time has no potentials.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ABOUT, REST = "snnprune", "snnprune.rest"
-"""Entries of the metadata: where the network comes from, and the potentials at the start, by name."""
+"""Entries of the metadata: the origin of the network, and the initial potentials by name."""
 
 BEFORE, NEXT = "v.", "next."
-"""What the names of potentials begin with, as inputs and as outputs."""
+"""Prefixes of the names of potentials, as inputs and as outputs."""
 
 
 def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> None:
-    """Write one time step of ``model`` to ``path``, whole or not at all.
+    """Write one time step of ``model`` to ``path``, completely or not at all.
 
     Args:
         model: a spiking network in multi-step mode, or one without time; `accelerate` is undone in a copy.
-        example: encoded frames [T, B, C, H, W], or [B, C, H, W] without time; sizes but B stay as they are.
+        example: encoded frames [T, B, C, H, W], or [B, C, H, W] without time; all sizes but B are fixed.
         path: of the file.
-        about: text to keep with it.
+        about: text that is stored with it.
 
     Raises:
         UserError: a neuron or operation that cannot be written, onnx is not installed, or the file cannot be
@@ -58,15 +58,15 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
 
 
 class _Exported:
-    """What torch's exporter made of a network, and where its potentials begin."""
+    """The result of torch's exporter, and the initial potentials."""
 
     def __init__(self, proto: Any, rest: dict[str, float]) -> None:
         self.proto, self.rest = proto, rest
 
 
 def _exported(model: nn.Module, frames: Tensor, *, spiking: bool) -> _Exported:
-    """Let torch write ``model`` for a batch of any size."""
-    frames = frames[:1].repeat_interleave(2, 0)  # of size 1, a batch would be taken for a constant
+    """Export ``model`` with torch, for batches of any size."""
+    frames = frames[:1].repeat_interleave(2, 0)  # the exporter takes a batch of size 1 for a constant
     batch = torch.export.Dim("batch")
     if not spiking:
         return _Exported(_by_torch(plain(model), (frames,), ({0: batch},), ["x"], ["y"]), {})
@@ -85,7 +85,7 @@ def _exported(model: nn.Module, frames: Tensor, *, spiking: bool) -> _Exported:
 
 @torch.no_grad()
 def _states(step: Step, frames: Tensor) -> list[Tensor]:
-    """Return potentials at rest, of the shapes that a step on ``frames`` leaves behind."""
+    """Return potentials at rest, in the shapes that they have after a step on ``frames``."""
     rest = step.rest()
     _, after = step(frames, [torch.tensor(value, dtype=frames.dtype) for value in rest])
     return [torch.full_like(v, value) for v, value in zip(after, rest, strict=True)]
@@ -94,7 +94,7 @@ def _states(step: Step, frames: Tensor) -> list[Tensor]:
 def _by_torch(model: nn.Module, given: Any, shapes: Any, inputs: list[str], outputs: list[str]) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on names of axes, which nobody here chose
+            warnings.simplefilter("ignore")  # about names of axes, which torch chose itself
             program = torch.onnx.export(
                 model.eval(),
                 given,
@@ -115,15 +115,15 @@ class Runner:
     """Runs an ONNX file of `write` on whole recordings.
 
     Attributes:
-        about: the text that was kept with the network.
+        about: the text that is stored with the network.
 
     Args:
         content: of the file.
-        spikes: let `spikes` tell which neurons fired, too.
-        counts: let `operations` tell what the layers did.
+        spikes: return the spikes of each layer, too.
+        counts: count the operations for `operations`.
 
     Raises:
-        UserError: not such a file.
+        UserError: it is not a file of `write`.
     """
 
     def __init__(self, content: bytes, *, spikes: bool = False, counts: bool = False) -> None:
@@ -159,7 +159,7 @@ class Runner:
         """Return a runner of the file at ``path``.
 
         Raises:
-            UserError: it cannot be read, or is not such a file.
+            UserError: the file cannot be read, or is not a file of `write`.
         """
         try:
             content = path.read_bytes()
@@ -168,7 +168,7 @@ class Runner:
         return cls(content, spikes=spikes, counts=counts)
 
     def __call__(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return outputs and spikes (none, unless asked for when this was made).
+        """Return outputs and spikes (no spikes unless ``spikes`` was True).
 
         Args:
             frames: encoded, [T, B, C, H, W] to [T, B, K]; or [B, C, H, W] to [B, K] without time.
@@ -202,7 +202,7 @@ class Runner:
             layer.add([next(left) for _ in layer.outputs])
 
     def operations(self, samples: int) -> dict[str, float]:
-        """Return those of one sample, of all that was run so far: "synops", and "macs" of analogue layers."""
+        """Return the operations per sample of all runs so far: "synops", and "macs" of analogue layers."""
         return {
             "synops": sum(layer.synops for layer in self._layers if not layer.analogue) / samples,
             "macs": sum(layer.macs for layer in self._layers if layer.analogue) / samples,
@@ -210,11 +210,11 @@ class Runner:
 
 
 def _add_spikes(proto: Any, onnx: Any) -> list[str]:
-    """Let the graph answer its neurons' comparisons too, and return their names in the potentials' order."""
+    """Add the comparisons with thresholds to the outputs, and return their names in the potentials' order."""
     compared = {node.input[0]: node.output[0] for node in proto.graph.node if node.op_type == FIRES}
     makers = {output: node for node in proto.graph.node for output in node.output}
     after = [output.name for output in proto.graph.output if output.name.startswith(NEXT)]
-    # What is compared with the threshold is what the reset then acts on.
+    # The tensor that is compared with the threshold is the one that the reset reads.
     fired = [next(compared[i] for i in makers[name].input if i in compared) for name in after]
     proto.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None) for name in fired

@@ -1,9 +1,9 @@
 """A network whose weights, thresholds and leaks lie on a grid of few bits, as neuromorphic chips compute.
 
 Each unit has its own step: s = max |w| / (2^(bits-1) - 1) over the weights that come into it, so that weights
-are whole numbers of bits bits, sign included. Currents are sums of weights, so the unit's bias, threshold and
-reset are rounded to whole numbers of the same steps. The leak, what is left of a potential after a time
-step, is rounded to a multiple of 2^-bits. Potentials are not rounded any further.
+are whole numbers of ``bits`` bits, sign included. Currents are sums of weights, so the unit's bias, threshold
+and reset are rounded to whole numbers of the same steps. The leak is the share of a potential that is left
+after a time step; it is rounded to a multiple of 2^-bits. Potentials are not rounded any further.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class GridLayer:
 
     Attributes:
         weights: int32, in the shape of the layer's weight.
-        biases: int32 [units], None for a layer without.
-        steps: what 1 stands for, float64 [units].
-        neuron: the layer of neurons that it feeds, None for none.
+        biases: int32 [units], None for a layer without biases.
+        steps: the value of 1, float64 [units].
+        neuron: the layer of neurons that reads it, None if there is none.
     """
 
     weights: Tensor
@@ -50,8 +50,8 @@ class GridNeurons:
 
     Attributes:
         thresholds: int32 [units], in steps of the unit.
-        resets: int32 [units], None to subtract the threshold.
-        leak: what stays of a potential after a time step, in units of 2^-bits.
+        resets: int32 [units], None for a soft reset (the threshold is subtracted).
+        leak: the share of a potential that is left after a time step, in units of 2^-bits.
     """
 
     thresholds: Tensor
@@ -77,7 +77,7 @@ class Quantised:
 
 
 class GridNeuron(nn.Module):
-    """Leaky integrate-and-fire neurons with constants per unit, from rest at each call.
+    """Leaky integrate-and-fire neurons with constants per unit. Each call begins at rest.
 
         h = leak v + (1 - leak) rest + gain x
         y = 1 if h >= threshold else 0
@@ -85,8 +85,8 @@ class GridNeuron(nn.Module):
 
     Args:
         constants: in whole numbers.
-        steps: what 1 stands for in the potential, of a shape that broadcasts over [B, units, ...].
-        gain: what a current counts for.
+        steps: the value of 1 in the potential, in a shape that broadcasts over [B, units, ...].
+        gain: factor of a current.
         bits: of the leak.
     """
 
@@ -105,7 +105,7 @@ class GridNeuron(nn.Module):
     rest: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take currents [T, B, units, ...] to spikes of the same shape."""
+        """Map currents [T, B, units, ...] to spikes of the same shape."""
         threshold, rest = self.threshold.to(x.dtype), self.rest.to(x.dtype)
         v, spikes = rest.expand(x.shape[1:]), []
         for current in x:
@@ -122,14 +122,14 @@ def quantise(model: nn.Module, example: Tensor, bits: int) -> Quantised:
 
     Args:
         model: a spiking network in multi-step mode.
-        example: encoded frames [T, B, C, H, W], to find out which neurons read which layer.
+        example: encoded frames [T, B, C, H, W]; discovery uses them to find the neurons that read each layer.
         bits: of a weight, its sign included: 2 to 16.
 
     Raises:
         UserError: bits out of range, or a layer that cannot be put on a grid.
     """
     if not 2 <= bits <= 16:
-        raise UserError(f"--bits must be from 2 to 16, and is {bits}: 8 and 4 are what chips have")
+        raise UserError(f"--bits must be from 2 to 16, and is {bits}: chips have 8 or 4")
     copy = folded(model)
     _check(copy)
     topology = discover(copy, example)
@@ -151,7 +151,9 @@ def quantise(model: nn.Module, example: Tensor, bits: int) -> Quantised:
 def _check(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if type(module).__name__ in NORMS:
-            raise UserError(f"layer '{name}' is a norm that no layer right before it can take in")
+            raise UserError(
+                f"layer '{name}' is a norm without a layer right before it that it can be folded into"
+            )
         known = type(module).__name__ in ("LIFNode", "IFNode", "ParametricLIFNode")
         if isinstance(module, spiking_base()) and not (known and is_multi_step(module)):
             raise UserError(
@@ -161,25 +163,25 @@ def _check(model: nn.Module) -> None:
 
 
 def _groups(projections: Iterable[Projection]) -> list[list[Projection]]:
-    """Gather the layers that the same neurons read: their currents add up, so they share a grid.
+    """Group the layers that the same neurons read: their currents are added, so they share a grid.
 
     Raises:
-        UserError: neurons that read layers side by side.
+        UserError: neurons read several layers side by side.
     """
     groups: dict[str, list[Projection]] = {}
     for projection in projections:
-        # What no neurons read is the network's answer, and has a grid of its own.
+        # A layer that no neurons read is an output of the network, and has a grid of its own.
         groups.setdefault(projection.neuron or f"answer of {projection.name}", []).append(projection)
     for name, group in groups.items():
         if len({p.shape[0] for p in group}) > 1 or any(p.site and p.site.offset for p in group):
-            raise UserError(f"layer '{name}' reads several layers side by side, which have no grid in common")
+            raise UserError(f"layer '{name}' reads several layers side by side, which cannot share a grid")
     return list(groups.values())
 
 
 def _steps(model: nn.Module, group: list[Projection], bits: int) -> Tensor:
-    """Return what 1 stands for in each unit, [units]; a unit without weights may have any.
+    """Return the value of 1 in each unit, [units]; that of a unit without weights is arbitrary.
 
-    They are float32 numbers, as files hold them, in float64, as sums want them.
+    The values are exact in float32, as in the files; their dtype is float64, for precise sums.
     """
     weights = [model.get_parameter(p.weight).double().flatten(1).abs().amax(1) for p in group]
     most = torch.stack(weights).amax(0)
@@ -202,7 +204,7 @@ def _constants(neuron: Any, steps: Tensor, bits: int) -> GridNeurons:
 
 
 def _dynamics(neuron: Any) -> tuple[float, float]:
-    """Return what stays of a potential after a step, and what a current counts for."""
+    """Return the share of a potential that is left after a step, and the factor of a current."""
     kind = type(neuron).__name__
     if kind == "IFNode":
         return 1.0, 1.0

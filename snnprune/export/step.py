@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Where a neuron finds its potential and leaves the next one."""
+    """Holds the potential of a neuron between steps."""
 
     def __init__(self) -> None:
         self.potential: Any = None
@@ -29,14 +29,14 @@ class Arithmetic(nn.Module):
         y = 1 if h >= threshold else 0
         v = reset where y else h            or, with a soft reset,              h - y threshold
 
-    in the order of SpikingJelly's operations, so that sums are rounded alike.
+    The operations are in SpikingJelly's order, so that sums are rounded in the same way.
 
     Args:
         neuron: an IFNode, LIFNode or ParametricLIFNode of SpikingJelly.
         name: of the layer, for messages.
 
     Raises:
-        UserError: another neuron.
+        UserError: it is a neuron of another class.
     """
 
     def __init__(self, neuron: Any, name: str) -> None:
@@ -56,12 +56,12 @@ class Arithmetic(nn.Module):
             self.inverse = float(neuron.w.detach().sigmoid())
         elif kind != "IFNode":
             raise UserError(
-                f"layer '{name}' is a {kind}, and a time step can be written of IFNode, LIFNode and "
-                "ParametricLIFNode alone"
+                f"layer '{name}' is a {kind}, and a time step can be written only with IFNode, LIFNode and "
+                "ParametricLIFNode"
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the input of one step, [B, ...] (in multi-step mode [1, B, ...]), to spikes of that shape."""
+        """Map the input of one step, [B, ...] ([1, B, ...] in multi-step mode), to spikes of that shape."""
         if self.multi:
             x = x.squeeze(0)
         h = self._charge(x, self.memory.potential)
@@ -89,13 +89,13 @@ class Step(nn.Module):
     """One time step of ``model``: frames [B, C, H, W] and potentials to outputs [B, K] and potentials.
 
     Args:
-        model: a spiking network; a plain copy of it is used. In multi-step mode it is given T = 1.
+        model: a spiking network; a plain copy of it is used. In multi-step mode it is called with T = 1.
 
     Attributes:
         neurons: names of the layers with a potential, in the order of their modules.
 
     Raises:
-        UserError: a neuron that is not known.
+        UserError: a neuron is of an unknown class.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -108,11 +108,11 @@ class Step(nn.Module):
         self.multi = any(is_multi_step(neuron) for neuron in found.values())
 
     def rest(self) -> list[float]:
-        """Return the potential that each layer begins a recording with."""
+        """Return the potential of each layer at the start of a recording."""
         return [float(self._neuron(name).rest) for name in self.neurons]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Take one step."""
+        """Compute one step: frames and potentials to outputs and next potentials."""
         for name, potential in zip(self.neurons, states, strict=True):
             self._neuron(name).memory.potential = potential
         y = self.net(x.unsqueeze(0)).squeeze(0) if self.multi else self.net(x)

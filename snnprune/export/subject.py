@@ -1,4 +1,4 @@
-"""A trained network that answers a data set, whichever file it comes from."""
+"""A trained network, from any kind of file, with the data that it is evaluated on."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network that answers.
+    """A network to evaluate, and its data.
 
     Attributes:
-        name: what it is and where it lies, for people.
-        config: of its run, with the data that were asked for.
+        name: description or path of the network, for messages.
+        config: of its run, with the requested data.
         splits: these data.
         device: where it runs.
         spiking: whether it has a time axis.
         outputs: from encoded frames [T, B, C, H, W] to [T, B, K], or without time [B, C, H, W] to [B, K].
-        model: the network, where it is one that `snnprune.nn.models` builds, else None.
-        imported: the network, where another file than torch's was made into one of torch's, else None.
-        counting: the network of an ONNX file as it counts its operations, else None.
-        epoch: after which it was saved, where that is known.
+        model: the network, if `snnprune.nn.models` builds it, else None.
+        imported: the torch network that was made from a NIR file, else None.
+        counting: for an ONNX file, the runner that counts its operations, else None.
+        epoch: the epoch after which it was saved, None if unknown.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Subject:
 
     @classmethod
     def of(cls, name: str, model: nn.Module, config: RunConfig, splits: Splits) -> Subject:
-        """Let ``model`` answer, in evaluation mode and on the device of the run."""
+        """Make a subject of ``model``, in evaluation mode and on the device of the run."""
         device = torch.device(device_of(config))
         model.to(device).eval()
 
@@ -65,7 +65,7 @@ class Subject:
         return cls(name, config, splits, device, bool(getattr(model, "spiking", True)), outputs, model)
 
     def encode(self, frames: Tensor, batch: int) -> Tensor:
-        """Return a batch of uint8 samples as the network reads it, with the noise that testing gives it."""
+        """Return a batch of uint8 samples encoded for the network, with the noise of the test."""
         encoder = Encoder(self.config.data, self.config.train.seed, time=self.spiking)
         return encoder(frames.to(self.device), Stream.TEST, batch)
 
@@ -75,7 +75,7 @@ class Subject:
         return out.mean(0) if self.spiking else out
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the test set, encoded, with its labels, in batches of the run's size."""
+        """Yield the encoded test set with its labels, in batches of the run's batch size."""
         for number, (frames, labels) in enumerate(self.splits.test.batches(self.config.train.batch_size)):
             yield self.encode(frames, number), labels
 
@@ -93,10 +93,10 @@ class Subject:
         return torch.cat(scores), torch.cat(labels)
 
     def example(self, samples: int = 2) -> Tensor:
-        """Return the first test samples, encoded."""
+        """Return the first test samples, encoded: two by default."""
         frames, _ = self.splits.test.__getitems__(range(min(samples, len(self.splits.test))))
         return self.encode(frames, 0)
 
     def about(self) -> str:
-        """Return what a file of this network is to say of where it comes from."""
+        """Return the text on the origin of the network that is stored in its files."""
         return About.of(self.config, self.splits, spiking=self.spiking).text()

@@ -1,6 +1,6 @@
-"""Networks: fused neurons that spike as SpikingJelly's do, and the papers' models.
+"""Networks: fused neurons with the same spikes as SpikingJelly's, and the papers' models.
 
-It knows no pruning and no data set.
+It does not depend on pruning or on any data set.
 """
 
 from snnprune.common.lazy import lazily

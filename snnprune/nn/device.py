@@ -1,4 +1,4 @@
-"""Where the network of a run computes: the device, and how many threads."""
+"""The device of a run's network, and the number of threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def device_of(config: RunConfig) -> str:
-    """Return "cpu" or "cuda": what is asked for, or the GPU where there is one."""
+    """Return "cpu" or "cuda": the one that ``train.device`` names; for "auto" the GPU if there is one."""
     if config.train.device != "auto":
         return config.train.device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def use_threads(config: RunConfig) -> None:
-    """Let torch compute with the number of threads that is asked for, if one is."""
+    """Set torch's number of threads to ``train.threads``, if that is given."""
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)

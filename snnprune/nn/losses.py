@@ -1,4 +1,4 @@
-"""Losses that a configuration names: scores [B, K] and classes [B] to one number."""
+"""The losses of ``train.loss``: functions from scores [B, K] and classes [B] to one number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def softmax_squared_error(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the squared error of the softmax of logits [B, K], as `squared_error` takes it of rates."""
+    """Return `squared_error` of the softmax of logits [B, K], in place of rates."""
     return squared_error(scores.softmax(1), labels)
 
 
@@ -43,7 +43,7 @@ def loss_of(chosen: str, model: nn.Module | None) -> Loss:
     """Return the loss that ``train.loss`` names for a network.
 
     Args:
-        chosen: a name of `LOSSES`, or "auto": the one that ``model.loss`` names, "mse" where it names none.
+        chosen: a name of `LOSSES`, or "auto" for the one that ``model.loss`` names ("mse" without that).
         model: the network.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Batch norms that take mean and variance over the batches of all processes.
+"""Batch norms that compute mean and variance over the batches of all processes.
 
-torch's ``SyncBatchNorm`` runs on GPUs alone, and takes the time of SpikingJelly's multi-step norms for
-samples; these are norms of any make, anywhere.
+torch's ``SyncBatchNorm`` runs on GPUs only, and takes the time axis of SpikingJelly's multi-step norms for
+samples. The norms of this module work with any batch norm class on any device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Total(torch.autograd.Function):
-    """Sum over processes; each process's loss depends on it, so the gradient is the sum of theirs."""
+    """Sum over processes. The loss of each process depends on it, so the gradient is the sum of theirs."""
 
     @staticmethod
     def forward(_: Any, own: Tensor) -> Tensor:
@@ -40,13 +40,13 @@ class _Total(torch.autograd.Function):
 
 
 class Synchronised(_BatchNorm):
-    """What torch's norms compute, over the samples of all processes.
+    """The batch norm of torch, over the samples of all processes.
 
-    With x the values of a channel in all samples, places and time steps of every process, N of them::
+    Let x be the N values of a channel in all samples, places and time steps of all processes::
 
         y = (x - mean) / sqrt(var + eps) weight + bias,  mean = sum x / N,  var = sum (x - mean)^2 / N
 
-    Shares of a batch may be of different sizes. In evaluation, and in one process, it is the plain norm.
+    Shares of a batch may have different sizes. In evaluation mode or one process, it is the plain norm.
     """
 
     plain: Any
@@ -73,7 +73,7 @@ class Synchronised(_BatchNorm):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, values: float) -> None:
-        """Move the running statistics, as torch does: with the unbiased variance."""
+        """Update the running statistics as torch does, with the unbiased variance."""
         if not self.track_running_stats or self.running_mean is None:
             return
         assert self.running_var is not None
@@ -87,15 +87,15 @@ class Synchronised(_BatchNorm):
 
 @functools.cache
 def _synchronised(plain: Any) -> Any:
-    # Behind the plain class, in front of torch's: what SpikingJelly does with time comes first.
+    # After the plain class, before torch's: SpikingJelly's handling of time comes first.
     return type(plain.__name__, (plain, Synchronised), {"plain": plain, "__module__": plain.__module__})
 
 
 def synchronise(model: Model) -> Model:
-    """Let the batch norms of ``model`` see the samples of all processes, in place, and return it.
+    """Make the batch norms of ``model`` use the samples of all processes, in place, and return the model.
 
-    Modules are not replaced: they change their class, so whoever holds them, their keys and their step modes
-    stay. A norm costs two small messages forward and two backward.
+    Modules are not replaced: they change their class. So references to them, their keys and their step modes
+    stay valid. A norm sends two small messages in the forward and two in the backward.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm) and not isinstance(module, (Synchronised, nn.SyncBatchNorm)):

@@ -1,4 +1,4 @@
-"""The network of a run: its weights from the seed, its layers accelerated and in the run's precision."""
+"""The network of a run: weights from the seed, accelerated layers, and the precision of the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def build_network(config: RunConfig, shape: tuple[int, int, int], classes: int) -> Network:
-    """Return the network with weights that the seed decides, accelerated and in the precision of the run.
+    """Return the network with weights drawn from the seed, accelerated and in the precision of the run.
 
     Args:
         config: of the run.
@@ -50,7 +50,7 @@ def plain(model: nn.Module, config: RunConfig) -> nn.Module:
 
 
 def reset(model: nn.Module) -> None:
-    """Put the neurons of a run's network at rest: all its modules with a ``reset``, if it is spiking."""
+    """Reset the neurons of a run's network (all modules with a ``reset``), if it is spiking."""
     if getattr(model, "spiking", True):
         from spikingjelly.activation_based import functional  # noqa: PLC0415 - slow, and ANNs need none
 

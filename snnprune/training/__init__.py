@@ -1,6 +1,6 @@
-"""Training under Lightning, from a configuration to a finished folder; `callbacks` and `distributed` inside.
+"""Training with Lightning, from a configuration to a finished run folder; with `callbacks` and `distributed`.
 
-It does not know the command line.
+It does not depend on the command line.
 """
 
 from snnprune.common.lazy import lazily

@@ -1,4 +1,4 @@
-"""What a configuration is made into before training starts: task, loaders, the pruning callback."""
+"""Make the objects of a run from its configuration: task, loaders and the pruning callback."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def task(config: RunConfig, splits: data.Splits) -> Task:
-    """Return the network with weights that the seed decides, ready to be trained.
+    """Return the network with weights drawn from the seed, ready to be trained.
 
     Raises:
-        UserError: ``train.export_check`` names a format that could not hold it.
+        UserError: ``train.export_check`` names a format that cannot hold the network.
     """
     model = build_network(config, splits.shape, len(splits.classes))
     if config.train.export_check == "nir":
@@ -38,17 +38,17 @@ def task(config: RunConfig, splits: data.Splits) -> Task:
 def loader(
     frames: data.FrameSet, config: RunConfig, *, shuffled: bool = False, shared: bool = False
 ) -> DataLoader[Any]:
-    """Return batches of ``frames``, the last one as short as it comes out.
+    """Return batches of ``frames``; the last batch may be shorter.
 
-    A sample that would train alone is left out, another one in each epoch: over one sample and one place a
-    batch norm has no variance.
+    If the last training batch would have a single sample, it is left out; it is another sample in each epoch.
+    A batch norm has no variance over one sample and one place.
 
     Args:
         frames: the samples.
         config: of the run.
-        shuffled: in the order of the epoch, to train on.
-        shared: only what this one of several processes has to do: a share of each training batch, or every
-            so many of the other batches, whole. No sample is seen by two.
+        shuffled: in the order of the epoch, for training.
+        shared: only the part of this process, if there are several: a share of each training batch, or
+            whole batches in turn for validation and test. No sample is given to two processes.
     """
     size = config.train.batch_size
     if shared and ranks.world_size() > 1:
@@ -71,9 +71,9 @@ def loader(
 
 
 def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:
-    """Return the callback of ``method``; target and structured go to the methods that know them.
+    """Return the callback of ``method``. Methods with options ``target`` and ``structured`` get these.
 
-    The network is not cut for a method that lets synapses regrow, or has a state that cannot be cut.
+    ``compact_every`` does not apply to a method that lets synapses regrow or has a state that cannot be cut.
     """
     known = options_of(METHODS, "method", method.name)
     check_method(method)

@@ -1,4 +1,4 @@
-"""One recording of the test set, what the neurons of the trained network did with it, and its answer."""
+"""One sample of the test set, the activity of the trained network for it, and its answer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from snnprune.training.task import Task
 
 FRAMES = 10
-"""Kept of the recording, evenly spaced: what a picture shows side by side."""
+"""Number of frames that are kept, evenly spaced: a picture shows them side by side."""
 
 
 def write_example(path: Path, task: Task, splits: Splits) -> None:
-    """Let the network answer the first sample of the test set, which nobody picked, and write down how.
+    """Evaluate the network on the first sample of the test set, and write its activity to a file.
 
-    `snnprune.runs.tensors.Example` says what the file holds.
+    `snnprune.runs.tensors.Example` describes the content of the file.
 
     Args:
         path: of the file.
@@ -64,7 +64,7 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
 
 
 def _keep(activity: dict[str, Tensor], name: str, spiking: bool) -> Any:
-    """Return a hook that keeps a layer's output, [T, 1, C, ...] or without time, as means over space."""
+    """Return a hook that keeps the mean over space of a layer's output, [T, 1, C, ...] or [1, C, ...]."""
 
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
         own = output[:, 0] if spiking else output

@@ -1,4 +1,4 @@
-"""One training of one network, from the start or from its last checkpoint, to its summary."""
+"""Train one network, from the start or from its last checkpoint, to its summary."""
 
 from __future__ import annotations
 
@@ -56,24 +56,24 @@ if TYPE_CHECKING:
     from snnprune.training.task import Task
 
 PRECISIONS: dict[str, Any] = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-"""What Lightning calls them; "mixed" are weights in float32, and layers under autocast."""
+"""Lightning's names of precisions; "mixed" means weights in float32, and layers under autocast."""
 
 
 def fit(
     config: RunConfig, folder: RunFolder, console: Console, given: Splits | None = None
 ) -> Summary | None:
-    """Train until the last epoch, from wherever the folder's checkpoint stands, and return the summary.
+    """Train until the last epoch, starting from the folder's checkpoint if there is one. Return the summary.
 
-    Of several processes the first one measures and writes; the others return None.
+    With several processes, rank 0 measures and writes; the others return None.
 
     Args:
         config: of the run.
-        folder: where it lies.
-        console: for what is said meanwhile.
-        given: the data, where they were made by hand.
+        folder: of the run.
+        console: for messages.
+        given: the data, if they were made by hand.
 
     Raises:
-        UserError: data that cannot be read, a loss that is not finite, or files that cannot be written.
+        UserError: the data cannot be read, the loss is not finite, or files cannot be written.
     """
     first = ranks.is_first()
     finished = folder.read_summary() if first else None
@@ -84,7 +84,7 @@ def fit(
         return finished
     use_threads(config)
     splits = data.read(config.data, given)
-    phase(f"building {config.model.name}: its first forward compiles the neurons, where none did before it")
+    phase(f"building {config.model.name}: the first forward ever compiles the neurons")
     task = assembly.task(config, splits)
     example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
     pruning = assembly.pruning(config.method, example, config.train.seed)
@@ -115,7 +115,7 @@ def fit(
     pruner = pruning.restored(task.model, example, config.train.epochs)
     peak = memory.megabytes()
     small = _smallest(task.model, pruner, folder, console)
-    phase("measuring the network as it was trained and as it was made small")
+    phase("measuring the trained network and the compact one")
     measured = measure(task.model, small, pruner, splits, config)
     measured.summary["machine"]["peak_memory_mb"] = peak
     predictions = Predictions(np.array(measured.labels), np.array(measured.answers))
@@ -128,14 +128,14 @@ def fit(
 
 
 def _begun(folder: RunFolder, console: Console) -> bool:
-    """Whether there is a checkpoint to go on from; a damaged one makes way for the one before it.
+    """Tell whether there is a checkpoint to go on from. Replace a damaged one by the one before.
 
     Raises:
-        UserError: there are checkpoints, and none of them is whole.
+        UserError: there are checkpoints, and all of them are damaged.
     """
     if not folder.has_checkpoint:
         if folder.metrics.exists():
-            say(console, f"warning: {folder.path} has no checkpoint: it begins anew", style="yellow")
+            say(console, f"warning: {folder.path} has no checkpoint: the run begins anew", style="yellow")
         return False
     whole, saved, wrong = checkpoint.newest(folder.checkpoints)
     for sentence in wrong:
@@ -145,8 +145,8 @@ def _begun(folder: RunFolder, console: Console) -> bool:
         folder.last.replace(aside)
         say(
             console,
-            f"warning: it is now {aside.name}, and the run goes on from the one before, after epoch "
-            f"{saved['epoch'] + 1}",
+            f"warning: the file is now {aside.name}, and the run goes on from the checkpoint before, after "
+            f"epoch {saved['epoch'] + 1}",
             style="yellow",
         )
     if whole != folder.last:
@@ -161,18 +161,20 @@ def _warn_of_firing(task: Task, example: Tensor, console: Console) -> None:
 
 
 def _smallest(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Console) -> nn.Module:
-    """Return the network without what is dead in it; whole where that cannot be proved to change nothing."""
+    """Return the compact network, or the masked one if compaction could change its outputs."""
     try:
         return compact(model, pruner.masks)
     except CompactionError as error:
         say(
-            console, f"warning: {error}; {folder.network.name} holds the masked network whole", style="yellow"
+            console,
+            f"warning: {error}; {folder.network.name} holds the masked network in full size",
+            style="yellow",
         )
         return model
 
 
 def _finish(config: RunConfig, folder: RunFolder, history: History, measured: Measured) -> Summary:
-    # A run killed between its last checkpoint and its table has all it needs in the checkpoint.
+    # If a run is killed between its last checkpoint and its table, the checkpoint has all rows.
     atomic.write_text(folder.metrics, history.csv())
     summary = summarise(config, history, device_of(config), measured.summary)
     folder.write_summary(summary)
@@ -196,16 +198,16 @@ def _trainer(config: RunConfig, folder: RunFolder, callbacks: list[lightning.Cal
 
 
 def _processes(config: RunConfig, files: checkpoint.AtomicCheckpoints) -> dict[str, Any]:
-    """Return the Trainer's settings of devices and of what is plugged in."""
+    """Return the Trainer's settings of devices and plugins."""
     if ranks.world_size() > 1:
         return group.strategy(config) | {"plugins": [files]}
-    # One process on one device, whatever cluster this is started in.
+    # One process on one device, also inside of a cluster job.
     return {"devices": 1, "plugins": [files, LightningEnvironment()]}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's notes on hardware, tips and workers from a person who did not ask for Lightning."""
+    """Hide Lightning's messages on hardware, tips and workers."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

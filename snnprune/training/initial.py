@@ -1,4 +1,4 @@
-"""Weights that somebody has already, as the start of a run."""
+"""Start a run from existing weights."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
-    """Give ``model`` the weights in ``source``, all of them or none; one that was cut makes it as small.
+    """Load the weights in ``source`` into ``model``, all or none. If they were cut, ``model`` is cut, too.
 
     Args:
-        model: the network, with as many units as that of the weights began with.
+        model: the dense network, as large as the network of the weights was at first.
         source: the folder of a run, a checkpoint (of a run, or a state_dict), or a safetensors file.
 
     Returns:
-        What `Pruner.inherit` takes, so that the dead stay dead; None where no pruner was in it.
+        The state for `Pruner.inherit`, so that pruned units and synapses stay pruned; None without a pruner.
 
     Raises:
-        UserError: nothing is there, it cannot be read without pickle, or it is of another network.
+        UserError: there is no file, it cannot be read without pickle, or it is of another network.
     """
     if source.is_dir():
         path, read, _ = checkpoint.newest(RunFolder(source).checkpoints)
@@ -39,24 +39,24 @@ def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
         state, pruned = _read(path)
     else:
         raise UserError(
-            f"train.init: expected a run, a checkpoint or a safetensors file, and {source} is none"
+            f"train.init: expected a run, a checkpoint or a safetensors file, and {source} is none of these"
         )
     if pruned is not None and pruned.get("kept"):
         conform(model, state)
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in state or state[name].shape != tensor.shape:
-            came = f"has {tuple(state[name].shape)}" if name in state else "has none"
+            came = f"has shape {tuple(state[name].shape)}" if name in state else "is missing"
             raise UserError(
-                f"train.init: {path} is of another network: '{name}' is {tuple(tensor.shape)} here, and it "
-                f"{came} (a network that was made smaller is no start for a dense one)"
+                f"train.init: {path} is of another network: '{name}' has shape {tuple(tensor.shape)} here, "
+                f"and {came} there (a compact network cannot start a dense one)"
             )
     model.load_state_dict({name: state[name] for name in own})
     return pruned
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Return the tensors, and the state of the pruner where there was one."""
+    """Return the tensors, and the state of the pruner if there is one."""
     if path.suffix == ".safetensors":
         try:
             return load_file(path), None

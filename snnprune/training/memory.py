@@ -1,4 +1,4 @@
-"""How much memory training holds at once."""
+"""Peak memory of training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 
 class PeakMemory:
-    """The most memory that training held at once, from the making of this object on.
+    """The peak memory since this object was made.
 
-    On a GPU: what torch had allocated there. On a CPU: the resident memory of the process, its libraries
-    included; where the system cannot start that count anew, from the beginning of the process.
+    On a GPU it is the memory that torch allocated. On a CPU it is the resident memory of the process, its
+    libraries included. If the system cannot reset that count, it starts with the process.
     """
 
     def __init__(self, device: str) -> None:
@@ -26,7 +26,7 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def megabytes(self) -> float:
-        """Return it, in units of 10^6 bytes."""
+        """Return the peak memory, in units of 10^6 bytes."""
         if self.device == "cuda":
             return round(torch.cuda.max_memory_allocated() / 1e6, 1)
         try:

@@ -1,4 +1,4 @@
-"""The optimiser and the learning rate's schedule that a configuration names."""
+"""The optimiser and the learning rate schedule of a configuration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(parameters: Iterable[torch.nn.Parameter], config: TrainConfig) -> torc
 def factor(epoch: int, config: TrainConfig) -> float:
     """Return the learning rate of ``epoch`` (from 0) as a multiple of ``config.lr``.
 
-    The cosine begins at 1 after the warm-up's straight rise and would reach 0 one epoch after the last.
+    The warm-up rises linearly. The cosine then begins at 1, and would reach 0 one epoch after the last.
     """
     if config.schedule == "step":
         return config.step_gamma ** (epoch // config.step_epochs)
@@ -39,5 +39,5 @@ def factor(epoch: int, config: TrainConfig) -> float:
 
 
 def schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> torch.optim.lr_scheduler.LRScheduler:
-    """Return the schedule, to be stepped once an epoch."""
+    """Return the schedule, which is stepped once per epoch."""
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: factor(epoch, config))

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a bar over the epochs, or a line per epoch in a file or a pipe."""
+"""Progress of a run: a bar over the epochs in a terminal, or one line per epoch in a file or a pipe."""
 
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
 from __future__ import annotations
@@ -21,9 +21,9 @@ class EpochBar(lightning.Callback):
     """Shows epochs, accuracy, share pruned and time left.
 
     Args:
-        console: where to.
-        title: of the run, a word or two.
-        epochs: of the whole run.
+        console: the output.
+        title: of the run, one or two words.
+        epochs: number of epochs of the whole run.
     """
 
     def __init__(self, console: Console, title: str, epochs: int) -> None:
@@ -37,7 +37,7 @@ class EpochBar(lightning.Callback):
         self._task = TaskID(0)
 
     def show(self, row: Epoch) -> None:
-        """Take in the row of an epoch that has ended."""
+        """Show the row of an epoch that has ended."""
         self._row = row
         if self._bar is None:
             say(self.console, self._line(row))
@@ -45,7 +45,7 @@ class EpochBar(lightning.Callback):
             self._update(row.epoch)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw the bar, from the epoch that a resumed run goes on with."""
+        """Draw the bar. A resumed run begins at its next epoch."""
         self._began, self._first = time.perf_counter(), trainer.current_epoch
         if self.console.is_terminal:
             self._bar = Progress(
@@ -61,20 +61,20 @@ class EpochBar(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
     ) -> None:
-        """Move the bar on by a batch."""
+        """Advance the bar by a batch."""
         if self._bar is not None:
             batch = args[-1] + 1
-            # The epoch's measurements are still to come: leave them a little room on the bar.
+            # The last 5 % of an epoch on the bar are for its measurements.
             self._update(trainer.current_epoch + 0.95 * batch / max(1, float(trainer.num_training_batches)))
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Leave the bar as it is."""
+        """Stop the bar, and leave it visible."""
         self._stop()
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Give the terminal back before anything is said about the error."""
+        """Stop the bar before the error is printed."""
         self._stop()
 
     def _stop(self) -> None:

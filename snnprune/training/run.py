@@ -1,6 +1,6 @@
 """A run from its configuration to its files: train and resume.
 
-`fit` trains one network; here it meets its folder, its dense twin, and the person who started it.
+`fit` trains one network. This module adds the run folder, the dense twin, and messages to the user.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ NO_PLACE = {
     errno.ENOENT,
     errno.ESTALE,
 }
-"""What a system answers that has no room left, or has lost the disk that it is to write to."""
-INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+"""Error numbers of a full disk, or of a disk or folder that is gone or not writable."""
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 
 def train(
@@ -55,16 +55,16 @@ def train(
 ) -> Summary | None:
     """Train a run in folder ``out`` and return its summary.
 
-    A finished run of the same configuration is shown again, an unfinished one continued. Of a run in several
-    processes the first returns the summary, the others None.
+    A finished run of the same configuration is shown again. An unfinished one is continued. With several
+    processes, rank 0 returns the summary and the others None.
 
     Args:
         config: of the run.
         out: its folder.
-        splits: the data, where they were made by hand; ``config.data`` then says how they are encoded. To
+        splits: the data, if they were made by hand; ``config.data`` then says how they are encoded. To
             resume or evaluate such a run, pass them again.
-        page: draw its pictures and write its page at the end, too. The processes that a run starts by itself
-            always do.
+        page: whether to draw the pictures and write the page at the end. A run that starts its processes by
+            itself always does.
 
     Raises:
         UserError: a setting out of range, a folder that cannot be used, data not found, or a loss that is
@@ -98,7 +98,7 @@ def train(
 
 
 def _look(config: RunConfig, splits: Splits | None) -> None:
-    """Find out what is wrong with a configuration, or missing, before anything is written."""
+    """Check a configuration, and that its data are there, before anything is written."""
     check(config, data=splits is None)
     check_names(config, data=splits is None)
     if splits is None:
@@ -106,7 +106,7 @@ def _look(config: RunConfig, splits: Splits | None) -> None:
 
 
 def _train(config: RunConfig, out: Path, splits: Splits | None, *, page: bool) -> Summary | None:
-    """Train, in the first process of the run or another; that one holds the folder."""
+    """Train in this process of the run. Rank 0 holds the folder."""
     with _held(RunFolder(out), config) as folder:
         return _complete(config, folder, splits, page=page)
 
@@ -126,7 +126,7 @@ def _launch(config: RunConfig, out: Path) -> Summary | None:
 
 @contextmanager
 def _held(folder: RunFolder, config: RunConfig) -> Iterator[RunFolder]:
-    """Hold a folder for a run of ``config``, the first process for all."""
+    """Hold the folder of a run of ``config``. Rank 0 holds it for all processes."""
     if not ranks.is_first():
         yield folder
         return
@@ -136,12 +136,12 @@ def _held(folder: RunFolder, config: RunConfig) -> Iterator[RunFolder]:
 
 
 def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool = True) -> Summary | None:
-    """Continue a killed run from the start of the epoch it was killed in, and return its summary.
+    """Continue a run from the start of the epoch in which it was killed or stopped, and return its summary.
 
     Args:
         run: its folder.
-        splits: the data, where they were made by hand.
-        page: draw its pictures and write its page at the end, too.
+        splits: the data, if they were made by hand.
+        page: whether to draw the pictures and write the page at the end.
 
     Raises:
         UserError: as `train`, or ``run`` is not the folder of a run.
@@ -166,7 +166,7 @@ def resume(run: str | PathLike[str], *, splits: Splits | None = None, page: bool
 def _complete(
     config: RunConfig, folder: RunFolder, splits: Splits | None = None, *, page: bool = True
 ) -> Summary | None:
-    """Bring the run and its dense twin to their end, whatever of them is there already."""
+    """Complete the run and its dense twin, from whatever state they are in."""
     console = Console(quiet=not ranks.is_first())
     with told(lambda what: say(console, what, style="dim")):
         return _brought_to_its_end(config, folder, console, splits, page=page)
@@ -184,7 +184,7 @@ def _brought_to_its_end(
             dense = replace(config, method=MethodConfig(name=DENSE, target=None), train=alone)
             with _held(RunFolder(folder.twin), dense) as twin:
                 shown.insert(0, fit(dense, twin, console, splits))
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C, after which the signal would stay ignored
+    except SystemExit as stop:  # Lightning raises it for Ctrl-C, and leaves the signal ignored
         signal.signal(signal.SIGINT, signal.default_int_handler)
         say(console, _stopped(folder, twin))
         raise SystemExit(INTERRUPTED) from stop
@@ -195,8 +195,8 @@ def _brought_to_its_end(
         if not isinstance(error, OSError) or error.errno not in NO_PLACE:
             raise
         raise UserError(
-            f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; make room or "
-            f"give it its folder back, then go on with `snnprune train --resume {folder.path}`"
+            f"the run in {folder.path} cannot go on ({error.strerror}): {_saved(folder, twin)}; free some "
+            f"space or restore the folder, then go on with `snnprune train --resume {folder.path}`"
         ) from error
     if summary is None:  # in the other processes of a run
         return None
@@ -215,7 +215,7 @@ def _stopped(folder: RunFolder, twin: RunFolder | None) -> str:
 
 
 def _too_large(reason: str, config: RunConfig, folder: RunFolder, twin: RunFolder | None) -> str:
-    """Say what of a run fills the memory, and what becomes of the run."""
+    """Return a sentence for full memory: what to lower, and how to go on with the run."""
     batch, steps = config.train.batch_size, config.data.time_steps
     lower = f"lower --train.batch_size ({batch}) or --data.time_steps ({steps})"
     if config.train.precision == "float32":
@@ -224,13 +224,13 @@ def _too_large(reason: str, config: RunConfig, folder: RunFolder, twin: RunFolde
     if twin is None and not inner.has_checkpoint:
         return f"the memory is full ({reason}): {lower}"
     return (
-        f"the memory is full ({reason}): {lower}, in a new folder with --out; or free some, since "
+        f"the memory is full ({reason}): {lower}, in a new folder with --out; or free some memory, since "
         f"{_saved(folder, twin)}, and `snnprune train --resume {folder.path}` goes on from there"
     )
 
 
 def _saved(folder: RunFolder, twin: RunFolder | None) -> str:
-    """Say in words how much of a run is on the disk."""
+    """Return a clause on how much of a run is saved."""
     inner = folder if twin is None else twin
     name = "the run" if twin is None else "the pruned network is finished, and its dense twin"
     if not inner.has_checkpoint:
@@ -240,7 +240,7 @@ def _saved(folder: RunFolder, twin: RunFolder | None) -> str:
 
 
 def _show(folder: RunFolder, console: Console) -> None:
-    """Write the page of a run, and its first picture beside it; a sentence says where that failed."""
+    """Write the page of a run and its first picture. Print a warning if that fails."""
     from snnprune.report.report import report  # noqa: PLC0415 - matplotlib, at the end of a run only
 
     phase("drawing the pictures and the page")
@@ -253,7 +253,7 @@ def _show(folder: RunFolder, console: Console) -> None:
             atomic.write(folder.curves, lambda file: file.write(accuracy.read_bytes()))
     except MemoryError:
         raise
-    except Exception as error:  # the run is whole
+    except Exception as error:  # a failure of the page must not fail the run
         reason = (
             str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {in_one_line(error)}"
         )
@@ -269,7 +269,7 @@ def _say_where(folder: RunFolder, twin: RunFolder | None, console: Console) -> N
             (folder.metrics, "one row per epoch"),
             (folder.report, "the page for a browser: numbers and pictures; figures/ has them for a paper"),
             (folder.curves, "accuracy and share pruned, as a picture"),
-            (folder.network, "the pruned network made small, with model.json; snnprune.load reads both"),
+            (folder.network, "the compact network, with model.json; snnprune.load reads both"),
             (folder.last, "the network as it was trained, and all that resuming needs"),
             (folder.config, "the configuration, resolved"),
         )

@@ -1,4 +1,4 @@
-"""The order in which a run sees its samples, and which of them a process has."""
+"""The order of the samples of a run, and the share of each process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class EpochSampler(Sampler[int]):
-    """Every index of ``range(size)`` once, in an order that (seed, epoch) decides alone.
+    """Every index of ``range(size)`` once, in an order that depends only on (seed, epoch).
 
-    Lightning calls ``set_epoch`` before each epoch, on a resumed run too.
+    Lightning calls ``set_epoch`` before each epoch, also in a resumed run.
     """
 
     def __init__(self, size: int, seed: int) -> None:
@@ -25,7 +25,7 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of ``epoch``, counted from 0."""
+        """Set the epoch, counted from 0, whose order is used."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -37,10 +37,10 @@ class EpochSampler(Sampler[int]):
 
 
 class SharedBatches(Sampler[list[int]]):
-    """One process's share of every training batch: the batches are those of a single process, divided.
+    """The share of one process of every training batch: the batches of a single process are divided.
 
-    Shares of a batch differ by one sample at most, no sample is seen twice, and none is left out but those of
-    a last batch that has fewer samples than there are processes; these are others in each epoch.
+    Shares of a batch differ by at most one sample. No sample is used twice. Samples are left out only if the
+    last batch has fewer samples than there are processes; they are other samples in each epoch.
 
     Args:
         sampler: the order of all samples.
@@ -50,7 +50,7 @@ class SharedBatches(Sampler[list[int]]):
     """
 
     def __init__(self, sampler: EpochSampler, batch_size: int, rank: int, world_size: int) -> None:
-        self.sampler = sampler  # Lightning tells it the epoch under this name
+        self.sampler = sampler  # Lightning sets the epoch through this name
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -64,7 +64,10 @@ class SharedBatches(Sampler[list[int]]):
         return whole + (rest >= max(self.world_size, 2))
 
     def weight(self, batch: int) -> float:
-        """Return what makes of this process's mean over its share its part in the mean over processes."""
+        """Return the factor by which to multiply this process's mean loss.
+
+        With it, the mean over processes is the mean over the whole batch.
+        """
         first, last = self._ends(batch)
         return self.world_size * (last - first) / self._size(batch)
 

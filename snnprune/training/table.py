@@ -1,4 +1,4 @@
-"""The table that a run ends with: the pruned network beside the dense one."""
+"""The table at the end of a run: the pruned network beside the dense one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
 
 
 def shortfall(summary: Summary) -> str | None:
-    """Return a sentence on a target that was missed, None where there was none or it was reached."""
+    """Return a sentence if the target was missed, None if it was reached or there is none."""
     target = summary.target
     if target is None:
         return None
@@ -48,7 +48,7 @@ def shortfall(summary: Summary) -> str | None:
 
 
 def comparison(summaries: list[Summary]) -> Table:
-    """Return a table with a column for each of ``summaries``, which share data set and model."""
+    """Return a table with one column for each of ``summaries``, which have the same data set and model."""
     first = summaries[0]
     table = Table(title=f"{first.model} on {first.dataset}", title_justify="left")
     table.add_column("")

@@ -1,4 +1,4 @@
-"""What Lightning trains: a network on encoded batches, with its loss, optimiser and measurements."""
+"""The LightningModule of a run: a network on encoded batches, with loss, optimiser and measurements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Tally:
-    """Loss and hits of an epoch, summed on the device so that no batch waits for a number."""
+    """Loss and correct answers of an epoch, summed on the device so that no batch waits for a number."""
 
     def __init__(self) -> None:
         self.loss: Tensor | float = 0.0
@@ -34,24 +34,24 @@ class Tally:
         self.samples = 0
 
     def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-        """Count a batch whose mean loss is ``loss``."""
+        """Add a batch whose mean loss is ``loss``."""
         self.loss = self.loss + loss.detach().double() * len(labels)
         self.hits = self.hits + (scores.detach().argmax(1) == labels).sum()
         self.samples += len(labels)
 
     def means(self) -> tuple[float, float]:
-        """Return (loss, accuracy as a share) over what all processes counted; every one has to ask."""
+        """Return (loss, accuracy as a share) over all processes. Every process has to call it."""
         own = torch.tensor([float(self.loss), float(self.hits), self.samples], dtype=torch.float64)
         loss, hits, samples = ranks.summed([own])[0].tolist()
         return loss / max(1, samples), hits / max(1, samples)
 
 
 class Task(lightning.LightningModule):
-    """Trains ``model`` as ``config`` says.
+    """Trains ``model`` with the settings of ``config``.
 
     Batches are (uint8 frames [B, T, P, H, W] or images [B, C, H, W], labels [B]); they are encoded on the
-    device. Neuron states are reset around every batch. The validation loop takes two loaders, validation and
-    test; ``measured`` holds the numbers of the epoch.
+    device. Neuron states are reset before and after every batch. The validation loop has two loaders,
+    validation and test. ``measured`` holds the numbers of the epoch.
 
     Args:
         config: the run's configuration.
@@ -66,21 +66,21 @@ class Task(lightning.LightningModule):
         self.loss = loss_of(config.train.loss, model)
         self.encode = Encoder(config.data, config.train.seed, time=self.spiking)
         self.measured: dict[str, float] = {}
-        # Of few test batches, some of many processes have none.
+        # With few test batches and many processes, some processes have no batch.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._tallies = {stream: Tally() for stream in (Stream.TRAIN, Stream.VALIDATION, Stream.TEST)}
         self._unchecked: tuple[int, Tensor] | None = None
 
     def reset(self) -> None:
-        """Put all neurons at rest, and let go of the last batch's graph."""
+        """Reset all neurons, and release the graph of the last batch."""
         reset(self.model)
 
     def forward(self, encoded: Tensor) -> Tensor:
-        """Return scores [B, K]: output rates of a spiking network, logits of another."""
+        """Return scores [B, K]: output rates of a spiking network, logits of a network without time."""
         self.reset()
         out: Tensor = self.model(encoded)
         if out.element_size() < 4:
-            out = out.float()  # of layers in 16 bits
+            out = out.float()  # the outputs of layers in 16 bits
         return out.mean(0) if self.spiking else out
 
     def _step(self, batch: Batch, stream: Stream, *at: int) -> Tensor:
@@ -91,7 +91,7 @@ class Task(lightning.LightningModule):
         return loss
 
     def on_train_epoch_start(self) -> None:
-        """Seed what draws from torch's own generator, and start counting anew."""
+        """Seed torch's own generator, and reset the training numbers."""
         at = self._of_this_process(self.current_epoch)
         torch.manual_seed(derive(self.run_config.train.seed, Stream.EPOCH, *at))
         self._tallies[Stream.TRAIN] = Tally()
@@ -110,15 +110,15 @@ class Task(lightning.LightningModule):
 
     @staticmethod
     def _of_this_process(*at: int) -> tuple[int, ...]:
-        """Return the place of random numbers: the first process's is ``at``, and no two share one."""
+        """Return the place of random numbers: ``at`` for rank 0, and another one for each other rank."""
         return (*at, ranks.rank()) if ranks.rank() else at
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Let go of the graph that the neurons hold."""
+        """Release the graph that the neurons hold."""
         self.reset()
 
     def on_validation_epoch_start(self) -> None:
-        """Close the training epoch's numbers: Lightning validates before it ends the epoch."""
+        """Compute the training numbers of the epoch, because Lightning validates before it ends the epoch."""
         self._check_loss()
         self._check_weights()
         loss, accuracy = self._tallies[Stream.TRAIN].means()
@@ -127,23 +127,23 @@ class Task(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch of the validation set (loader 0) or of the test set (loader 1)."""
-        # Noise without the epoch: every epoch is measured on the same spikes, by however many processes.
+        # The noise depends neither on the epoch nor on the world size: all epochs see the same spikes.
         place = batch_idx * ranks.world_size() + ranks.rank()
         self._step(batch, Stream.TEST if dataloader_idx else Stream.VALIDATION, place)
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Put the neurons at rest."""
+        """Reset the neurons."""
         self.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Publish the epoch's numbers, for other callbacks too."""
+        """Publish the numbers of the epoch, also for other callbacks."""
         loss, accuracy = self._tallies[Stream.VALIDATION].means()
         self.measured |= {"val_loss": loss, "val_accuracy": accuracy}
         self.measured["test_accuracy"] = self._tallies[Stream.TEST].means()[1]
         self.log_dict(self.measured, logger=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return the optimiser and its schedule, stepped once an epoch."""
+        """Return the optimiser and its schedule, which is stepped once per epoch."""
         optimizer = optimiser.build(self.parameters(), self.run_config.train)
         return {
             "optimizer": optimizer,
@@ -154,7 +154,7 @@ class Task(lightning.LightningModule):
         }
 
     def _check_loss(self) -> None:
-        """Look at the loss one batch late, so that a GPU is not stopped for the look."""
+        """Check the loss one batch late, so that a GPU need not wait for the check."""
         if self._unchecked is None:
             return
         batch, loss = self._unchecked
@@ -163,7 +163,7 @@ class Task(lightning.LightningModule):
             raise self._diverged(f"the loss became {float(loss)} in", f", batch {batch + 1}")
 
     def _check_weights(self) -> None:
-        # A spiking network with NaN weights is silent, and its loss finite: look at the weights as well.
+        # A spiking network with NaN weights is silent and has a finite loss, so the weights are checked, too.
         for name, parameter in self.model.named_parameters():
             if not torch.isfinite(parameter.detach()).all():
                 raise self._diverged(f"weights of '{name}' became infinite or not a number by the end of")

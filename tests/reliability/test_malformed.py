@@ -84,7 +84,7 @@ def header(text: str) -> bytes:
     ids=["torn header", "huge", "objects", "zip", "pickle"],
 )
 def test_tables_that_are_none(name: str, content: bytes, readers: Readers) -> None:
-    with pytest.raises(UserError, match="is no usable"):
+    with pytest.raises(UserError, match="is not a usable"):
         readers.events(name, content)
 
 
@@ -96,7 +96,7 @@ def test_numbers_that_no_event_has(value: float, readers: Readers, tmp_path: Pat
         if value == -1.0:  # a clock may begin anywhere
             readers.events("dvs-gesture", (tmp_path / "table.npy").read_bytes())
             return
-        with pytest.raises(UserError, match="is no usable"):
+        with pytest.raises(UserError, match="is not a usable"):
             readers.events("dvs-gesture", (tmp_path / "table.npy").read_bytes())
 
 

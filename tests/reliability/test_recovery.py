@@ -78,7 +78,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_goes_on(
     run.resume(unfinished.path, page=False)
     said = capsys.readouterr().out
     assert f"cannot read the checkpoint {unfinished.last}" in said
-    assert "from the one before, after epoch 3" in said
+    assert "from the checkpoint before, after epoch 3" in said
     assert "dpap  epoch 4/4" in said
     assert "dpap  epoch 3/4" not in said
     assert numbers(unfinished.path) == numbers(whole)
@@ -253,7 +253,10 @@ def test_full_memory_says_what_to_lower_and_what_is_saved(
     assert cli.main(["train"]) == cli.WRONG_INPUT
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "in a new folder with --out; or free some, since the run is saved up to the end of epoch 1" in said
+    assert (
+        "in a new folder with --out; or free some memory, since the run is saved up to the end of epoch 1"
+        in said
+    )
     assert f"`snnprune train --resume {folder.path}` goes on from there" in said
     full_in = 2
     assert run.resume(folder.path, page=False)["epochs"] == 2

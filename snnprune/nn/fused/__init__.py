@@ -1,4 +1,4 @@
-"""Neurons that are fast to train: SpikingJelly's LIFNode with fused kernels, and networks of it converted."""
+"""Neurons that train fast: SpikingJelly's LIFNode with fused kernels, and the conversion of networks."""
 
 from snnprune.nn.fused.accelerate import accelerate, restore
 from snnprune.nn.fused.lif import LIFNode

@@ -1,7 +1,8 @@
-"""Make a network of SpikingJelly's LIF neurons fast, and itself again.
+"""Make a network of SpikingJelly's LIF neurons fast, and undo it.
 
-A module is not replaced: it changes its class. So whoever holds it (an optimiser, a hook, SpikingJelly's list
-of what to reset, a second place in the network) holds the fast one, with its constants, state and mode.
+A module is not replaced: it changes its class. So every reference to it (in an optimiser, a hook,
+SpikingJelly's list of modules to reset, a second place in the network) refers to the fast one, with its
+constants, state and mode.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
 
 
 def accelerate(model: Model, *, channels_last: bool = False) -> Model:
-    """Let the LIF neurons of ``model`` run as fused kernels, in place.
+    """Make the LIF neurons of ``model`` run as fused kernels, in place.
 
     Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.nn.fused.LIFNode`; in a Sequential
     it runs as one with the convolution before it and the average pool behind it; layers in front of the first
     neuron are computed once where the input is the same at every time step. Outputs are the same, gradients
     to 1e-6 of the largest, and the keys of the state_dict too. It may be done before or after the network is
-    copied or pruned. `restore` takes it back.
+    copied or pruned. `restore` undoes it.
 
     Args:
-        model: any network; a module that is a LIF neuron itself will do.
-        channels_last: let SpikingJelly's ``Conv2d`` compute with channels innermost where its pictures hold
-            more numbers than its weight, which is faster and sums in another order: a spike in many thousands
-            then differs. Parameters lie as they lay.
+        model: any network, or a single LIF neuron.
+        channels_last: let SpikingJelly's ``Conv2d`` compute with channels innermost if its images hold more
+            numbers than its weight. This is faster, but sums are rounded in another order, so that one spike
+            in many thousands differs. The memory layout of parameters does not change.
 
     Returns:
         ``model``
@@ -66,12 +67,12 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
 
 
 def restore(model: Model) -> Model:
-    """Take `accelerate` back, in place: every module is of its own class again, with the state that it has.
+    """Undo `accelerate`, in place: every module has its own class again, and keeps its current state.
 
-    SpikingJelly's and NIR's exporters, and second derivatives, ask for it.
+    SpikingJelly's and NIR's exporters, and second derivatives, need this.
 
     Args:
-        model: any network; one that was not accelerated is left as it is.
+        model: any network; one that was not accelerated is not changed.
 
     Returns:
         ``model``

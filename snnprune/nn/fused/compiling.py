@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call and keep the result on disk, where there is a place to write to.
+    """Compile at the first call, and cache the result on disk if there is a writable folder.
 
-    Numba looks for one beside this file, in the user's cache folder and in ``NUMBA_CACHE_DIR``.
+    Numba tries the folder of this file, in the user's cache folder and in ``NUMBA_CACHE_DIR``.
     """
     jit = functools.partial(numba.njit, nogil=True, error_model="numpy", fastmath=False)
     try:
         return jit(cache=True)(function)
-    except RuntimeError:  # no such place
+    except RuntimeError:  # no writable folder
         return jit()(function)

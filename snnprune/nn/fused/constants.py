@@ -1,4 +1,4 @@
-"""What a layer of LIF neurons does with a step, and what one forward is asked for."""
+"""The constants of a layer of LIF neurons, and the settings of one forward."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Constants:
-    """What a layer of LIF neurons does with a step.
+    """The constants of a layer of LIF neurons.
 
     Attributes:
         tau: time constant of the leak, in steps.
-        threshold: potential of a spike.
-        reset: potential after a spike, None to subtract the threshold.
+        threshold: potential at which a neuron spikes.
+        reset: potential after a spike, None for a soft reset (the threshold is subtracted).
         decay_input: whether the input leaks as well.
         detach_reset: whether no gradient passes through the reset.
-        slope: derivative that stands for that of the spike.
+        slope: derivative of the surrogate.
         steps: T.
-        square: side of the squares of spikes that are averaged, 1 for none.
+        square: side of the squares over which spikes are averaged, 1 for no average.
     """
 
     tau: float
@@ -38,18 +38,18 @@ class Constants:
 
     @property
     def rest(self) -> float:
-        """Potential that the leak leads to."""
+        """Potential towards which a neuron leaks."""
         return 0.0 if self.reset is None else self.reset
 
 
 @dataclass
 class Note:
-    """What a forward is asked for and tells beside its spikes.
+    """Settings of one forward, and its results other than spikes.
 
     Attributes:
-        spatial: whether the input has places, [T, B, C, H, W], that matter.
-        count: whether spikes are to be counted.
-        once: whether the input has no time axis and stands for every step.
+        spatial: whether the places of the input, [T, B, C, H, W], are needed.
+        count: whether to count spikes.
+        once: whether the input has no time axis and is used at every step.
         dtype: of the input.
         keep: whether a backward may follow.
         counts: number of spikes by step, sample and channel [T, B, C], and the sum of the averages.

@@ -1,7 +1,7 @@
-"""A convolution and the LIF neurons behind it as one node of the graph.
+"""A convolution and the LIF neurons behind it as one node of the autograd graph.
 
-Only this node reads what the convolution gives to the neurons. So the gradient is written over it: the
-largest tensor of a layer is allocated once per step in place of twice, and stays in cache.
+Only this node reads the output of the convolution. So the gradient is written over this output: the largest
+tensor of a layer is allocated once per step instead of twice, and stays in cache.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from snnprune.nn.fused.constants import Constants, Note
 
 DTYPES = (torch.float32, torch.float64)
-"""Of input and weight; others are converted on the way, and gain nothing from being written over."""
+"""Dtypes of input and weight. Others are converted, so writing over them saves nothing."""
 
 
 def feeds(module: Any, x: Tensor) -> bool:
     """Tell whether ``module`` is a convolution that may be computed in the node of the neurons behind it.
 
-    It is SpikingJelly's own, in multi-step mode, with zeros around the picture, on the CPU.
+    It must be SpikingJelly's own, in multi-step mode, padded with zeros, on the CPU.
     """
     if type(module) not in {layer.Conv2d, once(layer.Conv2d)} or module.step_mode != "m":
         return False
@@ -48,9 +48,9 @@ def feeds(module: Any, x: Tensor) -> bool:
 
 
 def ready(conv: nn.Conv2d, images: Tensor) -> Tensor:
-    """Return ``images`` as ``conv`` computes with them, so that its backward need not lay them out again.
+    """Return ``images`` in the memory layout of ``conv``, so that its backward need not convert them again.
 
-    Only those that need no gradient: others come from a layer that has laid them out already.
+    Only images without a gradient are converted: others come from a layer that has converted them already.
     """
     if images.requires_grad or not getattr(conv, "channels_last", False):
         return images
@@ -59,10 +59,10 @@ def ready(conv: nn.Conv2d, images: Tensor) -> Tensor:
 
 @dataclass
 class Current:
-    """What a convolution gives to its neurons, and how to compute it again.
+    """The output of a convolution, and how to compute it again.
 
     Attributes:
-        value: [T x B, C, H, W], or [B, C, H, W] for all steps; None once its gradient was written over it.
+        value: [T x B, C, H, W], or [B, C, H, W] for all steps; None after its gradient was written over it.
         arguments: stride, padding, dilation and groups of the convolution.
         channels_last: whether it may compute with channels innermost.
     """
@@ -73,7 +73,7 @@ class Current:
 
     @classmethod
     def of(cls, conv: nn.Conv2d, images: Tensor) -> Current:
-        """Compute it for ``images`` [N, C, H, W]."""
+        """Compute the output for ``images`` [N, C, H, W]."""
         arguments = (conv.stride, conv.padding, conv.dilation, conv.groups)
         current = cls(None, arguments, getattr(conv, "channels_last", False))
         with torch.no_grad():
@@ -81,7 +81,7 @@ class Current:
         return current
 
     def again(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute it."""
+        """Return the output."""
         return nn.functional.conv2d(*self._laid_out(images, weight), bias, *self.arguments)
 
     def _laid_out(self, images: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ class Current:
     def back(
         self, gradient: Tensor, images: Tensor, weight: Tensor, wanted: list[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the gradients of images, weight and bias, as far as they are wanted."""
+        """Return the gradients of images, weight and bias, each if it is ``wanted``."""
         stride, padding, dilation, groups = self.arguments
         images, weight = self._laid_out(images, weight)
         found: tuple[Tensor | None, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
@@ -114,7 +114,7 @@ class Current:
 
 
 class Fed(torch.autograd.Function):
-    """Images and the first potential to spikes (or their averages) and the last potential."""
+    """Map images and the first potential to spikes (or their averages) and the last potential."""
 
     @staticmethod
     def forward(  # noqa: PLR0917 - an autograd function takes no keywords
@@ -127,7 +127,7 @@ class Fed(torch.autograd.Function):
         note: Note,
         current: Current,
     ) -> Any:
-        """Run the neurons on what the convolution gave them already."""
+        """Run the neurons on the output of the convolution, which is computed already."""
         assert current.value is not None
         ctx.set_materialize_grads(False)
         ctx.constants, ctx.note, ctx.number = constants, note, None
@@ -143,10 +143,10 @@ class Fed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gs: Tensor | None, gv: Tensor | None) -> Any:
-        """Run the neurons backwards over what they were given, then the convolution.
+        """Run the backward of the neurons over their input, then the backward of the convolution.
 
         Raises:
-            UserError: the gradient is to be differentiated again.
+            UserError: a second derivative is asked for.
         """
         refuse_second_derivative()
         images, weight, bias, v = ctx.saved_tensors

@@ -1,18 +1,18 @@
-"""The neuron over time as compiled loops: a tile of neurons at a time, all steps of it while it is in cache.
+"""The neuron over time as compiled loops: one tile of neurons at a time, through all steps, in cache.
 
 An array of activity is ``[T, P, M, I]`` in storage order: time outermost, then P planes of M = H x W places
 with I channels side by side (NCHW: P = B x C, I = 1; channels_last: P = B, I = C; no places: a plane per
 sample or channel). An array whose first axis is 1 where another's is T is the same at every step.
 
-Nothing but the input is kept for the backward: a tile's potentials are computed once more, which costs less
-than writing them to memory and reading them back. Every product and sum is written as SpikingJelly's torch
-operations round it, and none may be fused with another, so spikes are the same bit for bit; no sum crosses
-tiles, so results do not depend on the number of threads.
+Only the input is kept for the backward: the potentials of a tile are computed again, which costs less than
+writing them to memory and reading them back. Every product and sum is rounded as in SpikingJelly's torch
+operations, and none may be fused with another. So spikes are the same bit for bit. No sum crosses tiles, so
+results do not depend on the number of threads.
 
-A layer has little arithmetic for each number that it moves, so what counts is how often a number is touched.
-A step of a few rows is charged, fired and pooled while it is in the first-level cache; its rows at the next
-step, a whole array further on, are asked for meanwhile (`lanes.fetch`). A flag is tested once for a loop, not
-for each number: the compiler takes tests of what does not change out of a loop.
+A layer has little arithmetic for each number that it moves, so speed depends on how often a number is moved.
+A step of a few rows is charged, fired and pooled while it is in the first-level cache. Meanwhile the same
+rows of the next step, a whole array further on, are prefetched (`lanes.fetch`). A flag is tested once per
+loop, not for each number: the compiler moves tests of constants out of a loop.
 """
 # ruff: noqa: D417, PLR0917 - a kernel is given arrays and numbers one by one
 
@@ -26,22 +26,22 @@ from snnprune.nn.fused.slopes import slope
 from snnprune.nn.fused.surrogates import RECT
 
 TILE = 1 << 16
-"""Potentials of a tile over all steps, about: 256 kB in float32, which a second-level cache holds with the
-input beside them."""
+"""Approximate number of potentials of a tile over all steps: 256 kB in float32, which fit into a second-level
+cache together with the input."""
 
 STRIP = 1 << 13
-"""Potentials of a tile at one step, at most."""
+"""Largest number of potentials of a tile at one step."""
 
 PIECE = 1 << 10
-"""Neurons that are worked on at a time, about."""
+"""Approximate number of neurons that are computed at a time."""
 
 LONG = 1 << 8
-"""Neurons of a row that is worth calls of its own: its spikes are added up for the pool as they come."""
+"""Neurons from which a row gets calls of its own, which add its spikes up for the pool directly."""
 
 
 @compiled
 def fire(x, v, s, lif, more):  # type: ignore[no-untyped-def]
-    """Take a step: charge V with X, let it spike and reset it; write S, or add it (``more``).
+    """Compute a step: charge V with X, spike and reset; write S, or add it to the output (``more``).
 
     H = V + (X - (V - rest)) / tau, or V - (V - rest) / tau + X unless the input decays
     S = [H >= threshold]; V = S reset + (1 - S) H, or H - S threshold
@@ -57,7 +57,7 @@ def fire(x, v, s, lif, more):  # type: ignore[no-untyped-def]
 
 @compiled
 def recall(x, before, h, lif, first):  # type: ignore[no-untyped-def]
-    """Compute H of a step again, as `fire` does, from that of the step ``before``, or (``first``) from V."""
+    """Compute H of a step again, as `fire` does, from H of the step ``before``, or from V if ``first``."""
     tau, threshold, reset, hard, decay_input = lif
     one, zero = x.dtype.type(1), x.dtype.type(0)
     for i in range(x.size):
@@ -75,7 +75,7 @@ def back(g, h, slopes, carry, gx, lif, detach_reset, rectangle, a):  # type: ign
     dL/dH = dL/dS S' + dL/dV ((1 - S) + (reset - H) S')   hard; the second part of the bracket unless detached
     dL/dH = dL/dS S' + dL/dV (1 - threshold S')           soft
 
-    S' is in ``slopes``, or that of a ``rectangle`` of height ``a``, which is not worth a pass of its own.
+    S' is in ``slopes``. For a ``rectangle`` of height ``a`` it is computed here, without a pass of its own.
     """
     tau, threshold, reset, hard, decay_input = lif
     one, zero = h.dtype.type(1), h.dtype.type(0)
@@ -93,7 +93,7 @@ def back(g, h, slopes, carry, gx, lif, detach_reset, rectangle, a):  # type: ign
 
 @compiled
 def add(values, to):  # type: ignore[no-untyped-def]
-    """Add ``values``, in rows as long as ``to``, to it."""
+    """Add the rows of ``values``, each as long as ``to``, to ``to``."""
     for start in range(0, values.size, to.size):
         row = values[start : start + to.size]
         for i in range(to.size):
@@ -115,9 +115,9 @@ def sum_rows(values, sums, line):  # type: ignore[no-untyped-def]
 
 @compiled
 def average(sums, out, row, inner, k):  # type: ignore[no-untyped-def]
-    """Average k x k squares, from sums over k rows by way of ``row`` into ``out``.
+    """Average k x k squares into ``out``, from sums over k rows. ``row`` is a buffer.
 
-    ``sums`` and ``row`` have `LANES` numbers more than they hold.
+    ``sums`` and ``row`` have `LANES` extra numbers at their end.
     """
     columns, scale = out.size // inner, out.dtype.type(k * k)
     if inner == 1 and k == 2:
@@ -136,10 +136,10 @@ def average(sums, out, row, inner, k):  # type: ignore[no-untyped-def]
 
 @compiled
 def spread(g, out, row, inner, k, line, copies):  # type: ignore[no-untyped-def]
-    """Give each neuron of a k x k square its share of the square's gradient; those in no square get zero.
+    """Give each neuron of a k x k square its share of the square's gradient; neurons in no square get zero.
 
-    Rows of squares ``g`` become ``copies`` equal rows each in ``out``. As ``row``, which is for one of ``g``,
-    it has `LANES` numbers more than it holds.
+    Each row of squares in ``g`` becomes ``copies`` equal rows in ``out``. ``row`` is a buffer for one row of
+    ``g``. ``out`` and ``row`` have `LANES` extra numbers at their end.
     """
     short = row.size - LANES
     columns, part = short // inner, g.dtype.type(1) / g.dtype.type(k * k)
@@ -165,27 +165,27 @@ def spread(g, out, row, inner, k, line, copies):  # type: ignore[no-untyped-def]
 
 @compiled
 def rows_of(values, height, line, k):  # type: ignore[no-untyped-def]
-    """Return how many rows hold about so many values: whole squares, and no more than there are."""
+    """Return how many rows hold about ``values`` values: whole squares, and at most all rows."""
     return min(max(k, values // line // k * k), -(-height // k) * k)
 
 
 @compiled
 def cut(steps, height, line, k):  # type: ignore[no-untyped-def]
-    """Return the neurons of a tile, of a piece of it, and whether rows are worth calls of their own."""
+    """Return the neurons of a tile, those of a piece of it, and whether rows get calls of their own."""
     tile, long = rows_of(min(TILE // steps, STRIP), height, line, k) * line, k > 1 and line >= LONG
     return tile, k * line if long else rows_of(PIECE, height, line, k) * line, long
 
 
 @compiled
 def begin(v0, low, to):  # type: ignore[no-untyped-def]
-    """Write the potentials to begin with, from ``low`` on or one number for all."""
+    """Write the initial potentials: those from ``low`` on, or one number for all."""
     for i in range(to.size):
         to[i] = v0[low + i] if v0.size > 1 else v0[0]
 
 
 @compiled
 def ask_ahead(x, t, steps, low, n, start, size):  # type: ignore[no-untyped-def]
-    """Ask for what a piece gets a step later, or one as far into the next tile at its first."""
+    """Prefetch the input of a piece at the next step, or after the last step that of the next tile."""
     if t + 1 < steps:
         fetch(x[t + 1 if x.shape[0] > 1 else 0], low + start, size)
     else:
@@ -205,11 +205,11 @@ def count(values, inner, counts):  # type: ignore[no-untyped-def]
 
 @compiled
 def pool(spikes, sums, row, s, to, within, beyond, inner, k, long, counting):  # type: ignore[no-untyped-def]
-    """Write the averages of a piece to ``s`` from ``to`` on, and count spikes if asked to.
+    """Write the averages of a piece to ``s`` from ``to`` on, and count spikes if ``counting``.
 
-    What fired is in ``spikes``, or (``long``) added up over its k rows, or as many as there are, in ``sums``.
-    It is counted ``within`` squares, by channel or, of a single one, by place, with room for `LANES` more,
-    and ``beyond`` the last.
+    The spikes are in ``spikes``, or if ``long``, added up over k rows (or the rows that there are) in
+    ``sums``. Spikes inside of squares are counted in ``within``, by channel, or by place if there is one
+    channel, with `LANES` extra numbers. Spikes beyond the last square are counted in ``beyond``.
     """
     line, short, period = sums.size - LANES, row.size - LANES, within.size - LANES
     for top in range(0, spikes.size, k * line):
@@ -229,7 +229,7 @@ def pool(spikes, sums, row, s, to, within, beyond, inner, k, long, counting):  #
 
 @compiled
 def settle(within, beyond, post, pre, p, k):  # type: ignore[no-untyped-def]
-    """Hand on what was counted at each step of plane ``p``, [T, ...], and begin anew."""
+    """Write the counts of each step of plane ``p`` to ``post`` and ``pre``, and set the counters to zero."""
     steps, inner = beyond.shape
     counts, scale = np.empty(inner, beyond.dtype), beyond.dtype.type(k * k)
     for t in range(steps):
@@ -252,22 +252,22 @@ def forward(  # type: ignore[no-untyped-def]
     Args:
         first, last: the planes.
         x: input [T or 1, P x M x I].
-        v0: potentials to begin with, [P x M x I], or one number for all.
+        v0: initial potentials, [P x M x I], or one number for all.
         s: spikes to write, [T, P x M x I]; or with k > 1 their average over k x k squares,
             [T, P x (H // k) x (W // k) x I].
-        v: potentials to end with, [P x M x I].
-        post: number of spikes to add up by channel, [T, P, I]; or empty.
-        pre: sum of the averages by channel, likewise; empty where ``post`` is, or k is 1.
+        v: final potentials to write, [P x M x I].
+        post: number of spikes by channel to write, [T, P, I]; or empty.
+        pre: sum of the averages by channel, likewise; empty if ``post`` is, or if k is 1.
         steps: T.
         height: H.
         width: W.
         inner: I.
         k: side of the squares; 1 leaves the spikes as they are.
-        lif: tau, threshold, reset, hard and decay_input of the neuron; where the reset is soft (not
-            ``hard``), ``reset`` is 0, to which the potential leaks.
+        lif: tau, threshold, reset, hard and decay_input of the neuron; with a soft reset (not ``hard``),
+            ``reset`` is 0, towards which the potential leaks.
 
     Returns:
-        Whether a potential is not a number; one that once was not stays so.
+        Whether a final potential is NaN; a potential that once was NaN stays NaN.
     """
     line, short = width * inner, width // k * inner
     plane, pooled = height * line, height // k * short
@@ -311,7 +311,7 @@ def forward(  # type: ignore[no-untyped-def]
 def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
     """Compute H of ``n`` neurons from ``low`` on at all steps again, [T, n or more]."""
     steps = len(h)
-    begin(v0, low, h[steps - 1, :n])  # the last is written when the first is done with
+    begin(v0, low, h[steps - 1, :n])  # row T - 1 is written after step 0 has read it
     for t in range(steps):
         now = x[t if x.shape[0] > 1 else 0, low : low + n]
         for start in range(0, n, piece):
@@ -322,7 +322,7 @@ def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
 
 @compiled
 def tally(gradient, over_time, totals, once, biased):  # type: ignore[no-untyped-def]
-    """Add a step's gradient of the input up, over time for one input at all steps, by place for a bias."""
+    """Add up a step's gradient of the input: over time if ``once``, by place for a bias if ``biased``."""
     if once:
         add(gradient, over_time)
     if biased:
@@ -333,15 +333,15 @@ def tally(gradient, over_time, totals, once, biased):  # type: ignore[no-untyped
 def backward(  # type: ignore[no-untyped-def]
     first, last, x, v0, gs, gv, gx, gv0, gb, steps, height, width, inner, k, lif, detach_reset, kind, a, b,
 ):  # fmt: skip
-    """Bring gradients from the spikes (or their averages) and the last potentials to the input.
+    """Propagate gradients from the spikes (or their averages) and the last potentials to the input.
 
     Args:
         first, last: the planes.
         x: input [T or 1, P x M x I].
-        v0: potentials that the forward began with, or one number.
-        gs: gradient of what the forward wrote to ``s``, [T or 1, ...]; or empty.
+        v0: initial potentials of the forward, or one number.
+        gs: gradient of the output ``s`` of the forward, [T or 1, ...]; or empty.
         gv: gradient of the last potentials [P x M x I]; or empty.
-        gx: gradient of ``x`` to write, as ``x``: summed over time where x is the same at every step.
+        gx: gradient of ``x`` to write, shaped as ``x``: summed over time if x is the same at every step.
         gv0: gradient of the first potentials to write, [P x M x I].
         gb: gradient of ``x`` to add up by plane and channel, over time and places, [P, I]; or empty.
         steps, height, width, inner, k, lif: as in `forward`.

@@ -1,5 +1,5 @@
-"""Tensors to the CPU's kernels and back."""
-# ruff: noqa: PLR0917 - what a kernel is given
+"""Call the CPU's kernels with tensors."""
+# ruff: noqa: PLR0917 - the arguments of a kernel
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planes:
-    """How a step [B, ...] is divided into what the kernels walk through.
+    """How a step [B, ...] is divided into planes for the kernels.
 
     Attributes:
         layout: of the input.
-        pooled: of what comes out.
+        pooled: of the output.
         planes, height, width, inner: P, H, W and I of the kernels.
-        axes: how [T, P, I] becomes [T, B, C].
     """
 
     layout: Layout
@@ -39,7 +38,7 @@ class Planes:
 
     @classmethod
     def of(cls, x: Tensor, steps: int, square: int, spatial: bool) -> Planes:
-        """Divide ``x`` [T, ...] into planes of places where these matter, otherwise into tiles."""
+        """Divide ``x`` [T, ...] into planes of places if ``spatial``, otherwise into tiles."""
         layout = Layout.of(x[0])
         if not spatial:
             tile = max(1, cpu.TILE // max(steps, 1))
@@ -98,10 +97,10 @@ def run_back(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the gradients of the input, of v0 and of a bias.
 
-    The first is summed over time where the input stands for every step. It is written into ``into`` where
-    that is given: dense, laid out as ``x``, or ``x`` itself. The last, [C], is that of a number that is added
-    to each channel of ``x`` [T, B, C, H, W] at every step; None unless it is asked for and channels lie
-    innermost: elsewhere torch adds up as fast.
+    The first is summed over time if the input is used at every step. It is written into ``into`` if that is
+    given: a dense tensor in the layout of ``x``, or ``x`` itself. The last, [C], is that of a bias that is
+    added to each channel of ``x`` [T, B, C, H, W] at every step. It is None unless ``bias`` is True and
+    channels are innermost: in other layouts torch sums as fast.
     """
     steps, square, slope = constants.steps, constants.square, constants.slope
     planes = Planes.of(x, steps, square, square > 1 or bias)

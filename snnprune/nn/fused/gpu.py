@@ -1,9 +1,9 @@
-"""The neuron over time on a GPU: a program takes a block of neurons through all steps. Needs Triton.
+"""The neuron over time on a GPU: a program computes all steps of a block of neurons. Needs Triton.
 
-The arithmetic is that of SpikingJelly's on a GPU, without fused multiply-add: divisions by tau are rounded
-once where it has a kernel for the surrogate, and are products with 1 / tau where torch's operations run,
-because so torch divides by a number there. The backward reads the potentials H that the forward wrote, for a
-program cannot keep all steps of a block in its registers.
+The arithmetic is SpikingJelly's on a GPU, without fused multiply-add. If SpikingJelly has a kernel for the
+surrogate, a division by tau is rounded once. Otherwise torch's operations run, which divide by a number as a
+product with 1 / tau, and so do these kernels. The backward reads the potentials H that the forward wrote,
+because a program cannot keep all steps of a block in its registers.
 
 **Not yet run on a GPU**; the kernels are tested in Triton's interpreter.
 """
@@ -34,7 +34,7 @@ _SPIKINGJELLYS = {
 """Surrogates for which SpikingJelly has kernels of its own, in float32."""
 
 KNOWN = (*_SPIKINGJELLYS, surrogates.RECT)
-"""Surrogates whose derivative is written down here; others are left to SpikingJelly."""
+"""Surrogates whose derivative this module implements; SpikingJelly computes the others."""
 
 _RECT, _SIGMOID, _ATAN = (tl.constexpr(k) for k in (surrogates.RECT, surrogates.SIGMOID, surrogates.ATAN))
 _QUADRATIC, _PIECEWISE_EXP = tl.constexpr(surrogates.QUADRATIC), tl.constexpr(surrogates.PIECEWISE_EXP)
@@ -82,7 +82,7 @@ def forward(  # type: ignore[no-untyped-def]
     DECAY: tl.constexpr, HARD: tl.constexpr, RECIPROCAL: tl.constexpr, TYPE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Charge, fire, reset: [T, size] to spikes, last potentials and, to KEEP, H."""
+    """Charge, fire, reset: write spikes [T, size], last potentials and, if KEEP, H."""
     size, x_step = tl.cast(size, tl.int64), tl.cast(x_step, tl.int64)
     place = tl.program_id(0) * tl.full((BLOCK,), BLOCK, tl.int64) + tl.arange(0, BLOCK)
     inside = place < size
@@ -114,7 +114,7 @@ def backward(  # type: ignore[no-untyped-def]
     CARRIED: tl.constexpr, ONCE: tl.constexpr, DECAY: tl.constexpr, HARD: tl.constexpr,
     DETACH: tl.constexpr, KIND: tl.constexpr, TYPE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """From gradients of spikes and last potentials to those of the input, for ONCE its sum over time."""
+    """Write the gradient of the input, summed over time if ONCE, from those of spikes and last potentials."""
     size, gs_step = tl.cast(size, tl.int64), tl.cast(gs_step, tl.int64)
     place = tl.program_id(0) * tl.full((BLOCK,), BLOCK, tl.int64) + tl.arange(0, BLOCK)
     inside = place < size
@@ -153,7 +153,7 @@ def backward(  # type: ignore[no-untyped-def]
 def run(
     x: Tensor, v0: Tensor | float, constants: Constants, note: Note
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return spikes [T, ...], potentials [...] and what the backward needs: H [T, ...]."""
+    """Return spikes [T, ...], potentials [...] and H [T, ...], which the backward needs."""
     layout, steps = Layout.of(x[0]), constants.steps
     precise, reciprocal = _precision(x), _by_reciprocal(x, constants)
     flat = layout.flat(x)
@@ -170,7 +170,7 @@ def run(
         )  # fmt: skip
     if note.count:
         note.counts = (spikes.sum((-1, -2), dtype=precise), None)
-    note.nan = False  # to know would be to wait for the device
+    note.nan = False  # a check would wait for the device
     return spikes, last, kept
 
 
@@ -182,7 +182,7 @@ def run_back(
     constants: Constants,
     note: Note,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the input, summed over time where it stands for every step, and of v0."""
+    """Return the gradients of the input (summed over time if it is used at every step) and of v0."""
     layout, steps = Layout.of(kept[0]), constants.steps
     dtype = note.dtype
     gx = layout.empty(1 if note.once else steps, dtype, kept.device)
@@ -207,7 +207,7 @@ def _precision(x: Tensor) -> torch.dtype:
 
 
 def _by_reciprocal(x: Tensor, constants: Constants) -> bool:
-    """Tell whether SpikingJelly's own forward divides by tau with a product."""
+    """Tell whether SpikingJelly's own forward divides by tau as a product with 1 / tau."""
     return x.dtype == torch.float64 or constants.slope.kind not in _SPIKINGJELLYS
 
 

@@ -1,4 +1,4 @@
-"""Which kernels run where, and what none of them does."""
+"""The kernels of each kind of device, and the error for second derivatives, which none of them has."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from snnprune.common.errors import UserError
 
 
 def kernels(device: str) -> Any:
-    """Return the module with the kernels of a kind of device; each imports what it compiles with."""
+    """Return the module with the kernels of a kind of device. Each module imports its own compiler."""
     return importlib.import_module(f"snnprune.nn.fused.{'gpu' if device == 'cuda' else 'cpu_run'}")
 
 
 def refuse_second_derivative() -> None:
-    """Refuse to be differentiated once more.
+    """Refuse a second derivative.
 
     Raises:
-        UserError: it is called in a backward that makes a graph.
+        UserError: it is called in a backward with ``create_graph=True``.
     """
     if torch.is_grad_enabled():
         raise UserError(
             "the fused LIF neuron has a first derivative only, and create_graph=True asks for a second: "
-            "give the network back its own neurons with snnprune.restore(model)"
+            "restore SpikingJelly's own neurons with snnprune.restore(model)"
         )

@@ -1,8 +1,8 @@
-"""What the compiler does not find by itself: a few numbers at a time, and memory asked for in advance.
+"""Optimisations that the compiler does not find by itself: vector operations, and prefetching of memory.
 
-Channels that lie innermost come in short runs, 15 of them say, which a compiler walks through one by one.
-Here `LANES` neighbours are worked on whatever a run's length is: what goes beyond its end is written over by
-the next run, so runs must be visited in order, and arrays need room for `LANES` more at their end.
+Innermost channels form short runs, of 15 for instance, which a compiler computes one by one. Here `LANES`
+neighbours are computed at a time, whatever the length of a run. The numbers beyond its end are overwritten by
+the next run. So runs must be visited in order, and arrays need `LANES` extra numbers at their end.
 """
 # ruff: noqa: ARG001, PLR0917 - of an intrinsic's arguments only the types are there; its code reads the values
 # mypy: disable-error-code="no-untyped-def"
@@ -19,20 +19,20 @@ from numba.extending import intrinsic
 from snnprune.nn.fused.compiling import compiled
 
 LANES = 16
-"""Numbers at a time: a register of AVX-512 in float32, and what other processors make of two or four."""
+"""Numbers at a time: one register of AVX-512 in float32, two or four registers of other processors."""
 
 LINE = 64
-"""Bytes that memory hands out at a time."""
+"""Bytes of a cache line."""
 
 
 def _address(context: Any, builder: Any, signature: Any, values: Any, place: int) -> Any:
-    """Return where the element lies whose array and index are the arguments ``place`` and the next."""
+    """Return the address of an element. Its array and index are the arguments ``place`` and ``place + 1``."""
     array = context.make_array(signature.args[place])(context, builder, values[place])
     return builder.gep(array.data, [values[place + 1]])
 
 
 def _run(context: Any, builder: Any, signature: Any, values: Any, place: int) -> Any:
-    """Return the address of `LANES` numbers as one, and how they are aligned."""
+    """Return the address of `LANES` numbers as a vector, and their alignment."""
     kind = signature.args[place].dtype
     vector = ir.VectorType(context.get_data_type(kind), LANES)
     address = _address(context, builder, signature, values, place)
@@ -72,7 +72,7 @@ def copy_lanes(_typing, to, at, one, i):
 
 
 def _fetching(writing: int, levels: int) -> Any:
-    """Return an intrinsic that asks for the line of memory in which an element lies."""
+    """Return an intrinsic that prefetches the cache line of an element."""
 
     @intrinsic
     def fetch_line(_typing, array, i):
@@ -95,13 +95,13 @@ _fetch_to_write = _fetching(1, 3)
 
 @compiled
 def fetch(x, start, size):
-    """Ask for ``x[start : start + size]``, to be in a cache soon; there need be nothing there."""
+    """Prefetch ``x[start : start + size]`` for reading. The range may lie outside of ``x``."""
     for i in range(0, size, LINE // x.itemsize):
         _fetch_to_read(x, start + i)
 
 
 @compiled
 def fetch_to_write(x, start, size):
-    """Ask for ``x[start : start + size]``, to be written over soon; there need be nothing there."""
+    """Prefetch ``x[start : start + size]`` for writing. The range may lie outside of ``x``."""
     for i in range(0, size, LINE // x.itemsize):
         _fetch_to_write(x, start + i)

@@ -1,4 +1,4 @@
-"""How a tensor with time in front lies in memory, so that kernels walk through it without a copy."""
+"""The memory layout of a tensor [T, ...], so that kernels can read it without a copy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VIEWS = {"ExpandBackward0", "UnsqueezeBackward0"}
 
 @dataclass(frozen=True)
 class Layout:
-    """One time step in memory: dense, in any order of its axes.
+    """The layout of one time step in memory: dense, with any order of axes.
 
     Attributes:
         shape: of a step.
@@ -28,7 +28,7 @@ class Layout:
 
     @classmethod
     def of(cls, step: torch.Tensor) -> Layout:
-        """Return the layout of ``step``; the usual one if it has gaps or overlaps."""
+        """Return the layout of ``step``, or the usual layout if ``step`` has gaps or overlaps."""
         shape, strides = tuple(step.shape), step.stride()
         dense = 1
         for axis in sorted((a for a in range(step.ndim) if shape[a] > 1), key=lambda a: strides[a]):
@@ -60,7 +60,7 @@ class Layout:
         return self.holds((channels * height * width, 1, channels * width, channels))
 
     def holds(self, strides: tuple[int, ...]) -> bool:
-        """Tell whether ``strides`` mean the same order; those of axes of length 1 mean nothing."""
+        """Tell whether ``strides`` mean the same order; strides of axes of length 1 do not matter."""
         return all(n == 1 or a == b for n, a, b in zip(self.shape, self.strides, strides, strict=True))
 
     def empty(self, steps: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
@@ -73,9 +73,9 @@ class Layout:
         return torch.empty_strided(self.shape, self.strides, dtype=dtype, device=device)
 
     def flat(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x`` [T, ...] as [T, size] in this layout's order, or [1, size] where all steps are one.
+        """Return ``x`` [T, ...] as [T, size] in this layout's order, or [1, size] if all steps are equal.
 
-        Copied only where it lies otherwise.
+        It is copied only if its own layout differs.
         """
         x = x.detach()
         if x.shape[0] > 1 and x.stride(0) == 0:
@@ -92,15 +92,15 @@ class Layout:
 
 
 def is_constant(x: torch.Tensor) -> bool:
-    """Tell whether ``x`` [T, ...] shows one and the same memory at every step (``expand``)."""
+    """Tell whether ``x`` [T, ...] is the same memory at every step (``expand``)."""
     return x.ndim > 0 and x.shape[0] > 1 and x.stride(0) == 0
 
 
 def shown(x: torch.Tensor) -> torch.Tensor | None:
-    """Return the tensor [...] that ``x`` [T, ...] shows at every step, with its gradient, or None.
+    """Return the tensor [...] that ``x`` [T, ...] repeats at every step, in its graph, or None.
 
-    None where ``x`` is not constant in time, or the tensor that it was expanded from cannot be known for
-    certain: a gradient must then be given for each step.
+    None means that ``x`` is not constant in time, or that the tensor from which it was expanded is not
+    certain. The gradient then needs a time axis.
     """
     if not is_constant(x):
         return None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from snnprune.nn.fused.surrogates import Slope
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-"""Of inputs; potentials of 16-bit inputs are kept in float32."""
+"""Dtypes of inputs. Potentials of 16-bit inputs are in float32."""
 
 _said: set[str] = set()
 
@@ -30,17 +30,17 @@ class LIFNode(neuron.LIFNode):
 
     On a CPU its spikes and potentials are those of SpikingJelly bit for bit (float32, float64), its gradients
     to 1e-6 of the largest. With 16-bit floats the potential stays in float32, which is more exact than
-    SpikingJelly. The input may lie in memory in any dense order, which the spikes take over; one that is
-    expanded over time is read once. What the kernels do not know is left to SpikingJelly's own forward, and
-    said once in a process: surrogates that are not its own or do not spike, ``store_v_seq``, `torch.func`
-    and `torch.compile`.
+    SpikingJelly. The input may have any dense memory layout, and the spikes get the same layout. An input
+    that is expanded over time is read once. Some cases run SpikingJelly's own forward, with one
+    RuntimeWarning per process: surrogates that are not SpikingJelly's or do not spike, ``store_v_seq``,
+    `torch.func` and `torch.compile`.
 
-    A NaN in the input stays in the potential and silences the neuron, as in SpikingJelly; here a
-    RuntimeWarning says so.
+    A NaN in the input stays in the potential and silences the neuron, as in SpikingJelly. This class gives a
+    RuntimeWarning.
 
     Attributes:
         recording: whether forwards count spikes for `traces`.
-        ways: attributes that say how it computes and not what, so that none of them is saved with it.
+        ways: attributes that say how the module computes, not what; they are not saved with a network.
 
     Examples:
         >>> import torch
@@ -56,23 +56,23 @@ class LIFNode(neuron.LIFNode):
     _warned = False
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Take one time step: [B, ...] to spikes of the same shape."""
+        """Compute one time step: [B, ...] to spikes of the same shape."""
         if self._leaves(x, args or kwargs):
             return super().single_step_forward(x, *args, **kwargs)
         return self._run(x.unsqueeze(0), 1)[0]
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Take T time steps: [T, B, ...] to spikes of the same shape."""
+        """Compute T time steps: [T, B, ...] to spikes of the same shape."""
         if self._leaves(x_seq, args or kwargs):
             return super().multi_step_forward(x_seq, *args, **kwargs)
         return self._run(x_seq, 1)
 
     def pooled_forward(self, x_seq: Tensor, square: int) -> Tensor:
-        """Take T steps and average the spikes over squares, as ``AvgPool2d(square)`` behind this layer would.
+        """Compute T steps and average the spikes over squares, as an ``AvgPool2d(square)`` after this layer.
 
         Args:
             x_seq: [T, B, C, H, W].
-            square: side of a square; places beyond the last whole square still fire, but are in no average.
+            square: side of a square; neurons beyond the last whole square fire, but are in no average.
 
         Returns:
             [T, B, C, H // square, W // square]
@@ -87,7 +87,7 @@ class LIFNode(neuron.LIFNode):
         return self._run(x_seq, square)
 
     def fed_forward(self, conv: nn.Conv2d, x_seq: Tensor, square: int) -> Tensor:
-        """Take T steps of what ``conv`` makes of ``x_seq``, and average the spikes over squares.
+        """Compute T steps on the output of ``conv`` for ``x_seq``, and average the spikes over squares.
 
         Args:
             conv: a convolution that `snnprune.nn.fused.convolution.feeds` allows.
@@ -95,7 +95,7 @@ class LIFNode(neuron.LIFNode):
             square: side of a square; 1 for the spikes themselves.
 
         Returns:
-            [T, B, C', H' // square, W' // square], as the three layers one after the other would.
+            [T, B, C', H' // square, W' // square], the same as from the three layers one after the other.
         """
         once = shown(x_seq)
         images = ready(conv, x_seq.flatten(0, 1) if once is None else once)
@@ -110,7 +110,7 @@ class LIFNode(neuron.LIFNode):
         return self._take(spikes, v, note)
 
     def traces(self, tau: float) -> tuple[Tensor, Tensor | None] | None:
-        """Return the traces of the last multi-step forward on [T, B, C, H, W], if it was ``recording``.
+        """Return the traces of the last multi-step forward on [T, B, C, H, W], if ``recording`` was True.
 
             S = sum_t tau^(T-1-t) o[t]          DPAP, equations (5) and (6)
 
@@ -118,8 +118,8 @@ class LIFNode(neuron.LIFNode):
             tau: decay per step.
 
         Returns:
-            The trace of the spikes, summed over H x W, and the same of their averages where these were made
-            in the same pass (None otherwise), both [B, C]. None where nothing was recorded.
+            The trace of the spikes, summed over H x W, and the same of their averages if these were computed
+            in the same pass (None otherwise), both [B, C]. None if nothing was recorded.
         """
         if self._recorded is None:
             return None
@@ -128,11 +128,11 @@ class LIFNode(neuron.LIFNode):
         return post, pre
 
     def counters(self) -> list[Any]:
-        """Return the forward hooks that need no spikes, but how many there were: those that have ``counts``.
+        """Return the forward hooks that need only numbers of spikes: those with an attribute ``counts``.
 
-        Where this layer runs as one with others, ``hook.counts(output, post, pre)`` is called in the place of
-        the hook: what the next layer is given, and what `traces` weighs, numbers of spikes [T, B, C] and the
-        sums of their averages (None where there is no pool).
+        If this layer is fused with others, ``hook.counts(output, post, pre)`` is called in place of the hook.
+        ``output`` is the input of the next layer. ``post`` and ``pre`` are the numbers that `traces` weights:
+        spikes [T, B, C], and the sums of their averages (None without a pool).
         """
         return [hook for hook in self._forward_hooks.values() if hasattr(hook, "counts")]
 
@@ -147,20 +147,20 @@ class LIFNode(neuron.LIFNode):
         return torch.tensordot(decay, counts, 1)
 
     def reset(self) -> None:
-        """Put potentials to rest and forget what was recorded."""
+        """Reset potentials, and discard the recording."""
         super().reset()
         self._recorded = None
 
     # --- which forward
 
     def knows(self, x: Tensor) -> bool:
-        """Tell whether the kernels know what to do with an input like ``x``."""
+        """Tell whether the kernels support an input like ``x``."""
         return self._unknown(x, None) is None
 
     def _leaves(self, x: Tensor, more: Any) -> bool:
-        """Tell whether the forward is left to SpikingJelly, and why, once for each reason."""
+        """Tell whether SpikingJelly's own forward has to run. Warn once for each reason."""
         if x.numel() == 0 and (self.step_mode == "m" and (x.ndim == 0 or x.shape[0] == 0)):
-            return True  # no time step: an error of SpikingJelly's
+            return True  # no time step: SpikingJelly raises its error
         why = self._unknown(x, more)
         if why is not None and why not in _said:
             _said.add(why)
@@ -172,18 +172,18 @@ class LIFNode(neuron.LIFNode):
         return why is not None
 
     def _unknown(self, x: Tensor, more: Any) -> str | None:  # noqa: PLR0911 - a reason each
-        """Return what the kernels do not know."""
+        """Return why the kernels do not support this forward, or None."""
         if torch.compiler.is_compiling():
             return "torch.compile makes kernels of its own"
         if torch._C._functorch.peek_interpreter_stack() is not None or type(x) is not torch.Tensor:
-            return "torch.func and tensor subclasses need its single operations"
+            return "torch.func and tensor subclasses need torch's single operations"
         if x.dtype not in DTYPES or x.ndim == 0 or x.device.type not in {"cpu", "cuda"}:
-            return f"there is no kernel for {x.dtype} on {x.device.type}, {x.ndim} axes"
+            return f"there is no kernel for {x.dtype} on {x.device.type} with {x.ndim} axes"
         slope = slope_of(self.surrogate_function)
         if slope is None:
             return f"the surrogate {self.surrogate_function} is not one that the kernels know"
         if self.store_v_seq:
-            return "the potentials of all steps are asked for (store_v_seq)"
+            return "store_v_seq asks for the potentials of all steps"
         if self._neuron_precision is not None or more:
             return "a precision or further arguments are given"
         if x.device.type == "cuda" and not _gpu_knows(slope):
@@ -202,7 +202,7 @@ class LIFNode(neuron.LIFNode):
     def _asked(
         self, steps: int, square: int, once: bool, dtype: torch.dtype, *, counting: bool
     ) -> tuple[Constants, Note]:
-        """Return what a forward is to do."""
+        """Return constants and settings of a forward."""
         slope = slope_of(self.surrogate_function)
         assert slope is not None
         constants = Constants(
@@ -212,23 +212,23 @@ class LIFNode(neuron.LIFNode):
         return constants, Note(counting or square > 1, counting, once, dtype)
 
     def _take(self, spikes: Tensor, v: Tensor, note: Note) -> Tensor:
-        """Keep what a forward leaves behind and hand on its spikes."""
+        """Store the state and the counts of a forward, and return its spikes."""
         self._memories["v"] = v
         self._recorded = note.counts
         if note.nan and not self._warned:
             self._warned = True
             warnings.warn(
                 "NaN reached a layer of LIF neurons, where it stays and silences them: look for an exploding "
-                "weight or a division by zero in front of it",
+                "weight or a division by zero in front of the layer",
                 RuntimeWarning,
                 stacklevel=5,
             )
         return spikes
 
     def _state(self, x: Tensor) -> Tensor | float:
-        """Return the potential to begin with, of the shape of one step ``x`` [B, ...], or one number for all.
+        """Return the initial potential, of the shape of one step ``x`` [B, ...], or one number for all.
 
-        A state of another shape is from another batch, and replaced, as SpikingJelly does.
+        A state of another shape is from another batch. It is replaced, as in SpikingJelly.
         """
         v = self._memories["v"]
         if not isinstance(v, torch.Tensor):
@@ -239,7 +239,7 @@ class LIFNode(neuron.LIFNode):
 
 
 class _Steps(torch.autograd.Function):
-    """All steps of a layer: input and first potential to spikes and last potential."""
+    """All steps of a layer: maps input and first potential to spikes and last potential."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, v: Tensor | float, constants: Constants, note: Note) -> Any:
@@ -259,10 +259,10 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gs: Tensor | None, gv: Tensor | None) -> Any:
-        """Run the kernel backwards.
+        """Run the backward kernel.
 
         Raises:
-            UserError: the gradient is to be differentiated again.
+            UserError: a second derivative is asked for.
         """
         refuse_second_derivative()
         kept, v = ctx.saved_tensors
@@ -274,7 +274,7 @@ class _Steps(torch.autograd.Function):
 
 
 def _gpu_knows(slope: Slope) -> bool:
-    """Tell whether Triton is there and its kernels know ``slope``."""
+    """Tell whether Triton is installed and its kernels support ``slope``."""
     try:
         return slope.kind in kernels("cuda").KNOWN
     except ImportError:

@@ -1,4 +1,4 @@
-"""Classes made while the program runs: a known class of layers, mixed with what makes it faster."""
+"""Classes that are made at run time: a class of layers with a mixin that makes it faster."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any, ClassVar
 
 
 class Mixed:
-    """What is mixed into a class of layers.
+    """Base of the mixins for classes of layers.
 
     Attributes:
-        plain: the class that it is mixed into, which a module has again when all is undone.
-        ways: attributes that say how a module computes and not what, so that none of them is saved with it.
+        plain: the original class, which `restore` gives back to a module.
+        ways: attributes that say how a module computes, not what; they are not saved with a network.
     """
 
     plain: Any
     ways: ClassVar[frozenset[str]] = frozenset({"channels_last"})
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
-        """Let copies and files name the plain class: this one is made while the program runs."""
+        """Make copies and files name the plain class, because this class is made at run time."""
         mixin = type(self).__bases__[0]
         return _again, (mixin, self.plain), self.__dict__
 
 
 @functools.cache
 def mixed(mixin: Any, plain: Any) -> Any:
-    """Return the class of layers like ``plain`` that is mixed with ``mixin``, the same one every time."""
+    """Return the class ``plain`` with ``mixin``. It is the same class at every call."""
     return type(plain.__name__, (mixin, plain), {"plain": plain, "__module__": plain.__module__})
 
 

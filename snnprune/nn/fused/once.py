@@ -1,4 +1,4 @@
-"""Layers without a state, computed for one step where all time steps are the same (direct encoding)."""
+"""Layers without a state: computed for one step if all time steps are the same (direct encoding)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LAYERS = (
     layer.Conv1d, layer.Conv2d, layer.Conv3d, layer.Linear, layer.Flatten,
     layer.AvgPool1d, layer.AvgPool2d, layer.AvgPool3d, layer.MaxPool1d, layer.MaxPool2d, layer.MaxPool3d,
 )  # fmt: skip
-"""Those of SpikingJelly whose multi-step forward is their forward of every step. A batch norm is not one of
-them: its running variance knows over how many values it was taken."""
+"""SpikingJelly's layers whose multi-step forward is the same forward at every step. A batch norm is not one
+of them: its running variance depends on the number of values."""
 
 
 def channels_innermost(x: Tensor) -> Tensor:
-    """Return ``x`` [..., C, H, W] with channels innermost, and strides that say so even of a single one."""
+    """Return ``x`` [..., C, H, W] with channels innermost. The strides show it even for one channel."""
     if x.ndim < 4:
         return x
     images = x.flatten(0, -4)
@@ -32,30 +32,30 @@ def channels_innermost(x: Tensor) -> Tensor:
     else:
         images = images.contiguous().as_strided(images.shape, (height * width, 1, width, 1))
     if x.ndim == 4:
-        return images  # a view would give the axis of a single channel another stride
+        return images  # a view would change the stride of the axis of a single channel
     return images.view(*x.shape[:-3], *images.shape[1:])
 
 
 def laid_out(images: Tensor, weight: Tensor) -> Tensor:
-    """Return ``images`` [..., C, H, W] so that a convolution with ``weight`` is fast.
+    """Return ``images`` [..., C, H, W] in the memory layout with which a convolution with ``weight`` is fast.
 
-    Pictures stay with their channels innermost from layer to layer, but the weight is laid out anew in every
-    forward and backward: that is worth its while where the pictures hold more numbers than the weight.
+    Images keep their channels innermost from layer to layer, but the layout of the weight is converted in
+    every forward and backward. That pays if the images hold more numbers than the weight.
     """
     return channels_innermost(images) if images.numel() > weight.numel() else images.contiguous()
 
 
 class Once(Mixed):
-    """Mixed into a class of layers: an input that is expanded over time gives an output that is."""
+    """Mixin for a class of layers: an input that is expanded over time gives an output that is expanded."""
 
     step_mode: str
     channels_last = False
-    """Of a two-dimensional convolution: whether it may compute with channels innermost: see `laid_out`."""
+    """Whether a two-dimensional convolution may compute with channels innermost, see `laid_out`."""
 
     weight: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute one step and show it at all, or whatever the plain layer does."""
+        """Compute one step and expand it over time, or run the plain layer."""
         step = shown(x) if self.step_mode == "m" else None
         if self.channels_last:
             laid = laid_out(x if step is None else step, self.weight)
@@ -67,5 +67,5 @@ class Once(Mixed):
 
 
 def once(plain: Any) -> Any:
-    """Return the class of layers like ``plain`` that is mixed with `Once`."""
+    """Return the class ``plain`` with the mixin `Once`."""
     return mixed(Once, plain)

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def keep_precise(model: nn.Module) -> list[RemovableHandle]:
-    """Give SpikingJelly's neurons their input in float32, whatever ``torch.autocast`` makes of it.
+    """Convert the input of SpikingJelly's neurons to float32, also under ``torch.autocast``.
 
-    A membrane that leaks in bfloat16 has three digits, and steps smaller than its last one are lost. The
-    fused `LIFNode` keeps its potential in float32 by itself; spikes of the others come out in float32, and
-    the next layer converts them without loss.
+    A potential in bfloat16 has three digits, and changes below its last digit are lost. The fused `LIFNode`
+    keeps its potential in float32 by itself. The spikes of the other neurons are in float32, and the next
+    layer converts them without loss.
 
     Args:
-        model: its neurons; those of other libraries keep what they are given.
+        model: any network; neurons of other libraries are not changed.
 
     Returns:
-        What takes it back: ``handle.remove()`` each.
+        Handles; ``handle.remove()`` for each undoes it.
 
     Examples:
         >>> from spikingjelly.activation_based import neuron

@@ -1,4 +1,4 @@
-"""A Sequential in which a convolution, the LIF neurons and the average pool behind it are one pass."""
+"""A Sequential that runs a convolution, its LIF neurons and their average pool in one pass."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 class Pooling(Mixed):
-    """Mixed into a class of Sequentials: what its forward computes, with fewer passes.
+    """Mixin for a class of Sequentials: the same forward in fewer passes.
 
-    Layers are where they were and each is itself when called alone. Neighbours run as one only if no hook
-    reads what lies between them at the time of the forward. Two kinds of hooks are served all
-    the same: a forward hook of neurons that has ``counts`` (see `LIFNode.counters`), and a forward pre-hook
-    of a convolution with ``only_reads`` true, which promises to return nothing.
+    Layers stay in place, and each can be called alone. Neighbours are fused only if no hook reads a tensor
+    between them at the time of the forward. Two kinds of hooks do not prevent this: a forward hook of neurons
+    that has ``counts`` (see `LIFNode.counters`), and a forward pre-hook of a convolution with ``only_reads``
+    True, which must return None.
     """
 
     def forward(self, x: Any) -> Any:
-        """Call the layers one after the other, or two at once."""
+        """Call the layers one after the other, or several in one pass."""
         modules: list[nn.Module] = list(self)  # type: ignore[call-overload]
         number = 0
         while number < len(modules):
@@ -42,15 +42,15 @@ class Pooling(Mixed):
 
 
 def pooling(plain: Any) -> Any:
-    """Return the class of Sequentials like ``plain`` that is mixed with `Pooling`."""
+    """Return the class ``plain`` with the mixin `Pooling`."""
     return mixed(Pooling, plain)
 
 
 def run_on(modules: Sequence[nn.Module], x: Any) -> tuple[Any, int]:
-    """Run the first of ``modules`` on ``x``, with those behind it that can be computed in the same pass.
+    """Run the first of ``modules`` on ``x``, with the following ones that can run in the same pass.
 
     Returns:
-        What comes out, and how many were run.
+        The output, and the number of modules that were run.
     """
     first = modules[0]
     conv: Any = first if len(modules) > 1 and _may_feed(first, modules[1], x) else None
@@ -75,7 +75,7 @@ def run_on(modules: Sequence[nn.Module], x: Any) -> tuple[Any, int]:
 
 
 def _may_feed(conv: Any, neurons: Any, x: Any) -> bool:
-    """Tell whether a convolution and the neurons behind it may be one node: no hook reads in between."""
+    """Tell whether a convolution and the neurons behind it may be fused: no hook reads in between."""
     if not isinstance(x, torch.Tensor) or not feeds(conv, x) or not _is_free(neurons):
         return False
     readers = [hook for hook in conv._forward_pre_hooks.values() if getattr(hook, "only_reads", False)]
@@ -83,7 +83,7 @@ def _may_feed(conv: Any, neurons: Any, x: Any) -> bool:
 
 
 def _places(conv: Any, x: Tensor) -> list[int]:
-    """Return height and width of what ``conv`` gives."""
+    """Return height and width of the output of ``conv``."""
     return [
         (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
         for size, padding, dilation, kernel, stride in zip(
@@ -99,9 +99,9 @@ def _is_free(neurons: Any) -> bool:
 
 
 def square_behind(neurons: nn.Module, pool: Any) -> int:
-    """Return the side of the squares that ``pool`` averages behind ``neurons``, 1 if the two stay two.
+    """Return the side of the squares that ``pool`` averages behind ``neurons``, 1 if they cannot be fused.
 
-    The pool is SpikingJelly's, or torch's alone in a ``SeqToANNContainer``, with squares side by side.
+    The pool must be SpikingJelly's, or torch's alone in a ``SeqToANNContainer``, with adjacent squares.
     """
     if not _is_free(neurons) or _is_watched(pool):
         return 1
@@ -112,7 +112,7 @@ def square_behind(neurons: nn.Module, pool: Any) -> int:
 
 
 def _side(pool: Any) -> int:
-    """Return the side of the squares of a pool, 1 where they overlap, are padded or no squares."""
+    """Return the side of the squares of a pool, 1 if they overlap, are padded or are not squares."""
     sizes = {*_pair(pool.kernel_size), *_pair(pool.stride)}
     plain = _pair(pool.padding) == (0, 0) and not pool.ceil_mode and pool.divisor_override is None
     return sizes.pop() if plain and len(sizes) == 1 else 1
@@ -123,7 +123,7 @@ def _pair(size: Any) -> tuple[int, int]:
 
 
 def _is_watched(module: nn.Module, content: int = 0) -> bool:
-    """Tell whether more hooks than those ``content`` with counts see what goes into or out of ``module``."""
+    """Tell whether ``module`` has more hooks than the ``content`` ones that can be served when fused."""
     everywhere = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
     return sum(len(getattr(module, hooks)) for hooks in _HOOKS) > content or any(
         getattr(torch_module, hooks) for hooks in everywhere

@@ -1,4 +1,4 @@
-"""Derivatives of the surrogates on the CPU, a loop each."""
+"""Derivatives of the surrogates on the CPU, one loop for each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from snnprune.nn.fused.surrogates import (
 
 @compiled
 def slope(h, out, threshold, kind, a, b):  # type: ignore[no-untyped-def]  # noqa: C901, PLR0912, PLR0915, PLR0917 - a case each
-    """Derivative of the surrogate at H - threshold; `snnprune.nn.fused.surrogates` has the equations."""
+    """Write the surrogate's derivative at H - threshold; `snnprune.nn.fused.surrogates` has the equations."""
     number = h.dtype.type
     zero, one, two, half = number(0), number(1), number(2), number(0.5)
     n = h.size

@@ -1,7 +1,7 @@
-"""Derivatives of SpikingJelly's surrogate functions, as the kernels know them: a kind and two numbers.
+"""Derivatives of SpikingJelly's surrogate functions, in the form of the kernels: a kind and two numbers.
 
-With u = H - threshold, the derivative that stands for that of the Heaviside step. The definitions are those
-of SpikingJelly 2.0, `spikingjelly.activation_based.surrogate`; who proposed one is named where it names them.
+Each replaces the derivative of the Heaviside step at u = H - threshold. The definitions are those of
+SpikingJelly 2.0, `spikingjelly.activation_based.surrogate`. Sources are given where SpikingJelly gives them.
 
     Rect                     a if |u| < 1 / (2 a), else 0        DPAP, equation (4); Wu et al. 2018
     Sigmoid                  a s (1 - s), s = 1 / (1 + exp(-a u))
@@ -45,7 +45,7 @@ class Slope:
     Attributes:
         kind: which of the equations above.
         a: its first constant.
-        b: its second, 0 where it has but one.
+        b: its second constant, 0 if it has only one.
     """
 
     kind: int
@@ -77,8 +77,8 @@ _KINDS: dict[str, tuple[int, tuple[str, ...]]] = {
 def slope_of(function: Callable[..., object]) -> Slope | None:
     """Return the derivative of one of SpikingJelly's own surrogates, None for any other function.
 
-    A subclass is another function, and so is one that does not spike (its forward is the smooth function)
-    or whose constants are learnt.
+    Subclasses count as other functions. So do surrogates that do not spike (their forward is the smooth
+    function) or have learnt constants.
     """
     name = type(function).__name__
     if name not in _KINDS or type(function) is not getattr(surrogate, name, None):

@@ -1,13 +1,13 @@
-"""Work shared among torch's own threads, or a few plain ones where these cannot be had.
+"""Share work among torch's own threads, or among plain threads if torch's are not available.
 
-A kernel that lets go of the interpreter's lock needs no more than threads to call it. The best are those of
-torch: after each of its operations they keep a core busy for some milliseconds, waiting for the next, and any
-other thread has to share that core with them (measured: a tenth of a training step). They belong to an
-OpenMP library, which starts a region on them through one function of its interface.
+A kernel that releases the interpreter's lock can run in any threads. Torch's threads are the best: after each
+operation they keep a core busy for some milliseconds while they wait for the next one, and any other thread
+has to share that core with them (measured: a tenth of a training step). They belong to an OpenMP library. One
+function of its interface starts a parallel region on them.
 
-Numba's thread pools are not used: the one that is always there may not be entered from two threads at once,
-as a backward in autograd's thread may be; the OpenMP one needs a system library that not everybody has, ends
-a process that forks, and its waiting threads and torch's fight for the same cores.
+Numba's thread pools are not used. The pool that is always available may not be entered from two threads at
+once, which a backward in autograd's thread may do. The OpenMP pool needs a system library that is not always
+installed, and ends a process that forks; its waiting threads and torch's compete for the same cores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 WORTH = 1 << 15
-"""Values below which a second thread takes longer to wake than to help."""
+"""Number of values below which a second thread costs more time than it saves."""
 
 _REGION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -34,8 +34,8 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def _forget_threads() -> None:
-    """Begin anew in a forked child, where no thread lives on: OpenMP would wait for its own for ever."""
-    global _forked  # noqa: PLW0603 - a process is forked once, and says it to nobody else
+    """Forget all threads in a forked child, which has none: OpenMP would wait for its threads for ever."""
+    global _forked  # noqa: PLW0603 - it is set once, in the child
     _forked = True
     _pools.clear()
 
@@ -49,9 +49,9 @@ def share(kernel: Callable[..., Any], parts: int, size: int, *args: Any) -> list
 
     Args:
         kernel: releases the interpreter's lock; ranges are independent of each other.
-        parts: what is divided.
-        size: how many values are worked on in all; few are not divided.
-        args: the same for every call.
+        parts: number of parts to divide among threads.
+        size: number of values in all parts; a small number is not divided.
+        args: further arguments, the same for every call.
 
     Returns:
         What the calls returned, in the order of the ranges.
@@ -67,7 +67,7 @@ def share(kernel: Callable[..., Any], parts: int, size: int, *args: Any) -> list
 
 @functools.cache
 def openmp() -> ctypes.CDLL | None:
-    """Return the OpenMP library whose threads torch uses, if it has the interface that is known here."""
+    """Return the OpenMP library whose threads torch uses, or None if it does not have the GOMP interface."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return None
@@ -75,7 +75,7 @@ def openmp() -> ctypes.CDLL | None:
     paths = {Path(line.split(maxsplit=5)[5]) for line in lines if "gomp" in line.rpartition("/")[2]}
     own = Path(torch.__file__).parent
     found = [path for path in paths if own in path.parents] or sorted(paths)
-    if len(found) != 1:  # other packages bring libraries of their own, with threads of their own
+    if len(found) != 1:  # other packages have their own libraries, with other threads
         return None
     try:
         library = ctypes.CDLL(str(found[0]))
@@ -88,7 +88,7 @@ def openmp() -> ctypes.CDLL | None:
 
 
 def _in_team(library: ctypes.CDLL, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Let the calling thread and those that OpenMP keeps for it make ``calls``."""
+    """Make ``calls`` in the calling thread and in its OpenMP threads."""
     results: list[Any] = [None] * len(calls)
     failed: list[BaseException] = []
 
@@ -96,7 +96,7 @@ def _in_team(library: ctypes.CDLL, calls: Sequence[Callable[[], Any]]) -> list[A
         try:
             for number in range(library.omp_get_thread_num(), len(calls), library.omp_get_num_threads()):
                 results[number] = calls[number]()
-        except BaseException as error:  # raised again in the thread that called
+        except BaseException as error:  # raised again in the calling thread
             failed.append(error)
 
     library.GOMP_parallel(_REGION(region), None, len(calls), 0)
@@ -106,7 +106,7 @@ def _in_team(library: ctypes.CDLL, calls: Sequence[Callable[[], Any]]) -> list[A
 
 
 def _in_pool(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Make the first of ``calls`` here and the others in threads of our own."""
+    """Make the first of ``calls`` in this thread, and the others in threads of a pool."""
     others = len(calls) - 1
     if others not in _pools:
         _pools[others] = ThreadPoolExecutor(others, thread_name_prefix="snnprune")

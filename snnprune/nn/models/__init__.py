@@ -1,4 +1,4 @@
-"""The papers' networks, built of SpikingJelly layers and nodes, and their ANN twins."""
+"""The papers' networks, made of SpikingJelly's layers and neurons, and their ANN twins."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ def build(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> Net
     """Build the network that ``config`` names, freshly initialised from torch's global generator.
 
     Args:
-        config: name of the model, and what it leaves open.
+        config: name of the model, and its settings.
         shape: channels (polarities), height and width of one frame.
         classes: number of output neurons.
 
     Returns:
-        A module that says by ``spiking`` how it is called: frames [T, B, C, H, W] to output spikes
-        [T, B, classes], or images [B, C, H, W] to logits [B, classes]; and by ``loss`` which loss it is
-        meant for.
+        A module. If ``spiking`` is True, it maps frames [T, B, C, H, W] to output spikes [T, B, classes];
+        otherwise images [B, C, H, W] to logits [B, classes]. ``loss`` names the loss that it is meant for.
 
     Raises:
         UserError: no such model, a setting out of its bounds, frames that are too small for its pooling, or a
-            model of the user's own that is no network, or does not say whether it spikes.
+            model of the user's own that is not a network or has no attribute ``spiking``.
     """
     check_values(config, "model")
     check_model(config)

@@ -1,4 +1,4 @@
-"""What a network is built of: spiking layers with a time axis, or plain ones."""
+"""The parts of a network: spiking layers with a time axis, or plain layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GAIN = math.sqrt(2)
-"""Of the initial weights, for ReLUs (He et al. 2015) and spikes alike: see `snnprune.nn.models.initial`."""
+"""Gain of the initial weights, for ReLUs (He et al. 2015) and spikes: see `snnprune.nn.models.initial`."""
 
 ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
     "relu": (nn.ReLU, GAIN),
@@ -26,18 +26,18 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
 
 @dataclass(frozen=True)
 class Kit:
-    """The parts that the same network is built of, once spiking and once not.
+    """The parts of a network, in a spiking and in a plain version.
 
     Attributes:
-        layers: where ``Conv2d``, ``Linear`` and their like are found; SpikingJelly names them as torch does.
-        extra: keyword arguments that each of those layers takes.
+        layers: the module with ``Conv2d``, ``Linear`` and the others; SpikingJelly uses torch's names.
+        extra: keyword arguments for each of these layers.
         neuron: makes a layer of neurons.
-        suffix: of the names of the neurons' layers.
+        suffix: of the names of layers of neurons.
         gain: of the initial weights of hidden layers, see `snnprune.nn.models.initial`.
-        output: gain and bias that the output layer begins with.
+        output: initial gain and bias of the output layer.
         spiking: whether the network has a time axis, and neurons at its output.
         loss: the loss that the network is trained with.
-        dropout: share of the hidden fully connected units that each training step leaves out.
+        dropout: share of the hidden fully connected units that each training step drops.
     """
 
     layers: Any
@@ -63,8 +63,8 @@ class Kit:
 
 
 def spiking(detach_reset: bool = False, dropout: float = 0.0) -> Kit:
-    """SpikingJelly's multi-step layers with the paper's LIF neuron behind each, the output included."""
-    from spikingjelly.activation_based import layer  # noqa: PLC0415  an ANN must not need SpikingJelly
+    """Return the kit of SpikingJelly's multi-step layers, each followed by the paper's LIF neurons."""
+    from spikingjelly.activation_based import layer  # noqa: PLC0415  ANNs work without SpikingJelly
 
     from snnprune.nn.models.lif import THRESHOLD, lif  # noqa: PLC0415
 
@@ -82,7 +82,7 @@ def spiking(detach_reset: bool = False, dropout: float = 0.0) -> Kit:
 
 
 def analogue(activation: str = "relu", dropout: float = 0.0) -> Kit:
-    """Torch's own layers with an activation behind each but the output, which gives logits."""
+    """Return the kit of torch's layers, each followed by an activation. The output layer returns logits."""
     neuron, gain = ACTIVATIONS[activation]
     return Kit(
         layers=nn,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spikingjelly.activation_based import neuron, surrogate
 
 DECAY = 0.2
-"""lambda of equation (1): what is left of a potential after one step."""
+"""lambda of equation (1): the share of a potential that is left after one step."""
 
 THRESHOLD = 0.5
 """V_th of equation (2)."""
@@ -15,7 +15,7 @@ WINDOW = 1.0
 
 
 def lif(detach_reset: bool = False) -> neuron.LIFNode:
-    """Return a layer of the paper's neurons, [T, B, ...] to spikes of the same shape.
+    """Return a layer of the paper's neurons: it maps [T, B, ...] to spikes of the same shape.
 
     With ``u`` the potential, ``o`` the spikes and ``I`` the input current, DPAP equations (1), (2) and (4):
 
@@ -26,7 +26,7 @@ def lif(detach_reset: bool = False) -> neuron.LIFNode:
     SpikingJelly writes the leak as 1 - 1/tau.
 
     Args:
-        detach_reset: keep the reset, the factor (1 - o[t]), out of the gradient. The equations keep it in.
+        detach_reset: exclude the reset, the factor (1 - o[t]), from the gradient. The equations include it.
     """
     return neuron.LIFNode(
         tau=1 / (1 - DECAY),

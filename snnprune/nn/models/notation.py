@@ -1,4 +1,4 @@
-"""Networks written as the papers print them: 15C3-AvgPool2-40C3-AvgPool2-Flatten-300FC."""
+"""Networks in the notation of the papers: 15C3-AvgPool2-40C3-AvgPool2-Flatten-300FC."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAYER = re.compile(f"(?P<C>{N}C{N}(-BN)?)|(?P<FC>{N}FC)|(?P<Pool>(?:Avg|Max)Pool
 
 
 class Network(nn.Sequential):
-    """Layers in a row, with how they are called and trained.
+    """A sequence of layers, with attributes that say how it is called and trained.
 
     Attributes:
         spiking: True: frames [T, B, C, H, W] in, output spikes [T, B, K] out.
@@ -30,7 +30,7 @@ class Network(nn.Sequential):
 
 
 class Walk:
-    """Goes through a network's text from left to right, and knows the shape of one sample there."""
+    """Builds the layers of a network's text from left to right, and tracks the shape of one sample."""
 
     def __init__(self, kit: Kit, shape: tuple[int, ...], padding: Literal["same", "valid"]) -> None:
         self.kit = kit
@@ -41,12 +41,12 @@ class Walk:
         self.counts = {"conv": 0, "fc": 0, "pool": 0}
 
     def number(self, kind: str) -> str:
-        """Name the next layer of its kind: conv1, conv2, ..."""
+        """Return the name of the next layer of this kind: conv1, conv2, ..."""
         self.counts[kind] += 1
         return f"{kind}{self.counts[kind]}"
 
     def convolution(self, units: int, size: int, norm: bool) -> None:
-        """Add a convolution, its norm where one follows, and its neurons."""
+        """Add a convolution, its norm if there is one, and its neurons."""
         margin = size // 2 if self.padding == "same" else 0
         channels, height, width = self.shape
         self.latest = self.number("conv")
@@ -59,12 +59,12 @@ class Walk:
         self.neurons()
 
     def pool(self, kind: str, size: int) -> None:
-        """Add an average or maximum over squares of ``size``; a rest at the border is left out."""
+        """Add an average or maximum pool over squares of ``size``, without incomplete ones at the border."""
         self.layers[self.number("pool")] = self.kit.make(f"{kind}2d", size)
         self.resize(self.shape[0], self.shape[1] // size, self.shape[2] // size)
 
     def flatten(self) -> None:
-        """Add the step from channels and places to one row of units."""
+        """Add a flatten layer, from channels and places to one row of units."""
         self.layers["flatten"] = self.kit.make("Flatten")
         channels, height, width = self.shape
         self.shape = (channels * height * width,)
@@ -79,25 +79,25 @@ class Walk:
             self.layers[f"{self.latest}_dropout"] = self.kit.make("Dropout", self.kit.dropout)
 
     def output(self, classes: int) -> None:
-        """Add the output layer, which spikes where the network does and else gives logits."""
+        """Add the output layer. It spikes in a spiking network, and returns logits in another."""
         self.latest = "out"
         self.layers["out"] = self.kit.weighted("Linear", self.shape[0], classes, output=True)
         if self.kit.spiking:
             self.neurons()
 
     def neurons(self) -> None:
-        """Add a layer of neurons behind the latest layer with weights."""
+        """Add a layer of neurons after the latest layer with weights."""
         self.layers[f"{self.latest}_{self.kit.suffix}"] = self.kit.neuron()
 
     def resize(self, channels: int, height: int, width: int) -> None:
-        """Set the shape of the tensor that leaves the layer just added."""
+        """Set the output shape of the layer that was just added."""
         if min(height, width) < 1:
             raise TooSmallError
         self.shape = (channels, height, width)
 
 
 class TooSmallError(Exception):
-    """Nothing is left of a frame."""
+    """No pixel of a frame is left."""
 
 
 def network(
@@ -107,16 +107,16 @@ def network(
     classes: int,
     padding: Literal["same", "valid"] = "same",
 ) -> Network:
-    """Build and initialise the network that ``text`` describes, with an output layer behind it.
+    """Build and initialise the network that ``text`` describes, followed by an output layer.
 
     ``15C3`` is a convolution of 15 channels and 3 x 3 weights with stride 1, ``AvgPool2`` and ``MaxPool2``
-    pool squares of 2 x 2, ``300FC`` is a fully connected layer of 300 units, ``BN`` behind a convolution
-    normalises it (which then has no bias of its own). Neurons follow each convolution and each fully
+    pool squares of 2 x 2, ``300FC`` is a fully connected layer of 300 units, ``BN`` after a convolution
+    adds a batch norm (the convolution then has no bias). Neurons follow each convolution and each fully
     connected layer.
 
     Args:
         text: the network without its output layer.
-        kit: spiking layers or plain ones.
+        kit: spiking or plain layers.
         shape: channels, height and width of a frame.
         classes: units of the output layer.
         padding: "same" keeps height and width in a convolution, "valid" uses no pixel from outside.
@@ -125,11 +125,11 @@ def network(
         Layers named conv1, conv1_bn, conv1_lif (or _relu), pool1, flatten, fc1, fc1_lif, ..., out, out_lif.
 
     Raises:
-        UserError: a word that is no layer, or stands where it cannot; frames that are too small; no class.
+        UserError: a word that is not a layer, or is at the wrong place; frames that are too small; no class.
     """
     if classes < 1 or min(shape) < 1:
         raise UserError(
-            f"a network needs at least one class and one pixel: {classes} classes and frames of {shape} came"
+            f"expected at least one class and one pixel, got {classes} classes and frames of {shape}"
         )
     walk = Walk(kit, shape, padding)
     try:
@@ -138,7 +138,7 @@ def network(
     except TooSmallError:
         raise UserError(
             f"frames of {shape[1]} x {shape[2]} pixels are too small for the network {text}, which leaves "
-            "none of them: choose a smaller model or larger frames"
+            "no pixel of them: choose a smaller model or larger frames"
         ) from None
     if len(walk.shape) == 3:
         raise UserError(f"the network {text} needs a Flatten before its output layer")
@@ -151,10 +151,10 @@ def network(
 
 
 def step(walk: Walk, token: str) -> None:
-    """Add what one word of the notation stands for.
+    """Add the layers of one word of the notation.
 
     Raises:
-        UserError: the word is not part of the notation, or stands where it cannot.
+        UserError: the word is not part of the notation, or is at the wrong place.
     """
     match = LAYER.fullmatch(token)
     if match is None:
@@ -166,7 +166,7 @@ def step(walk: Walk, token: str) -> None:
     numbers = [int(number) for number in re.findall(N, token)]
     if (kind == "FC") == (len(walk.shape) == 3):
         where = "behind" if kind == "FC" else "before"
-        raise UserError(f"'{token}' stands {where} a Flatten only: write 15C3-Flatten-300FC, for instance")
+        raise UserError(f"'{token}' can stand only {where} a Flatten: write 15C3-Flatten-300FC, for instance")
     if kind == "C":
         walk.convolution(numbers[0], numbers[1], norm=token.endswith("BN"))
     elif kind == "FC":

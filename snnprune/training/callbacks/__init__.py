@@ -1,1 +1,1 @@
-"""What acts while a Trainer trains: pruning, and what a run writes down."""
+"""Callbacks of the Trainer: pruning, and what a run records."""

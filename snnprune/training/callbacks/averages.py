@@ -1,4 +1,4 @@
-"""Moving averages of a network's weights, which others keep beside it (EMA, SWA)."""
+"""Find moving averages of a network's weights (EMA, SWA)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def averages_of(network: nn.Module, task: nn.Module, holders: Iterable[object]) 
     """Return the averaged copies of ``network`` that ``task`` or one of ``holders`` keeps.
 
     Args:
-        network: what is pruned.
-        task: what holds the network, or is it: an average may be of either.
+        network: the network that is pruned.
+        task: the module that holds the network, or the network itself: an average may be of either.
         holders: objects with attributes, such as Lightning's callbacks ``WeightAveraging`` and
             ``EMAWeightAveraging``.
     """

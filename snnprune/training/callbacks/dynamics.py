@@ -1,8 +1,8 @@
-"""What happens to neurons and synapses while a network is pruned, epoch by epoch, for a bounded sample.
+"""Record neurons and synapses of a bounded sample, epoch by epoch, while a network is pruned.
 
-The sample is taken of the dense network once, so that a unit can be followed although the network is cut
-meanwhile. An epoch adds at most 6 bytes for each of `UNITS` units of a population and 2 for each of
-`SYNAPSES` synapses of a layer (2.8 kB for the paper's small network), and the maps are replaced.
+The sample is drawn once, from the dense network, so that a unit can be followed even if the network is cut.
+An epoch adds at most 6 bytes for each of `UNITS` units of a population and 2 for each of `SYNAPSES` synapses
+of a layer (2.8 kB for the paper's small network), and the maps are replaced.
 """
 
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
@@ -31,28 +31,28 @@ if TYPE_CHECKING:
     from snnprune.training.callbacks.pruning import PruningCallback
 
 UNITS = 512
-"""Followed of a population: all of the papers' layers, except for the widest of their two-layer networks."""
+"""Largest sample of a population: all units of the papers' layers, but for the widest two-layer networks."""
 
 SYNAPSES = 256
-"""Followed of a fully connected layer: as many lines as a picture can hold."""
+"""Largest sample of synapses of a fully connected layer: a picture can show as many lines."""
 
 MAP = 96
-"""Rows and columns of the map of a fully connected layer: what a column of a paper can show."""
+"""Most rows and columns of the map of a fully connected layer: a column of a paper can show as many."""
 
 TEST = 1
-"""Which of the validation loop's loaders holds the test set."""
+"""Index of the test set among the loaders of the validation loop."""
 
-GOLDEN = 0.6180339887498949  # fractions of its multiples fill a row evenly, and in step with no layer's width
+GOLDEN = 0.6180339887498949  # fractions of its multiples fill a row evenly, for any width of a layer
 
 
 class Dynamics(lightning.Callback):
     """Writes a run's dynamics to a file after every epoch, and carries them in the checkpoint.
 
-    `snnprune.runs.tensors.Dynamics` says what the file holds; its maps are of a population's sample and of up
-    to `MAP` x `MAP` synapses of a fully connected layer.
+    `snnprune.runs.tensors.Dynamics` describes the file. Its maps show the sample of a population, and up to
+    `MAP` x `MAP` synapses of a fully connected layer.
 
     Args:
-        pruning: knows the network and who is alive.
+        pruning: the callback with the network and its masks.
         path: of the file.
     """
 
@@ -73,13 +73,13 @@ class Dynamics(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Watch the neurons in the first test batch; more would slow down neurons that run fused."""
+        """Record the neurons in the first test batch only, because this slows down fused neurons."""
         if (dataloader_idx, batch_idx) == (TEST, 0):
             assert self.pruning.pruner is not None
             self._watch = Watch(self.pruning.pruner.model)
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Take note of how much they fired."""
+        """Store the firing rates."""
         if self._watch is not None:
             self._watch.close()
             rates = self._watch.rates()
@@ -90,12 +90,12 @@ class Dynamics(lightning.Callback):
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Take the hooks off the network."""
+        """Remove the hooks from the network."""
         if self._watch is not None:
             self._watch.close()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Add an epoch, and write the file anew."""
+        """Add an epoch, and write the file again."""
         pruner = self.pruning.pruner
         assert pruner is not None
         if pruner.finished:
@@ -116,18 +116,18 @@ class Dynamics(lightning.Callback):
         self.write()
 
     def write(self) -> None:
-        """Write what there is; nothing before the first epoch."""
+        """Write the file; do nothing before the first epoch."""
         if self._about is not None and ranks.is_first():
             arrays = {name: tensor.numpy() for name, tensor in self._tensors().items()}
             tensors.Dynamics(self._about, arrays).write(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything so far, for the checkpoint."""
+        """Return all recorded epochs, for the checkpoint."""
         about = "" if self._about is None else tensors.Dynamics(self._about, {}).about_text()
         return {"tensors": self._tensors(), "about": about}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the recorded epochs from a checkpoint."""
         saved = state_dict["tensors"]
         self._maps = {key: t for key, t in saved.items() if key.startswith(("first/", "last/"))}
         self._series = {key: list(t.unbind()) for key, t in saved.items() if key not in self._maps}
@@ -154,7 +154,7 @@ class Dynamics(lightning.Callback):
 
 
 class Sample:
-    """A sample of the dense network's units, read from the network as it is.
+    """A sample of the dense network's units, with values read from the current network.
 
     Args:
         pruner: of the network.
@@ -175,7 +175,7 @@ class Sample:
         }
 
     def survival(self) -> dict[str, Tensor]:
-        """Return F of neurons and synapses; of none where the method has no survival functions."""
+        """Return F of neurons and synapses; nothing if the method has no survival functions."""
         rule = getattr(self.pruner.method, "rule", None)
         if not isinstance(rule, SurvivalFunction):
             return {}
@@ -190,7 +190,7 @@ class Sample:
         return found
 
     def fan_in(self) -> dict[str, Tensor]:
-        """Return the number of living synapses at each neuron, int64 [sample] by population; -1: dead."""
+        """Return the number of alive synapses into each neuron, int64 [sample] by population; -1: pruned."""
         found = {}
         for name, places in self._units.items():
             incoming = [self._alive[p.name] for p in self.pruner.topology.incoming(name)]
@@ -215,7 +215,7 @@ class Sample:
         return found
 
     def _synapses(self, projection: Projection) -> tuple[Tensor, Tensor]:
-        """Return where the sample's rows and columns are now, -1 where they are gone."""
+        """Return the current rows and columns of the sample, -1 where they were cut."""
         size, width = projection.shape[0] * projection.shape[1], projection.shape[1]
         turns = torch.arange(min(SYNAPSES, size))
         flat = turns if size <= SYNAPSES else ((turns + 0.5) * GOLDEN % 1.0 * size).long().sort().values
@@ -227,12 +227,12 @@ class Sample:
 
 
 def _spread(size: int, limit: int) -> Tensor:
-    """Return ``limit`` indices spread evenly over ``size``, or all where there are no more."""
+    """Return ``limit`` indices spread evenly over ``size``, or all indices if there are fewer."""
     return torch.arange(min(size, limit)) * size // min(size, limit)
 
 
 def _places(stays: Tensor, chosen: Tensor) -> Tensor:
-    """Return where each of the dense network's ``chosen`` entries is among those that stay, -1: nowhere."""
+    """Return the current index of each ``chosen`` entry of the dense network, -1 where it was cut."""
     now = stays.cumsum(0) - 1
     return torch.where(stays[chosen], now[chosen], -1)
 
@@ -242,7 +242,7 @@ def _flat(rows: Tensor, columns: Tensor, width: int) -> Tensor:
 
 
 def _read(values: Tensor, alive: Tensor, places: Tensor, dead: float = torch.nan) -> Tensor:
-    """Return entries of flattened ``values`` at ``places``; ``dead`` where that is -1 or not ``alive``."""
+    """Return entries of flattened ``values`` at ``places``; ``dead`` where a place is -1 or not ``alive``."""
     places = places.to(values.device)
     there = places.clamp(min=0)
     living = (places >= 0) & alive.flatten()[there]

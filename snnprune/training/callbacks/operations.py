@@ -1,4 +1,4 @@
-"""Operations of every epoch's network, counted while it is tested anyway (under 1 % of an epoch)."""
+"""Count the operations of the network of every epoch during its test (under 1 % of an epoch)."""
 
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
 from __future__ import annotations
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from snnprune.training.task import Task
 
 TEST = 1
-"""Which of the validation loop's loaders holds the test set."""
+"""Index of the test set among the loaders of the validation loop."""
 
 
 class CountOperations(lightning.Callback):
-    """Counts what the alive synapses of each epoch's network do on the test set.
+    """Counts the operations of alive synapses on the test set, in each epoch.
 
-    The number goes into ``pl_module.measured["synops"]``: operations of one sample, on average.
+    It sets ``pl_module.measured["synops"]`` to the mean number of operations per sample.
 
     Args:
-        pruning: knows the network and who is alive.
+        pruning: the callback with the network and its masks.
     """
 
     def __init__(self, pruning: PruningCallback) -> None:
@@ -42,7 +42,7 @@ class CountOperations(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Begin to count where the test set begins: the network may have been cut since the last time."""
+        """Begin to count at the first test batch: the network may have been cut since the last test."""
         if dataloader_idx != TEST:
             return
         if batch_idx == 0:
@@ -54,7 +54,7 @@ class CountOperations(lightning.Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Task) -> None:  # type: ignore[override]
         """Publish the count."""
         assert self.pruning.pruner is not None
-        synops = 0.0  # of a process that had no batch of the test set
+        synops = 0.0  # for a process without a batch of the test set
         if self._counter is not None:
             synops = self._counter.operations(self._samples, alive(self.pruning.pruner)).synops
         if ranks.world_size() > 1:
@@ -67,7 +67,7 @@ class CountOperations(lightning.Callback):
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Take the hooks off the network."""
+        """Remove the hooks from the network."""
         self._close()
 
     def _close(self) -> None:

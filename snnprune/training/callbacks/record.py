@@ -1,4 +1,4 @@
-"""Writes an epoch down when it ends: its row, the network's size, and the checkpoint that carries both."""
+"""Record an epoch when it ends: its row, the size of the network, and the checkpoint with both."""
 
 # ruff: noqa: ARG002 - the methods' signatures are Lightning's
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Record(lightning.Callback):
 
     Args:
         folder: of the run.
-        pruning: tells how much is pruned.
-        report: is shown each new row.
+        pruning: the callback with the pruning rates.
+        report: called with each new row.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Record(lightning.Callback):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Task) -> None:  # type: ignore[override]
-        """Add the row of the epoch, save the checkpoint with it, and write the table anew."""
+        """Add the row of the epoch, save the checkpoint with it, and write the table again."""
         assert self.pruning.pruner is not None
         rates, measured = self.pruning.pruner.rates(), pl_module.measured
         if self.pruning.pruner.finished:
@@ -76,7 +76,7 @@ class Record(lightning.Callback):
         self.report(row)
 
     def _finish(self, trainer: lightning.Trainer, pruner: Pruner) -> None:
-        """Save the network that the method has ended with; no batch was trained since the last row."""
+        """Save the final network of the method; no batch was trained since the last row."""
         self.history.network = Size.of(pruner.rates())
         self.history.returned_to = None if pruner.returned_to is None else pruner.returned_to + 1
         trainer.save_checkpoint(self.folder.last)
@@ -86,5 +86,5 @@ class Record(lightning.Callback):
         return self.history.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the history back."""
+        """Restore the history."""
         self.history = History.from_state(state_dict)

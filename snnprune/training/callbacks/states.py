@@ -1,4 +1,4 @@
-"""States of neurons between two batches: carried over or not, and never with a graph behind them."""
+"""States of neurons between two batches: carried over or not, and always without a graph."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def is_carried(model: nn.Module) -> bool:
-    """Tell whether SpikingJelly's neurons in ``model`` hold a state; at rest they hold numbers."""
+    """Tell whether SpikingJelly's neurons in ``model`` hold a state; at rest they hold only numbers."""
     return any(
         isinstance(state, torch.Tensor) for module in model.modules() for state in _memories(module).values()
     )
 
 
 def detach_states(model: nn.Module, neurons: Iterable[type[nn.Module]] = ()) -> None:
-    """Let go of the graph of a batch whose backward is done, which would stop ``copy.deepcopy``.
+    """Detach the states from the graph of the last batch, because ``copy.deepcopy`` fails with a graph.
 
     Args:
-        model: its neurons of SpikingJelly, and those of the classes ``neurons``, keep the values.
+        model: the network; its neurons of SpikingJelly and of the classes ``neurons`` keep their values.
         neurons: classes of other libraries or the user's own.
     """
     for module in model.modules():

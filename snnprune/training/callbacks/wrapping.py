@@ -1,4 +1,4 @@
-"""The wrapper that lets several processes train one network, off while the network is cut."""
+"""Remove the wrapper for distributed training (DDP) while the network is cut."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def can_unwrap(trainer: lightning.Trainer) -> bool:
-    """Tell whether the processes of ``trainer`` each hold the whole network, in a wrapper that comes off."""
+    """Tell whether each process of ``trainer`` holds the whole network, in a wrapper that can be removed."""
     return isinstance(trainer.strategy, DDPStrategy)
 
 
 @contextmanager
 def unwrapped(trainer: lightning.Trainer) -> Iterator[None]:
-    """Take the wrapper off, and put a new one on at the end, with buckets of gradients as large as need be.
+    """Remove the wrapper, and put on a new one at the end, with gradient buckets of the new size.
 
-    Between two batches, in all processes. Without several processes there is no wrapper.
+    Use it between two batches, in all processes. A single process has no wrapper.
     """
     strategy = trainer.strategy
     wrapper = strategy.model
@@ -33,7 +33,7 @@ def unwrapped(trainer: lightning.Trainer) -> Iterator[None]:
         return
     strategy.model = wrapper.module
     del wrapper
-    gc.collect()  # it is in reference cycles, and its buckets hold the old tensors until it is gone
+    gc.collect()  # the wrapper is in reference cycles and holds old tensors until collected
     try:
         yield
     finally:

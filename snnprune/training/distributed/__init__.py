@@ -1,1 +1,1 @@
-"""Several processes that train one run: started, joined, and ended together."""
+"""Several processes that train one run: start, join and stop them."""

@@ -1,6 +1,6 @@
-"""The processes of a run: to which group this one belongs, and what becomes of the others.
+"""The process group of a run: join it, leave it, and report lost processes.
 
-torchrun and SLURM name a process's rank in its environment; `launch` does as torchrun does.
+torchrun and SLURM set the rank of a process in its environment. `launch` sets it as torchrun does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HOW = "(docs/distributed.md says how)"
 HERE = "127.0.0.1"
 
 LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe", re.IGNORECASE)
-"""What torch's messages contain if another process has ended."""
+"""Words in torch's messages if another process has ended."""
 
 
 class LostProcessError(UserError):
@@ -43,10 +43,13 @@ class LostProcessError(UserError):
 
 
 def place(config: RunConfig) -> ClusterEnvironment | None:
-    """Return what says this process's rank; None if the run has one process, or this one starts them.
+    """Return the environment that holds this process's rank, or None.
+
+    None means that the run has one process, or that this process starts the others.
 
     Raises:
-        UserError: there are more or fewer processes than the run has, or machines and nobody to start them.
+        UserError: the world size is not that of the configuration, or there are several machines without
+            torchrun or SLURM.
     """
     wanted = config.train.devices * config.train.nodes
     environment: ClusterEnvironment | None = None
@@ -68,14 +71,14 @@ def place(config: RunConfig) -> ClusterEnvironment | None:
 
 @contextmanager
 def joined(config: RunConfig, run: Path) -> Iterator[None]:
-    """Join the process group of the run, and leave it at the end; nothing to do for a single process.
+    """Join the process group of the run, and leave it at the end. Do nothing for a single process.
 
     Args:
         config: of the run.
         run: its folder.
 
     Raises:
-        LostProcessError: another one ended.
+        LostProcessError: another process ended.
         UserError: as `place`.
     """
     environment = place(config)
@@ -102,10 +105,10 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
         try:
             with warnings.catch_warnings():
                 if not ranks.is_first():
-                    warnings.simplefilter("ignore")  # the first one says the same
+                    warnings.simplefilter("ignore")  # rank 0 gives the same warnings
                 yield
         except BaseException:
-            with suppress(Exception):  # the group may be broken, and the first error says more
+            with suppress(Exception):  # the group may be broken, and the first error is more useful
                 distributed.destroy_process_group()
             raise
         distributed.destroy_process_group()
@@ -113,7 +116,7 @@ def joined(config: RunConfig, run: Path) -> Iterator[None]:
 
 @contextmanager
 def _told(run: Path) -> Iterator[None]:
-    """Turn torch's long message into a sentence if another process has ended."""
+    """Replace torch's long message by a sentence if another process has ended."""
     try:
         yield
     except RuntimeError as error:
@@ -122,12 +125,12 @@ def _told(run: Path) -> Iterator[None]:
             raise
         raise LostProcessError(
             "another process of this run has ended or cannot be reached, and training was stopped: "
-            f"`snnprune train --resume {run}`, started as this was, goes on from the last finished epoch"
+            f"`snnprune train --resume {run}`, started in the same way, goes on from the last finished epoch"
         ) from error
 
 
 def strategy(config: RunConfig) -> dict[str, Any]:
-    """Return the Trainer's settings for this process and the others."""
+    """Return the Trainer's settings for distributed training."""
     environment = place(config)
     assert environment is not None
     # Synchronised norms keep buffers equal, and processes evaluate different numbers of batches.
@@ -147,15 +150,15 @@ def strategy(config: RunConfig) -> dict[str, Any]:
 
 
 def is_launcher(config: RunConfig) -> bool:
-    """Tell whether this process has to start those of the run."""
+    """Tell whether this process has to start the processes of the run."""
     return config.train.devices > 1 and place(config) is None
 
 
 def store() -> distributed.TCPStore:
-    """Return a store where the processes of a group on this machine find each other.
+    """Return the store through which the processes of a group on this machine find each other.
 
-    It listens on a port that the system chooses, from now on and as long as the object lives: nobody else can
-    take the port between its choice and its use.
+    It listens on a port that the system chooses, as long as the object exists. So no other program can take
+    the port before the processes use it.
     """
     return distributed.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
 
@@ -166,7 +169,7 @@ def of_torchrun(rank: int, world_size: int, found_at: distributed.TCPStore) -> d
     Args:
         rank: of the process.
         world_size: of the group.
-        found_at: where the group meets, see `store`; it has to live as long as the group does.
+        found_at: the store of the group, see `store`; it has to exist as long as the group.
     """
     given = {
         "RANK": rank,

@@ -1,4 +1,4 @@
-"""Several processes of a run on this machine: started, watched, and stopped together."""
+"""Start, watch and stop the processes of a run on this machine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Started = list[subprocess.Popen[bytes]]
 def launch(run: Path, world_size: int, program: Sequence[str] = PROGRAM) -> None:
     """Train the run in folder ``run`` in ``world_size`` processes, and return when all have done their part.
 
-    The first one speaks to this terminal. Each has its share of the processors, unless OMP_NUM_THREADS says
-    otherwise. However this ends, none of them is left.
+    Rank 0 prints to this terminal. Each process has its share of the processors, unless OMP_NUM_THREADS is
+    set. At the end no process is left, also after an error.
 
     Args:
         run: its folder, which holds its configuration.
@@ -38,7 +38,7 @@ def launch(run: Path, world_size: int, program: Sequence[str] = PROGRAM) -> None
             sentence are appended.
 
     Raises:
-        UserError: one of them could not be started, or failed; the others were stopped.
+        UserError: a process could not be started, or failed; the others were stopped.
         SystemExit: after Ctrl-C, once all have ended.
     """
     started: Started = []
@@ -68,7 +68,7 @@ def launch(run: Path, world_size: int, program: Sequence[str] = PROGRAM) -> None
 
 
 def _start(place: dict[str, str], command: Sequence[str], logs: Path) -> subprocess.Popen[bytes]:
-    """Start the process that has the ``place`` in the group; those behind the first one write to a file."""
+    """Start the process with the environment ``place``. All ranks but 0 write their output to a file."""
     rank, world_size = int(place["RANK"]), int(place["WORLD_SIZE"])
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // world_size)))
     with _log(logs, rank).open("wb") as log:
@@ -80,17 +80,17 @@ def _start(place: dict[str, str], command: Sequence[str], logs: Path) -> subproc
                 stdout=output,
                 stderr=output,
                 env=place | {"OMP_NUM_THREADS": threads},
-                start_new_session=True,  # Ctrl-C reaches them once, from here
+                start_new_session=True,  # so that Ctrl-C reaches them once, from `launch`
             )
         except OSError as error:
             raise UserError(
                 f"the process with rank {rank} of {world_size} could not be started ({first_line(error)}), "
-                "and the others were stopped: lower train.devices, or end what else runs on this machine"
+                "and the others were stopped: lower train.devices, or end other programs on this machine"
             ) from error
 
 
 def _watch(started: Started) -> int | None:
-    """Wait until all have ended; return which was the first to fail by itself, None where none did."""
+    """Wait until all have ended. Return the rank of the first one that failed by itself, None if none did."""
     while True:
         codes = [process.poll() for process in started]
         if any(codes):
@@ -104,7 +104,7 @@ def _watch(started: Started) -> int | None:
 
 
 def _end(started: Started) -> None:
-    """Give all that still run some time to end."""
+    """Wait for the processes until a common deadline, and kill those that still run."""
     deadline = time.monotonic() + GRACE
     for process in started:
         end(process, deadline - time.monotonic())
@@ -126,7 +126,7 @@ def _said(logs: Path, rank: int) -> Path:
 
 
 def _why(code: int, logs: Path, rank: int) -> str:
-    """Say why a process failed."""
+    """Return why a process failed, as a clause."""
     if code < 0:
         return f"was ended by {killed_by(code)}"
     for file in (_said(logs, rank), _log(logs, rank)):

@@ -1,6 +1,6 @@
-"""One of a run's processes on this machine: `python -m snnprune.training.distributed.member FOLDER PID FILE`.
+"""One process of a run on this machine: `python -m snnprune.training.distributed.member FOLDER PID FILE`.
 
-It ends with the process that started it.
+It ends when the process that started it ends.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ def main(arguments: list[str]) -> int:
     """Take part in the run in folder ``arguments[0]``.
 
     Returns:
-        The exit code: 0, 2 with one sentence in the file ``arguments[2]`` for input that cannot be used, 3
-        where the process ``arguments[1]``, which started this one, is gone, 4 where another of the run is.
+        The exit code: 0; 2 for input that cannot be used, with one sentence in the file ``arguments[2]``; 3
+        if the process ``arguments[1]``, which started this one, has ended; 4 if another process of the run
+        has.
     """
     if not end_with(int(arguments[1])):
         return ORPHANED
@@ -28,7 +29,7 @@ def main(arguments: list[str]) -> int:
     try:
         run.resume(Path(arguments[0]))
     except LostProcessError:
-        return LOST  # the process that started this one says what happened to the other
+        return LOST  # the process that started this one reports what happened to the other
     except UserError as error:
         Path(arguments[2]).write_text(str(error), encoding="utf-8")
         return WRONG_INPUT
