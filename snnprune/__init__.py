@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from snnprune.common.version import __version__
+
 if TYPE_CHECKING:
     from snnprune import bench as bench
     from snnprune import common as common
@@ -58,7 +60,6 @@ else:
         },
     )
 
-__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Agreement",

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from snnprune import __version__
 from snnprune.common import atomic
 from snnprune.common.errors import UserError
+from snnprune.common.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snnprune import __version__
 from snnprune.common import document
+from snnprune.common.version import __version__
 from snnprune.config.names import METHODS, options_of
 from snnprune.runs.size import Layer, Size
 from snnprune.runs.typed import Record, read_file, typed
