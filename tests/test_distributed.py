@@ -263,7 +263,7 @@ def unlike() -> list[str]:
 def test_processes_with_different_networks_are_told() -> None:
     for decisions, names in together(2, unlike):
         assert "2 processes that train this network must come to the same decisions" in decisions
-        assert "different names of what was measured" in names
+        assert "must come to the same names of what was measured" in names
 
 
 def wrapped() -> str:
@@ -280,7 +280,7 @@ def wrapped() -> str:
 
 
 def test_a_wrapper_has_to_come_off_before_a_cut() -> None:
-    assert all("take the wrapper off before the cut" in said for said in together(2, wrapped))
+    assert all("remove the wrapper before the cut" in said for said in together(2, wrapped))
 
 
 def held_in_one() -> tuple[list[int], list[str]]:

@@ -223,7 +223,7 @@ class BiasedBatchFirst(Biased):
 def test_a_neuron_of_whole_series_that_fires_late_without_input_is_not_silent(kind: Any) -> None:
     x = torch.rand(4, 3, 20)
     x = x if kind is Biased else x.transpose(0, 1)
-    with pytest.warns(UserWarning, match=r"population 0 may be masked but not taken out"):
+    with pytest.warns(UserWarning, match=r"population 0 can be masked but not compacted"):
         Pruner(mlp(kind), x, "magnitude", epochs=2, target=0.5, neurons=(kind,))
 
 

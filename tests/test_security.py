@@ -252,7 +252,7 @@ def test_a_link_in_a_run_is_not_followed(name: str, tmp_path: Path) -> None:
         folder.claim(tiny_run.config())
     elsewhere.mkdir()
     (out / name).symlink_to(elsewhere)
-    with pytest.raises(UserError, match=f"{name} is a link"):
+    with pytest.raises(UserError, match=f"{name} must be a folder .* and is a link"):
         run.resume(out)
     assert list(elsewhere.iterdir()) == []
 
