@@ -248,7 +248,7 @@ def test_a_network_without_time_has_the_activation_asked_for(activation: str) ->
 
 
 def test_a_spiking_network_has_no_activation() -> None:
-    with pytest.raises(UserError, match=r"activation sigmoid is for networks without time, and model 'mlp-snn' spikes"):
+    with pytest.raises(UserError, match=r"sigmoid is for networks without time, and model 'mlp-snn' spikes"):
         build(ModelConfig(name="mlp-snn", activation="sigmoid"), (1, 4, 4), 3)
 
 
