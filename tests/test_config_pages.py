@@ -45,6 +45,8 @@ def shortened(file: Path, tmp_path: Path, real_data: Path) -> list[str]:
     if data in ("mnist", "fashion-mnist", "cifar10"):
         many = min(20 if model in HEAVY else 500, read["data"].get("samples", 500))
         options += ["--data.samples", str(many), "--data.validation", "0.002"]
+    if read.get("method", {}).get("name") == "bdnn-sp":  # which needs epochs to train and to retrain in
+        options += ["--method.options.train_epochs", "1", "--method.options.retrain_epochs", "1"]
     if model in HEAVY:
         options += ["--data.time_steps", "1", "--data.classes", "0,1"]
     return options

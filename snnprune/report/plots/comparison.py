@@ -183,6 +183,7 @@ def _pareto(bench: Bench) -> Figure:
     ):
         _front(axes, bench, cost, set(bench.comparison["pareto"].get(front, [])))
         axes.set(xlabel=label, ylabel="test accuracy (%)")
+        axes.locator_params(axis="x", nbins=5)  # small numbers have long labels
         tidy(axes)
     legend_below(figure, upper)
     return figure
