@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 import warnings
 from contextlib import contextmanager
@@ -328,14 +329,35 @@ class Pruner:
             self.samples,
         )
 
-    def _before_step(self, optimizer: Optimizer) -> None:
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Let the method act behind the backward; return other arguments of the step where they change.
+
+        A step that is given a closure runs the backward inside it, as Lightning's automatic optimisation
+        does: the method then acts at the end of the closure, each time that it is called.
+        """
         if not holds_any_of(optimizer, self.model):
-            return
+            return None
         self._round.stepped.add(optimizer)
-        if type(self.method).after_backward is not Method.after_backward:
-            self._optimizers.add(optimizer)
-            if self._round.is_first_to_step(optimizer):
-                self.method.after_backward(self._view({}))
+        if type(self.method).after_backward is Method.after_backward:
+            return None
+        self._optimizers.add(optimizer)
+        bound = inspect.signature(type(optimizer).step).bind(*args, **kwargs)
+        closure = bound.arguments.get("closure")
+        if closure is None:
+            self._after_backward(optimizer)
+            return None
+
+        def closed(*given: Any, **named: Any) -> Any:
+            loss = closure(*given, **named)
+            self._after_backward(optimizer)
+            return loss
+
+        bound.arguments["closure"] = closed
+        return bound.args, bound.kwargs
+
+    def _after_backward(self, optimizer: Optimizer) -> None:
+        if self._round.is_first_to_step(optimizer):
+            self.method.after_backward(self._view({}))
 
     # --- compaction
 
@@ -534,7 +556,11 @@ class Pruner:
         # The hook is global, because no optimiser is known yet, and a loop needs no further line for it. It
         # holds the pruner weakly: without close(), hook and network go when the pruner goes.
         own = WeakMethod(self._before_step)
-        self._handle = register_optimizer_step_pre_hook(lambda o, *_: (own() or _nothing)(o))
+
+        def hook(*given: Any) -> Any:
+            return (own() or _nothing)(*given)
+
+        self._handle = register_optimizer_step_pre_hook(hook)
         finalize(self, self._handle.remove).atexit = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
@@ -600,5 +626,5 @@ def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
     return made
 
 
-def _nothing(_: Optimizer) -> None:
+def _nothing(*_: Any) -> None:
     """Do nothing, in place of a pruner that no longer exists."""
