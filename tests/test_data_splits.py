@@ -132,7 +132,7 @@ def test_reading_from_the_cache_needs_no_tonic(tmp_path: Path) -> None:
 def handmade(*sizes: int) -> data.Splits:
     """Three sets of so many images of one pixel, which count up."""
     sets = [data.FrameSet(np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1), np.arange(n)) for n in sizes]
-    return data.Splits(*sets, classes=("a",), shape=(1, 1, 1), events=False)
+    return data.Splits(*sets, classes=tuple("abcdefg"), shape=(1, 1, 1), events=False)
 
 
 def test_a_set_in_batches_is_the_set_in_order() -> None:

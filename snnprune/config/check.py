@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from snnprune.common.errors import UserError
 from snnprune.config import values
 from snnprune.config.names import DATASETS, METHODS, MODELS, pick, typed
-from snnprune.config.schema import SECTIONS, ModelConfig
+from snnprune.config.schema import SECTIONS, ModelConfig, RunConfig
 
 if TYPE_CHECKING:
-    from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
+    from snnprune.config.schema import DataConfig, MethodConfig, TrainConfig
 
 ELSEWHERE = ("target", "structured", "compact_every")
 """Settings of the section "method" that are not options of the method."""
@@ -37,6 +37,11 @@ def check(config: RunConfig, *, data: bool = True) -> None:
         UserError: a value of another type or out of bounds, an unknown name, settings that do not go
             together, or a GPU asked for where there is none.
     """
+    if not isinstance(config, RunConfig):
+        raise UserError(
+            "config must be a RunConfig, such as snnprune.RunConfig(train=snnprune.TrainConfig(epochs=6)), "
+            f"and is {type(config).__name__}"
+        )
     for name in SECTIONS:
         check_values(getattr(config, name), name)
     if data:

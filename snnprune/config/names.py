@@ -20,6 +20,7 @@ from snnprune.config import signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from types import ModuleType
 
 PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """A module and an attribute of it, each perhaps within another."""
@@ -95,10 +96,22 @@ def pick(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
     if name in table:
         return table[name]
     if ":" not in name:
-        raise UserError(f"there is no {kind} called '{name}': {nearest(name, table)}")
+        raise UserError(f"there is no {kind} called '{name}': {nearest(name, table)}{_otherwise(kind, name)}")
     if not PLACE.fullmatch(name):
         raise UserError(f"a {kind} of your own must be written mypackage.module:Mine, and is '{name}'")
     return Entry(f"a {kind} of your own", "-", name, None, kind)
+
+
+def _otherwise(kind: str, name: str) -> str:
+    """Return what else a name that is in no table may stand for; "" for a plain slip."""
+    if "." in name:
+        return f" (a {kind} of your own is written mypackage.module:Mine, with a colon)"
+    if kind == "data set":
+        return (
+            " (a run on data that were made in Python needs them again, as splits=..., in snnprune.resume "
+            "and snnprune.train)"
+        )
+    return ""
 
 
 def is_own(name: str) -> bool:
@@ -151,6 +164,13 @@ def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
         raise UserError(f"{kind} '{name}' cannot be made with these options: {in_one_line(error)}") from error
 
 
+def _made_in(module: ModuleType) -> list[str]:
+    """Return the public names of what ``module`` defines itself."""
+    found = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    named = {name for name, value in found.items() if getattr(value, "__module__", None) == module.__name__}
+    return sorted(named) or sorted(found)
+
+
 def _own(kind: str, module: str, attribute: str) -> Any:
     """Import the user's own data set, model or method, and check its kind.
 
@@ -174,7 +194,7 @@ def _own(kind: str, module: str, attribute: str) -> Any:
     try:
         found: Any = reduce(getattr, attribute.split("."), holder)
     except AttributeError as error:
-        hint = nearest(attribute, [word for word in dir(holder) if not word.startswith("_")])
+        hint = nearest(attribute, _made_in(holder))
         raise UserError(f"the module '{module}' has no '{attribute}': {hint}") from error
     if kind == "data set" and isinstance(found, type):
         try:

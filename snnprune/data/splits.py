@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from snnprune.common.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -42,10 +44,25 @@ class FrameSet(Dataset[tuple[torch.Tensor, int]]):
             frames: uint8 [M, T, P, H, W] or [M, C, H, W]; may be a memory map.
             labels: int64 [M].
             index: which of the M samples belong to this set, in order; all by default.
+
+        Raises:
+            UserError: frames of another type or number of axes, or another number of labels.
         """
+        if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim not in (4, 5):
+            raise UserError(
+                "frames must be a numpy array of uint8, [samples, T, P, H, W] or [samples, C, H, W], and are "
+                f"{_described(frames)}"
+            )
+        if len(frames) != len(labels):
+            raise UserError(f"each sample needs a label: {len(frames)} samples and {len(labels)} labels came")
         self._frames = frames
         self._index = np.arange(len(labels)) if index is None else np.asarray(index, dtype=np.int64)
         self.labels: npt.NDArray[np.int64] = np.asarray(labels, dtype=np.int64)[self._index]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample: [T, P, H, W], or [C, H, W]."""
+        return tuple(self._frames.shape[1:])
 
     def pick(self, chosen: npt.NDArray[np.int64], labels: npt.NDArray[np.int64] | None = None) -> FrameSet:
         """Return the samples at ``chosen``, in that order; ``labels`` [N] replace their own labels."""
@@ -99,6 +116,9 @@ class Splits:
         events: True for recordings, [N, T, P, H, W], False for still images, [N, C, H, W].
         skipped: files that could not be read and were left out with ``data.skip_corrupt``.
 
+    Raises:
+        UserError: samples of another shape, or labels that are none of the classes.
+
     Examples:
         >>> import numpy as np
         >>> import snnprune
@@ -116,6 +136,27 @@ class Splits:
     shape: tuple[int, int, int]
     events: bool
     skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        kind = "recordings, [N, T, P, H, W]" if self.events else "images, [N, C, H, W]"
+        for name in ("train", "validation", "test"):
+            own: FrameSet = getattr(self, name)
+            if len(own.shape) != (4 if self.events else 3) or own.shape[-3:] != tuple(self.shape):
+                raise UserError(
+                    f"the {name} set must hold {kind}, with {tuple(self.shape)} at the end (events is "
+                    f"{self.events}), and its samples have the shape {own.shape}"
+                )
+            if len(own) and not 0 <= own.labels.min() <= own.labels.max() < len(self.classes):
+                raise UserError(
+                    f"labels of the {name} set must be from 0 to {len(self.classes) - 1}, one for each of "
+                    f"{len(self.classes)} classes, and are from {own.labels.min()} to {own.labels.max()}"
+                )
+
+
+def _described(frames: Any) -> str:
+    if isinstance(frames, np.ndarray):
+        return f"{frames.dtype} {list(frames.shape)}"
+    return type(frames).__name__
 
 
 def as_is(batch: Anything) -> Anything:

@@ -66,6 +66,11 @@ def compact(
         >>> snnprune.compact(model, masks, inplace=True, optimizer=optimizer) is model
         True
     """
+    if not hasattr(masks, "bound_to"):
+        raise UserError(
+            f"masks must be a Masks object, such as pruner.masks, and is {type(masks).__name__} (a network "
+            "that a Pruner trains is made smaller by pruner.compact())"
+        )
     if not inplace:
         if optimizer is not None:
             raise UserError(
@@ -110,6 +115,11 @@ def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
     Raises:
         CompactionError: it holds none.
     """
+    if not hasattr(optimizer, "param_groups"):
+        raise CompactionError(
+            f"optimizer must be what trains the network, and is {type(optimizer).__name__} (Pruner.compact "
+            "makes the model of the pruner smaller, and takes no model)"
+        )
     if not holds_any_of(optimizer, model):
         raise CompactionError(
             f"this {type(optimizer).__name__} holds no parameter of the network (it is another model's, or "
