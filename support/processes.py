@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.context import ForkServerContext
 
-PATIENCE = 240.0
+PATIENCE = 480.0
 """Seconds after which processes that wait for each other are taken for stuck."""
 
 PRELOADED = ["support.loops", "support.families", "snnprune.training.run"]
