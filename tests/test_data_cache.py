@@ -200,10 +200,10 @@ def test_a_footer_that_is_none_is_built_anew(tmp_path: Path) -> None:
 
 def test_a_frame_set_travels_by_name(tmp_path: Path) -> None:
     result = stored(tmp_path, Builder())
-    here = FrameSet(result.frames, result.labels, np.array([1]))
+    here = FrameSet(result.frames[:, None], result.labels, np.array([1]))
     sent = pickle.dumps(here)
     assert str(only_file(tmp_path)).encode() in sent
     assert FRAMES[1].tobytes() not in sent
     there = pickle.loads(sent)
-    assert np.array_equal(there[0][0], FRAMES[1])
+    assert np.array_equal(there[0][0][0], FRAMES[1])
     assert there[0][1] == 1
