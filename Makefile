@@ -19,8 +19,9 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/snnprune train
 
-# Workers share the processors: networks of tests are too small for threads of their own.
-TESTING := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+# Workers share the processors: networks of tests are too small for threads of their own. A worker that dies ends the
+# run: with another one in its place, the rest of its file would be waited for for ever.
+TESTING := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --max-worker-restart 0
 
 # The tests of a file share what they trained, so a file stays with one worker; slow ones are hundreds in one file.
 # In the order of their names, as those with few tests are the long ones.
