@@ -209,9 +209,7 @@ class Pruner:
         if not self.finished:
             with full_precision(self._device):
                 self._carry_out(self.method.after_step(self._view(traces)))
-        self.masks.apply(optimizers[0] if optimizers else None)
-        for optimizer in optimizers[1:]:
-            self.masks.apply(optimizer)
+        self.masks.apply(*optimizers)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
         """Score, decide and prune, and then advance the clock by one epoch.
