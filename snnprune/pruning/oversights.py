@@ -1,4 +1,4 @@
-"""Warnings for a training loop, each given once: a forgotten call, a missed target, a refused cut."""
+"""Warnings for a training loop, each given once: a forgotten call, a missed target, an emptied layer."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import warnings
 from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
+from snnprune.pruning.quiet import Quiet
+from snnprune.pruning.reach import MISSED, WHAT
+from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch.optim import Optimizer
 
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.masks import Masks
     from snnprune.pruning.target import Target
+    from snnprune.pruning.traces import Activity
 
-MISSED = 0.005  # share of the network: half of one per cent, the rounding of a target in whole per cent
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
 
 NO_STEP = (
@@ -34,6 +40,12 @@ NO_ACTIVITY = (
 LEFT_OUT = (
     "{optimizer} trains weights of the network, and pruner.step() was never given it: its moments of what is "
     "dead stay, and the method may act before it has stepped. Call pruner.step(optimizer) after each of them"
+)
+
+
+BEYOND = (
+    "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
+    "length of the whole run as epochs=..."
 )
 
 
@@ -79,14 +91,16 @@ class Oversights:
         self._batches: int | None = 0
         self._active = False
         self._said: set[str] = set()
+        self._quiet = Quiet()
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
         self._batches, self._active = None, True
 
-    def look_at_batch(self, *, active: bool) -> None:
-        """Note whether a batch had the activity that its method watches."""
-        self._active = self._active or active
+    def look_at_batch(self, traces: Mapping[str, Activity], masks: Masks, *, watches: bool) -> None:
+        """Note whether a batch had the activity that its method ``watches``, and which layers fired in it."""
+        self._active = self._active or bool(traces) or not watches
+        self._quiet.look(traces, masks)
 
     def look_at_epoch(self, clock: Clock) -> None:
         """Warn where the epoch that ends had no batch, or no activity in its batches."""
@@ -94,6 +108,10 @@ class Oversights:
             self._say(NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
+        if clock.epoch >= clock.epochs:
+            self._say(BEYOND.format(epochs=clock.epochs))
+        for layer in self._quiet.end_epoch():
+            self._say_once(layer.layer, str(layer))
         self._batches, self._active = clock.batches, False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
@@ -101,20 +119,42 @@ class Oversights:
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
+    def look_at_layers(self, target: Target | None, rates: Rates) -> None:
+        """Name layers and populations of which less than the floor is left, each once.
+
+        With a target, that is its floor, and layers with a share of their own are left out.
+        """
+        floor, own = (FLOOR, {}) if target is None else (target.floor, target.layers)
+        counts = [(f"layer '{n}'", n, c.left, c.dense, "weights") for n, c in rates.layers.items()]
+        counts += [(f"population '{n}'", n, *left, "units") for n, left in rates.neurons_left.items()]
+        for thing, name, left, dense, what in counts:
+            if left < floor * dense and share_of(own, [name]) is None:
+                self._say_once(
+                    thing,
+                    f"{left:,} of {dense:,} {what} of {thing} are left, less than {floor:.1%}: so little "
+                    "hardly passes on anything; prune less, or keep the layer whole with exclude=...",
+                )
+
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn if ``target`` was missed, after the last decision."""
         if target is None or clock.decisions_left or not clock.batches:
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        what = "multiply-accumulates" if macs else "weights"
-        said = shortfall(rate, target.rate, clock.epochs, "plan and train for more epochs", what)
+        advice = "plan and train for more epochs"
+        said = shortfall(rate, target.rate, clock.epochs, advice, WHAT[target.measure])
         if said is not None:
             self._say(said, TargetMissedWarning)
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""
         self._say(f"{error}; training goes on with masks")
+
+    def _say_once(self, thing: str, sentence: str) -> None:
+        """Warn of a thing, unless it was named before with other numbers."""
+        if thing not in self._said:
+            self._said.add(thing)
+            self._say(sentence)
 
     def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
         if sentence not in self._said and ranks.is_first():

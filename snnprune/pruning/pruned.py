@@ -53,6 +53,11 @@ class Pruned:
         """Populations and projections of the network in its present size."""
         return self.masks.topology
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether the network had been cut before this object was made."""
+        return bool(self._earlier.cut_sizes)
+
     # --- reading
 
     def rates(self) -> Rates:
@@ -91,7 +96,8 @@ class Pruned:
         """Take over who stays alive; with ``wake``, the dead that the decision names come back.
 
         Raises:
-            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask has changed.
+            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask has
+                changed.
         """
         with Transaction() as changes:
             changes.remember_items(self.masks.units)

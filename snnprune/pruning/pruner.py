@@ -18,6 +18,7 @@ from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import METHODS, build
 from snnprune.network.discovery import discover
+from snnprune.pruning.claims import claim, release
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut
 from snnprune.pruning.compaction.shrink import holds_any_of
@@ -79,8 +80,8 @@ class Pruner:
 
     Raises:
         UserError: the method, an option or a layer is unknown, options came beside a method object,
-            ``epochs`` is below 1, the model does not take the example input, or ``compact_every`` came with
-            a method whose network cannot be cut during training.
+            ``epochs`` is below 1, the model does not take the example input, the target cannot be reached in
+            this network, or ``compact_every`` came with a method whose network cannot be cut during training.
 
     Examples:
         >>> import torch
@@ -149,7 +150,13 @@ class Pruner:
         self._snapshot: Snapshot | None = None
         self._handle: RemovableHandle | None = None
         self._listen()
-        method.begin(self._view({}))
+        try:
+            if not self._pruned.was_cut:  # else its state may come, of a larger network
+                method.plan(self._view({}))
+            method.begin(self._view({}))
+        except BaseException:
+            self._unhook()
+            raise
 
     @property
     def masks(self) -> Masks:
@@ -188,7 +195,10 @@ class Pruner:
 
         Raises:
             CompactionError: the optimiser holds no parameter of this model.
+            UserError: another open pruner prunes weights of this model.
         """
+        if self._handle is not None:
+            claim(self, self.name, self.model)
         if optimizer is not None:
             self.follow(optimizer)
         if self._round.has_next(optimizer, after_forward=self._watch.seen):
@@ -205,7 +215,7 @@ class Pruner:
         self._watch.seen = False
         traces = self.recorder.batch() if self.recorder is not None else {}
         watches = self.recorder is not None and self.recorder.projections
-        self._oversights.look_at_batch(active=bool(traces) or not watches)
+        self._oversights.look_at_batch(traces, self.masks, watches=bool(watches))
         return traces
 
     def _end_batch(self) -> None:
@@ -241,8 +251,11 @@ class Pruner:
             agree(self.masks)
         self.masks.apply(*self._pruned.optimizers)
         self.clock.epoch += 1
-        if self.clock.epoch >= self.clock.epochs:
-            self._oversights.look_at_end(self.clock, self.method.target, self.rates())
+        if type(self.method) is not Method:
+            rates = self.rates()
+            self._oversights.look_at_layers(self.method.target, rates)
+            if self.clock.epoch >= self.clock.epochs:
+                self._oversights.look_at_end(self.clock, self.method.target, rates)
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
@@ -550,6 +563,7 @@ class Pruner:
         self._unhook()
 
     def _unhook(self) -> None:
+        release(self)
         self._watch.close()
         if self.recorder is not None:
             self.recorder.close()
