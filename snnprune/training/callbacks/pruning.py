@@ -18,6 +18,7 @@ from snnprune.network.duplicate import reset_states
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
+from snnprune.pruning.compaction.survivors import note_kept
 from snnprune.pruning.pruner import method_of
 from snnprune.pruning.recorder import CARRIED
 from snnprune.training.callbacks.averages import averages_of
@@ -144,7 +145,7 @@ class PruningCallback(lightning.Callback):
                 f"the checkpoint is of a smaller network ('{self._conformed}' has another shape there), and "
                 "it holds no pruner that cut it: resume it with the callback that it was trained with"
             )
-        self._conformed = None
+        self._note_conformed(network_of(pl_module, self.network))
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Decide on the epoch that has ended."""
@@ -233,6 +234,7 @@ class PruningCallback(lightning.Callback):
             epochs: length of the schedule.
         """
         if self.pruner is None:
+            self._note_conformed(model)
             self.pruner = Pruner(
                 model, example_input, self.method, epochs=epochs, seed=self.seed, **self.options
             )
@@ -267,6 +269,12 @@ class PruningCallback(lightning.Callback):
 
     def _conform(self, module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
         self._conformed = conform(module, state_dict)
+
+    def _note_conformed(self, model: nn.Module) -> None:
+        """Note on a network that was made small for a checkpoint which units it has left."""
+        if self._conformed is not None and self._restored is not None:
+            note_kept(model, self._restored["pruner"]["kept"])
+        self._conformed = None
 
     def _stop_restoring(self) -> None:
         if self._restoring is not None:
