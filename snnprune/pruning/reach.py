@@ -10,8 +10,6 @@ from snnprune.common.errors import UserError
 from snnprune.pruning.solver import ROUNDING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from snnprune.network.topology import Projection
     from snnprune.pruning.solver import Measure, Solver
 
@@ -82,34 +80,25 @@ def _gives(solver: Solver, projection: Projection, rate: float) -> bool:
 
 
 def _why(solver: Solver) -> str:
-    """Return why no more can be pruned, and what to do, as a clause."""
-    kept = _kept(solver)
-    whole = {name for name, share in kept.items() if share > solver.floor + ROUNDING}
-    cost = {n: solver.price[n] * math.prod(p.shape) for n, p in solver.topology.projections.items()}
-    if not whole:
-        return (
-            f"every layer keeps at least {solver.floor:.1%} of its weights (floor={solver.floor:g}): lower "
-            "the target, or the floor"
-        )
-    order = sorted(whole, key=lambda name: -kept[name] * cost[name])[:NAMED]
-    said = [
-        f"layer '{name}' ({cost[name] / solver.dense:.1%} of the {WHAT[solver.measure]}) "
-        f"{'is kept whole' if kept[name] == 1.0 else f'keeps at least {kept[name]:.1%}'} "
-        f"({_reason(solver, solver.topology.projections[name])})"
-        for name in order
-    ]
-    more = f", and {len(whole) - len(order)} more" if len(whole) > len(order) else ""
-    free = "free the layer" if len(whole) == 1 else "free a layer"
-    return f"{'; '.join(said)}{more}: lower the target, or {free}"
-
-
-def _kept(solver: Solver) -> Mapping[str, float]:
-    """Return the least share of its synapses that each layer keeps."""
+    """Return what keeps the most, and what to do, as a clause."""
     units, thinnest = solver.units(1.0), solver.thinnest
-    return {
-        name: solver.left(p, units, thinnest.get(name)) / math.prod(p.shape)
-        for name, p in solver.topology.projections.items()
-    }
+    said: dict[str, float] = {}
+    floor = 0.0
+    for name, p in solver.topology.projections.items():
+        size, price = math.prod(p.shape), solver.price[name] / solver.dense
+        left = solver.left(p, units, thinnest.get(name))
+        if left <= solver.fewest.get(name, 0):
+            floor += left * price
+            continue
+        keeps = "is kept whole" if left == size else f"keeps at least {left / size:.1%}"
+        share = f"{size * price:.1%} of the {WHAT[solver.measure]}"
+        said[f"layer '{name}' ({share}) {keeps} ({_reason(solver, p)})"] = left * price
+    if floor:
+        said[f"every other layer keeps at least {solver.floor:.1%} (floor={solver.floor:g})"] = floor
+    order = sorted(said, key=lambda each: -said[each])[:NAMED]
+    more = f"; and {len(said) - len(order)} more" if len(said) > len(order) else ""
+    low = floor > 0 and len(said) == 1
+    return f"{'; '.join(order)}{more}: lower the target{', or the floor' if low else ', or free a layer'}"
 
 
 def _reason(solver: Solver, projection: Projection) -> str:
@@ -121,8 +110,6 @@ def _reason(solver: Solver, projection: Projection) -> str:
         return population.frozen
     if projection.name in solver.fixed:
         return "layers sets its share"
-    if projection.name in solver.prunable:
-        return f"floor={solver.floor:g}"
     if not solver.prunable:
         return f"the method prunes whole units, and at least {solver.fewest_units[population.name]} stay"
     kind = "convolutions" if projection.kind == "conv" else "this layer"
