@@ -111,7 +111,9 @@ class Oversights:
         if clock.epoch >= clock.epochs:
             self._say(BEYOND.format(epochs=clock.epochs))
         for layer in self._quiet.end_epoch():
-            self._say_once(layer.layer, str(layer))
+            if layer.layer not in self._said:
+                self._said.add(layer.layer)  # its rate is another one in each epoch
+                self._say(str(layer))
         self._batches, self._active = clock.batches, False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
@@ -125,15 +127,19 @@ class Oversights:
         With a target, that is its floor, and layers with a share of their own are left out.
         """
         floor, own = (FLOOR, {}) if target is None else (target.floor, target.layers)
-        counts = [(f"layer '{n}'", n, c.left, c.dense, "weights") for n, c in rates.layers.items()]
-        counts += [(f"population '{n}'", n, *left, "units") for n, left in rates.neurons_left.items()]
-        for thing, name, left, dense, what in counts:
-            if left < floor * dense and share_of(own, [name]) is None:
-                self._say_once(
-                    thing,
-                    f"{left:,} of {dense:,} {what} of {thing} are left, less than {floor:.1%}: so little "
-                    "hardly passes on anything; prune less, or keep the layer whole with exclude=...",
-                )
+        counts = [(f"weights of layer '{n}'", n, c.left, c.dense) for n, c in rates.layers.items()]
+        counts += [(f"units of population '{n}'", n, *left) for n, left in rates.neurons_left.items()]
+        low = {
+            what: f"{left:,} of {dense:,} {what}"
+            for what, name, left, dense in counts
+            if left < floor * dense and share_of(own, [name]) is None and what not in self._said
+        }
+        self._said |= set(low)
+        if low:
+            self._say(
+                f"only {', '.join(low.values())} are left, less than {floor:.1%}: so little hardly passes on "
+                "anything; prune less, or keep the layer whole with exclude=..."
+            )
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn if ``target`` was missed, after the last decision."""
@@ -149,12 +155,6 @@ class Oversights:
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""
         self._say(f"{error}; training goes on with masks")
-
-    def _say_once(self, thing: str, sentence: str) -> None:
-        """Warn of a thing, unless it was named before with other numbers."""
-        if thing not in self._said:
-            self._said.add(thing)
-            self._say(sentence)
 
     def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
         if sentence not in self._said and ranks.is_first():

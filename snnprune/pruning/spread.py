@@ -51,9 +51,14 @@ def spread(
     neurons, synapses = ([c for c in open_to_choice if c.unit == unit] for unit in ("neuron", "synapse"))
     stay = {c.key: solver.fewest_units[c.name] for c in neurons}
     alive = {name: int(units.sum()) for name, units in masks.units.items()}
-    to_go |= _units(solver, _Ranking(neurons, stay, comparable), to_go, alive, due)
-    left = {name: count - to_go.get(f"neurons/{name}", 0) for name, count in alive.items()}
-    share = {c.key: _staying(masks.topology.projections[c.name], masks, left) for c in synapses}
+    ranking = _Ranking(neurons, stay, comparable)
+    now, at_last = (to_go | _units(solver, ranking, to_go, alive, part) for part in (due, 1.0))
+    left, in_the_end = (
+        {name: count - gone.get(f"neurons/{name}", 0) for name, count in alive.items()}
+        for gone in (now, at_last)
+    )
+    to_go = now
+    share = {c.key: _staying(masks.topology.projections[c.name], masks, in_the_end) for c in synapses}
     stay = {c.key: math.ceil(solver.fewest[c.name] / share[c.key] - ROUNDING) for c in synapses}
     return to_go | _synapses(solver, _Ranking(synapses, stay, comparable), to_go, (masks, left), due)
 
