@@ -92,7 +92,7 @@ class _Forward:
     broken: bool = False
     hidden: bool = False
 
-    def begin_backward(self, _gradient: Tensor | None = None) -> None:
+    def begin_backward(self) -> None:
         """Note a backward that comes through; it is over when the engine says so."""
         if not self.broken:
             self.broken = True
@@ -106,8 +106,12 @@ class TraceRecorder:
     """Hooks on a network that keep the traces of the batch, [B, C] each.
 
     Only training-mode forwards with gradients count; recomputation during a backward (checkpointing) does
-    not. Several forwards before a step (gradient accumulation) are one batch. What counts is that layers and
-    neurons were called: by ``model(x)``, by ``model.forward(x)``, or by a module around the network.
+    not. What counts is that layers and neurons were called: by ``model(x)``, by ``model.forward(x)``, or by a
+    module around the network.
+
+    Several forwards before a step (gradient accumulation) are one batch, if the gradients of all are in the
+    step. Where ``zero_grad()`` came between, as after a step that a loss scaler skipped, or in the closure of
+    an optimiser that evaluates the network several times, the forwards before it are left out.
 
     A forward ends where the next one begins. Neurons of one step a call say where: a neuron that has fired
     and is at rest again begins with new samples. Without such neurons a call of the network is a forward, and
@@ -222,12 +226,20 @@ class TraceRecorder:
         forwards = [*(forward for forward, _ in self._batches), self._forward]
         hidden = [f for f in forwards if f.hidden and not f.learned and not f.broken]
         if hidden:
-            hidden[-1].begin_backward()
+            self._begin_backward(hidden[-1])
 
     def _watch_backward(self, tensors: list[Tensor]) -> None:
+        forward = self._forward
         for tensor in tensors:
             if tensor.requires_grad:
-                tensor.register_hook(self._forward.begin_backward)
+                tensor.register_hook(lambda _: self._begin_backward(forward))
+
+    def _begin_backward(self, forward: _Forward) -> None:
+        """Note a backward, and leave out the forwards whose gradients were thrown away before it."""
+        learned = any(other.learned for other, _ in self._batches)
+        if learned and not forward.broken and not _any_gradient(self.model):
+            self._batches = [(f, b) for f, b in self._batches if f is forward or not f.learned]
+        forward.begin_backward()
 
     def _answer(self, neuron: nn.Module) -> None:
         if self._forward.begun and neuron not in self._forward.answered and is_training(self.model):
@@ -455,3 +467,9 @@ class TraceRecorder:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+
+def _any_gradient(model: nn.Module) -> bool:
+    """Tell whether a parameter has a gradient other than zero."""
+    trained = (p.grad for p in model.parameters() if p.requires_grad)
+    return any(grad is not None and bool(grad.any()) for grad in trained)
