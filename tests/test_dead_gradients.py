@@ -64,14 +64,18 @@ def test_a_norm_to_clip_by_is_that_of_the_living() -> None:
     model = network()
     with pruned(model):
         model(X).sum().backward()
-        assert float(nn.utils.clip_grad_norm_(model.parameters(), 99.0)) == pytest.approx(math.sqrt(5 + 9 + 4))
+        assert float(nn.utils.clip_grad_norm_(model.parameters(), 99.0)) == pytest.approx(
+            math.sqrt(5 + 9 + 4)
+        )
 
 
 def test_a_method_that_wakes_synapses_sees_what_they_would_learn() -> None:
     model = network()
     with pruned(model, Waker()):
         model(X).sum().backward()
-        assert float(nn.utils.clip_grad_norm_(model.parameters(), 99.0)) == pytest.approx(math.sqrt(6 + 9 + 4))
+        assert float(nn.utils.clip_grad_norm_(model.parameters(), 99.0)) == pytest.approx(
+            math.sqrt(6 + 9 + 4)
+        )
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
@@ -289,8 +293,6 @@ def test_a_cut_and_the_way_back_into_a_checkpoint() -> None:
 
 
 def test_a_muon_like_optimiser_never_mixes_the_dead_into_the_living() -> None:
-    """An update of the living that depends on all gradients of the layer is that of a layer without the dead."""
-
     class Scaled(torch.optim.SGD):
         def step(self, closure: Any = None) -> Any:
             for group in self.param_groups:

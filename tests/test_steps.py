@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -88,7 +89,9 @@ def test_a_step_that_the_scaler_skips_is_no_batch(
 
 
 @pytest.mark.parametrize("make", [sgd, fused])
-def test_the_penalty_beside_a_scaled_loss_is_that_beside_a_plain_one(make: Callable[[Any], Optimizer]) -> None:
+def test_a_scaled_loss_leaves_the_penalty_as_it_is(
+    make: Callable[[Any], Optimizer],
+) -> None:
     weights = []
     for scale in (1.0, 4096.0):
         net = network().double()
@@ -176,21 +179,22 @@ class Trained(lightning.LightningModule):
         return self.make(self.model.parameters())
 
 
-def fit(module: lightning.LightningModule, method: Method, *, scaled: bool = False, **of_trainer: Any) -> Pruner:
+def fit(
+    module: lightning.LightningModule, method: Method, *, scaled: bool = False, **of_trainer: Any
+) -> Pruner:
     callback = snnprune.PruningCallback(method, example_input=XS[0])
     if scaled:
         plugin = MixedPrecision("bf16-mixed", "cpu")
         plugin.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
         of_trainer["plugins"] = plugin
     trainer = lightning.Trainer(
-        max_epochs=1,
+        **{"max_epochs": 1} | of_trainer,
         callbacks=[callback],
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **of_trainer,
     )
     trainer.fit(module, DataLoader(TensorDataset(XS.flatten(0, 1)), 4))
     assert callback.pruner is not None
@@ -216,6 +220,7 @@ class Ahead(torch.optim.Optimizer):
 
     def __init__(self, inner: Optimizer) -> None:
         self.inner, self.param_groups, self.count = inner, inner.param_groups, 0
+        self.defaults = inner.defaults
         self.slow = {p: p.detach().clone() for group in inner.param_groups for p in group["params"]}
 
     @torch.no_grad()
@@ -237,11 +242,14 @@ class Silent(torch.optim.Optimizer):
     """An optimiser whose steps call no hook at all."""
 
     def __init__(self, parameters: Any) -> None:
-        self.param_groups = [{"params": [*parameters]}]
+        self.param_groups, self.defaults = [{"params": [*parameters]}], {}
         self.state = {}  # type: ignore[assignment]
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
         for p in self.param_groups[0]["params"]:
             p.sub_(p.grad, alpha=0.01)
 
@@ -268,8 +276,29 @@ def test_a_wrapper_that_steps_is_known_by_what_it_wraps() -> None:
             if batch != 3:
                 optimizer.step()
             pruner.step(optimizer)
-            assert not pruner.model[0].weight.detach()[~pruner.masks.alive(pruner.topology.projections["0"])].any()
+            assert (
+                not pruner.model[0]
+                .weight.detach()[~pruner.masks.alive(pruner.topology.projections["0"])]
+                .any()
+            )
     assert heard(method, *(XS[i] for i in (0, 1, 2, 4, 5)))
+
+
+@pytest.mark.parametrize("make", [lambda p: Ahead(sgd(p)), Silent], ids=["wraps one that does", "calls none"])
+@pytest.mark.filterwarnings("ignore")
+def test_the_callback_follows_them(make: Callable[[Any], Optimizer]) -> None:
+    class Looking(Trained):
+        """Looks for dead weights that are alive once a batch is over."""
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            weight = self.model[0].weight.detach()
+            assert not weight[0].any() or self.current_epoch == 0
+            made.append(self.trainer.optimizers[0])
+
+    method, made = Listener(), list[Any]()
+    fit(Looking(make, bad=1.0), method, max_epochs=3)
+    assert heard(method, *(XS[i] for _ in range(3) for i in range(6)))
+    assert "step" not in vars(made[0])  # nothing is left behind
 
 
 def test_a_compiled_step_is_seen() -> None:
@@ -371,7 +400,7 @@ def test_the_dead_stay_dead_in_every_evaluation_of_a_step(kind: str, *, to_none:
     with Pruner(net, XS[0], method, epochs=9) as pruner:
         evaluations: list[Tensor] = []
 
-        def evaluate() -> Tensor:
+        def evaluate(x: Tensor) -> Tensor:
             optimizer.zero_grad(set_to_none=to_none)
             weight = net[0].weight.detach()
             evaluations.append(weight[~pruner.masks.alive(pruner.topology.projections["0"])])
@@ -382,7 +411,7 @@ def test_the_dead_stay_dead_in_every_evaluation_of_a_step(kind: str, *, to_none:
         for _ in range(3):
             for x in XS[:2]:
                 before = len(evaluations)
-                step(optimizer, evaluate)
+                step(optimizer, partial(evaluate, x))
                 assert len(evaluations) - before >= least
                 pruner.step(optimizer)
             pruner.end_epoch()
@@ -436,6 +465,55 @@ def test_two_forwards_before_two_backwards_are_one_batch() -> None:
             optimizer.step()
             pruner.step(optimizer)
     assert heard(method, *(torch.cat([*XS[i : i + 2]]) for i in (0, 2, 4)))
+
+
+def test_gradients_that_the_loop_gathers_itself_are_accumulation() -> None:
+    net, method = network(), Listener()
+    optimizer, parameters = sgd(net.parameters()), [*net.parameters()]
+    with Pruner(net, XS[0], method, epochs=9) as pruner:
+        for start in (0, 3):
+            losses = [net(x).square().mean() for x in XS[start : start + 3]]
+            parts = [torch.autograd.grad(loss, parameters) for loss in losses]
+            for parameter, gradients in zip(parameters, zip(*parts, strict=True), strict=True):
+                parameter.grad = torch.stack(gradients).sum(0)
+            optimizer.step()
+            optimizer.zero_grad()
+            pruner.step(optimizer)
+    assert heard(method, torch.cat([*XS[:3]]), torch.cat([*XS[3:]]))
+
+
+def test_optimisers_in_the_backward_have_used_every_gradient() -> None:
+    net, method = network(), Listener()
+    optimizers = {p: sgd([p]) for p in net.parameters()}
+
+    def step(p: Tensor) -> None:
+        optimizers[p].step()
+        optimizers[p].zero_grad()
+
+    for p in net.parameters():
+        p.register_post_accumulate_grad_hook(step)
+    with Pruner(net, XS[0], method, epochs=9) as pruner:
+        for start in (0, 3):
+            for x in XS[start : start + 3]:
+                net(x).square().mean().backward()
+            pruner.step()
+    assert heard(method, torch.cat([*XS[:3]]), torch.cat([*XS[3:]]))
+
+
+def test_gradients_for_another_network_are_no_batch_of_this_one() -> None:
+    """A generator is run for its critic as well, whose loss reaches it and is thrown away."""
+    net, method, critic = network(), Listener(), nn.Linear(3, 1)
+    optimizer, other = sgd(net.parameters()), sgd(critic.parameters())
+    with Pruner(net, XS[0], method, epochs=9) as pruner:
+        for x in XS[:3]:
+            critic(net(x + 1.0)).mean().backward()
+            other.step()
+            net.zero_grad()
+            critic(net(x)).mean().backward()
+            optimizer.step()
+            pruner.step(optimizer)
+            net.zero_grad()
+    assert heard(method, *XS[:3])
 
 
 class Alternating(lightning.LightningModule):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import ref
 
-import torch
 from torch import nn
 from torch.utils.hooks import unserializable_hook
 
@@ -52,7 +51,7 @@ class DeadGradients:
     def _hook(self, key: str, parameter: nn.Parameter) -> RemovableHandle:
         own = ref(self)  # without close(), the pruner goes when nobody holds it
 
-        @unserializable_hook  # type: ignore[untyped-decorator]
+        @unserializable_hook
         def hook(gradient: Tensor) -> Tensor:
             gradients = own()
             return gradient if gradients is None else gradients._silence(key, gradient)
@@ -61,8 +60,8 @@ class DeadGradients:
         parameter.requires_grad_(True)  # a layer that is frozen for a while keeps the hook
         handle: RemovableHandle = parameter.register_hook(hook)
         parameter.requires_grad_(trained)
-        hooks = parameter._backward_hooks
-        for other in [id for id in hooks if id != handle.id]:
+        hooks = parameter._backward_hooks or {}
+        for other in [key for key in hooks if key != handle.id]:
             hooks[other] = hooks.pop(other)  # moves it behind this one
         return handle
 

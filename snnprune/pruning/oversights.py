@@ -25,9 +25,9 @@ NO_STEP = (
 
 
 NO_STEP_RAN = (
-    "an epoch ended and the pruner saw no batch of it: pruner.step() was called, but no optimizer.step() of this "
-    "network ran since the call before. A loss scaler skips steps whose gradients are inf or NaN; otherwise "
-    "give pruner.step() the optimiser that steps"
+    "an epoch ended and the pruner saw no batch of it: pruner.step() was called, but no optimizer.step() ran "
+    "before it. A loss scaler skips steps whose gradients are inf or NaN; otherwise give pruner.step() the "
+    "optimiser that steps"
 )
 
 

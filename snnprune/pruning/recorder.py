@@ -16,6 +16,8 @@ from snnprune.pruning.forwards import forget_compiled, is_training, strip, uncom
 from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
     from snnprune.network.topology import Layout, Projection, Site, Topology
@@ -81,6 +83,7 @@ class _Forward:
         ended: the network has answered.
         learned: a backward has come through, from its beginning to its end.
         broken: a backward has begun, and has not ended.
+        gave: it left gradients in parameters.
         hidden: it ran without gradients, to be repeated by its backward (reentrant checkpointing).
     """
 
@@ -90,16 +93,8 @@ class _Forward:
     ended: bool = False
     learned: bool = False
     broken: bool = False
+    gave: bool = False
     hidden: bool = False
-
-    def begin_backward(self) -> None:
-        """Note a backward that comes through; it is over when the engine says so."""
-        if not self.broken:
-            self.broken = True
-            torch.autograd.Variable._execution_engine.queue_callback(self._end_backward)
-
-    def _end_backward(self) -> None:
-        self.broken, self.learned = False, True
 
 
 class TraceRecorder:
@@ -235,11 +230,21 @@ class TraceRecorder:
                 tensor.register_hook(lambda _: self._begin_backward(forward))
 
     def _begin_backward(self, forward: _Forward) -> None:
-        """Note a backward, and leave out the forwards whose gradients were thrown away before it."""
-        learned = any(other.learned for other, _ in self._batches)
-        if learned and not forward.broken and not _any_gradient(self.model):
-            self._batches = [(f, b) for f, b in self._batches if f is forward or not f.learned]
-        forward.begin_backward()
+        """Note a backward that comes through; it is over when the engine says so."""
+        if forward.broken:
+            return
+        forward.broken = True
+        torch.autograd.Variable._execution_engine.queue_callback(lambda: self._end_backward(forward))
+        if any(other.gave for other, _ in self._batches) and not any(g.any() for g in self._gradients()):
+            # What others gave was thrown away before a step.
+            self._batches = [(f, b) for f, b in self._batches if f is forward or not f.gave]
+
+    def _end_backward(self, forward: _Forward) -> None:
+        forward.broken, forward.learned = False, True
+        forward.gave = next(self._gradients(), None) is not None
+
+    def _gradients(self) -> Iterator[Tensor]:
+        return (p.grad for p in self.model.parameters() if p.requires_grad and p.grad is not None)
 
     def _answer(self, neuron: nn.Module) -> None:
         if self._forward.begun and neuron not in self._forward.answered and is_training(self.model):
@@ -467,9 +472,3 @@ class TraceRecorder:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-
-
-def _any_gradient(model: nn.Module) -> bool:
-    """Tell whether a parameter has a gradient other than zero."""
-    trained = (p.grad for p in model.parameters() if p.requires_grad)
-    return any(grad is not None and bool(grad.any()) for grad in trained)

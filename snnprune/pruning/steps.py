@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, WeakSet, finalize
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from torch import nn
     from torch.optim import Optimizer
+    from torch.utils.hooks import RemovableHandle
 
 
 class StepWatch:
@@ -46,7 +48,10 @@ class StepWatch:
         self.stepped: WeakSet[Optimizer] = WeakSet()
         self._ran: WeakSet[Optimizer] = WeakSet()
         self._replayed: WeakSet[Optimizer] = WeakSet()
-        self._before_evaluation, self._after_backward = WeakMethod(before_evaluation), WeakMethod(after_backward)
+        self._before_evaluation, self._after_backward = (
+            WeakMethod(before_evaluation),
+            WeakMethod(after_backward),
+        )
         own = WeakMethod(self._before_step)  # without close(), the hook goes when the pruner goes
 
         @torch.compiler.disable  # what a hook notes is no part of a graph
@@ -66,7 +71,7 @@ class StepWatch:
         """
         if not self.is_open:
             return True
-        tells = optimizer is not None and getattr(optimizer.step, "hooked", False)
+        tells = optimizer is not None and calls_hooks(optimizer)
         asked = {optimizer} if tells else {o for o in self.stepped if _overlap(o, optimizer)}
         if not asked or asked & {*self._replayed}:
             return True
@@ -114,6 +119,49 @@ class StepWatch:
         """Remove the hook."""
         self._handle.remove()
         self.is_open = False
+
+
+class StepFollower:
+    """Calls a function after each step of one optimiser, also of one that calls none of torch's hooks.
+
+    Args:
+        optimizer: an optimiser, or a wrapper of another one; its method ``step`` is replaced where it calls
+            no hooks, as a learning rate schedule does.
+        act: called with the optimiser, once everything that its step changes has changed.
+    """
+
+    def __init__(self, optimizer: Optimizer, act: Callable[[Optimizer], None]) -> None:
+        self._optimizer = optimizer
+        self._handle: RemovableHandle | None = None
+        if calls_hooks(optimizer):
+            self._handle = optimizer.register_step_post_hook(lambda stepped, *_: act(stepped))
+            return
+        step, self._before = optimizer.step, vars(optimizer).get("step")
+        self._removed = False
+
+        @wraps(step)
+        def followed(*args: Any, **kwargs: Any) -> Any:
+            result = step(*args, **kwargs)
+            if not self._removed:
+                act(optimizer)
+            return result
+
+        self._followed, optimizer.step = followed, followed  # type: ignore[method-assign]
+
+    def remove(self) -> None:
+        """Call the function no more."""
+        if self._handle is not None:
+            self._handle.remove()
+        elif vars(self._optimizer).get("step") is self._followed:
+            del self._optimizer.step
+            if self._before is not None:
+                self._optimizer.step = self._before  # type: ignore[method-assign]
+        self._removed = True
+
+
+def calls_hooks(optimizer: Optimizer) -> bool:
+    """Tell whether a step calls torch's hooks; a wrapper that makes no optimiser of itself calls none."""
+    return bool(getattr(optimizer.step, "hooked", False))
 
 
 def parameters(optimizer: Optimizer) -> list[torch.Tensor]:
