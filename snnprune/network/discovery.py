@@ -10,6 +10,7 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,20 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
-from snnprune.network.axes import tensors_in
+from snnprune.network.axes import mapped, tensors_in
 from snnprune.network.layouts import Layouts
+from snnprune.network.meetings import SAMPLES, Meeting, States, fewer_samples
+from snnprune.network.resting import why_uncut
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from snnprune.network.axes import Span
     from snnprune.network.findings import Findings, Synapses
+    from snnprune.network.meetings import Example
     from snnprune.network.topology import Site
 
 
@@ -68,8 +73,10 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
     with untouched(model), torch.no_grad():
+        states = States(model)
         with survey.watching():
             outputs = tensors_in(_answer(model, arguments))
+        example = states.example(arguments)
         found.freeze(outputs, OUTPUT)
         if _unreached(found):  # what feeds back may be asked for only once there is a state
             found.counting = False
@@ -81,7 +88,13 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     _freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    return _topology(found, layouts)
+    topology = _topology(found, layouts)
+    topology.aliases = _aliases(model, found)
+    topology.example = _kept_small(model, example, layouts.samples)
+    with untouched(model):
+        for population in topology.free():
+            population.uncut = why_uncut(model, topology, population.name)
+    return topology
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -139,9 +152,14 @@ def _freeze_shared(found: Findings) -> None:
 
 def _freeze_tied(found: Findings) -> None:
     """Tensors that two layers hold, or that the network uses beside their layer."""
-    held = [(f"{n}.{k}", t) for n, (m, _) in found.leaves.items() for k, t in m._parameters.items()]
-    times = Counter(id(t) for _, t in held if t is not None)
-    tied = {key for key, t in held if t is not None and times[id(t)] > 1}
+    outermost = {
+        name: module
+        for name, (module, _) in found.leaves.items()
+        if not any(name != other and f"{name}.".startswith(f"{other}.".lstrip(".")) for other in found.leaves)
+    }
+    held = {name: dict(_tensors(module, name)) for name, module in outermost.items()}
+    times = Counter(i for tensors in held.values() for i in {id(t) for t in tensors.values()})
+    tied = {key for tensors in held.values() for key, t in tensors.items() if times[id(t)] > 1}
     for number in found.units.roots():
         for slot in found.units[number].slots:
             if slot.key in tied:
@@ -151,6 +169,32 @@ def _freeze_tied(found: Findings) -> None:
             else:
                 continue
             found.units.freeze([number], reason, foremost=found.units[number].frozen == OUTPUT)
+
+
+def _tensors(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield parameters and buffers by every name that they have inside a module."""
+    for name, inner in module.named_modules(prefix=prefix):
+        for own, tensor in [*inner._parameters.items(), *inner._buffers.items()]:
+            if tensor is not None:
+                yield f"{name}.{own}" if name else own, tensor
+
+
+def _aliases(model: nn.Module, found: Findings) -> dict[str, str]:
+    """Return the further names of tensors that are cut: whoever holds one sees it cut."""
+    names, slots = dict(_tensors(model)), [s for n in found.units.roots() for s in found.units[n].slots]
+    keys = {id(names[slot.key]): slot.key for slot in slots if slot.key in names}
+    return {name: keys[id(t)] for name, t in names.items() if id(t) in keys and keys[id(t)] != name}
+
+
+def _kept_small(model: nn.Module, example: Example, samples: int | None) -> Example:
+    """Return the example with few samples, where the network takes so few."""
+    if samples is not None and tensors_in(list(example.arguments))[0].shape[samples] > SAMPLES:
+        few = replace(example, arguments=fewer_samples(example.arguments, samples))
+        with suppress(Exception), untouched(model), torch.no_grad():  # a network may ask for all of them
+            few.put_at_rest(model)
+            model(*few.arguments)
+            return few
+    return replace(example, arguments=tuple(mapped(list(example.arguments), lambda t: t.detach().clone())))
 
 
 def _freeze_open_ends(found: Findings) -> None:
@@ -201,7 +245,17 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             max(len(synapses.entries), 1),
             output=post.frozen == OUTPUT,
         )
-    return Topology(populations, projections, _unreached(found))
+    return Topology(populations, projections, _unreached(found), meetings=_meetings(found, layouts, names))
+
+
+def _meetings(found: Findings, layouts: Layouts, names: dict[int, str]) -> dict[str, tuple[Meeting, ...]]:
+    def named(spans: tuple[Span, ...]) -> tuple[tuple[str, int], ...]:
+        return tuple((names[found.units.root(s.population)], s.spread) for s in spans)
+
+    return {
+        leaf: tuple(Meeting(shape, dim, named(spans), layouts.times.get(leaf)) for shape, dim, spans in met)
+        for leaf, met in found.meetings.items()
+    }
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:

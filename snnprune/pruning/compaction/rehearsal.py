@@ -1,0 +1,236 @@
+"""The network as a cut would leave it, run on the example before anything changes.
+
+A size that is written into the network as a number, or a layer in which units see one another, shows only
+once units are gone. So the network is asked with the smaller tensors in place of its own, and everything is
+put back.
+"""
+
+from __future__ import annotations
+
+import linecache
+import random
+import sys
+import sysconfig
+import traceback
+import warnings
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from snnprune.common.errors import CompactionError, in_one_line, memory_full
+from snnprune.network.axes import mapped, tensors_in
+from snnprune.network.meetings import wearing
+from snnprune.network.untouched import untouched
+from snnprune.pruning.compaction.cut import Cut
+from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.pruning.compaction.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from snnprune.network.meetings import Example
+    from snnprune.network.topology import Topology
+
+EXACT = 1e-5
+"""Largest difference of answers in float64, in units of the largest one: parts may compute in float32."""
+
+ROUNDING = 16
+"""Rounding errors by which weights are changed, to see what rounding alone makes of an answer."""
+
+
+def rehearse(model: nn.Module, cut: Cut, *, same: bool) -> None:
+    """Run ``model`` on its example as ``cut`` would leave it; the model stays as it is.
+
+    It runs in evaluation mode, in float64 where it can: then no spike depends on the order of a sum. Answers
+    of a network that draws random numbers are not compared.
+
+    Args:
+        model: the network.
+        cut: the units that stay.
+        same: whether the answers have to be the same, as with masks that are applied.
+
+    Raises:
+        CompactionError: the smaller network would not run, or would answer otherwise; the message names
+            population and line.
+    """
+    runs = _runs(model, cut)
+    if isinstance(runs, str):
+        warnings.warn(f"the cut was made without a trial on the example: {runs}", stacklevel=2)
+    elif runs is not None:
+        _check(runs, cut, same=same)
+
+
+def rehearse_half(model: nn.Module, topology: Topology) -> None:
+    """Run ``model`` as it would be without half of each population that can be cut.
+
+    Raises:
+        CompactionError: the smaller network would not run.
+    """
+    free = [p for p in topology.free() if p.uncut is None]
+    cut = Cut(topology, {p.name: torch.arange(p.size) < -(-p.size // 2) for p in free})
+    runs = _runs(model, cut)
+    if isinstance(runs, _Runs):
+        _check(runs, cut, same=False)
+
+
+def _runs(model: nn.Module, cut: Cut) -> _Runs | str | None:
+    """Return what runs the network, why it cannot be run, or None where there is nothing to run."""
+    example = cut.before.example
+    if example is None or not cut:
+        return None
+    if example.left_over is not None:
+        return (
+            f"{example.left_over} had the state of an earlier forward when discovery ran the example (put the "
+            "network at rest before that)"
+        )
+    for exact in (True, False):
+        runs = _Runs(model, example, exact=exact)
+        if runs.whole is not None:
+            return runs
+    return f"the network does not take it any more, {runs.failed}"
+
+
+def _check(runs: _Runs, cut: Cut, *, same: bool) -> None:
+    reason = runs.objection(cut, same=same)
+    if reason is not None:
+        alone = (Cut(cut.before, {name: stays}) for name, stays in cut.units.items())
+        named = [name for one in alone if runs.objection(one, same=same) for name in one.units]
+        raise CompactionError(
+            f"{_listed(named or [*cut.units])} cannot be cut: {reason}. Exclude the layer, or leave the "
+            "network masked"
+        )
+
+
+class _Runs:
+    """Asks a network with its example, in float64 (``exact``) or as it is."""
+
+    def __init__(self, model: nn.Module, example: Example, *, exact: bool) -> None:
+        self.model, self.example, self.exact = model, example, exact
+        self.failed = ""
+        self.whole = self._tried({}, None)
+
+    def objection(self, cut: Cut, *, same: bool) -> str | None:
+        """Return why ``cut`` cannot be made, None if it can."""
+        tensors = {key: tensor_of(self.model, key) for key in cut.segments}
+        contents = {id(t): cut.take(key, t.detach()) for key, t in tensors.items()}
+        small = self._tried(contents, cut)
+        if small is None:
+            advice = "take sizes from tensors (x.shape, flatten), not from numbers"
+            return f"the smaller network does not run, {self.failed}: {advice}"
+        if self.whole is None or not same:
+            return None
+        if [t.shape for t in small] != [t.shape for t in self.whole]:
+            return "the smaller network's output has another shape"
+        difference = _difference(small, self.whole)
+        if difference <= self._allowed() or self._is_random():
+            return None
+        return (
+            f"the smaller network's output differs by {difference:.2g} on the example, so something reads "
+            "the number of units or lets them see one another"
+        )
+
+    def _allowed(self) -> float:
+        """Return the difference that rounding explains."""
+        assert self.whole is not None
+        if self.exact:
+            return EXACT * max((float(t.abs().max()) for t in self.whole if t.numel()), default=0.0) + 1e-9
+        dice = torch.Generator().manual_seed(0)
+        noisy = {
+            id(t): t + t * torch.randn(t.shape, generator=dice).to(t) * ROUNDING * torch.finfo(t.dtype).eps
+            for t in self.model.state_dict(keep_vars=True).values()
+            if isinstance(t, torch.Tensor) and t.is_floating_point()
+        }
+        answer = self._tried(noisy, None)
+        return 0.0 if answer is None else 4 * _difference(answer, self.whole)
+
+    def _is_random(self) -> bool:
+        """Tell whether the network answers otherwise with other random numbers, or when asked again."""
+        again = self._tried({}, None, seed=1)
+        return again is None or _difference(again, self.whole or []) > 0
+
+    def _tried(self, contents: Mapping[int, Tensor], cut: Cut | None, seed: int = 0) -> list[Tensor] | None:
+        """Return what the network answers with other tensors in place of its own; None where it fails."""
+        try:
+            answers = tensors_in(self._answer(contents, cut, seed))
+            return [t.detach().double() for t in answers if not t.is_complex()]
+        except Exception as error:
+            if memory_full(error) is not None:
+                raise
+            self.failed = _place(error, self.model)
+            return None
+
+    @torch.no_grad()
+    def _answer(self, contents: Mapping[int, Tensor], cut: Cut | None, seed: int) -> Any:
+        device = next(self.model.parameters()).device
+        with ExitStack() as stack:
+            stack.enter_context(untouched(self.model))
+            stack.enter_context(_eager())
+            self.example.put_at_rest(self.model)
+            stack.enter_context(wearing(self.model, contents))
+            if cut is not None:
+                fit_sizes(self.model, cut.segments, stack.enter_context(Transaction()))
+            if self.exact:
+                stack.enter_context(wearing(self.model, _doubled(self.model)))
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            torch.manual_seed(seed)
+            return self.model(*mapped(list(self.example.arguments), lambda t: self._double(t.to(device))))
+
+    def _double(self, tensor: Tensor) -> Tensor:
+        return tensor.double() if self.exact and tensor.is_floating_point() else tensor.clone()
+
+
+def _doubled(model: nn.Module) -> dict[int, Tensor]:
+    """Return the tensors that modules hold, in float64, by the id of each."""
+    places = (place for m in model.modules() for place in (m._parameters, m._buffers, vars(m)))
+    held = (v for place in places for v in place.values())
+    floats = (v for v in held if isinstance(v, torch.Tensor) and v.is_floating_point())
+    return {id(v): v.detach().double() for v in floats}
+
+
+def _difference(one: list[Tensor], other: list[Tensor]) -> float:
+    """Return the largest difference; what is no number in both counts as equal."""
+    pairs = zip(one, other, strict=True)
+    return max((float((a - b).nan_to_num(0.0).abs().max()) for a, b in pairs if a.numel()), default=0.0)
+
+
+def _eager() -> Any:
+    """Run what was compiled as it was written: nothing is compiled for a trial."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _place(error: Exception, model: nn.Module) -> str:
+    """Return which module and which line of the user's code raised ``error``, and what it says."""
+    names = {id(module): name for name, module in model.named_modules() if name}
+    frames = [(f, n) for f, n in traceback.walk_tb(error.__traceback__) if not _is_ours(f.f_code.co_filename)]
+    inside = [names[id(f.f_locals["self"])] for f, _ in frames if id(f.f_locals.get("self")) in names]
+    users = [(f, n) for f, n in frames if not _is_of_a_library(f.f_code.co_filename)]
+    said = f"{type(error).__name__}: {in_one_line(error)}".removesuffix(": ")
+    where = f"in {inside[-1]} " if inside else ""
+    if users:
+        frame, number = users[-1]
+        file = frame.f_code.co_filename
+        line = linecache.getline(file, number).strip()
+        where += f"at {Path(file).name}, line {number}{f' `{line}`' if line else ''} "
+    return f"{where}({said})"
+
+
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(_HOME)
+
+
+def _is_of_a_library(file: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in _LIBRARIES)
+
+
+_HOME = Path(__file__).parents[2]
+_LIBRARIES = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}
+
+
+def _listed(names: list[str]) -> str:
+    return f"population{'s' if len(names) > 1 else ''} {', '.join(names)}"
