@@ -85,8 +85,8 @@ def _runs(model: nn.Module, cut: Cut) -> _Runs | str | None:
         return None
     if example.left_over is not None:
         return (
-            f"{example.left_over} had the state of an earlier forward when discovery ran the example (put the "
-            "network at rest before that)"
+            f"{example.left_over} had the state of an earlier forward when discovery ran the example (put "
+            "the network at rest before that)"
         )
     for exact in (True, False):
         runs = _Runs(model, example, exact=exact)
