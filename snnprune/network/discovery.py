@@ -9,8 +9,6 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +16,19 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
-from snnprune.network.axes import mapped, tensors_in
+from snnprune.network.axes import tensors_in
 from snnprune.network.layouts import Layouts
-from snnprune.network.meetings import SAMPLES, Meeting, States, fewer_samples
+from snnprune.network.meetings import States, kept_small, meetings
 from snnprune.network.resting import why_uncut
 from snnprune.network.survey import Survey
+from snnprune.network.ties import aliases, freeze_tied
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from snnprune.network.axes import Span
     from snnprune.network.findings import Findings, Synapses
-    from snnprune.network.meetings import Example
     from snnprune.network.topology import Site
 
 
@@ -85,12 +82,12 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             found.freeze(outputs, OUTPUT)
     layouts = Layouts(model, arguments, found)
     _freeze_shared(found)
-    _freeze_tied(found)
+    freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
     topology = _topology(found, layouts)
-    topology.aliases = _aliases(model, found)
-    topology.example = _kept_small(model, example, layouts.samples)
+    topology.aliases = aliases(model, found.units)
+    topology.example = kept_small(model, example, layouts.samples)
     with untouched(model):
         for population in topology.free():
             population.uncut = why_uncut(model, topology, population.name)
@@ -150,53 +147,6 @@ def _freeze_shared(found: Findings) -> None:
             units.freeze(numbers, reason, foremost=True)
 
 
-def _freeze_tied(found: Findings) -> None:
-    """Tensors that two layers hold, or that the network uses beside their layer."""
-    outermost = {
-        name: module
-        for name, (module, _) in found.leaves.items()
-        if not any(name != other and f"{name}.".startswith(f"{other}.".lstrip(".")) for other in found.leaves)
-    }
-    held = {name: dict(_tensors(module, name)) for name, module in outermost.items()}
-    times = Counter(i for tensors in held.values() for i in {id(t) for t in tensors.values()})
-    tied = {key for tensors in held.values() for key, t in tensors.items() if times[id(t)] > 1}
-    for number in found.units.roots():
-        for slot in found.units[number].slots:
-            if slot.key in tied:
-                reason = f"{slot.key} is one tensor with that of another layer"
-            elif slot.key in found.used_outside:
-                reason = f"{slot.key} is used outside of its layer as well"
-            else:
-                continue
-            found.units.freeze([number], reason, foremost=found.units[number].frozen == OUTPUT)
-
-
-def _tensors(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield parameters and buffers by every name that they have inside a module."""
-    for name, inner in module.named_modules(prefix=prefix):
-        for own, tensor in [*inner._parameters.items(), *inner._buffers.items()]:
-            if tensor is not None:
-                yield f"{name}.{own}" if name else own, tensor
-
-
-def _aliases(model: nn.Module, found: Findings) -> dict[str, str]:
-    """Return the further names of tensors that are cut: whoever holds one sees it cut."""
-    names, slots = dict(_tensors(model)), [s for n in found.units.roots() for s in found.units[n].slots]
-    keys = {id(names[slot.key]): slot.key for slot in slots if slot.key in names}
-    return {name: keys[id(t)] for name, t in names.items() if id(t) in keys and keys[id(t)] != name}
-
-
-def _kept_small(model: nn.Module, example: Example, samples: int | None) -> Example:
-    """Return the example with few samples, where the network takes so few."""
-    if samples is not None and tensors_in(list(example.arguments))[0].shape[samples] > SAMPLES:
-        few = replace(example, arguments=fewer_samples(example.arguments, samples))
-        with suppress(Exception), untouched(model), torch.no_grad():  # a network may ask for all of them
-            few.put_at_rest(model)
-            model(*few.arguments)
-            return few
-    return replace(example, arguments=tuple(mapped(list(example.arguments), lambda t: t.detach().clone())))
-
-
 def _freeze_open_ends(found: Findings) -> None:
     """Populations whose activity is seen by no neuron, or read by no layer."""
     for name, synapses in found.synapses.items():
@@ -245,17 +195,9 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             max(len(synapses.entries), 1),
             output=post.frozen == OUTPUT,
         )
-    return Topology(populations, projections, _unreached(found), meetings=_meetings(found, layouts, names))
-
-
-def _meetings(found: Findings, layouts: Layouts, names: dict[int, str]) -> dict[str, tuple[Meeting, ...]]:
-    def named(spans: tuple[Span, ...]) -> tuple[tuple[str, int], ...]:
-        return tuple((names[found.units.root(s.population)], s.spread) for s in spans)
-
-    return {
-        leaf: tuple(Meeting(shape, dim, named(spans), layouts.times.get(leaf)) for shape, dim, spans in met)
-        for leaf, met in found.meetings.items()
-    }
+    return Topology(
+        populations, projections, _unreached(found), meetings=meetings(found, layouts.times, names)
+    )
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:

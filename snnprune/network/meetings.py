@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,9 +11,13 @@ from torch import nn
 
 from snnprune.network.axes import mapped, tensors_in
 from snnprune.network.duplicate import reset_states
+from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from snnprune.network.axes import Span
+    from snnprune.network.findings import Findings
 
 SAMPLES = 2
 """Number of samples of the example that are kept."""
@@ -119,6 +123,37 @@ def fewer_samples(arguments: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
         return tensor.detach().clone()
 
     return tuple(mapped(list(arguments), shorten))
+
+
+def kept_small(model: nn.Module, example: Example, samples: int | None) -> Example:
+    """Return the example with few samples, where the network takes so few."""
+    if samples is not None and tensors_in(list(example.arguments))[0].shape[samples] > SAMPLES:
+        few = replace(example, arguments=fewer_samples(example.arguments, samples))
+        with suppress(Exception), untouched(model), torch.no_grad():  # a network may ask for all of them
+            few.put_at_rest(model)
+            model(*few.arguments)
+            return few
+    return replace(example, arguments=tuple(mapped(list(example.arguments), lambda t: t.detach().clone())))
+
+
+def meetings(
+    found: Findings, times: Mapping[str, int | None], names: Mapping[int, str]
+) -> dict[str, tuple[Meeting, ...]]:
+    """Return what norms and neurons were given, by the name of the module.
+
+    Args:
+        found: what was seen of the forward.
+        times: time axis of neurons that take the whole series, by name.
+        names: of populations, by number.
+    """
+
+    def named(spans: tuple[Span, ...]) -> tuple[tuple[str, int], ...]:
+        return tuple((names[found.units.root(s.population)], s.spread) for s in spans)
+
+    return {
+        leaf: tuple(Meeting(shape, dim, named(spans), times.get(leaf)) for shape, dim, spans in met)
+        for leaf, met in found.meetings.items()
+    }
 
 
 @contextmanager

@@ -56,6 +56,11 @@ class Slot:
         """The tensor's name in the network's state_dict."""
         return f"{self.module}.{self.tensor}" if self.module else self.tensor
 
+    @property
+    def dies(self) -> bool:
+        """Whether the entries of a dead unit are zero: a neuron is silent without input for any constants."""
+        return self.role != "neuron" and self.tensor != "running_var"
+
 
 @dataclass
 class Population:

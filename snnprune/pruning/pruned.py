@@ -157,7 +157,7 @@ class Pruned:
         if survivors.sizes != self.survivors.sizes:  # the network was already small when this object was made
             self.dense, self._earlier = dense_topology(self.topology, survivors), SurvivingUnits({})
         if cut:
-            rehearse(self.model, cut, same=False)  # the weights are loaded later
+            rehearse(self.model, cut)
             method.shrink(cut)
             shrink(self.model, cut, self.optimizers, changes)
         self.masks.shrink(cut, changes)

@@ -107,7 +107,7 @@ def carry_out(
         )  # an alive unit that is removed need not be silent: nothing reads it
         if bool(dead.any()):
             prove_silent(model, masks.topology, masks.topology.populations[name], dead)
-    rehearse(model, cut, same=True)
+    rehearse(model, cut)
     shrink(model, cut, optimizers, changes)
     masks.shrink(cut, changes)
 

@@ -43,42 +43,37 @@ ROUNDING = 16
 """Rounding errors by which weights are changed, to see what rounding alone makes of an answer."""
 
 
-def rehearse(model: nn.Module, cut: Cut, *, same: bool) -> None:
+def rehearse(model: nn.Module, cut: Cut) -> None:
     """Run ``model`` on its example as ``cut`` would leave it; the model stays as it is.
 
-    It runs in evaluation mode, in float64 where it can: then no spike depends on the order of a sum. Answers
-    of a network that draws random numbers are not compared.
-
-    Args:
-        model: the network.
-        cut: the units that stay.
-        same: whether the answers have to be the same, as with masks that are applied.
+    It has to answer as it does where the same units are dead. It runs in evaluation mode, in float64 where it
+    can: then no spike depends on the order of a sum. Answers that random numbers change are not compared.
 
     Raises:
         CompactionError: the smaller network would not run, or would answer otherwise; the message names
             population and line.
     """
-    runs = _runs(model, cut)
-    if isinstance(runs, str):
-        warnings.warn(f"the cut was made without a trial on the example: {runs}", stacklevel=2)
-    elif runs is not None:
-        _check(runs, cut, same=same)
+    trial = _trial(model, cut)
+    if isinstance(trial, str):
+        warnings.warn(f"the cut was made without a trial on the example: {trial}", stacklevel=2)
+    elif trial is not None:
+        trial.check(cut)
 
 
 def rehearse_half(model: nn.Module, topology: Topology) -> None:
     """Run ``model`` as it would be without half of each population that can be cut.
 
     Raises:
-        CompactionError: the smaller network would not run.
+        CompactionError: as `rehearse`.
     """
     free = [p for p in topology.free() if p.uncut is None]
     cut = Cut(topology, {p.name: torch.arange(p.size) < -(-p.size // 2) for p in free})
-    runs = _runs(model, cut)
-    if isinstance(runs, _Runs):
-        _check(runs, cut, same=False)
+    trial = _trial(model, cut)
+    if isinstance(trial, _Trial):
+        trial.check(cut)
 
 
-def _runs(model: nn.Module, cut: Cut) -> _Runs | str | None:
+def _trial(model: nn.Module, cut: Cut) -> _Trial | str | None:
     """Return what runs the network, why it cannot be run, or None where there is nothing to run."""
     example = cut.before.example
     if example is None or not cut:
@@ -89,71 +84,77 @@ def _runs(model: nn.Module, cut: Cut) -> _Runs | str | None:
             "the network at rest before that)"
         )
     for exact in (True, False):
-        runs = _Runs(model, example, exact=exact)
-        if runs.whole is not None:
-            return runs
-    return f"the network does not take it any more, {runs.failed}"
+        trial = _Trial(model, example, exact=exact)
+        if trial.answer(_emptied(model, cut)) is not None:
+            return trial
+    return f"the network does not take it any more, {trial.failed}"
 
 
-def _check(runs: _Runs, cut: Cut, *, same: bool) -> None:
-    reason = runs.objection(cut, same=same)
-    if reason is not None:
-        alone = (Cut(cut.before, {name: stays}) for name, stays in cut.units.items())
-        named = [name for one in alone if runs.objection(one, same=same) for name in one.units]
-        raise CompactionError(
-            f"{_listed(named or [*cut.units])} cannot be cut: {reason}. Exclude the layer, or leave the "
-            "network masked"
-        )
+class _Trial:
+    """Asks a network with its example, in float64 (``exact``) or as it is.
 
-
-class _Runs:
-    """Asks a network with its example, in float64 (``exact``) or as it is."""
+    Attributes:
+        failed: where and how the network failed last.
+    """
 
     def __init__(self, model: nn.Module, example: Example, *, exact: bool) -> None:
         self.model, self.example, self.exact = model, example, exact
         self.failed = ""
-        self.whole = self._tried({}, None)
 
-    def objection(self, cut: Cut, *, same: bool) -> str | None:
-        """Return why ``cut`` cannot be made, None if it can."""
-        tensors = {key: tensor_of(self.model, key) for key in cut.segments}
-        contents = {id(t): cut.take(key, t.detach()) for key, t in tensors.items()}
-        small = self._tried(contents, cut)
+    def check(self, cut: Cut) -> None:
+        """Check that the network runs without the units of ``cut``, and answers as where they are dead.
+
+        Raises:
+            CompactionError: it does not.
+        """
+        reason = self._objection(cut)
+        if reason is not None:
+            alone = [Cut(cut.before, {name: stays}) for name, stays in cut.units.items()]
+            named = [name for one in alone if self._objection(one) for name in one.units] or [*cut.units]
+            raise CompactionError(
+                f"population{'s' if len(named) > 1 else ''} {', '.join(named)} cannot be cut: {reason}. "
+                "Exclude the layer, or leave the network masked"
+            )
+
+    def _objection(self, cut: Cut) -> str | None:
+        whole, tensors = self.answer(_emptied(self.model, cut)), _tensors(self.model, cut)
+        small = self.answer({id(t): cut.take(key, t.detach()) for key, t in tensors.items()}, cut)
         if small is None:
             advice = "take sizes from tensors (x.shape, flatten), not from numbers"
             return f"the smaller network does not run, {self.failed}: {advice}"
-        if self.whole is None or not same:
+        if whole is None:
             return None
-        if [t.shape for t in small] != [t.shape for t in self.whole]:
+        if [t.shape for t in small] != [t.shape for t in whole]:
             return "the smaller network's output has another shape"
-        difference = _difference(small, self.whole)
-        if difference <= self._allowed() or self._is_random():
+        difference = _difference(small, whole)
+        if difference <= self._allowed(whole, cut) or self._is_random(whole, cut):
             return None
         return (
             f"the smaller network's output differs by {difference:.2g} on the example, so something reads "
             "the number of units or lets them see one another"
         )
 
-    def _allowed(self) -> float:
+    def _allowed(self, whole: list[Tensor], cut: Cut) -> float:
         """Return the difference that rounding explains."""
-        assert self.whole is not None
         if self.exact:
-            return EXACT * max((float(t.abs().max()) for t in self.whole if t.numel()), default=0.0) + 1e-9
-        dice = torch.Generator().manual_seed(0)
-        noisy = {
-            id(t): t + t * torch.randn(t.shape, generator=dice).to(t) * ROUNDING * torch.finfo(t.dtype).eps
-            for t in self.model.state_dict(keep_vars=True).values()
-            if isinstance(t, torch.Tensor) and t.is_floating_point()
-        }
-        answer = self._tried(noisy, None)
-        return 0.0 if answer is None else 4 * _difference(answer, self.whole)
+            return EXACT * max((float(t.abs().max()) for t in whole if t.numel()), default=0.0) + 1e-9
+        dice, contents = torch.Generator().manual_seed(0), _emptied(self.model, cut)
+        for tensor in self.model.parameters():
+            if tensor.is_floating_point():
+                value = contents.get(id(tensor), tensor.detach())
+                noise = torch.randn(value.shape, generator=dice).to(value)
+                contents[id(tensor)] = value + value * noise * ROUNDING * torch.finfo(value.dtype).eps
+        noisy = self.answer(contents)
+        return 0.0 if noisy is None else 4 * _difference(noisy, whole)
 
-    def _is_random(self) -> bool:
-        """Tell whether the network answers otherwise with other random numbers, or when asked again."""
-        again = self._tried({}, None, seed=1)
-        return again is None or _difference(again, self.whole or []) > 0
+    def _is_random(self, whole: list[Tensor], cut: Cut) -> bool:
+        """Tell whether the network answers otherwise with other random numbers."""
+        again = self.answer(_emptied(self.model, cut), seed=1)
+        return again is None or _difference(again, whole) > 0
 
-    def _tried(self, contents: Mapping[int, Tensor], cut: Cut | None, seed: int = 0) -> list[Tensor] | None:
+    def answer(
+        self, contents: Mapping[int, Tensor], cut: Cut | None = None, seed: int = 0
+    ) -> list[Tensor] | None:
         """Return what the network answers with other tensors in place of its own; None where it fails."""
         try:
             answers = tensors_in(self._answer(contents, cut, seed))
@@ -185,6 +186,25 @@ class _Runs:
         return tensor.double() if self.exact and tensor.is_floating_point() else tensor.clone()
 
 
+def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
+    return {key: tensor_of(model, key) for key in cut.segments}
+
+
+def _emptied(model: nn.Module, cut: Cut) -> dict[int, Tensor]:
+    """Return the tensors of ``cut`` as they are where the units that go are dead, by the id of each."""
+    found: dict[int, Tensor] = {}
+    for name, stays in cut.units.items():
+        population = cut.before.populations[name]
+        for slot in population.slots:
+            if slot.dies:
+                tensor = tensor_of(model, slot.key)
+                content = found.setdefault(id(tensor), tensor.detach().clone())
+                run = content.narrow(slot.axis, slot.offset, population.size * slot.spread)
+                gone = ~stays.repeat_interleave(slot.spread).to(content.device)
+                run.movedim(slot.axis, 0)[gone] = 0
+    return found
+
+
 def _doubled(model: nn.Module) -> dict[int, Tensor]:
     """Return the tensors that modules hold, in float64, by the id of each."""
     places = (place for m in model.modules() for place in (m._parameters, m._buffers, vars(m)))
@@ -195,8 +215,12 @@ def _doubled(model: nn.Module) -> dict[int, Tensor]:
 
 def _difference(one: list[Tensor], other: list[Tensor]) -> float:
     """Return the largest difference; what is no number in both counts as equal."""
-    pairs = zip(one, other, strict=True)
-    return max((float((a - b).nan_to_num(0.0).abs().max()) for a, b in pairs if a.numel()), default=0.0)
+    return max((_largest(a, b) for a, b in zip(one, other, strict=True) if a.numel()), default=0.0)
+
+
+def _largest(a: Tensor, b: Tensor) -> float:
+    equal = (a == b) | (a.isnan() & b.isnan())
+    return float((a - b).abs().nan_to_num(nan=torch.inf).masked_fill(equal, 0.0).max())
 
 
 def _eager() -> Any:
@@ -216,7 +240,7 @@ def _place(error: Exception, model: nn.Module) -> str:
         frame, number = users[-1]
         file = frame.f_code.co_filename
         line = linecache.getline(file, number).strip()
-        where += f"at {Path(file).name}, line {number}{f' `{line}`' if line else ''} "
+        where += f"at {Path(file).name}, line {number}{f' `{line:.80}`' if line else ''} "
     return f"{where}({said})"
 
 
@@ -230,7 +254,3 @@ def _is_of_a_library(file: str) -> bool:
 
 _HOME = Path(__file__).parents[2]
 _LIBRARIES = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}
-
-
-def _listed(names: list[str]) -> str:
-    return f"population{'s' if len(names) > 1 else ''} {', '.join(names)}"

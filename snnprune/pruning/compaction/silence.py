@@ -36,7 +36,7 @@ def prove_silent(model: nn.Module, topology: Topology, population: Population, g
         CompactionError: a unit may still have an output; the message names population, module and reason.
     """
     for slot in population.slots:
-        if slot.role in {"out", "norm"} and slot.tensor != "running_var":
+        if slot.dies and slot.role != "in":
             entries = _entries(tensor_of(model, slot.key), slot, population)[gone]
             if not bool((entries == 0).all()):
                 raise _refused(population, f"{slot.key} of its dead units is not zero")
