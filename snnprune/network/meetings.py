@@ -14,10 +14,9 @@ from snnprune.network.duplicate import reset_states
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from snnprune.network.axes import Span
-    from snnprune.network.findings import Findings
 
 SAMPLES = 2
 """Number of samples of the example that are kept."""
@@ -137,22 +136,24 @@ def kept_small(model: nn.Module, example: Example, samples: int | None) -> Examp
 
 
 def meetings(
-    found: Findings, times: Mapping[str, int | None], names: Mapping[int, str]
+    given: Mapping[str, Iterable[tuple[tuple[int, ...], int, tuple[Span, ...]]]],
+    times: Mapping[str, int | None],
+    name: Callable[[int], str],
 ) -> dict[str, tuple[Meeting, ...]]:
     """Return what norms and neurons were given, by the name of the module.
 
     Args:
-        found: what was seen of the forward.
+        given: the same, as shape, axis of channels and spans.
         times: time axis of neurons that take the whole series, by name.
-        names: of populations, by number.
+        name: returns the name of the population with a number.
     """
 
     def named(spans: tuple[Span, ...]) -> tuple[tuple[str, int], ...]:
-        return tuple((names[found.units.root(s.population)], s.spread) for s in spans)
+        return tuple((name(s.population), s.spread) for s in spans)
 
     return {
-        leaf: tuple(Meeting(shape, dim, named(spans), times.get(leaf)) for shape, dim, spans in met)
-        for leaf, met in found.meetings.items()
+        leaf: tuple(Meeting(shape, dim, named(spans), times.get(leaf)) for shape, dim, spans in each)
+        for leaf, each in given.items()
     }
 
 

@@ -117,7 +117,7 @@ class Oversights:
         self._say(f"{error}; training goes on with masks", once=str(error).partition(": ")[0])
 
     def _say(self, sentence: str, kind: type[Warning] = UserWarning, *, once: str | None = None) -> None:
-        """Warn, where the same was not said before; ``once`` is the part of the sentence that has no numbers."""
+        """Warn, if the same was not said before: the sentence, or what of it stands in ``once``."""
         if (once or sentence) not in self._said and ranks.is_first():
             warnings.warn(sentence, kind, stacklevel=4)
         self._said.add(once or sentence)
