@@ -195,9 +195,8 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             max(len(synapses.entries), 1),
             output=post.frozen == OUTPUT,
         )
-    return Topology(
-        populations, projections, _unreached(found), meetings=meetings(found, layouts.times, names)
-    )
+    met = meetings(found.meetings, layouts.times, lambda number: names[units.root(number)])
+    return Topology(populations, projections, _unreached(found), meetings=met)
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
