@@ -14,6 +14,7 @@ import torch
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import duplicate, reset_states
+from snnprune.network.untouched import seed_dice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ def _ask(
     def answer(given: Tensor) -> Tensor:
         probe = duplicate(module)
         reset_states(probe)
-        torch.manual_seed(0)  # a neuron may draw numbers; whoever calls puts the generators back
+        seed_dice(0, given.device)  # a neuron may draw numbers; whoever calls puts the generators back
         swapped = [given if a is x else a for a in args]
         named = {k: given if v is x else v for k, v in kwargs.items()}
         out = tensors_in(probe(*swapped, **named))[0]

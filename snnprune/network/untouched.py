@@ -56,6 +56,15 @@ def same_dice(devices: Iterable[torch.device]) -> Iterator[None]:
         np.random.set_state(numbers)  # noqa: NPY002
 
 
+def seed_dice(seed: int, device: torch.device) -> None:
+    """Seed the random generators of torch (on the CPU and on ``device``), numpy and Python."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global generator
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed prepares every kind of device: milliseconds
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+
+
 def _content(value: Any) -> Any:
     """Return a copy of a dict or list, None for anything else."""
     return copy.copy(value) if type(value) in {dict, list} else None

@@ -8,7 +8,6 @@ put back.
 from __future__ import annotations
 
 import linecache
-import random
 import sys
 import sysconfig
 import traceback
@@ -17,13 +16,12 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from snnprune.common.errors import CompactionError, in_one_line, memory_full
 from snnprune.network.axes import mapped, tensors_in
 from snnprune.network.meetings import wearing
-from snnprune.network.untouched import untouched
+from snnprune.network.untouched import seed_dice, untouched
 from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
@@ -177,9 +175,7 @@ class _Trial:
                 fit_sizes(self.model, cut.segments, stack.enter_context(Transaction()))
             if self.exact:
                 stack.enter_context(wearing(self.model, _doubled(self.model)))
-            random.seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
-            torch.manual_seed(seed)
+            seed_dice(seed, device)
             return self.model(*mapped(list(self.example.arguments), lambda t: self._double(t.to(device))))
 
     def _double(self, tensor: Tensor) -> Tensor:
