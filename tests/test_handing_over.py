@@ -1,4 +1,4 @@
-"""A network is tried on its example before a cut is made: what could not run, or would answer otherwise, stays."""
+"""A cut is tried on the example before it is made: what could not run, or would answer otherwise, stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Norms and neurons are asked for silence with what they meet in the network; what cannot be asked is said."""
+"""Norms and neurons are asked for silence with what they meet; what cannot be asked is said at the start."""
 
 from __future__ import annotations
 
