@@ -358,8 +358,26 @@ def test_a_trial_that_cannot_be_made_is_said() -> None:
     net, x = nn.Sequential(nn.Linear(20, 16), Kept(), nn.Linear(16, 5)), torch.rand(8, 20)
     net(x)
     masks = halve(snnprune.Masks(net, discover(net, x, neurons=(Kept,))))
-    with pytest.warns(UserWarning, match=r"made without a trial.*: 1\.v had the state of an earlier forward"):
-        snnprune.compact(net, masks)
+    with pytest.warns(UserWarning, match=r"cannot be tried.*: 1\.v had the state of an earlier forward"):
+        assert snnprune.compact(net, masks)[0].out_features == 8
+
+
+def test_what_a_module_only_notes_does_not_hinder_a_trial() -> None:
+    class Noting(nn.Module):
+        seen: Any = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = x
+            return x
+
+    net, _, x = built("view")
+    net.between, net.noting = (lambda net, y: viewed(net, net.noting(y))), Noting()
+    net(x)
+    masks = halve(snnprune.Masks(net, discover(net, x)))
+    net.between = lambda net, y: net.noting(y).flatten(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert snnprune.compact(net, masks).conv.out_channels == 3
 
 
 def test_a_network_that_no_longer_takes_its_example_is_cut_with_a_word() -> None:
@@ -367,5 +385,5 @@ def test_a_network_that_no_longer_takes_its_example_is_cut_with_a_word() -> None
     net.between = flat
     masks = halve(snnprune.Masks(net, discover(net, x)))
     net.between = lambda net, y: y.flatten(1) if len(y) == 8 else None  # type: ignore[return-value]
-    with pytest.warns(UserWarning, match=r"made without a trial.*does not take it any more"):
+    with pytest.warns(UserWarning, match=r"cannot be tried.*does not take it any more"):
         assert snnprune.compact(net, masks).conv.out_channels == 3

@@ -51,11 +51,33 @@ def rehearse(model: nn.Module, cut: Cut) -> None:
         CompactionError: the smaller network would not run, or would answer otherwise; the message names
             population and line.
     """
-    trial = _trial(model, cut)
-    if isinstance(trial, str):
-        warnings.warn(f"the cut was made without a trial on the example: {trial}", stacklevel=2)
-    elif trial is not None:
-        trial.check(cut)
+    example = cut.before.example
+    if example is None or not cut:
+        return
+    for exact in (True, False):
+        trial = _Trial(model, example, exact=exact)
+        whole = trial.answer(_emptied(model, cut))
+        if whole is not None:
+            break
+    else:
+        _say_untried(f"the network does not take it any more, {trial.failed}")
+        return
+    reason = trial.objection(cut, whole)
+    if reason is None:
+        return
+    if example.left_over is not None:
+        _say_untried(
+            f"{example.left_over} had the state of an earlier forward when discovery ran it (put the network "
+            "at rest before that)"
+        )
+        return
+    alone = [Cut(cut.before, {name: stays}) for name, stays in cut.units.items()]
+    faults = [one for one in alone if trial.objection(one, trial.answer(_emptied(model, one)))]
+    named = [name for one in faults for name in one.units] or [*cut.units]
+    raise CompactionError(
+        f"population{'s' if len(named) > 1 else ''} {', '.join(named)} cannot be cut: {reason}. "
+        "Exclude the layer, or leave the network masked"
+    )
 
 
 def rehearse_half(model: nn.Module, topology: Topology) -> None:
@@ -65,27 +87,11 @@ def rehearse_half(model: nn.Module, topology: Topology) -> None:
         CompactionError: as `rehearse`.
     """
     free = [p for p in topology.free() if p.uncut is None]
-    cut = Cut(topology, {p.name: torch.arange(p.size) < -(-p.size // 2) for p in free})
-    trial = _trial(model, cut)
-    if isinstance(trial, _Trial):
-        trial.check(cut)
+    rehearse(model, Cut(topology, {p.name: torch.arange(p.size) < -(-p.size // 2) for p in free}))
 
 
-def _trial(model: nn.Module, cut: Cut) -> _Trial | str | None:
-    """Return what runs the network, why it cannot be run, or None where there is nothing to run."""
-    example = cut.before.example
-    if example is None or not cut:
-        return None
-    if example.left_over is not None:
-        return (
-            f"{example.left_over} had the state of an earlier forward when discovery ran the example (put "
-            "the network at rest before that)"
-        )
-    for exact in (True, False):
-        trial = _Trial(model, example, exact=exact)
-        if trial.answer(_emptied(model, cut)) is not None:
-            return trial
-    return f"the network does not take it any more, {trial.failed}"
+def _say_untried(reason: str) -> None:
+    warnings.warn(f"a cut cannot be tried on the example: {reason}", stacklevel=4)
 
 
 class _Trial:
@@ -99,23 +105,14 @@ class _Trial:
         self.model, self.example, self.exact = model, example, exact
         self.failed = ""
 
-    def check(self, cut: Cut) -> None:
-        """Check that the network runs without the units of ``cut``, and answers as where they are dead.
+    def objection(self, cut: Cut, whole: list[Tensor] | None) -> str | None:
+        """Return why the network cannot do without the units of ``cut``, None if it can.
 
-        Raises:
-            CompactionError: it does not.
+        Args:
+            cut: the units that stay.
+            whole: what the network answers where the others are dead.
         """
-        reason = self._objection(cut)
-        if reason is not None:
-            alone = [Cut(cut.before, {name: stays}) for name, stays in cut.units.items()]
-            named = [name for one in alone if self._objection(one) for name in one.units] or [*cut.units]
-            raise CompactionError(
-                f"population{'s' if len(named) > 1 else ''} {', '.join(named)} cannot be cut: {reason}. "
-                "Exclude the layer, or leave the network masked"
-            )
-
-    def _objection(self, cut: Cut) -> str | None:
-        whole, tensors = self.answer(_emptied(self.model, cut)), _tensors(self.model, cut)
+        tensors = {key: tensor_of(self.model, key) for key in cut.segments}
         small = self.answer({id(t): cut.take(key, t.detach()) for key, t in tensors.items()}, cut)
         if small is None:
             advice = "take sizes from tensors (x.shape, flatten), not from numbers"
@@ -180,10 +177,6 @@ class _Trial:
 
     def _double(self, tensor: Tensor) -> Tensor:
         return tensor.double() if self.exact and tensor.is_floating_point() else tensor.clone()
-
-
-def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
-    return {key: tensor_of(model, key) for key in cut.segments}
 
 
 def _emptied(model: nn.Module, cut: Cut) -> dict[int, Tensor]:
