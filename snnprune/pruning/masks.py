@@ -129,8 +129,8 @@ class Masks:
             if bool(alive.all()):
                 continue
             for slot in population.slots:
-                if slot.role == "neuron" or slot.tensor == "running_var":
-                    continue  # a neuron without input is silent for any constants
+                if not slot.dies:
+                    continue
                 whole = factor(slot.key)
                 run = [1] * whole.ndim
                 run[slot.axis] = population.size * slot.spread

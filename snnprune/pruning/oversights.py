@@ -125,9 +125,10 @@ class Oversights:
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""
-        self._say(f"{error}; training goes on with masks")
+        self._say(f"{error}; training goes on with masks", once=str(error).partition(": ")[0])
 
-    def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
-        if sentence not in self._said and ranks.is_first():
+    def _say(self, sentence: str, kind: type[Warning] = UserWarning, *, once: str | None = None) -> None:
+        """Warn, if the same was not said before: the sentence, or what of it stands in ``once``."""
+        if (once or sentence) not in self._said and ranks.is_first():
             warnings.warn(sentence, kind, stacklevel=4)
-        self._said.add(sentence)
+        self._said.add(once or sentence)

@@ -16,8 +16,7 @@ from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import METHODS, PAGE, build
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
-from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut
-from snnprune.pruning.compaction.silence import restless
+from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut, masked_only
 from snnprune.pruning.compaction.transaction import Transaction
 from snnprune.pruning.firing import BatchFiring
 from snnprune.pruning.forwards import ForwardWatch
@@ -132,12 +131,8 @@ class Pruner:
                 "shows the reasons (name neuron classes of other libraries with neurons=...)",
                 stacklevel=2,
             )
-        for population, reason in restless(model, topology).items():
-            warnings.warn(
-                f"population {population} can be masked but not compacted, because its dead units cannot be "
-                f"proved silent: {reason}",
-                stacklevel=2,
-            )
+        for sentence in masked_only(model, topology):
+            warnings.warn(sentence, stacklevel=2)
         self._pruned = Pruned(model, topology)
         self.clock = Clock(epochs)
         self.recorder: TraceRecorder | None = None
