@@ -71,7 +71,7 @@ def test_every_method_takes_a_floor_and_no_layer_falls_below_it(method: str) -> 
 
 
 def test_what_a_layer_with_its_fewest_does_not_give_the_others_give() -> None:
-    # 100 x 10 and 10 x 10 weights may go, 10 x 1 stay: of 1,110, half are 555, and 545 of the 1,100 are 49.54 %.
+    # 100 x 10 and 10 x 10 weights may go, 10 x 1 stay: of 1,110, half are 555, 545 of the 1,100.
     topology = discover(mlp(100, 10, 10, 1), torch.zeros(2, 100))
     plan = Target(0.5, structured=0.0).plan(topology, neurons=False)
     assert plan.synapses == {"0": pytest.approx(545 / 1100), "2": pytest.approx(545 / 1100)}
@@ -84,8 +84,8 @@ def test_what_a_layer_with_its_fewest_does_not_give_the_others_give() -> None:
 
 
 def test_a_wide_layer_gives_for_a_narrow_one() -> None:
-    # Units alone, 2 x 3, 3 x 50 and 50 x 2 weights: half of 256 are left by 1.9 and 31.8 units. The root of the
-    # floor is 55 %, which is 2 of 3: 4 + (100 + 100) x are 128 with x = 62 % of 50 units.
+    # Units alone, 2 x 3, 3 x 50 and 50 x 2 weights: half of 256 are left by 1.9 and 31.8 units. The root of
+    # the floor is 55 %, which is 2 of 3: 4 + (100 + 100) x are 128 with x = 62 % of 50 units.
     topology = discover(mlp(2, 3, 50, 2), torch.zeros(2, 2))
     plan = Target(0.5, structured=1.0, floor=0.3).plan(topology, synapses=False)
     assert plan.solver.fewest_units == {"0": 2, "2": 28, "4": 2}
@@ -196,40 +196,51 @@ def test_dead_relus_are_named_in_the_words_of_a_run(mute: bool, said: list[warni
     assert [each for each in sentences(said) if "is silent" in each] == expected
 
 
-@pytest.mark.parametrize("method", ["dpap", "hebb", "stdp"])
-def test_spiking_neurons_that_never_fire_are_named(method: str, said: list[warnings.WarningMessage]) -> None:
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        (1e6, "layer 4 is silent (0.00% of its outputs are active)"),
+        (-1e6, "layer 4 is saturated (100.0% of its outputs are active)"),
+        (1.0, None),
+    ],
+)
+@pytest.mark.parametrize("method", ["dpap", "stdp", "magnitude", "deep-r", "bsp"])
+def test_spiking_neurons_that_never_or_always_fire_are_named_once(
+    method: str, threshold: float, expected: str | None, said: list[warnings.WarningMessage]
+) -> None:
     model = nn.Sequential(
         layer.Conv2d(1, 4, 3, step_mode="m"),
         neuron.LIFNode(step_mode="m"),
         layer.Flatten(step_mode="m"),
         layer.Linear(64, 5, step_mode="m"),
-        neuron.LIFNode(step_mode="m", v_threshold=1e6),
+        neuron.IFNode(step_mode="m", v_threshold=threshold, v_reset=None),
         layer.Linear(5, 2, step_mode="m"),
-        neuron.LIFNode(step_mode="m"),
     )
-    nn.init.constant_(model[0].weight, 1.0)
+    model[0].weight.data.fill_(1.0)
+    model[3].weight.data.fill_(0.05)
     x = torch.ones(3, 2, 1, 6, 6)
-    pruner = Pruner(model, x, method, epochs=20, target=0.2)
-    for _ in range(2):
+    x[0] = 0.0
+    pruner = Pruner(model, x, method, epochs=20)
+    for _ in range(3):
         model(x).mean().backward()
         functional.reset_net(model)
         pruner.step()
         pruner.end_epoch()
-    (found,) = (each for each in sentences(said) if "is silent" in each)
-    assert found.startswith("layer 4 is silent (0.00% of its outputs are active)")
+    found = [each.partition(",")[0] for each in sentences(said) if each.startswith("layer 4 is")]
+    assert found == ([] if expected is None else [expected])
 
 
-def test_a_layer_that_fires_in_the_last_batch_of_an_epoch_is_not_silent(
-    said: list[warnings.WarningMessage],
-) -> None:
-    model = Mute(mute=False)
-    nn.init.constant_(model.fc1.weight, 1.0)
-    pruner = Pruner(model, torch.rand(2, 4), "dpap", epochs=20, target=0.2)
-    for x in (-torch.ones(8, 4), torch.ones(8, 4)):
-        model(x).square().mean().backward()
-        pruner.step()
-    pruner.end_epoch()
-    assert not [each for each in sentences(said) if "is silent" in each]
+def test_what_is_pruned_does_not_count_as_silent(said: list[warnings.WarningMessage]) -> None:
+    # One of 2,000 units is alive, and fires in half of its outputs: 0.025 % of all.
+    model, x = mlp(2, 2000, 2000, 2), torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    model[0].weight.data.fill_(1.0)
+    model[0].bias.data.fill_(0.0)
+    pruner = Pruner(model, x, Leaves(4000, 2000), epochs=5)
+    pruner.masks.keep_units(pruner.topology.populations["0"], torch.arange(2000) < 1)
+    pruner.masks.refresh()
+    pruner.masks.apply()
+    train(pruner, x, 1)
+    assert not [each for each in sentences(said) if each.startswith("layer 1 is")]
 
 
 # --- a loop that is longer than it said, and two pruners

@@ -6,27 +6,32 @@ import warnings
 from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
-from snnprune.pruning.quiet import Quiet
 from snnprune.pruning.reach import MISSED, WHAT
 from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from torch.optim import Optimizer
 
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
+    from snnprune.network.firing import Firing
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.masks import Masks
     from snnprune.pruning.target import Target
-    from snnprune.pruning.traces import Activity
 
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
 
 NO_STEP = (
     "an epoch ended and the pruner saw no batch of it: call pruner.step(optimizer) after every "
     "optimizer.step(); without this call, no activity is recorded and pruned weights are trained again"
+)
+
+
+NO_STEP_RAN = (
+    "an epoch ended and the pruner saw no batch of it: pruner.step() was called, but no optimizer.step() ran "
+    "before it. A loss scaler skips steps whose gradients are inf or NaN; otherwise give pruner.step() the "
+    "optimiser that steps"
 )
 
 
@@ -89,32 +94,34 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._active = False
+        self._active, self._skipped = False, False
         self._said: set[str] = set()
-        self._quiet = Quiet()
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
         self._batches, self._active = None, True
 
-    def look_at_batch(self, traces: Mapping[str, Activity], masks: Masks, *, watches: bool) -> None:
-        """Note whether a batch had the activity that its method ``watches``, and which layers fired in it."""
-        self._active = self._active or bool(traces) or not watches
-        self._quiet.look(traces, masks)
+    def look_at_batch(self, *, active: bool) -> None:
+        """Note whether a batch had the activity that its method watches."""
+        self._active = self._active or active
 
-    def look_at_epoch(self, clock: Clock) -> None:
-        """Warn where the epoch that ends had no batch, or no activity in its batches."""
+    def look_at_skip(self) -> None:
+        """Note a call of `Pruner.step` behind which no optimiser had stepped."""
+        self._skipped = True
+
+    def look_at_epoch(self, clock: Clock, odd: Iterable[Firing]) -> None:
+        """Warn where the epoch that ends had no batch, no activity in its batches, or ``odd`` layers."""
         if clock.batches == self._batches:
-            self._say(NO_STEP)
+            self._say(NO_STEP_RAN if self._skipped else NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
         if clock.epoch >= clock.epochs:
             self._say(BEYOND.format(epochs=clock.epochs))
-        for layer in self._quiet.end_epoch():
+        for layer in odd:
             if layer.layer not in self._said:
                 self._said.add(layer.layer)  # its rate is another one in each epoch
                 self._say(str(layer))
-        self._batches, self._active = clock.batches, False
+        self._batches, self._active, self._skipped = clock.batches, False, False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
@@ -154,9 +161,10 @@ class Oversights:
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""
-        self._say(f"{error}; training goes on with masks")
+        self._say(f"{error}; training goes on with masks", once=str(error).partition(": ")[0])
 
-    def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
-        if sentence not in self._said and ranks.is_first():
+    def _say(self, sentence: str, kind: type[Warning] = UserWarning, *, once: str | None = None) -> None:
+        """Warn, if the same was not said before: the sentence, or what of it stands in ``once``."""
+        if (once or sentence) not in self._said and ranks.is_first():
             warnings.warn(sentence, kind, stacklevel=4)
-        self._said.add(sentence)
+        self._said.add(once or sentence)
