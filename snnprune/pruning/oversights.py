@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.pruned import Pruned
     from snnprune.pruning.target import Target
 
 MISSED = 0.005  # share of the network: half of one per cent, the rounding of a target in whole per cent
@@ -32,8 +33,8 @@ NO_ACTIVITY = (
 
 
 LEFT_OUT = (
-    "{optimizer} trains weights of the network, and pruner.step() was never given it: its moments of what is "
-    "dead stay, and the method may act before it has stepped. Call pruner.step(optimizer) after each of them"
+    "{optimizer} trains weights of the network, and pruner.step() was never given it: the method may act before "
+    "it has stepped. Call pruner.step(optimizer) after each of them"
 )
 
 
@@ -79,6 +80,7 @@ class Oversights:
         self._batches: int | None = 0
         self._active = False
         self._said: set[str] = set()
+        self._asked = 0
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
@@ -111,6 +113,13 @@ class Oversights:
         said = shortfall(rate, target.rate, clock.epochs, "plan and train for more epochs", what)
         if said is not None:
             self._say(said, TargetMissedWarning)
+
+    def look_at_moments(self, pruned: Pruned) -> None:
+        """Warn, when an optimiser is seen first, where cuts during training are not for it."""
+        if len(pruned.optimizers) != self._asked:
+            self._asked = len(pruned.optimizers)
+            for sentence in pruned.outlook():
+                self._say(sentence)
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""

@@ -219,14 +219,16 @@ class Pruner:
 
     def _end_batch(self) -> None:
         """Let the method act on the batch whose optimisers have stepped, where there is one."""
-        traces, optimizers = self._round.traces, [*self._round.optimizers]
+        traces = self._round.traces
         self._round.end()
         if traces is None:
             return
+        if self.compact_every is not None:
+            self._oversights.look_at_moments(self._pruned)
         if not self.finished:
             with full_precision(self._device):
                 self._carry_out(self.method.after_step(self._view(traces)))
-        self.masks.apply(*optimizers)
+        self.masks.apply(*self._pruned.optimizers)
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
         """Score, decide and prune, and then advance the clock by one epoch.
@@ -370,9 +372,9 @@ class Pruner:
         if not holds_any_of(optimizer, self.model):
             return None
         self._round.stepped.add(optimizer)
+        self._pruned.optimizers.add(optimizer)
         if type(self.method).after_backward is Method.after_backward:
             return None
-        self._pruned.optimizers.add(optimizer)
         bound = inspect.signature(type(optimizer).step).bind(*args, **kwargs)
         closure = bound.arguments.get("closure")
         if closure is None:
@@ -435,6 +437,8 @@ class Pruner:
         if optimizer is not None:
             self.follow(optimizer)
         self._end_batch()
+        if not self._decided:
+            self._oversights.look_at_moments(self._pruned)
         unread = self._decided if unread is None else unread
         with Transaction() as changes:
             self._cut(changes, round_to=round_to, min_alive=min_alive, unread=unread)

@@ -43,10 +43,16 @@ def ask(optimizer: Any, parameter: Tensor, *, own_shape: bool = False) -> Findin
         own_shape: use a stand-in of the parameter's own shape: some optimisers keep large weights otherwise.
     """
     shape = tuple(_own(parameter.shape) if own_shape else standard(parameter.shape))
-    seen = fingerprint(optimizer, parameter)
-    question = None if seen is None else (seen, shape, parameter.dtype, parameter.device)
-    if question not in _ANSWERED or question is None:
-        _ANSWERED[question] = _ask(optimizer, parameter, list(shape))
+    try:
+        alike = fingerprint(optimizer, parameter)
+    except ValueError as error:
+        return Finding(unknown=str(error))
+    question = (alike, shape, parameter.dtype, parameter.device)
+    if alike is None or question not in _ANSWERED:
+        finding = _ask(optimizer, parameter, list(shape))
+        if alike is None:
+            return finding
+        _ANSWERED[question] = finding
     return _ANSWERED[question]
 
 
@@ -62,7 +68,7 @@ def _ask(optimizer: Any, parameter: Tensor, shape: list[int]) -> Finding:
         for precision, graph, make in ways:
             try:
                 return _Question(make, parameter.detach().to(precision), shape, graph).answer()
-            except Exception as error:  # noqa: BLE001 - an optimiser of others may raise anything
+            except Exception as error:
                 failure = failure or error
     return Finding(unknown=f"it could not be tried out on a stand-in ({in_one_line(failure)})")  # type: ignore[arg-type]
 
@@ -117,7 +123,7 @@ class _Question:
         """Return what is kept after one step without a gradient, if the optimiser takes such a step."""
         try:
             return self._train(weights, [torch.zeros_like(weights)]).leaves
-        except Exception:  # noqa: BLE001 - an optimiser of others may raise anything
+        except Exception:
             return {}
 
     def _try_cut(self, whole: Trial, gradient: Tensor, stays: list[Tensor], finding: Finding) -> None:
@@ -128,7 +134,7 @@ class _Question:
             standin.grad = None
             torch.utils.swap_tensors(standin, torch.nn.Parameter(_taken(standin.detach(), stays).clone()))
             step(whole.optimizer, standin, _taken(gradient, stays), graph=self.graph)
-        except Exception as error:  # noqa: BLE001 - an optimiser of others may raise anything
+        except Exception as error:
             finding.reason = f"it stops after a cut ({in_one_line(error) or type(error).__name__})"
 
     def _restarts(self, trial: Trial, gradient: Tensor) -> bool:
@@ -137,7 +143,7 @@ class _Question:
             mapping.pop(trial.standin, None)
         try:
             step(trial.optimizer, trial.standin, gradient, graph=self.graph)
-        except Exception:  # noqa: BLE001 - an optimiser of others may raise anything
+        except Exception:
             return False
         return True
 
@@ -154,7 +160,7 @@ class _Question:
         dead = weights == 0
         try:
             sound = bool(self._train(weights, gradients, after).movement.isfinite().all())
-        except Exception:  # noqa: BLE001 - an optimiser of others may raise anything
+        except Exception:
             sound = False
         if not sound:
             finding.roles = {path: replace(role, maskable=False) for path, role in finding.roles.items()}
@@ -193,8 +199,10 @@ class _Question:
 
 def refusal(finding: Finding) -> str | None:
     """Return why no cut can follow, None where it can."""
-    reasons = (f"it keeps '{name_of(path)}' {role.reason}" for path, role in finding.roles.items() if role.reason)
-    return finding.unknown or finding.reason or next(reasons, None)
+    reasons = (
+        f"it keeps '{name_of(path)}' {role.reason}" for path, role in finding.roles.items() if role.reason
+    )
+    return finding.unknown or next(reasons, finding.reason)
 
 
 def _taken(tensor: Tensor, stays: list[Tensor]) -> Tensor:

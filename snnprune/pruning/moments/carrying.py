@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from snnprune.pruning.moments.finding import PLAIN, dense, take
 from snnprune.pruning.moments.places import keyed, leaves, put
 from snnprune.pruning.moments.trial import shares

@@ -117,7 +117,9 @@ class Comparison:
         if isinstance(still, torch.Tensor) and distance(dense(still), self.weights) <= ALIKE:
             return 0  # weights once more: the slow ones of Lookahead, those that are averaged
         dead = self._dead(numbers)
-        apart = float((numbers[dead].double() - other[dead].double()).norm()) if other is not None else torch.inf
+        apart = (
+            float((numbers[dead].double() - other[dead].double()).norm()) if other is not None else torch.inf
+        )
         return 0 if apart <= NOISE * float(numbers.double().norm()) else None
 
     def _code(self, path: Path, codes: Tensor) -> int | None:

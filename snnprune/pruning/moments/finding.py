@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -90,7 +90,7 @@ def dense(tensor: Tensor) -> Tensor | None:
         return tensor.detach()
     try:
         return tensor.dequantize()
-    except Exception:  # noqa: BLE001 - a class of others may raise anything
+    except Exception:
         return None
 
 

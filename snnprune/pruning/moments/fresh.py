@@ -57,8 +57,10 @@ _NAMES = {"params", "param_names"}
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str)) or (
-        isinstance(value, torch.Tensor) and value.numel() == 1
+    return (
+        value is None
+        or isinstance(value, (bool, int, float, str))
+        or (isinstance(value, torch.Tensor) and value.numel() == 1)
     )
 
 
@@ -88,7 +90,9 @@ def _constructed(optimizer: Any, options: dict[str, Any], standin: Tensor, parts
     first, *others = inspect.signature(type(optimizer)).parameters.values()
     named = {p.name for p in others}
     group = {name: value for name, value in options.items() if name not in named}
-    given = {name: copy.deepcopy(known[name]) for name in named & known.keys() if not is_optimizer(known[name])}
+    given = {
+        name: copy.deepcopy(known[name]) for name in named & known.keys() if not is_optimizer(known[name])
+    }
     subject = next(iter(parts.values()), [{"params": [standin], **group}])
     return type(optimizer)(subject, **given)
 
@@ -119,7 +123,6 @@ def _inner(optimizer: Any, parameter: Tensor, standin: Tensor) -> Any:
     for make in fresh_ones(optimizer, parameter):
         try:
             return make(standin)
-        except Exception as error:  # noqa: BLE001 - a constructor of others may raise anything
+        except Exception as error:
             failure = error
     raise failure
-

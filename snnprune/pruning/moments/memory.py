@@ -8,7 +8,7 @@ from weakref import ref
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -54,16 +54,18 @@ class Memory:
     def shrink(self, tensors: Mapping[str, Tensor], cut: Cut, changes: Transaction) -> None:
         """Take what is cut from parameters, by name, out of the memory, before they are cut themselves."""
         keys = {id(parameter): key for key, parameter in tensors.items()}
-        stays = self._flat({id(p): _stays(cut, keys[id(p)], p) for p in self._parameters if id(p) in keys}, rest=True)
+        stays = self._flat(
+            {id(p): _stays(cut, keys[id(p)], p) for p in self._parameters if id(p) in keys}, rest=True
+        )
         for holder, key, vector in list(self._vectors()):
             changes.on_failure(lambda holder=holder, key=key, vector=vector: holder.__setitem__(key, vector))  # type: ignore[misc]
             holder[key] = vector[stays.to(vector.device)]
         changes.remember(self._optimizer(), "_numel_cache")
         self._optimizer()._numel_cache = None
 
-    def depends_on_size(self, tensors: Iterable[Tensor]) -> bool:  # noqa: ARG002
-        """Return False: a step is a sum over the living."""
-        return False
+    def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:  # noqa: ARG002
+        """Return None: a cut changes no step."""
+        return None
 
     def forget(self, parameter: Tensor) -> None:  # noqa: ARG002
         """Clear the memory, which is of all parameters."""

@@ -16,6 +16,7 @@ from snnprune.pruning.moments.finding import PLAIN
 from snnprune.pruning.moments.memory import Memory
 from snnprune.pruning.moments.places import keyed, leaves, name_of, nested, parameters
 from snnprune.pruning.moments.restart import restart
+from snnprune.pruning.moments.trial import shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +28,16 @@ if TYPE_CHECKING:
     from snnprune.pruning.moments.finding import Finding, Role
     from snnprune.pruning.moments.places import Path
 
-ADVICE = (
-    "train with masks alone and take the dead out of a copy at the end (snnprune.compact(model, pruner.masks)), "
-    "or use an optimiser whose moments have the shape of the weights, such as torch.optim.AdamW"
+REFUSED = (
+    "{name} cannot go along with a cut of {key}, because {reason}: train with masks alone and take the dead out "
+    "of a copy at the end (snnprune.compact(model, pruner.masks)), or use an optimiser whose moments have the "
+    "shape of the weights, such as torch.optim.AdamW"
+)
+
+BY_SIZE = (
+    "a step of {name} depends on how many entries a weight has, so a network that is cut while it trains "
+    "becomes another one than with masks alone; where the two have to agree, cut after training, or use an "
+    "optimiser that treats each weight alone, such as torch.optim.AdamW"
 )
 
 UNKNOWN = (
@@ -111,8 +119,18 @@ class Moments:
                 self._role(plan, path, leaf, parameter)
             reason = refusal(plan.finding) or plan.unseen
             if reason is not None:
-                return f"{self._name} cannot go along with a cut of {key}, because {reason}: {ADVICE}"
+                return REFUSED.format(name=self._name, key=key, reason=reason)
         return None
+
+    def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """Return what will keep these parameters, by name, from being cut in training, or what a cut will change."""
+        mine = {id(p) for p in parameters(self._optimizer())}
+        findings = {k: self._plan(p).finding for k, p in tensors.items() if id(p) in mine and p.numel() > 1}
+        for key, finding in findings.items():
+            reason = refusal(finding)
+            if reason is not None:
+                return REFUSED.format(name=self._name, key=key, reason=reason)
+        return BY_SIZE.format(name=self._name) if any(f.by_size for f in findings.values()) else None
 
     def check(self, tensors: Mapping[str, Tensor]) -> None:
         """Check that a cut of these parameters, by name, can be followed.
@@ -131,11 +149,6 @@ class Moments:
             if any(True for _ in kept_of(optimizer, parameter)):
                 stays = [cut.stays(key, axis, n) for axis, n in enumerate(parameter.shape)]
                 cut_kept(optimizer, parameter, self._plan(parameter).finding.roles, stays, changes.on_failure)
-
-    def depends_on_size(self, tensors: Iterable[Tensor]) -> bool:
-        """Tell whether a step on some of these parameters depends on how many entries they have."""
-        mine = {id(p) for p in parameters(self._optimizer())}
-        return any(self._plan(p).finding.by_size for p in tensors if id(p) in mine and p.numel() > 1)
 
     def forget(self, parameter: Tensor) -> None:
         """Start anew with a parameter whose weights were replaced."""
@@ -163,7 +176,7 @@ class Moments:
 
     def _role(self, plan: _Plan, path: Path, leaf: Any, parameter: Tensor) -> Role | None:
         """Return what a leaf is; where the stand-in had none like it, ask one of the parameter's own shape."""
-        if not isinstance(leaf, torch.Tensor) or plan.finding.unknown is not None:
+        if not isinstance(leaf, torch.Tensor) or plan.finding.unknown or shares(leaf, parameter):
             return None
         for own in (True, False):
             role = plan.finding.roles.get(path)

@@ -44,7 +44,7 @@ def _after_a_still_step(optimizer: Any, parameter: Tensor) -> dict[Path, Any]:
             try:
                 fresh = make(standin)
                 step(fresh, standin, torch.zeros_like(parameter), graph=False)
-            except Exception:  # noqa: BLE001, S112 - an optimiser of others may raise anything
+            except Exception:  # noqa: S112 - an optimiser of others may raise anything
                 continue
             return {path: mapping[standin] for path, mapping in keyed(fresh) if standin in mapping}
     return {}
