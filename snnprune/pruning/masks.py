@@ -145,8 +145,8 @@ class Masks:
     def apply(self, *optimizers: Optimizer | None) -> None:
         """Set all pruned entries to zero: weights, biases, norms, gradients, and moments in ``optimizers``.
 
-        What an optimiser keeps in another form than the weights' is left as it is, unless it is known what the
-        dead hold in it (`snnprune.pruning.moments`).
+        What an optimiser keeps in another form than the weights' is left as it is, unless it is known what
+        the dead hold in it (`snnprune.pruning.moments`).
 
         Pruned entries become zero even if they were inf or NaN. All other entries stay as they are.
         """

@@ -33,8 +33,8 @@ NO_ACTIVITY = (
 
 
 LEFT_OUT = (
-    "{optimizer} trains weights of the network, and pruner.step() was never given it: the method may act before "
-    "it has stepped. Call pruner.step(optimizer) after each of them"
+    "{optimizer} trains weights of the network, and pruner.step() was never given it: the method may act "
+    "before it has stepped. Call pruner.step(optimizer) after each of them"
 )
 
 

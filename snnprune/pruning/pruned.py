@@ -89,7 +89,7 @@ class Pruned:
             self.optimizers.add(optimizer)
 
     def outlook(self) -> list[str]:
-        """Return what the optimisers say to cuts while the network trains: that they refuse, or are changed."""
+        """Return what is to be said of cuts during training: an optimiser refuses them, or is changed."""
         weights = dict(self.model.named_parameters())
         said = (moments_of(optimizer).outlook(weights) for optimizer in outermost(self.optimizers))
         return [sentence for sentence in said if sentence is not None]

@@ -437,11 +437,11 @@ class Pruner:
         if optimizer is not None:
             self.follow(optimizer)
         self._end_batch()
-        if not self._decided:
-            self._oversights.look_at_moments(self._pruned)
         unread = self._decided if unread is None else unread
         with Transaction() as changes:
             self._cut(changes, round_to=round_to, min_alive=min_alive, unread=unread)
+        if not self._decided:
+            self._oversights.look_at_moments(self._pruned)
         return self.model
 
     def _cut(self, changes: Transaction, *, unread: bool, **limits: Any) -> None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.common.errors import in_one_line
-from snnprune.pruning.moments.carrying import cut_kept, kept_of, write_rest
 from snnprune.pruning.moments.comparing import EQUAL, Comparison
 from snnprune.pruning.moments.finding import Finding, Role, distance, take
 from snnprune.pruning.moments.fresh import fingerprint, fresh_ones
-from snnprune.pruning.moments.places import keyed, name_of
-from snnprune.pruning.moments.trial import STEPS, Trial, step, train, unnoticed
+from snnprune.pruning.moments.places import name_of
+from snnprune.pruning.moments.trial import STEPS, Trial, unnoticed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ MOST = 2**18
 """Largest number of entries of a stand-in of the weight's own shape."""
 
 CUTS = ((0.34, 0.75), (0.75, 0.4))
-"""Shares of rows and columns that live, in two trials: a step that looks at the weight's form shows in one."""
+"""Shares of rows and columns that live, in two trials: a step that looks at a weight's form shows in one."""
 
 
 def ask(optimizer: Any, parameter: Tensor, *, own_shape: bool = False) -> Finding:
@@ -47,9 +46,9 @@ def ask(optimizer: Any, parameter: Tensor, *, own_shape: bool = False) -> Findin
         alike = fingerprint(optimizer, parameter)
     except ValueError as error:
         return Finding(unknown=str(error))
-    question = (alike, shape, parameter.dtype, parameter.device)
+    question = (alike, shape, parameter.dtype, parameter.device, own_shape)
     if alike is None or question not in _ANSWERED:
-        finding = _ask(optimizer, parameter, list(shape))
+        finding = _ask(optimizer, parameter, list(shape), own_shape=own_shape)
         if alike is None:
             return finding
         _ANSWERED[question] = finding
@@ -60,9 +59,10 @@ _ANSWERED: dict[Any, Finding] = {}
 """What was found out, for further optimisers of the same class and options."""
 
 
-def _ask(optimizer: Any, parameter: Tensor, shape: list[int]) -> Finding:
+def _ask(optimizer: Any, parameter: Tensor, shape: list[int], *, own_shape: bool) -> Finding:
     failure: Exception | None = None
-    precisions = dict.fromkeys([parameter.dtype, torch.promote_types(parameter.dtype, torch.float32)])
+    plain = torch.promote_types(parameter.dtype, torch.float32)
+    precisions = dict.fromkeys([parameter.dtype, plain] if own_shape else [torch.float64, plain])
     with unnoticed(parameter.device):
         ways = itertools.product(precisions, (False, True), list(fresh_ones(optimizer, parameter)))
         for precision, graph, make in ways:
@@ -95,80 +95,92 @@ class _Question:
 
     def answer(self) -> Finding:
         finding = Finding()
-        for shares in CUTS[: len(self._cuttable)]:
-            self._compare(self._stays(shares), finding)
+        cuts = [self._stays(shares) for shares in CUTS[: len(self._cuttable)]]
+        for stays in cuts:
+            self._compare(stays, finding)
         self._try_masks(finding)
+        for stays in cuts:
+            if not refusal(finding):
+                self._try_cut(stays, finding)
         return finding
 
     def _compare(self, stays: list[Tensor], finding: Finding) -> None:
-        """Compare a whole stand-in with dead rows and columns to one that does not have them."""
-        weights, gradients = self._numbers(1, stays)
-        whole, other = self._train(weights, gradients), self._train(*self._numbers(2, stays))
-        small = self._train(_taken(weights, stays), [_taken(g, stays) for g in gradients])
-        moved = _taken(whole.movement, stays)
-        if not bool(moved.isfinite().all()):
+        """Compare a stand-in whose dead rows and columns never lived to one that does not have them."""
+        alive = _crossed(stays)
+        weights, gradients = self._numbers(1, alive)
+        other_weights, other_gradients = self._numbers(2, alive)
+
+        def bury(trial: Trial) -> None:
+            trial.bury(~alive.to(weights.device))
+
+        whole = self._trial(weights).train(gradients, bury)
+        other = self._trial(other_weights).train(other_gradients, bury)
+        small = self._trial(_taken(weights, stays)).train(_taken(g, stays) for g in gradients)
+        if not bool(_taken(whole.weights, stays).isfinite().all()):
             raise ArithmeticError("its weights become infinite")
-        finding.by_size |= distance(moved, small.movement) > EQUAL
-        still = self._stand_still(weights)
-        _note_roles(Comparison(stays, weights, whole.leaves, small.leaves, other.leaves, still), finding)
+        finding.by_size |= whole.draws
+        _note_roles(
+            Comparison(stays, weights, whole.leaves, small.leaves, other.leaves, self._stand_still(weights)),
+            finding,
+        )
         fewer = small.others
         sized = next((path for path, size in whole.others.items() if fewer.get(path, size) != size), None)
         if sized is not None:
             finding.reason = finding.reason or f"it keeps '{name_of(sized)}' beside the state of the weight"
-        finding.restarts = finding.restarts and self._restarts(other, gradients[0])
-        if not refusal(finding):
-            self._try_cut(whole, gradients[0], stays, finding)
+        finding.restarts = finding.restarts and self._restarts(other, other_gradients[0])
 
     def _stand_still(self, weights: Tensor) -> dict[Path, Any]:
         """Return what is kept after one step without a gradient, if the optimiser takes such a step."""
         try:
-            return self._train(weights, [torch.zeros_like(weights)]).leaves
+            return self._trial(weights).train([torch.zeros_like(weights)]).leaves
         except Exception:
             return {}
 
-    def _try_cut(self, whole: Trial, gradient: Tensor, stays: list[Tensor], finding: Finding) -> None:
-        """Cut the whole stand-in, and look whether its optimiser can go on."""
-        standin = whole.standin
+    def _try_cut(self, stays: list[Tensor], finding: Finding) -> None:
+        """Let rows and columns that have lived die, and look whether masks and a cut go on alike."""
+        alive = _crossed(stays).to(self.like.device)
+        weights, lived = self._numbers(4, torch.ones(self.shape))
+        masked, cut = (self._trial(weights).train(lived[: STEPS // 2]) for _ in range(2))
+
+        def bury(trial: Trial) -> None:
+            trial.bury(~alive, finding.roles)
+
+        bury(masked)
+        bury(cut)
+        begun, gradients = _taken(masked.weights, stays), self._numbers(5, alive.cpu())[1]
+        masked.train(gradients, bury)
         try:
-            cut_kept(whole.optimizer, standin, finding.roles, stays, lambda _: None)
-            standin.grad = None
-            torch.utils.swap_tensors(standin, torch.nn.Parameter(_taken(standin.detach(), stays).clone()))
-            step(whole.optimizer, standin, _taken(gradient, stays), graph=self.graph)
+            cut.cut(stays, finding.roles)
+            cut.train(_taken(g, stays) for g in gradients)
         except Exception as error:
             finding.reason = f"it stops after a cut ({in_one_line(error) or type(error).__name__})"
+            return
+        apart = distance(_taken(masked.weights, stays) - begun, cut.weights - begun)
+        finding.by_size |= not apart <= EQUAL
 
     def _restarts(self, trial: Trial, gradient: Tensor) -> bool:
         """Tell whether an optimiser that has lost what it kept makes it anew."""
-        for _, mapping in list(keyed(trial.optimizer)):
-            mapping.pop(trial.standin, None)
+        trial.forget()
         try:
-            step(trial.optimizer, trial.standin, gradient, graph=self.graph)
+            trial.train([gradient])
         except Exception:
             return False
         return True
 
     def _try_masks(self, finding: Finding) -> None:
-        """Train with single dead entries whose state is set to rest after each step; leave it if that fails."""
-
-        def after(optimizer: Any, standin: Tensor) -> None:
-            for path, _, leaf in kept_of(optimizer, standin):
-                role = finding.roles.get(path)
-                if role is not None and role.maskable:
-                    write_rest(leaf, role, dead)
-
-        weights, gradients = self._numbers(3, [])
+        """Train with single dead entries whose state is set to rest; where that fails, leave it as it is."""
+        weights, gradients = self._numbers(3, None)
         dead = weights == 0
         try:
-            sound = bool(self._train(weights, gradients, after).movement.isfinite().all())
+            trial = self._trial(weights).train(gradients, lambda trial: trial.bury(dead, finding.roles))
+            sound = bool(trial.weights.isfinite().all())
         except Exception:
             sound = False
         if not sound:
             finding.roles = {path: replace(role, maskable=False) for path, role in finding.roles.items()}
 
-    def _train(
-        self, weights: Tensor, gradients: list[Tensor], after: Callable[[Any, Tensor], None] | None = None
-    ) -> Trial:
-        return train(self.make, weights, gradients, graph=self.graph, after=after)
+    def _trial(self, weights: Tensor) -> Trial:
+        return Trial(self.make, weights, graph=self.graph)
 
     @property
     def _cuttable(self) -> list[int]:
@@ -186,15 +198,22 @@ class _Question:
             stays[axis][torch.randperm(n, generator=dice)[:gone]] = False
         return stays
 
-    def _numbers(self, seed: int, stays: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Draw weights and the gradients of each step; without ``stays``, two of five entries are dead."""
+    def _numbers(self, seed: int, alive: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        """Draw weights and the gradients of each step; where none is said to be alive, three of five are."""
         dice = torch.Generator().manual_seed(seed)
-        alive = torch.rand(self.shape, generator=dice) < 0.6 if not stays else torch.ones(self.shape)
-        for axis, stay in enumerate(stays):
-            alive = alive * stay.view([-1 if a == axis else 1 for a in range(len(self.shape))])
-        drawn = [torch.randn(self.shape, generator=dice) * alive for _ in range(STEPS + 1)]
-        weights, *gradients = [t.to(self.like.device, self.like.dtype) for t in drawn]
+        drawn = [torch.randn(self.shape, generator=dice) for _ in range(STEPS + 1)]
+        if alive is None:
+            alive = torch.rand(self.shape, generator=dice) < 0.6
+        weights, *gradients = [(t * alive).to(self.like.device, self.like.dtype) for t in drawn]
         return weights / 10, gradients
+
+
+def _crossed(stays: list[Tensor]) -> Tensor:
+    """Return bool, shape of the weight: where every axis lives."""
+    alive = torch.ones([len(each) for each in stays], dtype=torch.bool)
+    for axis, each in enumerate(stays):
+        alive &= each.view([-1 if a == axis else 1 for a in range(len(stays))])
+    return alive
 
 
 def refusal(finding: Finding) -> str | None:

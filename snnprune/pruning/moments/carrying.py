@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.pruning.moments.finding import PLAIN, dense, take
 from snnprune.pruning.moments.places import keyed, leaves, put
-from snnprune.pruning.moments.trial import shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,13 +16,23 @@ if TYPE_CHECKING:
     from snnprune.pruning.moments.places import Path
 
 
-def kept_of(optimizer: Any, parameter: Tensor) -> Iterator[tuple[Path, Any, Any]]:
-    """Yield what an optimiser keeps of a parameter: path, holder and leaf, without views of the parameter."""
+def kept_of(optimizer: Any, parameter: Tensor) -> Iterator[tuple[Path, Any, Any, Any]]:
+    """Yield what an optimiser keeps of a parameter, without views of it: path, holder, key there, leaf."""
     for path, mapping in keyed(optimizer):
         if parameter in mapping:
             for inside, holder, leaf in leaves(mapping[parameter]):
-                if not shares(leaf, parameter):
-                    yield (*path, *inside), holder if inside else mapping, leaf
+                if not is_view(leaf, parameter):
+                    at = (holder, inside[-1]) if inside else (mapping, parameter)
+                    yield (*path, *inside), *at, leaf
+
+
+def is_view(leaf: Any, parameter: Tensor) -> bool:
+    """Tell whether a leaf is the parameter, or a view of it."""
+    return (
+        type(leaf) in PLAIN
+        and leaf.numel() > 0
+        and leaf.untyped_storage().data_ptr() == parameter.untyped_storage().data_ptr()
+    )
 
 
 def write_rest(tensor: Tensor, role: Role, dead: Tensor) -> None:
@@ -55,14 +64,13 @@ def cut_kept(
         stays: bool, for each axis of the parameter.
         undo: takes a function that takes a change back.
     """
-    for path, holder, leaf in list(kept_of(optimizer, parameter)):
+    for path, holder, key, leaf in list(kept_of(optimizer, parameter)):
         role = roles.get(path)
         if role is not None and any(a is not None for a in role.axes):
-            key = path[-1]
             undo(lambda holder=holder, key=key, leaf=leaf: put(holder, key, leaf))  # type: ignore[misc]
             put(holder, key, take(leaf, role.axes, stays).contiguous())
     for _, mapping in list(keyed(optimizer)):
         value = mapping.get(parameter)
-        if value is not None and any(shares(leaf, parameter) for _, _, leaf in leaves(value)):
+        if value is not None and any(is_view(leaf, parameter) for _, _, leaf in leaves(value)):
             undo(lambda mapping=mapping, value=value: mapping.update({parameter: value}))  # type: ignore[misc]
             del mapping[parameter]

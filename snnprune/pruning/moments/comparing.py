@@ -23,8 +23,8 @@ A factor that is the same for all entries does not count: means over fewer entri
 mixed over time they differ by less than this; what is kept in another basis than the weight's, by about 1.
 """
 
-EQUAL = 1e-3
-"""The largest such distance that counts as rounding."""
+EQUAL = 1e-6
+"""The largest distance of what masks and a cut make of a weight that counts as rounding."""
 
 NOISE = 1e-5
 """The largest such distance of dead entries that counts as none: a product of matrices leaves some."""
@@ -104,7 +104,7 @@ class Comparison:
         return tuple(found)
 
     def _rest(self, path: Path, numbers: Tensor, axes: tuple[int | None, ...]) -> int | None:
-        """Return what the dead hold whatever the living do, 0 for floating point; None if they hold no such thing.
+        """Return what the dead hold whatever the living do (0 for floating point), None if there is no such.
 
         Only a tensor with all axes of the weight, in their order, has an entry for each of the weight's.
         """
@@ -114,7 +114,8 @@ class Comparison:
         if not numbers.is_floating_point():
             return self._code(path, numbers)
         other, still = dense(self.other[path]), self.still.get(path)
-        if isinstance(still, torch.Tensor) and distance(dense(still), self.weights) <= ALIKE:
+        again = dense(still) if isinstance(still, torch.Tensor) else None
+        if again is not None and distance(again, self.weights) <= ALIKE:
             return 0  # weights once more: the slow ones of Lookahead, those that are averaged
         dead = self._dead(numbers)
         apart = (

@@ -87,7 +87,7 @@ def _options(optimizer: Any, group: dict[str, Any], counters: bool) -> dict[str,
 
 def _constructed(optimizer: Any, options: dict[str, Any], standin: Tensor, parts: dict[str, Any]) -> Any:
     known = {**getattr(optimizer, "defaults", {}), **vars(optimizer), **options}
-    first, *others = inspect.signature(type(optimizer)).parameters.values()
+    _, *others = inspect.signature(type(optimizer)).parameters.values()
     named = {p.name for p in others}
     group = {name: value for name, value in options.items() if name not in named}
     given = {

@@ -60,8 +60,8 @@ class Memory:
         for holder, key, vector in list(self._vectors()):
             changes.on_failure(lambda holder=holder, key=key, vector=vector: holder.__setitem__(key, vector))  # type: ignore[misc]
             holder[key] = vector[stays.to(vector.device)]
-        changes.remember(self._optimizer(), "_numel_cache")
-        self._optimizer()._numel_cache = None
+        changes.remember(self._alive, "_numel_cache")
+        self._alive._numel_cache = None
 
     def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:  # noqa: ARG002
         """Return None: a cut changes no step."""
@@ -72,12 +72,16 @@ class Memory:
         self._state.clear()
 
     @property
+    def _alive(self) -> Any:
+        return self._optimizer()
+
+    @property
     def _parameters(self) -> list[Tensor]:
-        return [p for group in self._optimizer().param_groups for p in group["params"]]
+        return [p for group in self._alive.param_groups for p in group["params"]]
 
     @property
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self._optimizer().state[self._parameters[0]]
+        state: dict[str, Any] = self._alive.state[self._parameters[0]]
         return state
 
     def _vectors(self) -> Iterator[tuple[Any, Any, Tensor]]:

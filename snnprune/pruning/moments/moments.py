@@ -11,12 +11,11 @@ import torch
 from snnprune.common import ranks
 from snnprune.common.errors import CompactionError
 from snnprune.pruning.moments.asking import ask, refusal, standard
-from snnprune.pruning.moments.carrying import cut_kept, kept_of, write_rest
+from snnprune.pruning.moments.carrying import cut_kept, is_view, kept_of, write_rest
 from snnprune.pruning.moments.finding import PLAIN
 from snnprune.pruning.moments.memory import Memory
 from snnprune.pruning.moments.places import keyed, leaves, name_of, nested, parameters
 from snnprune.pruning.moments.restart import restart
-from snnprune.pruning.moments.trial import shares
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,15 +28,16 @@ if TYPE_CHECKING:
     from snnprune.pruning.moments.places import Path
 
 REFUSED = (
-    "{name} cannot go along with a cut of {key}, because {reason}: train with masks alone and take the dead out "
-    "of a copy at the end (snnprune.compact(model, pruner.masks)), or use an optimiser whose moments have the "
-    "shape of the weights, such as torch.optim.AdamW"
+    "{name} cannot go along with a cut of {key}, because {reason}: train with masks alone and take the dead "
+    "out of a copy at the end (snnprune.compact(model, pruner.masks)), or use an optimiser whose moments "
+    "have the shape of the weights, such as torch.optim.AdamW"
 )
 
 BY_SIZE = (
-    "a step of {name} depends on how many entries a weight has, so a network that is cut while it trains "
-    "becomes another one than with masks alone; where the two have to agree, cut after training, or use an "
-    "optimiser that treats each weight alone, such as torch.optim.AdamW"
+    "{name} takes other steps once the dead are taken out, because they depend on the size of a weight, on "
+    "what was dead, or on random numbers: a network that is cut while it trains becomes another one than "
+    "with masks alone. Where the two have to agree, cut after training, or use an optimiser that treats "
+    "each entry by itself, such as torch.optim.AdamW"
 )
 
 UNKNOWN = (
@@ -115,7 +115,7 @@ class Moments:
             if not kept:
                 continue
             plan = self._plan(parameter)
-            for path, _, leaf in kept:
+            for path, _, _, leaf in kept:
                 self._role(plan, path, leaf, parameter)
             reason = refusal(plan.finding) or plan.unseen
             if reason is not None:
@@ -123,7 +123,7 @@ class Moments:
         return None
 
     def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """Return what will keep these parameters, by name, from being cut in training, or what a cut will change."""
+        """Return why parameters, by name, cannot be cut in training, or what a cut will change, if anything."""
         mine = {id(p) for p in parameters(self._optimizer())}
         findings = {k: self._plan(p).finding for k, p in tensors.items() if id(p) in mine and p.numel() > 1}
         for key, finding in findings.items():
@@ -175,8 +175,8 @@ class Moments:
         return self._asked[question]
 
     def _role(self, plan: _Plan, path: Path, leaf: Any, parameter: Tensor) -> Role | None:
-        """Return what a leaf is; where the stand-in had none like it, ask one of the parameter's own shape."""
-        if not isinstance(leaf, torch.Tensor) or plan.finding.unknown or shares(leaf, parameter):
+        """Return what a leaf is; where a stand-in had none like it, ask one of the parameter's own shape."""
+        if not isinstance(leaf, torch.Tensor) or plan.finding.unknown or is_view(leaf, parameter):
             return None
         for own in (True, False):
             role = plan.finding.roles.get(path)

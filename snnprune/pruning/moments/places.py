@@ -1,4 +1,4 @@
-"""Where an optimiser keeps what: in its own state, in that of an optimiser inside it, in dicts within dicts."""
+"""Where an optimiser keeps what: in its state, in that of an optimiser inside it, in dicts within dicts."""
 
 from __future__ import annotations
 

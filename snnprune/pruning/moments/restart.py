@@ -1,4 +1,4 @@
-"""Let an optimiser start anew with a parameter whose weights were replaced, of the same or of another shape."""
+"""Let an optimiser start anew with a parameter whose weights were replaced, of whatever shape."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def restart(optimizer: Any, parameter: Tensor, *, lazily: bool) -> None:
     Args:
         optimizer: the optimiser.
         parameter: with its new weights.
-        lazily: whether the optimiser makes what it misses in its next step. Otherwise it gets what a fresh one
-            has after a step without a gradient.
+        lazily: whether the optimiser makes what it misses in its next step. Otherwise it gets what a fresh
+            one has after a step without a gradient.
     """
     for _, mapping in list(keyed(optimizer)):
         mapping.pop(parameter, None)

@@ -4,51 +4,98 @@ from __future__ import annotations
 
 import random
 import warnings
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from snnprune.pruning.moments.carrying import cut_kept, is_view, kept_of, write_rest
+from snnprune.pruning.moments.finding import take
 from snnprune.pruning.moments.places import keyed, leaves, nested
 from snnprune.pruning.traces import full_precision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
+    from snnprune.pruning.moments.finding import Role
     from snnprune.pruning.moments.places import Path
 
 STEPS = 8
 """Enough for what an optimiser does every few steps, such as mixing in slow weights every 5 or 6."""
 
 
-@dataclass
 class Trial:
-    """A stand-in and what the optimiser that trained it keeps.
+    """A stand-in, and a fresh optimiser that trains it.
+
+    Args:
+        make: makes the optimiser of a stand-in.
+        weights: of the stand-in.
+        graph: whether gradients keep their graph, as optimisers of second order want.
 
     Attributes:
         optimizer: the fresh optimiser.
         standin: its only parameter.
-        before: the stand-in's weights before the first step.
+        draws: whether its steps drew random numbers.
     """
 
-    optimizer: Any
-    standin: nn.Parameter
-    before: Tensor
+    def __init__(self, make: Callable[[Tensor], Any], weights: Tensor, *, graph: bool) -> None:
+        torch.manual_seed(0)
+        self.standin, self._graph = nn.Parameter(weights.clone()), graph
+        self.optimizer, self.draws = make(self.standin), False
+        if callable(getattr(self.optimizer, "train", None)):
+            with suppress(AttributeError):  # of a wrapper that hands on to one without modes
+                self.optimizer.train()
+
+    def train(self, gradients: Iterable[Tensor], after: Callable[[Trial], None] | None = None) -> Trial:
+        """Take one step with each gradient.
+
+        Args:
+            gradients: of each step, 0 in dead entries.
+            after: called after each step.
+        """
+        dice = torch.get_rng_state()
+        for gradient in gradients:
+            step(self.optimizer, self.standin, gradient, graph=self._graph)
+            if after is not None:
+                after(self)
+        self.draws |= not torch.equal(torch.get_rng_state(), dice)
+        return self
+
+    @torch.no_grad()
+    def bury(self, dead: Tensor, roles: Mapping[Path, Role] | None = None) -> None:
+        """Set dead weights to 0, and with ``roles`` what is kept of them to rest."""
+        self.standin.masked_fill_(dead, 0)
+        for path, leaf in self.leaves.items() if roles is not None else ():
+            role = roles.get(path) if roles is not None else None
+            if role is not None and role.maskable:
+                write_rest(leaf, role, dead)
+
+    @torch.no_grad()
+    def cut(self, stays: Sequence[Tensor], roles: Mapping[Path, Role]) -> None:
+        """Take the dead out of the stand-in, and of what is kept of it."""
+        cut_kept(self.optimizer, self.standin, roles, stays, lambda _: None)
+        self.standin.grad = None
+        smaller = take(self.standin.detach(), range(len(stays)), stays)
+        torch.utils.swap_tensors(self.standin, nn.Parameter(smaller.clone()))
+
+    def forget(self) -> None:
+        """Drop what is kept of the stand-in."""
+        for _, mapping in list(keyed(self.optimizer)):
+            mapping.pop(self.standin, None)
+
+    @property
+    def weights(self) -> Tensor:
+        """The stand-in's present weights, a copy."""
+        return self.standin.detach().clone()
 
     @property
     def leaves(self) -> dict[Path, Any]:
         """What is kept of the stand-in, by path."""
-        return {
-            (*path, *inside): leaf
-            for path, mapping in keyed(self.optimizer)
-            for inside, _, leaf in leaves(mapping.get(self.standin))
-            if not shares(leaf, self.standin)
-        }
+        return {path: leaf for path, _, _, leaf in kept_of(self.optimizer, self.standin)}
 
     @property
     def others(self) -> dict[Path, tuple[int, ...]]:
@@ -58,54 +105,8 @@ class Trial:
             for path, each in nested(self.optimizer)
             for name, value in vars(each).items()
             for inside, _, leaf in leaves(value)
-            if isinstance(leaf, torch.Tensor) and not shares(leaf, self.standin)
+            if isinstance(leaf, torch.Tensor) and not is_view(leaf, self.standin)
         }
-
-    @property
-    def movement(self) -> Tensor:
-        """How far the stand-in has moved."""
-        return self.standin.detach() - self.before
-
-
-def shares(leaf: Any, parameter: Tensor) -> bool:
-    """Tell whether a leaf is the parameter, its gradient, or a view of either."""
-    if type(leaf) not in {torch.Tensor, nn.Parameter}:
-        return False
-    own = [t for t in (parameter, parameter.grad) if t is not None]
-    return leaf.numel() > 0 and any(
-        leaf.untyped_storage().data_ptr() == t.untyped_storage().data_ptr() for t in own
-    )
-
-
-def train(
-    make: Callable[[Tensor], Any],
-    weights: Tensor,
-    gradients: list[Tensor],
-    *,
-    graph: bool,
-    after: Callable[[Any, Tensor], None] | None = None,
-) -> Trial:
-    """Train a stand-in for one step with each gradient.
-
-    Args:
-        make: makes the optimiser of a stand-in.
-        weights: of the stand-in; what is 0 is dead, and is set to 0 again after each step.
-        gradients: of each step, of the shape of the weights, 0 where these are dead.
-        graph: whether gradients keep their graph, as optimisers of second order want.
-        after: called with optimiser and stand-in after each step.
-    """
-    torch.manual_seed(0)
-    standin = nn.Parameter(weights.clone())
-    optimizer = make(standin)
-    if callable(getattr(optimizer, "train", None)):
-        optimizer.train()  # of those that have two modes
-    for gradient in gradients:
-        step(optimizer, standin, gradient, graph=graph)
-        with torch.no_grad():
-            standin.masked_fill_(weights == 0, 0)
-        if after is not None:
-            after(optimizer, standin)
-    return Trial(optimizer, standin, weights)
 
 
 def step(optimizer: Any, standin: Tensor, gradient: Tensor, *, graph: bool) -> None:
@@ -121,7 +122,7 @@ def step(optimizer: Any, standin: Tensor, gradient: Tensor, *, graph: bool) -> N
         standin.grad = None
         bowl = ((standin - standin.detach()) * (gradient != 0)).square().sum() / 2
         loss = (gradient * standin).sum() + bowl
-        loss.backward(create_graph=True)  # type: ignore[no-untyped-call]
+        loss.backward(create_graph=True)
         return loss
 
     closure()
