@@ -478,7 +478,7 @@ def test_what_could_not_be_found_out_is_said_once_and_left() -> None:
     assert len(said) == 1
     dead = ~run.pruner.masks.units["0"]
     assert not run.model[0].weight[dead].any()
-    with pytest.raises(CompactionError, match="Closed cannot go along.*could not be tried out"):
+    with pytest.raises(CompactionError, match=r"Closed cannot go along.*could not be tried out"):
         run.pruner.compact()
 
 

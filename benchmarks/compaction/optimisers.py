@@ -44,7 +44,14 @@ TARGET = 0.6
 ROUNDING = 1e-6
 """Largest difference of a weight, in float64, that comes of sums in another order."""
 
-OTHERS = {"torch", "timm", "pytorch_optimizer", "schedulefree", "heavyball"}
+PLACES = {
+    "torch": "torch.optim",
+    "timm": "timm.optim",
+    "pytorch_optimizer": "pytorch_optimizer",
+    "schedulefree": "schedulefree",
+    "heavyball": "heavyball",
+}
+"""Where a package keeps its optimisers."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +76,16 @@ class Outcome:
 
 def optimisers(package: str) -> Iterator[tuple[str, Make]]:
     """Yield the optimisers of a package that take parameters and a learning rate, by name."""
-    if package == "torch":
-        kinds = {name: getattr(torch.optim, name) for name in dir(torch.optim)}
-        for name, kind in kinds.items():
-            if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name != "Optimizer":
-                yield name, _of_class(kind)
-    elif package == "timm":
-        timm = importlib.import_module("timm.optim")
-        for name in timm.list_optimizers():
-            yield name, lambda model, name=name: timm.create_optimizer_v2(model, opt=name, lr=RATE)
-        yield "lookahead_adamw", lambda model: timm.create_optimizer_v2(model, opt="lookahead_adamw", lr=RATE)
+    library = importlib.import_module(PLACES[package])
+    if package == "timm":
+        for name in [*library.list_optimizers(), "lookahead_adamw"]:
+            yield name, lambda model, name=name: library.create_optimizer_v2(model, opt=name, lr=RATE)
     elif package == "pytorch_optimizer":
-        library = importlib.import_module(package)
         for name in sorted(library.get_supported_optimizers()):
             yield name, _of_class(library.load_optimizer(name))
         yield "Lookahead(AdamW)", lambda m: library.Lookahead(torch.optim.AdamW(m.parameters(), RATE))
     else:
-        library = importlib.import_module(package)
-        for name in sorted(dir(library)):
-            kind = getattr(library, name)
+        for name, kind in sorted(vars(library).items()):
             if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name != "Optimizer":
                 yield name, _of_class(kind)
 
@@ -190,14 +188,14 @@ def _compared(make: Make, dtype: torch.dtype) -> Outcome:
 def main() -> None:
     """Try the optimisers, and print what became of them."""
     arguments = parser(__doc__)
-    arguments.add_argument("--package", nargs="+", default=sorted(OTHERS), choices=sorted(OTHERS))
+    arguments.add_argument("--package", nargs="+", default=list(PLACES), choices=list(PLACES))
     arguments.add_argument("--only", help="optimisers whose name has this in it")
     args = arguments.parse_args()
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # compiling a step takes minutes
     silent = []
     for package in args.package:
         try:
-            importlib.import_module(package)
+            importlib.import_module(PLACES[package])
         except ImportError:
             continue
         rows = []

@@ -123,7 +123,7 @@ class Moments:
         return None
 
     def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """Return why parameters, by name, cannot be cut in training, or what a cut will change, if anything."""
+        """Return why parameters, by name, cannot be cut in training, or what a cut would change."""
         mine = {id(p) for p in parameters(self._optimizer())}
         findings = {k: self._plan(p).finding for k, p in tensors.items() if id(p) in mine and p.numel() > 1}
         for key, finding in findings.items():
