@@ -19,6 +19,7 @@ from snnprune import CompactionError
 from snnprune.pruning import Decision, Method, Pruner
 from snnprune.pruning.moments import moments_of, outermost
 from snnprune.pruning.moments.asking import ask
+from support.optimisers import PLACES, optimisers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -261,7 +262,12 @@ class Kill(Method):
 class Run:
     """A network in float64 that is trained, with masks alone or with cuts."""
 
-    def __init__(self, make: Callable[[Any], Any], every: int | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[[Any], Any],
+        every: int | None = None,
+        of: Callable[[nn.Module], Any] = nn.Module.parameters,
+    ) -> None:
         torch.manual_seed(0)
         self.model = nn.Sequential(
             nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3)
@@ -549,3 +555,76 @@ def test_state_is_found_where_numbers_are_kept_beside_parameters() -> None:
     factor = torch.ones(4, 3, dtype=torch.int32)
     [(momentum, _)] = moments_of(optimizer).erasures([(weight, factor)])
     assert momentum is state[weight]["momentum_buffer"]
+
+
+# --- other libraries
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", PLACES)
+def test_no_optimiser_of_another_library_is_cut_without_a_word(package: str) -> None:
+    pytest.importorskip(PLACES[package])
+    silent = []
+    for name, make in optimisers(package):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                runs = [Run(make, every, of=nn.Module.train).epochs() for every in (None, 1)]
+            except (RuntimeError, TypeError, ValueError, AttributeError, ImportError, AssertionError):
+                continue  # it does not train such a network, or not on this machine
+        masked, cut = (run.small() for run in runs)
+        equal = all(torch.allclose(cut[key], weight, rtol=0, atol=1e-6) for key, weight in masked.items())
+        if not equal and not any("masks" in str(warning.message) for warning in caught):
+            silent.append(name)
+    assert silent == []
+
+
+def test_dead_moments_in_the_codes_of_bitsandbytes_are_zero() -> None:
+    library = pytest.importorskip("bitsandbytes")
+    model, weight, dead = _trained_with_half_dead(lambda m: library.optim.Adam8bit(m.parameters(), lr=1e-3))
+    state = model.optimizer.state[weight]
+    assert state["state1"].dtype == torch.uint8
+    assert not state["qmap1"][state["state1"][dead].long()].any()
+    with pytest.raises(CompactionError, match=r"Adam8bit cannot go along.*in codes \(uint8\)"):
+        model.pruner.compact()
+
+
+@pytest.mark.parametrize("kind", ["AdamW8bit", "AdamW4bit", "AdamWFp8"])
+def test_dead_moments_in_the_tensor_classes_of_torchao_are_zero(kind: str) -> None:
+    library = pytest.importorskip("torchao.optim")
+    with torch.compiler.set_stance("force_eager"):
+        model, weight, dead = _trained_with_half_dead(
+            lambda m: getattr(library, kind)(m.parameters(), lr=1e-3)
+        )
+        moment = model.optimizer.state[weight]["exp_avg"]
+    assert type(moment).__name__.startswith("OptimState")
+    numbers = moment.dequantize()
+    assert not numbers[dead].any()
+    assert numbers[~dead].any()
+    with pytest.raises(CompactionError, match=f"{kind}.* cannot go along.*as OptimState"):
+        model.pruner.compact()
+
+
+class _Half:
+    """A network wide enough for moments in 8 bits, half of whose hidden units die after two steps."""
+
+    def __init__(self, make: Callable[[nn.Module], Any]) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 4))
+        self.optimizer = make(self.model)
+        x = torch.rand(16, 64)
+        self.pruner = Pruner(self.model, x[:2], Method(), epochs=9)
+        for batch in range(5):
+            if batch == 2:
+                population = self.pruner.topology.populations["0"]
+                self.pruner.masks.keep_units(population, torch.arange(128) % 2 == 0)
+                self.pruner.masks.refresh()
+            self.optimizer.zero_grad()
+            self.model(x).square().mean().backward()
+            self.optimizer.step()
+            self.pruner.step(self.optimizer)
+
+
+def _trained_with_half_dead(make: Callable[[nn.Module], Any]) -> tuple[_Half, Tensor, Tensor]:
+    run = _Half(make)
+    return run, run.model[0].weight, torch.arange(128) % 2 == 1

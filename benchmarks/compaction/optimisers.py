@@ -16,13 +16,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import itertools
 import os
 import sys
 import warnings
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,26 +31,12 @@ from benchmarks.harness import about, parser
 from snnprune.common.errors import first_line
 from snnprune.pruning import Pruner
 from support.markdown import table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Make = Callable[[nn.Module], Any]
+from support.optimisers import PLACES, Make, optimisers
 
 EPOCHS, BATCHES, SAMPLES = 6, 4, 16
-RATE = 0.01
 TARGET = 0.6
 ROUNDING = 1e-6
 """Largest difference of a weight, in float64, that comes of sums in another order."""
-
-PLACES = {
-    "torch": "torch.optim",
-    "timm": "timm.optim",
-    "pytorch_optimizer": "pytorch_optimizer",
-    "schedulefree": "schedulefree",
-    "heavyball": "heavyball",
-}
-"""Where a package keeps its optimisers."""
 
 
 @dataclass(frozen=True)
@@ -69,44 +54,6 @@ class Outcome:
     masks: int | None = None
     weights: float | None = None
     said: str = ""
-
-
-# --- the optimisers
-
-
-def optimisers(package: str) -> Iterator[tuple[str, Make]]:
-    """Yield the optimisers of a package that take parameters and a learning rate, by name."""
-    library = importlib.import_module(PLACES[package])
-    if package == "timm":
-        for name in [*library.list_optimizers(), "lookahead_adamw"]:
-            yield name, lambda model, name=name: library.create_optimizer_v2(model, opt=name, lr=RATE)
-    elif package == "pytorch_optimizer":
-        for name in sorted(library.get_supported_optimizers()):
-            yield name, _of_class(library.load_optimizer(name))
-        yield "Lookahead(AdamW)", lambda m: library.Lookahead(torch.optim.AdamW(m.parameters(), RATE))
-    else:
-        for name, kind in sorted(vars(library).items()):
-            if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and name != "Optimizer":
-                yield name, _of_class(kind)
-
-
-def _of_class(kind: type) -> Make:
-    def make(model: nn.Module) -> Any:
-        weights = list(model.parameters())
-        groups = [
-            {"params": [w for w in weights if w.ndim == 2], "use_muon": True},
-            {"params": [w for w in weights if w.ndim < 2], "use_muon": False},
-        ]
-        options = {"momentum": 0.9} if kind is torch.optim.SGD else {}
-        subjects = (weights, groups, groups[0]["params"], model)
-        for subject, more in itertools.product(subjects, ({"lr": RATE}, {})):
-            try:
-                return kind(subject, **options, **more)
-            except (TypeError, ValueError, RuntimeError, AttributeError, KeyError) as error:
-                failure = error
-        raise failure
-
-    return make
 
 
 # --- a run
