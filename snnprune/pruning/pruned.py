@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -48,6 +49,14 @@ class Pruned:
         self.survivors = SurvivingUnits.all_of(topology)
         self.optimizers: WeakSet[Optimizer] = WeakSet()
         self._earlier = survivors_of(model)  # of cuts from before this object was made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pruned:
+        """Return the same for a copy of the network, which no optimiser trains yet."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        own = {name: value for name, value in vars(self).items() if name != "optimizers"}
+        vars(twin).update(copy.deepcopy(own, memo), optimizers=WeakSet())
+        return twin
 
     @property
     def topology(self) -> Topology:

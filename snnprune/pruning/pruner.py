@@ -248,12 +248,13 @@ class Pruner:
             UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
-        self.record(metrics)
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
             self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
+                changes.on_failure(self.history.undoing())
+                self.record(metrics)
                 state = self.method.state_dict()  # the method is called again if its decision is refused
                 changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
