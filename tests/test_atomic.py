@@ -35,6 +35,6 @@ def test_a_file_has_the_rights_of_any_new_file_and_the_umask_is_left_alone(
 @pytest.mark.parametrize("at", ["file/below", "n" * 300])
 def test_a_file_that_cannot_be_made_is_one_sentence(tmp_path: Path, at: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write .*; make the folder writable"):
+    with pytest.raises(UserError, match=r"cannot write .*; make the folder writable"):
         atomic.write_text(tmp_path / at, "text")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

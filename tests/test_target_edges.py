@@ -31,10 +31,13 @@ SMALL: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
         nn.Sequential(nn.Linear(4, 6), lif(), nn.Linear(6, 5), lif(), nn.Linear(5, 2)), (4,),
     ),
     "one layer": lambda: (nn.Sequential(nn.Linear(4, 2)), (4,)),
-    "one unit": lambda: (nn.Sequential(nn.Linear(1, 1), lif(), nn.Linear(1, 1), lif(), nn.Linear(1, 1)), (1,)),
+    "one unit": lambda: (
+        nn.Sequential(nn.Linear(1, 1), lif(), nn.Linear(1, 1), lif(), nn.Linear(1, 1)), (1,),
+    ),
     "one channel": lambda: (
         nn.Sequential(
-            layer.Conv2d(1, 1, 1, step_mode="m"), lif(), nn.Flatten(2), nn.Linear(16, 1), lif(), nn.Linear(1, 2)
+            layer.Conv2d(1, 1, 1, step_mode="m"), lif(),
+            nn.Flatten(2), nn.Linear(16, 1), lif(), nn.Linear(1, 2),
         ),
         (1, 4, 4),
     ),

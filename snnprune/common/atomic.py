@@ -6,13 +6,13 @@ import errno
 import os
 import secrets
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers where a disk, a quota or a file is full."""
