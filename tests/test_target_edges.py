@@ -57,7 +57,7 @@ def pruned(method: str, network: str, **options: Any) -> Pruner:
             optimizer.step()
             pruner.step(optimizer)
             functional.reset_net(model)
-        pruner.end_epoch({"accuracy": 0.5})
+        pruner.end_epoch({"val_accuracy": 0.5})
     assert all(p.isfinite().all() for p in model.parameters())
     return pruner
 
