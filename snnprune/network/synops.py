@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
 
 if TYPE_CHECKING:
@@ -116,15 +117,15 @@ class SpikeCounter:
         self._inputs: dict[str, _Inputs] = {}
         self._spiked = self._measuring = False
         modules = dict(model.named_modules())
-        self._handles = [model.register_forward_pre_hook(self._begin)]
+        self._handles = [before(model, self._begin)]
         self._watching: list[RemovableHandle] = []
         neurons = [module for module in modules.values() if isinstance(module, spiking_base())]
         self._spiking = bool(neurons)
         for module in (*neurons, *wrappers):
-            self._watching.append(module.register_forward_hook(self._spike))
+            self._watching.append(after(module, self._spike))
         for projection in topology.projections.values():
             hook = self._count(projection)
-            self._handles.append(modules[projection.name].register_forward_pre_hook(hook))
+            self._handles.append(before(modules[projection.name], hook))
 
     def operations(self, samples: int, alive: Mapping[str, Tensor] | None = None) -> Operations:
         """Return the average operations of one sample, over all samples that were run so far.

@@ -38,7 +38,7 @@ NO_STEP_RAN = (
 NO_ACTIVITY = (
     "an epoch ended and no training of the network was seen in it, so a method that watches activity learned "
     "nothing: the forward before pruner.step() has to run in training mode (model.train()), with gradients, "
-    "and through the layers of the network that the pruner was given"
+    "through the layers of the network that the pruner was given, and not under torch.vmap"
 )
 
 
