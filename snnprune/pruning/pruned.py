@@ -16,6 +16,7 @@ from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
 from snnprune.pruning.masks import Masks
+from snnprune.pruning.moments import moments_of, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +102,12 @@ class Pruned:
         if optimizer not in self.optimizers:
             check_optimizer(optimizer, self.model)
             self.optimizers.add(optimizer)
+
+    def outlook(self) -> list[str]:
+        """Return what is to be said of cuts during training: an optimiser refuses them, or is changed."""
+        weights = dict(self.model.named_parameters())
+        said = (moments_of(optimizer).outlook(weights) for optimizer in outermost(self.optimizers))
+        return [sentence for sentence in said if sentence is not None]
 
     def keep(self, decision: Decision, *, wake: bool) -> None:
         """Take over who stays alive; with ``wake``, the dead that the decision names come back.
