@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 
 if TYPE_CHECKING:
@@ -20,18 +21,40 @@ def duplicate(model: Network) -> Network:
 
     ``copy.deepcopy`` fails on tensors with a graph (a neuron's state after a batch), so only their values are
     copied.
+
+    Raises:
+        UserError: a module cannot be copied.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
         for tensor in tensors_in(vars(module)):
             if tensor.grad_fn is not None:
                 memo[id(tensor)] = tensor.detach().clone()
-    twin = copy.deepcopy(model, memo)
+    try:
+        twin = copy.deepcopy(model, memo)
+    except Exception as error:
+        if memory_full(error) is not None:
+            raise
+        raise UserError(_said_of_copy(model, error)) from error
     for module in twin.modules():
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [k for k, hook in hooks.items() if _is_ours(hook)]:
                 del hooks[key]
     return twin
+
+
+def _said_of_copy(model: nn.Module, error: Exception) -> str:
+    """Return which module of ``model`` cannot be copied, and what can be done without a copy."""
+    name, kind = "", type(model).__name__
+    for inner, module in model.named_modules():
+        try:
+            copy.deepcopy(module)
+        except Exception:  # the innermost one that fails comes last
+            name, kind = inner, type(module).__name__
+    return (
+        f"{name or 'the network'} ({kind}) cannot be copied by copy.deepcopy ({first_line(error)}): mend its "
+        "class, or work without a copy, with Pruner.compact() or compact(..., inplace=True)"
+    )
 
 
 def reset_states(model: nn.Module) -> None:

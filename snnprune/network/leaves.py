@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 if TYPE_CHECKING:
@@ -18,10 +17,11 @@ Kind = Literal["conv", "linear", "norm", "neuron"]
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU,
-    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid,
+    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid,
+    nn.RReLU, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (_ConvTransposeNd,)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (_BatchNorm, _InstanceNorm)
 _SPIKINGJELLY = "spikingjelly.activation_based"
 _FEEDBACK = {
@@ -61,7 +61,9 @@ def is_of_spikingjelly(module: nn.Module) -> bool:
 
 def is_multi_step(module: nn.Module) -> bool:
     """Tell whether ``module`` takes the time axis itself (SpikingJelly's step mode "m")."""
-    return getattr(module, "step_mode", "s") == "m"
+    base = sys.modules.get(f"{_SPIKINGJELLY}.base")
+    always = base is not None and isinstance(module, base.MultiStepModule)  # not all of these say so
+    return always or getattr(module, "step_mode", "s") == "m"
 
 
 def is_recurrent(module: nn.Module) -> bool:
@@ -76,7 +78,7 @@ def has_plain_forward(module: nn.Module) -> bool:
     """Tell whether ``module`` computes the same as torch's own layer of its kind, from its own weight."""
     if hasattr(module, "parametrizations") or "weight" not in module._parameters:
         return False
-    for base in (*CONVOLUTIONS, nn.Linear):
+    for base in (*CONVOLUTIONS, *TRANSPOSED, nn.Linear):
         if isinstance(module, base):
             forwards: list[object] = [base.forward]
             wrapper = sys.modules.get(f"{_SPIKINGJELLY}.layer")

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 def untouched(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
 
-    Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
+    Attention runs by the same operations as in training. Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
     states in these), and the random generators of torch, numpy and Python.
     """
     attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
     tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
     devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
+    fast = torch.backends.mha.get_fastpath_enabled()
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
         for module in model.modules():
             if isinstance(getattr(module, "_memories", None), dict):
                 states: Any = module
@@ -36,6 +38,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         with torch.random.fork_rng(devices):
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         random.setstate(python)
         np.random.set_state(numbers)  # noqa: NPY002
         for module, saved in attributes:

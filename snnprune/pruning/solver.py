@@ -91,6 +91,7 @@ class Solver:
         self.price = {
             p.name: math.prod(p.shape[2:]) * (p.positions if measure == "macs" else 1) for p in projections
         }
+        self.others = sum(w.macs if measure == "macs" else w.size for w in topology.others)
         self.exponent = (structured if self.prunable else 1.0) if neurons else 0.0
         self.dense = self.cost({p.name: float(p.size) for p in topology.populations.values()}, {})
         self.wanted = (1.0 - rate) * self.dense
@@ -102,7 +103,7 @@ class Solver:
 
     def cost(self, units: Mapping[str, float], synapses: Mapping[str, float]) -> float:
         """Return the weights or MACs left with ``units``, and a share of the synapses of some layers."""
-        return sum(
+        return self.others + sum(
             units[p.post] * columns_left(p, units) * self.price[p.name] * synapses.get(p.name, 1.0)
             for p in self.topology.projections.values()
         )
