@@ -8,7 +8,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod, WeakSet, finalize
+from weakref import WeakMethod, finalize
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -16,31 +16,31 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
-from snnprune.config.names import METHODS, build
-from snnprune.network.cost import rates
+from snnprune.config.names import METHODS, PAGE, build
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
-from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
 from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut
-from snnprune.pruning.compaction.removal import plan_cut
-from snnprune.pruning.compaction.shrink import holds_any_of, shrink
+from snnprune.pruning.compaction.shrink import holds_any_of
 from snnprune.pruning.compaction.silence import restless
-from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.firing import BatchFiring
 from snnprune.pruning.forwards import ForwardWatch
+from snnprune.pruning.history import History
 from snnprune.pruning.identity import Identity
-from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import Method
 from snnprune.pruning.oversights import Oversights
+from snnprune.pruning.pruned import Pruned
 from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rounds import Round
+from snnprune.pruning.rule import Rule
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
 from snnprune.pruning.traces import full_precision
 from snnprune.pruning.view import Decision, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from torch import Tensor, nn
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
     from snnprune.network.cost import Rates
     from snnprune.network.topology import Topology
+    from snnprune.pruning.compaction.survivors import SurvivingUnits
+    from snnprune.pruning.masks import Masks
     from snnprune.pruning.traces import Activity
 
 
@@ -76,8 +78,7 @@ class Pruner:
 
     Attributes:
         name: name of the method, or of its class.
-        dense: populations and projections before the first cut; rates and targets are shares of these.
-        survivors: indices of the surviving units of each population of ``dense``.
+        history: what happened so far, one `history.Row` for each epoch.
         finished: the method has taken its last decision, and training may end.
         returned_to: epoch (from 0) whose snapshot the method has restored; None where it restored none.
 
@@ -140,9 +141,7 @@ class Pruner:
                 f"proved silent: {reason}",
                 stacklevel=2,
             )
-        self.masks, self.dense = Masks(model, topology), topology
-        self.survivors = SurvivingUnits.all_of(topology)
-        self._earlier = survivors_of(model)
+        self._pruned = Pruned(model, topology)
         self.clock = Clock(epochs)
         self.recorder: TraceRecorder | None = None
         if method.reads is not None:
@@ -153,15 +152,32 @@ class Pruner:
         self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
-        self._optimizers: WeakSet[Optimizer] = WeakSet()
+        self.history = History()
+        self._firing = BatchFiring(model, (p.neuron for p in topology.projections.values() if p.neuron))
+        self._firing.open()
         self._handle: RemovableHandle | None = None
         self._listen()
         method.begin(self._view({}))
 
     @property
+    def masks(self) -> Masks:
+        """Which units and synapses of the network in its present size are alive."""
+        return self._pruned.masks
+
+    @property
     def topology(self) -> Topology:
         """Populations and projections of the network in its present size."""
         return self.masks.topology
+
+    @property
+    def dense(self) -> Topology:
+        """Populations and projections before the first cut; rates and targets are shares of these."""
+        return self._pruned.dense
+
+    @property
+    def survivors(self) -> SurvivingUnits:
+        """Indices of the surviving units of each population of ``dense``."""
+        return self._pruned.survivors
 
     def __repr__(self) -> str:
         rates, free = self.rates(), len(self.topology.free())
@@ -195,6 +211,7 @@ class Pruner:
     def _traces(self) -> dict[str, Activity]:
         """Close the batch of the recorder and of the watch."""
         self._watch.seen = False
+        self._firing.close()
         traces = self.recorder.batch() if self.recorder is not None else {}
         watches = self.recorder is not None and self.recorder.projections
         self._oversights.look_at_batch(active=bool(traces) or not watches)
@@ -222,6 +239,7 @@ class Pruner:
             UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
+        self.record(metrics)
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock)
             self._oversights.look_at_optimizers(self._round.left_out())
@@ -231,8 +249,9 @@ class Pruner:
                 changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
-        self.masks.apply(*self._optimizers)
+        self.masks.apply(*self._pruned.optimizers)
         self.clock.epoch += 1
+        self._firing.open()
         if self.clock.epoch >= self.clock.epochs:
             self._oversights.look_at_end(self.clock, self.method.target, self.rates())
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
@@ -241,6 +260,43 @@ class Pruner:
                 self._cut_together()
             except CompactionError as error:  # the decision stands, and masks carry it out
                 self._oversights.look_at_refusal(error)
+
+    def record(
+        self, metrics: Mapping[str, float] | None = None, firing: Mapping[str, float] | None = None
+    ) -> None:
+        """Add the present epoch to `history`, or what was measured of it; `end_epoch` does so by itself.
+
+        Call it where the numbers of an epoch are needed before it ends. All processes call it together.
+
+        Args:
+            metrics: measured after the epoch, by name.
+            firing: share of the outputs of each layer of neurons that are not zero, by name; by default of
+                the epoch's first batch.
+        """
+        if self.finished:
+            return
+        epoch = self.clock.epoch + 1
+        if not self.history.has(epoch):
+            rule = getattr(self.method, "rule", None)
+            known = rule if isinstance(rule, Rule) else None
+            self._firing.close()
+            self.history.record(epoch, self._pruned, known, self.importance(), self._firing.rates)
+        self.history.measured(metrics, firing)
+
+    def report(self, path: str | Path) -> Path:
+        """Write a page on what was pruned when, and why, with its pictures in ``figures/`` beside it.
+
+        Args:
+            path: of the page, such as "pruned.html", or a folder, which gets a report.html.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            UserError: no epoch has ended, or the page cannot be written.
+        """
+        write: Callable[..., Path] = PAGE.load()
+        return write(self, path)
 
     def _carry_out(self, decision: Decision | None) -> None:
         if decision is None:
@@ -252,15 +308,7 @@ class Pruner:
         self.finished = decision.finished
         if not (decision.units or decision.synapses):
             return
-        wake = not self.method.permanent
-        with Transaction() as changes:
-            changes.remember_items(self.masks.units)
-            changes.remember_items(self.masks.synapses)
-            for name, alive in decision.units.items():
-                self.masks.keep_units(self.topology.populations[name], alive, wake=wake)
-            for name, alive in decision.synapses.items():
-                self.masks.keep_synapses(self.topology.projections[name], alive, wake=wake)
-        self.masks.refresh()
+        self._pruned.keep(decision, wake=not self.method.permanent)
 
     def _go_back(self) -> None:
         if self._snapshot is None:
@@ -268,10 +316,7 @@ class Pruner:
                 f"{type(self.method).__name__} restores a snapshot and has taken none: return "
                 "Decision(snapshot=True) before Decision(restore=True)"
             )
-        with Transaction() as changes:
-            masks, survivors = self._snapshot.put_back(self.model, self.dense, self._optimizers, changes)
-            note(changes, self.model, self._earlier.then(survivors), masks.topology)
-        self.masks, self.survivors = masks, survivors
+        self._pruned.put_back(self._snapshot)
         self.returned_to = self._snapshot.epoch
         if self.recorder is not None:
             self.recorder.batch()  # drops the activity of the network before the restore
@@ -279,8 +324,7 @@ class Pruner:
 
     def rates(self) -> Rates:
         """Return how much of the dense network is pruned, and how much is left."""
-        alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
-        return rates(self.dense, alive, self.masks.units)
+        return self._pruned.rates()
 
     @torch.no_grad()
     def importance(self) -> dict[str, Tensor]:
@@ -299,17 +343,7 @@ class Pruner:
             "units": bool [size] by population; "synapses": bool, shape of the weight, by projection. Both are
             on the CPU. `Masks.load_state_dict` of a dense network takes them.
         """
-        alive = {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
-        cut = self.survivors.cut(self.dense)
-        units, synapses = {}, {}
-        for name, left in self.survivors.items():
-            units[name] = torch.zeros(self.survivors.sizes[name], dtype=torch.bool)
-            units[name][left] = self.masks.units[name].cpu()
-        for name, own in alive.items():
-            rows, columns = cut.post(name).nonzero(), cut.pre(name).nonzero().T
-            synapses[name] = torch.zeros(self.dense.projections[name].shape, dtype=torch.bool)
-            synapses[name][rows, columns] = own.cpu()
-        return {"units": units, "synapses": synapses}
+        return self._pruned.dense_masks()
 
     def _view(self, traces: Mapping[str, Activity]) -> View:
         at = (self.clock.epoch, self.clock.batches)
@@ -323,7 +357,7 @@ class Pruner:
             dice,
             self.dense,
             self.survivors,
-            tuple(self._optimizers),
+            tuple(self._pruned.optimizers),
             self.samples,
         )
 
@@ -338,7 +372,7 @@ class Pruner:
         self._round.stepped.add(optimizer)
         if type(self.method).after_backward is Method.after_backward:
             return None
-        self._optimizers.add(optimizer)
+        self._pruned.optimizers.add(optimizer)
         bound = inspect.signature(type(optimizer).step).bind(*args, **kwargs)
         closure = bound.arguments.get("closure")
         if closure is None:
@@ -365,9 +399,7 @@ class Pruner:
         Raises:
             CompactionError: the optimiser holds no parameter of this model.
         """
-        if optimizer not in self._optimizers:
-            check_optimizer(optimizer, self.model)
-            self._optimizers.add(optimizer)
+        self._pruned.add(optimizer)
 
     def compact(
         self,
@@ -410,12 +442,8 @@ class Pruner:
 
     def _cut(self, changes: Transaction, *, unread: bool, **limits: Any) -> None:
         check_may_cut(self.model, self.method, training=not self._decided, in_batch=self._in_batch())
-        cut = plan_cut(self.model, self.masks, unread=unread, **limits)
-        if cut:
-            changes.remember_state(self.method)
-            self.method.shrink(cut)
-            carry_out(self.model, self.masks, cut, self._optimizers, changes)
-            self._follow(self.survivors.after(cut), changes)
+        if self._pruned.cut(self.method, changes, unread=unread, **limits):
+            self._follow(changes)
 
     def _cut_together(self) -> None:
         """Cut in all processes, or in none: they agree on it before the first tensor changes.
@@ -439,10 +467,8 @@ class Pruner:
             if not asked:
                 agreed(able=sys.exc_info()[0] is None)
 
-    def _follow(self, survivors: SurvivingUnits, changes: Transaction) -> None:
-        """Record the surviving units of a cut, and make the recorder follow it."""
-        changes.remember(self, "survivors")
-        self.survivors = survivors
+    def _follow(self, changes: Transaction) -> None:
+        """Make the recorder follow a cut."""
         if self.recorder is not None:
             changes.remember(self.recorder, "projections")
             self.recorder.follow(self.topology)
@@ -469,13 +495,13 @@ class Pruner:
         self._end_batch()
         return {
             "clock": {"epoch": self.clock.epoch, "batches": self.clock.batches},
-            "kept": self.survivors.state_dict(),
-            "masks": self.masks.state_dict(),
+            **self._pruned.state_dict(),
             "method": self.method.state_dict(),
             "identity": self._identity.state_dict(),
             "snapshot": None if self._snapshot is None else self._snapshot.state_dict(),
             "finished": self.finished,
             "returned_to": self.returned_to,
+            "history": self.history.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -505,6 +531,8 @@ class Pruner:
         self._snapshot = None if snapshot is None else Snapshot.of(snapshot)
         self.finished = bool(state.get("finished", False))
         self.returned_to = state.get("returned_to")
+        if "history" in state:  # not in version 0.1
+            self.history.load_state_dict(state["history"])
 
     def inherit(self, state: Mapping[str, Any]) -> None:
         """Take over the masks and the cuts of another pruner.
@@ -536,17 +564,8 @@ class Pruner:
             ) from error
 
     def _inherit(self, state: Mapping[str, Any], changes: Transaction) -> None:
-        survivors, cut = self.survivors.restored(state.get("kept", {}), self.topology)
-        changes.remember(self, "dense", "_earlier")
-        if survivors.sizes != self.survivors.sizes:  # the network was already small when this pruner was made
-            self.dense, self._earlier = dense_topology(self.topology, survivors), SurvivingUnits({})
-        if cut:
-            self.method.shrink(cut)
-            shrink(self.model, cut, self._optimizers, changes)
-        self.masks.shrink(cut, changes)
-        self.masks.load_state_dict(state["masks"])
-        note(changes, self.model, self._earlier.then(survivors), self.topology)
-        self._follow(survivors, changes)
+        self._pruned.inherit(state, self.method, changes)
+        self._follow(changes)
 
     # --- hooks
 
@@ -566,7 +585,7 @@ class Pruner:
         self._end_batch()
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        apart: dict[str, Any] = {"_optimizers": WeakSet(), "_handle": None, "_round": Round()}
+        apart: dict[str, Any] = {"_handle": None, "_round": Round()}
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
@@ -583,6 +602,7 @@ class Pruner:
 
     def _unhook(self) -> None:
         self._watch.close()
+        self._firing.close()
         if self.recorder is not None:
             self.recorder.close()
         if self._handle is not None:

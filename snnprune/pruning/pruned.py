@@ -1,0 +1,164 @@
+"""A network that is pruned: who is alive in it, and what is left of the dense network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import torch
+
+from snnprune.network.cost import rates
+from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
+from snnprune.pruning.compaction.removal import plan_cut
+from snnprune.pruning.compaction.shrink import shrink
+from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
+from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.masks import Masks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from snnprune.network.cost import Rates
+    from snnprune.network.topology import Topology
+    from snnprune.pruning.method import Method
+    from snnprune.pruning.snapshot import Snapshot
+    from snnprune.pruning.view import Decision
+
+
+class Pruned:
+    """A network with its masks, its cuts and the optimisers that train it.
+
+    Args:
+        model: the network.
+        topology: its populations and projections.
+
+    Attributes:
+        dense: populations and projections before the first cut.
+        masks: who is alive of the network in its present size.
+        survivors: indices of the surviving units of each population of ``dense``.
+        optimizers: those whose moments are masked and cut together with the network.
+    """
+
+    def __init__(self, model: nn.Module, topology: Topology) -> None:
+        self.model, self.dense, self.masks = model, topology, Masks(model, topology)
+        self.survivors = SurvivingUnits.all_of(topology)
+        self.optimizers: WeakSet[Optimizer] = WeakSet()
+        self._earlier = survivors_of(model)  # of cuts from before this object was made
+
+    @property
+    def topology(self) -> Topology:
+        """Populations and projections of the network in its present size."""
+        return self.masks.topology
+
+    # --- reading
+
+    def rates(self) -> Rates:
+        """Return how much of the dense network is pruned, and how much is left."""
+        return rates(self.dense, self._alive(), self.masks.units)
+
+    def dense_masks(self) -> dict[str, dict[str, Tensor]]:
+        """Return the masks in the size of the dense network (see `Pruner.dense_masks`)."""
+        cut = self.survivors.cut(self.dense)
+        units, synapses = {}, {}
+        for name, left in self.survivors.items():
+            units[name] = torch.zeros(self.survivors.sizes[name], dtype=torch.bool)
+            units[name][left] = self.masks.units[name].cpu()
+        for name, own in self._alive().items():
+            rows, columns = cut.post(name).nonzero(), cut.pre(name).nonzero().T
+            synapses[name] = torch.zeros(self.dense.projections[name].shape, dtype=torch.bool)
+            synapses[name][rows, columns] = own.cpu()
+        return {"units": units, "synapses": synapses}
+
+    def _alive(self) -> dict[str, Tensor]:
+        return {p.name: self.masks.alive(p) for p in self.topology.projections.values()}
+
+    # --- changes
+
+    def add(self, optimizer: Optimizer) -> None:
+        """Mask and cut the moments of ``optimizer`` from now on.
+
+        Raises:
+            CompactionError: the optimiser holds no parameter of this model.
+        """
+        if optimizer not in self.optimizers:
+            check_optimizer(optimizer, self.model)
+            self.optimizers.add(optimizer)
+
+    def keep(self, decision: Decision, *, wake: bool) -> None:
+        """Take over who stays alive; with ``wake``, the dead that the decision names come back.
+
+        Raises:
+            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask changes.
+        """
+        with Transaction() as changes:
+            changes.remember_items(self.masks.units)
+            changes.remember_items(self.masks.synapses)
+            for name, alive in decision.units.items():
+                self.masks.keep_units(self.topology.populations[name], alive, wake=wake)
+            for name, alive in decision.synapses.items():
+                self.masks.keep_synapses(self.topology.projections[name], alive, wake=wake)
+        self.masks.refresh()
+
+    def cut(
+        self,
+        method: Method,
+        changes: Transaction,
+        *,
+        unread: bool,
+        round_to: int | None = None,
+        min_alive: int = 1,
+    ) -> bool:
+        """Remove dead units from the network, with the method's state and the optimisers' moments.
+
+        Returns:
+            Whether there was anything to remove.
+
+        Raises:
+            CompactionError: as `Pruner.compact`.
+        """
+        cut = plan_cut(self.model, self.masks, unread=unread, round_to=round_to, min_alive=min_alive)
+        if cut:
+            changes.remember_state(method)
+            method.shrink(cut)
+            carry_out(self.model, self.masks, cut, self.optimizers, changes)
+            changes.remember(self, "survivors")
+            self.survivors = self.survivors.after(cut)
+        return bool(cut)
+
+    def put_back(self, snapshot: Snapshot) -> None:
+        """Restore the network, the masks and the cuts that a snapshot holds.
+
+        Raises:
+            CompactionError: as `Snapshot.put_back`.
+        """
+        with Transaction() as changes:
+            masks, survivors = snapshot.put_back(self.model, self.dense, self.optimizers, changes)
+            note(changes, self.model, self._earlier.then(survivors), masks.topology)
+        self.masks, self.survivors = masks, survivors
+
+    # --- checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the masks and the surviving units."""
+        return {"kept": self.survivors.state_dict(), "masks": self.masks.state_dict()}
+
+    def inherit(self, state: Mapping[str, Any], method: Method, changes: Transaction) -> None:
+        """Take over the masks and the cuts of a `state_dict`; the network is cut to the size that it had.
+
+        Raises:
+            ValueError: the state is of another network.
+        """
+        survivors, cut = self.survivors.restored(state.get("kept", {}), self.topology)
+        changes.remember(self, "dense", "survivors", "_earlier")
+        if survivors.sizes != self.survivors.sizes:  # the network was already small when this object was made
+            self.dense, self._earlier = dense_topology(self.topology, survivors), SurvivingUnits({})
+        if cut:
+            method.shrink(cut)
+            shrink(self.model, cut, self.optimizers, changes)
+        self.masks.shrink(cut, changes)
+        self.masks.load_state_dict(state["masks"])
+        self.survivors = survivors
+        note(changes, self.model, self._earlier.then(survivors), self.topology)
