@@ -79,7 +79,7 @@ class Asked:
         return tensors_in(probe(*swapped, **named))
 
     def shapes(self) -> Iterator[torch.Size]:
-        """Yield shapes to ask with: small ones, where ``x`` is all that it is given, and at last that of ``x``."""
+        """Yield shapes to ask with: small ones where ``x`` is all that it is given, then that of ``x``."""
         x, front = self.x, self.channels
         if [t is x for t in tensors_in([self.args, dict(self.kwargs)])] == [True]:
             sizes = [SIZES[i % len(SIZES)] for i in range(front)]

@@ -103,7 +103,7 @@ class Findings:
         provenance: which populations the values of a tensor come from.
         synapses: projections, by the name of the layer.
         readings: for each leaf, what its input is made of at each call.
-        neuron_calls: for each neuron, the layers that reach it at each call of the first forward that calls it.
+        neuron_calls: for each neuron, the layers that reach it at each call of a forward.
         read: numbers of populations that a layer reads.
         values: of neurons that have several entries; whose they are is asked later.
         asked: names of the neurons that were asked.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnprune.network.axes import tensors_in
@@ -38,7 +39,7 @@ class Products(TorchDispatchMode):
         self._model = model
         self._places: dict[int, list[tuple[int, int, str]]] = {}
         for name, p in model.named_parameters():
-            if p.layout is torch.strided and p.numel() and not isinstance(p, _UNMADE):
+            if not is_lazy(p) and p.layout is torch.strided and p.numel():
                 place = (p.data_ptr(), p.data_ptr() + p.nbytes, name)
                 self._places.setdefault(p.untyped_storage().data_ptr(), []).append(place)
 
@@ -67,8 +68,6 @@ class Products(TorchDispatchMode):
         held = self._places.get(tensor.untyped_storage().data_ptr(), ())
         return next((name for start, stop, name in held if start <= at < stop), None)
 
-
-_UNMADE = torch.nn.parameter.UninitializedTensorMixin
 
 _Count = tuple[list[Tensor], int | Callable[[Tensor], int]]
 """The tensors that are multiplied with, and how many multiply-accumulates that is, for all or for each."""

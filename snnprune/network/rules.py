@@ -33,7 +33,8 @@ _ELEMENTWISE = _names(
     nan_to_num gt ge lt le eq ne greater greater_equal less less_equal logical_and logical_or logical_not
     logical_xor and rand iand or ror ior xor rxor ixor invert where masked_fill heaviside threshold
     relu relu6 leaky_relu gelu silu elu selu celu mish sigmoid tanh softplus softsign hardtanh hardsigmoid
-    hardswish hardshrink softshrink tanhshrink rrelu logsigmoid log_sigmoid zeros_like ones_like full_like rand_like randn_like"""
+    hardswish hardshrink softshrink tanhshrink rrelu logsigmoid log_sigmoid
+    zeros_like ones_like full_like rand_like randn_like"""
 )
 _RESHAPE = _names("flatten view reshape unflatten squeeze unsqueeze view_as reshape_as ravel")
 _PERMUTE = _names("permute transpose movedim moveaxis swapaxes swapdims t T mT")

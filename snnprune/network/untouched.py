@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def untouched(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
 
-    Attention runs by the same operations as in training. Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
-    states in these), and the random generators of torch, numpy and Python.
+    Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
+    states in these), and the random generators of torch, numpy and Python. Attention runs by its plain
+    operations, as it does in training.
     """
     attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
     tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
