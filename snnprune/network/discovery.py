@@ -181,7 +181,7 @@ def _freeze_open_ends(found: Findings) -> None:
     """Populations whose activity is seen by no neuron, or read by no layer."""
     for name, synapses in found.synapses.items():
         if synapses.neuron is None:
-            reason = synapses.unseen or f"no neuron module reads {name} (an activation must be a module)"
+            reason = f"no neuron module reads {name} (an activation must be a module)"
             found.units.freeze([synapses.population], reason, on_the_way=True)
     for number in found.units.roots():
         if not any(slot.role == "in" for slot in found.units[number].slots):
@@ -207,7 +207,7 @@ def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> T
     projections = {}
     for name, synapses in found.synapses.items():
         post = populations[names[units.root(synapses.population)]]
-        shape = _shape(synapses)
+        shape, site = _shape(synapses), _site(found, layouts, synapses, names)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
@@ -217,9 +217,10 @@ def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> T
             layouts.of_a_sample(name, synapses.entries) // shape[0],
             synapses.neuron,
             _frozen(name, synapses, post),
-            _site(found, layouts, synapses, names),
+            site,
             layouts[name, 0],
             max(len(synapses.entries), 1),
+            _loops(layouts.loops_of(name, len(synapses.entries)), len(synapses.entries), site),
             output=post.frozen == OUTPUT,
             transposed=synapses.kind == "conv" and is_transposed(synapses.module),
         )
@@ -269,6 +270,13 @@ def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, 
         inflow.append(Inflow(names[found.units.root(span.population)], offset, span.size, span.spread))
         offset += span.length
     return tuple(inflow)
+
+
+def _loops(known: int | None, calls: int, site: Site | None) -> int:
+    """Return how many time steps the calls of a layer are: those of its neuron, if nothing else tells."""
+    if known is not None:
+        return known
+    return site.steps if site is not None and calls % site.steps == 0 else 1
 
 
 def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:

@@ -147,7 +147,10 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
     for inner in layers_inside(met.module):
         found.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
     _note_values(found, met, axis)
-    _take_activity(found, met, axis, turn)
+    if met.outputs[0].shape == x.shape:
+        _take_activity(found, met, axis, turn)
+    else:
+        found.freeze([x], f"neuron {met.name} changes the shape of its input", on_the_way=True)
     activity, *states = met.outputs
     channels = axis.dim, *x.shape[axis.dim :]
     for y in [s for s in states if s is not activity]:
@@ -193,10 +196,6 @@ def _note_values(found: Findings, met: Encounter, axis: Axis) -> None:
 def _take_activity(found: Findings, met: Encounter, axis: Axis, turn: int) -> None:
     """Let a neuron be that of every projection that reaches it with none before."""
     name = met.name
-    if met.outputs[0].shape != met.x.shape:
-        for source in axis.sources:
-            found.synapses[source].unseen = f"neuron {name} changes the shape of its input"
-        return
     for source in axis.sources:
         synapses, offset = found.synapses[source], 0
         for place, span in enumerate(axis.spans):
@@ -211,9 +210,15 @@ def _take_activity(found: Findings, met: Encounter, axis: Axis, turn: int) -> No
             offset += span.length
 
 
+def on_series_called(found: Findings, met: Encounter) -> None:
+    """A recurrent layer wires what it reads to itself."""
+    found.freeze(met.inputs, f"it is wired to itself by the recurrent layer {met.name}")
+
+
 RULES: dict[Kind, Callable[[Findings, Encounter], None]] = {
     "conv": on_synapses_called,
     "linear": on_synapses_called,
     "norm": on_norm_called,
     "neuron": on_neuron_called,
+    "series": on_series_called,
 }

@@ -30,7 +30,6 @@ class Synapses:
         entries: of its outputs, call by call.
         neuron: the first module that reads it as activity.
         site: where in that module's output.
-        unseen: why the activity that a neuron makes of it cannot be seen, or None.
         behind: populations whose entries come before it there, once for each entry of a unit.
         tied: each unit's synapses come from the unit itself (a depthwise convolution).
     """
@@ -41,7 +40,6 @@ class Synapses:
     entries: list[int] = field(default_factory=list)
     neuron: str | None = None
     site: Site | None = None
-    unseen: str | None = None
     behind: tuple[int, ...] = ()
     tied: bool = False
 

@@ -15,7 +15,7 @@ import torch
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.products import Products
-from snnprune.network.topology import Layout
+from snnprune.network.topology import Fold, Layout
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from snnprune.network.causality import Time
     from snnprune.network.findings import Findings
-    from snnprune.network.topology import Fold
 
 Key = tuple[str, int]
 """A leaf, and which of its calls in the forward."""
@@ -48,6 +47,8 @@ class Layouts:
         known = {key: times[key[0]] for key in self._calls if key[0] in times}
         self._times = {key: time.axis for key, time in known.items() if time.axis is not None}
         self._folds = {key: time.fold for key, time in known.items() if time.fold is not None}
+        self._model, self._arguments, self._leaves = model, arguments, found.leaves
+        self._by_sample: dict[Key, bool] = {}
         self._first = tensors_in(list(arguments))[0]
         self._products, self._more_products = found.products, Products(model)
         self._more_samples: Mapping[Key, Tensor] | None = None
@@ -58,7 +59,7 @@ class Layouts:
             if axis and self._more_samples is not None and not (self._times or repeats):
                 break  # there is no time to be found
             with products:
-                longer = self._rerun(model, _longer(arguments, axis, self._first, self._rows(axis)), found)
+                longer = self._rerun(model, _longer(arguments, axis, self._first, self._rows(axis)))
             if longer is None:
                 continue
             if self._has_more_steps(longer):
@@ -97,6 +98,16 @@ class Layouts:
             found += size * (after - before) // max(before, 1)
         return found
 
+    def loops_of(self, name: str, calls: int) -> int | None:
+        """Return how many time steps the calls of a leaf are; None where the example takes no more steps.
+
+        One more step calls a leaf in a loop over time once more, or as often as a pass through the loop does.
+        """
+        if self._more_steps is None:
+            return None
+        longer = sum(other == name for other, _ in self._more_steps)
+        return calls // (longer - calls) if calls < longer and calls % (longer - calls) == 0 else 1
+
     def products_of_a_sample(self, parameter: str) -> int:
         """Return the multiply-accumulates of one sample with a parameter that belongs to no layer."""
         before, after = (p.macs[parameter] for p in (self._products, self._more_products))
@@ -113,9 +124,7 @@ class Layouts:
         """Return how a neuron divides as many rows into samples and time steps; None where none does."""
         return next((f for key, f in self._folds.items() if len(self._calls[key].x) == rows), None)
 
-    def _rerun(
-        self, model: nn.Module, arguments: tuple[Any, ...], found: Findings
-    ) -> Mapping[Key, Tensor] | None:
+    def _rerun(self, model: nn.Module, arguments: tuple[Any, ...]) -> Mapping[Key, Tensor] | None:
         """Return what the leaves are given; None where the model does not take it."""
         given: list[tuple[str, Tensor]] = []
         counts: Counter[str] = Counter()
@@ -138,7 +147,7 @@ class Layouts:
         handles: list[Any] = []
         try:
             with untouched(model), torch.no_grad():
-                for name, (module, _) in found.leaves.items():
+                for name, (module, _) in self._leaves.items():
                     handles += [
                         module.register_forward_pre_hook(enter, with_kwargs=True),
                         module.register_forward_hook(leave(name), with_kwargs=True),
@@ -191,9 +200,28 @@ class Layouts:
         if time is None:
             time = next((t for k, t in self._times.items() if _same_front(x, self._calls[k].x)), None)
         if time is None:
-            fold = self._fold_of(len(x))
+            fold = self._fold_of(len(x)) or self._fold_by_rows(len(x))
             return Layout(by_sample=fold is not None and fold.by_sample, fold=self._folds.get(key))
         return Layout(0 if time else 1, time)
+
+    def _fold_by_rows(self, rows: int) -> Fold | None:
+        """Return how the network divides its rows, where its neurons take samples and time in two axes."""
+        for key, time in self._times.items():
+            x = self._calls[key].x
+            if time < 2 <= x.ndim and rows == len(self._first) == x.shape[0] * x.shape[1]:
+                return Fold(steps=x.shape[time], by_sample=self._divides_by_sample(key, time))
+        return None
+
+    def _divides_by_sample(self, key: Key, time: int) -> bool:
+        """Tell whether the second row of the example is the second step of the first sample of a neuron."""
+        if key not in self._by_sample:
+            first = self._first.clone()
+            first[1] = first[1] + 1
+            seen = self._rerun(self._model, tuple(first if a is self._first else a for a in self._arguments))
+            x = self._calls[key].x
+            changed = None if seen is None or key not in seen else (seen[key] != x).movedim(time, 0)
+            self._by_sample[key] = changed is None or bool(changed[:, 0].any())
+        return self._by_sample[key]
 
     def _as_in_neurons(self, x: Tensor, samples: int) -> int | None:
         """Return the time axis of neurons, where ``x`` is as long there and has its samples where they do."""

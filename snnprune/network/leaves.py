@@ -13,7 +13,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["conv", "linear", "norm", "neuron"]
+Kind = Literal["conv", "linear", "norm", "neuron", "series"]
+"""What a leaf is; "series" is a recurrent layer of torch, which takes all time steps at once."""
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU,
@@ -68,7 +69,7 @@ def is_multi_step(module: nn.Module) -> bool:
 
 def is_recurrent(module: nn.Module) -> bool:
     """Tell whether ``module`` feeds its output back into itself."""
-    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+    if isinstance(module, nn.RNNCellBase):
         return True
     found = ((sys.modules.get(f"{_SPIKINGJELLY}.{place}"), names) for place, names in _FEEDBACK.items())
     return any(isinstance(module, tuple(getattr(m, n) for n in names)) for m, names in found if m is not None)
@@ -121,4 +122,6 @@ def leaf_kind(module: nn.Module, neurons: Iterable[type[nn.Module]]) -> Kind | N
         return "linear"
     if isinstance(module, NORMS):
         return "norm"
+    if isinstance(module, nn.RNNBase):
+        return "series"
     return None

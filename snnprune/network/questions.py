@@ -34,6 +34,8 @@ def question(found: Findings) -> Mapping[str, Time]:
         module, kind = found.leaves[call.name]
         if is_of_spikingjelly(module):
             times.setdefault(call.name, Time(0 if is_multi_step(module) else None))
+        if kind == "series" and call.x.ndim == 3:
+            times[call.name] = Time(1 if module.batch_first else 0)
         if kind != "neuron" or call.dim is None or not call.keeps_shape or call.name in found.asked:
             continue
         found.asked.add(call.name)
@@ -49,7 +51,8 @@ def question(found: Findings) -> Mapping[str, Time]:
                 found.freeze([call.x], f"neuron {call.name}: {time.unknown}")
         apart = goes_unit_by_unit(module) or (call.name in times and times[call.name].unknown is None)
         for values in [v for v in found.values if v.neuron == call.name]:
-            _give(found, values, asked, apart=apart)
+            if any(found.units[span.population].frozen is None for span in values.axis.spans):
+                _give(found, values, asked, apart=apart)
     return times
 
 
@@ -127,6 +130,8 @@ def _touched(asked: Asked, tensor: str, dim: int, shape: torch.Size, unit: int) 
             changed.select(dim, unit).mul_(factor).add_(factor)
             differ = (asked.answer(given, {tensor: changed}) != base).movedim(asked.channels, 0)
             found |= {int(n) for n in differ.flatten(1).any(1).nonzero().flatten()}
+        if found:
+            break
     return found
 
 

@@ -198,6 +198,7 @@ class Projection:
         site: where in the neuron's output the post activity is.
         layout: where samples and time are in its input.
         calls: how often it is called in a forward of the example.
+        loops: how many time steps these calls are, where it is called step by step; 1 otherwise.
         output: whether it writes into the network's output, whose units stay; its synapses may die where a
             method asks for that.
         transposed: whether the weight's first two axes are the other way round, [columns, post, ...].
@@ -223,6 +224,7 @@ class Projection:
     site: Site | None = None
     layout: Layout = Layout()
     calls: int = 1
+    loops: int = 1
     output: bool = False
     transposed: bool = False
 

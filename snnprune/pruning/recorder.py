@@ -155,9 +155,8 @@ class TraceRecorder:
         for order, p in enumerate(self.projections):
             name, site = _reader(p)
             neuron, axis = modules[name], -1 if p.kind == "linear" else -(len(p.shape) - 1)
-            looped = site.steps if p.calls % site.steps == 0 else 1
             self._pre[p.name] = _Place(
-                modules[p.name], neuron, axis, p.layout, order, p.calls // looped, looped
+                modules[p.name], neuron, axis, p.layout, order, p.calls // p.loops, p.loops
             )
             post = _Place(neuron, neuron, site.axis, site.layout, order, site.calls, site.steps)
             self._post.setdefault((name, site.call), post)
