@@ -1,4 +1,4 @@
-"""Kernels for the CPU neither read nor write beyond their arrays: compiled once more, with every index checked."""
+"""Kernels for the CPU stay within their arrays: compiled once more, with every index checked."""
 
 import os
 import subprocess
@@ -12,7 +12,8 @@ import itertools, torch
 from spikingjelly.activation_based import layer, neuron
 from snnprune import accelerate
 torch.manual_seed(0)
-for steps, shape, held in itertools.product((1, 2, 5), ((3, 5), (1, 1), (2, 9000), (2, 3, 4, 4)), (False, True)):
+shapes = (3, 5), (1, 1), (2, 9000), (2, 3, 4, 4)
+for steps, shape, held in itertools.product((1, 2, 5), shapes, (False, True)):
     network = torch.nn.Sequential(neuron.LIFNode(step_mode="m", v_threshold=0.4))
     if len(shape) == 4:
         network.append(layer.AvgPool2d(2, step_mode="m"))

@@ -9,6 +9,7 @@ import torch
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import duplicate, reset_states
+from snnprune.network.untouched import seed_dice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,7 +74,7 @@ class Asked:
             own = dict([*probe.named_parameters(), *probe.named_buffers()])
             for name, value in (values or {}).items():
                 own[name].copy_(value)
-        torch.manual_seed(0)  # a neuron may draw numbers; whoever calls puts the generators back
+        seed_dice(0, given.device)  # a neuron may draw numbers; whoever calls puts the generators back
         swapped = [given if a is self.x else a for a in self.args]
         named = {k: given if v is self.x else v for k, v in self.kwargs.items()}
         return tensors_in(probe(*swapped, **named))

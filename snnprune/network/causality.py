@@ -55,7 +55,7 @@ def find_time(asked: Asked) -> Time:
 def _judge(asked: Asked, found: dict[int, set[str]]) -> Time:
     front = asked.channels
     if found.pop(front):
-        return Time(unknown="its units affect one another")
+        return Time(unknown="its units see one another, so that none of them can be taken alone")
     dependent = [axis for axis, sides in found.items() if sides]
     if not dependent:
         return Time()

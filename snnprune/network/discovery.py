@@ -9,7 +9,6 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,11 @@ from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import Axis, tensors_in
 from snnprune.network.encounters import is_transposed
 from snnprune.network.layouts import Layouts
+from snnprune.network.meetings import States, kept_small, meetings
 from snnprune.network.questions import question
+from snnprune.network.resting import why_uncut
 from snnprune.network.survey import Survey
+from snnprune.network.ties import aliases, freeze_tied
 from snnprune.network.topology import OUTPUT, Handed, Inflow, Population, Projection, Topology, Weights
 from snnprune.network.untouched import untouched
 
@@ -71,8 +73,10 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
     with untouched(model), torch.no_grad():
+        states = States(model)
         with survey.watching():
             outputs = tensors_in(_answer(model, arguments))
+        example = states.example(arguments)
         handed = _freeze_output(found, outputs)
         if _unreached(found):  # what feeds back may be asked for only once there is a state
             found.look_again()
@@ -83,10 +87,18 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
         times = question(found)
     layouts = Layouts(model, arguments, found, times)
     _freeze_shared(found)
-    _freeze_tied(found)
+    freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    return _topology(found, layouts, handed)
+    topology = _topology(found, layouts, handed)
+    axes = {name: time.axis for name, time in times.items()}
+    topology.meetings = meetings(found.meetings, axes, lambda number: _name(found.units, number))
+    topology.aliases = aliases(model, found.units)
+    topology.example = kept_small(model, example, layouts.samples)
+    with untouched(model):
+        for population in topology.free():
+            population.uncut = why_uncut(model, topology, population.name)
+    return topology
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -161,22 +173,6 @@ def _freeze_shared(found: Findings) -> None:
             units.freeze(numbers, reason, foremost=True)
 
 
-def _freeze_tied(found: Findings) -> None:
-    """Tensors that two layers hold, or that the network uses beside their layer."""
-    held = [(f"{n}.{k}", t) for n, (m, _) in found.leaves.items() for k, t in m._parameters.items()]
-    times = Counter(id(t) for _, t in held if t is not None)
-    tied = {key for key, t in held if t is not None and times[id(t)] > 1}
-    for number in found.units.roots():
-        for slot in found.units[number].slots:
-            if slot.key in tied:
-                reason = f"{slot.key} is one tensor with that of another layer"
-            elif slot.key in found.used_outside:
-                reason = f"{slot.key} is used outside of its layer as well"
-            else:
-                continue
-            found.units.freeze([number], reason, foremost=found.units[number].frozen == OUTPUT)
-
-
 def _freeze_open_ends(found: Findings) -> None:
     """Populations whose activity is seen by no neuron, or read by no layer."""
     for name, synapses in found.synapses.items():
@@ -198,7 +194,7 @@ def _suspect_neurons(model: nn.Module, found: Findings) -> None:
 
 def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> Topology:
     units = found.units
-    names = {number: units[number].producers[0] for number in units.roots()}
+    names = {number: _name(units, number) for number in units.roots()}
     populations = {}
     for number, name in names.items():
         unit = units[number]
@@ -239,6 +235,10 @@ def _others(found: Findings, layouts: Layouts) -> Iterator[Weights]:
     for name, parameter in found.products.parameters():
         if id(parameter) not in held:
             yield Weights(name, parameter.numel(), layouts.products_of_a_sample(name))
+
+
+def _name(units: Units, number: int) -> str:
+    return units[number].producers[0]
 
 
 def _handed(axis: Axis | None, units: Units, names: dict[int, str]) -> Handed | None:

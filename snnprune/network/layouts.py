@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.network.axes import tensors_in
+from snnprune.network.axes import mapped, tensors_in
 from snnprune.network.products import Products
 from snnprune.network.topology import Fold, Layout
 from snnprune.network.untouched import untouched
@@ -38,6 +38,9 @@ class Layouts:
         arguments: the example.
         found: what was seen of the forward of the example.
         times: what is known of the time axes of neurons, by name.
+
+    Attributes:
+        samples: the axis of samples in the example, None where it takes no further sample.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Layouts:
         self._by_sample: dict[Key, bool] = {}
         self._first = tensors_in(list(arguments))[0]
         self._products, self._more_products = found.products, Products(model)
+        self.samples: int | None = None
         self._more_samples: Mapping[Key, Tensor] | None = None
         self._more_steps: Mapping[Key, Tensor] | None = None
         repeats = any(number for _, number in self._calls)
@@ -65,7 +69,7 @@ class Layouts:
             if self._has_more_steps(longer):
                 self._more_steps = longer
             elif self._more_samples is None and self._has_more_samples(longer):
-                self._more_samples, self._more_products = longer, products
+                self._more_samples, self._more_products, self.samples = longer, products, axis
 
     def __getitem__(self, key: Key) -> Layout:
         """Return where samples and time are; samples in front, where the leaf was never reached."""
@@ -261,15 +265,9 @@ def _same_front(x: Tensor, other: Tensor) -> bool:
 def _longer(arguments: tuple[Any, ...], axis: int, first: Tensor, rows: int) -> tuple[Any, ...]:
     """Return the arguments with the first ``rows`` of ``axis`` once more, where as long as ``first``."""
 
-    def lengthen(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            if value.ndim <= axis or value.shape[axis] != first.shape[axis]:
-                return value
-            return torch.cat([value, value.narrow(axis, 0, rows)], axis)
-        if type(value) in {list, tuple}:
-            return type(value)(map(lengthen, value))
-        if type(value) is dict:
-            return {k: lengthen(v) for k, v in value.items()}
-        return value
+    def lengthen(tensor: Tensor) -> Tensor:
+        if tensor.ndim <= axis or tensor.shape[axis] != first.shape[axis]:
+            return tensor
+        return torch.cat([tensor, tensor.narrow(axis, 0, rows)], axis)
 
-    return tuple(lengthen(a) for a in arguments)
+    return tuple(mapped(list(arguments), lengthen))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from snnprune.network.meetings import Example, Meeting
+
 Role = Literal["out", "norm", "neuron", "in"]
 
 OUTPUT = "it is the output of the network"
@@ -56,6 +58,11 @@ class Slot:
         """The tensor's name in the network's state_dict."""
         return f"{self.module}.{self.tensor}" if self.module else self.tensor
 
+    @property
+    def dies(self) -> bool:
+        """Whether the entries of a dead unit are zero: a neuron is silent without input for any constants."""
+        return self.role != "neuron" and self.tensor != "running_var"
+
 
 @dataclass
 class Population:
@@ -68,6 +75,7 @@ class Population:
         producers: names of all layers that write into the population (several before a residual add).
         slots: all places of all tensors that its units index.
         frozen: why the population is not prunable, or None.
+        uncut: why its units can be masked, but no cut can remove them, or None.
 
     Examples:
         >>> import torch
@@ -85,6 +93,7 @@ class Population:
     producers: list[str] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     frozen: str | None = None
+    uncut: str | None = None
 
 
 @dataclass(frozen=True)
@@ -287,6 +296,9 @@ class Topology:
         others: weights that no projection holds. They count in rates and targets, and none of them is pruned.
         handed: for each tensor of the network's output, where its channels are; None where that is not known.
             A neuron's state that is handed out beside the activity becomes smaller with its population.
+        aliases: further names of tensors that a slot names.
+        meetings: what norms and neurons were given in the forward, by the name of the module.
+        example: what the network was asked with; None in a topology that was made by hand.
 
     Examples:
         >>> import torch
@@ -303,6 +315,9 @@ class Topology:
     unreached: tuple[str, ...] = ()
     others: tuple[Weights, ...] = ()
     handed: tuple[Handed | None, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    meetings: dict[str, tuple[Meeting, ...]] = field(default_factory=dict, repr=False)
+    example: Example | None = field(default=None, repr=False, compare=False)
 
     def free(self) -> list[Population]:
         """Populations that are prunable."""
@@ -352,6 +367,9 @@ class Topology:
         if self.others:
             listed = ", ".join(f"{w.key} ({w.size:,})" for w in self.others)
             lines.append(f"weights of no layer, which are counted and kept whole: {listed}")
+        lines += [
+            f"{p.name} can be masked, but not removed by a cut: {p.uncut}" for p in self.free() if p.uncut
+        ]
         if self.unreached:
             lines.append(f"never reached by this forward: {', '.join(self.unreached)}")
         return "\n".join(lines)

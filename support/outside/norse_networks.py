@@ -140,7 +140,7 @@ TRIALS = named(
         ),
         Trial(
             "LIFRecurrent, as many as before it", recurrent(16), SERIES, ("0", "4"),
-            {"2": "affect one another"},
+            {"2": "see one another"},
             neurons=kinds("LIF", "LIFRecurrent"),
         ),
         Trial(

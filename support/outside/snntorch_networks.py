@@ -144,7 +144,7 @@ TRIALS = named(
             )
         ),
         Trial("Leaky, inhibition", hidden("Leaky", 0.9, inhibition=True), SERIES, (),
-              dict.fromkeys(_BOTH, "affect one another"), series="loop", neurons=kinds("Leaky")),
+              dict.fromkeys(_BOTH, "see one another"), series="loop", neurons=kinds("Leaky")),
         Trial("Leaky, not named", hidden("Leaky", 0.9), SERIES, (),
               dict.fromkeys(_BOTH, "pass neurons=(Leaky,)"), series="loop"),
         Trial("Leaky, potentials of the output handed out",

@@ -20,6 +20,7 @@ from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
 from snnprune.pruning.pruner import method_of
 from snnprune.pruning.recorder import CARRIED
+from snnprune.pruning.steps import StepFollower
 from snnprune.training.callbacks.averages import averages_of
 from snnprune.training.callbacks.network import network_of
 from snnprune.training.callbacks.states import carries_graph, detach_states, is_carried
@@ -105,7 +106,7 @@ class PruningCallback(lightning.Callback):
         self._metrics: dict[str, float] = {}
         self.inherited: Mapping[str, Any] | None = None
         self._restored: dict[str, Any] | None = None
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[RemovableHandle | StepFollower] = []
         self._restoring: RemovableHandle | None = None
         self._conformed: str | None = None
         self._averages: list[nn.Module] = []
@@ -326,11 +327,11 @@ class PruningCallback(lightning.Callback):
             if any(
                 id(parameter) in mine for group in optimizer.param_groups for parameter in group["params"]
             ):
-                self._handles.append(optimizer.register_step_post_hook(self._after_step))
+                self._handles.append(StepFollower(optimizer, self._after_step))
                 if self.pruner is not None:
                     self.pruner.follow(optimizer)
 
-    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _after_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.pruner is not None:
             self.pruner.step(optimizer)
             for average in self._averages:
