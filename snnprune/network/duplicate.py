@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
@@ -57,13 +59,28 @@ def _said_of_copy(model: nn.Module, error: Exception) -> str:
     )
 
 
+_RESETS = ("reset_mem", "reset_states")
+"""How neurons of other libraries are put at rest: snntorch's, and sinabs's."""
+
+
 def reset_states(model: nn.Module) -> None:
-    """Put the neurons of ``model`` at rest: those of SpikingJelly, and modules with ``reset_mem()``."""
+    """Put the neurons of ``model`` at rest: those of SpikingJelly, and modules with a reset of their own."""
     for module in model.modules():
         if isinstance(getattr(module, "_memories", None), dict):
             module.reset()  # type: ignore[operator]
-        elif callable(getattr(module, "reset_mem", None)):
-            module.reset_mem()  # type: ignore[operator]
+        else:
+            for reset in resets_of(module):
+                reset()
+
+
+def resets_of(module: nn.Module) -> Iterator[Callable[[], Any]]:
+    """Yield the methods of a module of another library that put it at rest and need no argument."""
+    for name in _RESETS:
+        reset = getattr(module, name, None)
+        if callable(reset):
+            with suppress(TypeError, ValueError):  # it wants arguments, or has no signature
+                inspect.signature(reset).bind()
+                yield reset
 
 
 def states_in(model: nn.Module) -> Iterator[dict[str, Any]]:
@@ -71,7 +88,7 @@ def states_in(model: nn.Module) -> Iterator[dict[str, Any]]:
     for module in model.modules():
         if isinstance(getattr(module, "_memories", None), dict):
             yield module._memories  # type: ignore[misc]
-        elif callable(getattr(module, "reset_mem", None)):
+        elif any(resets_of(module)):
             yield from (vars(module), module._buffers)
 
 

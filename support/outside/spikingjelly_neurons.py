@@ -95,6 +95,7 @@ _POINTS: dict[str, Callable[[int], nn.Module]] = {
     "PSN": plain("PSN", STEPS),
     "MaskedPSN": plain("MaskedPSN", 2, STEPS, step_mode="m"),
 }
+_MASKED = {"MaskedPSN": ("1.weight", "3.weight")}  # what is multiplied with is computed of them
 _TRAINED = "tensors in training and 1 in evaluation"
 _SHAPE = "changes the shape of its input"
 _NORM = "holds a layer of its own (vbn)"
@@ -105,7 +106,7 @@ _ONLINE: tuple[tuple[str, str, type[nn.Module], tuple[str, ...], dict[str, str],
 TRIALS = named(
     (
         *(
-            Trial(name, mlp(make), SERIES, ("0", "2"), apart=("*.bias", "*.mask*"))
+            Trial(name, mlp(make), SERIES, ("0", "2"), apart=("*.bias", *_MASKED.get(name, ())))
             for name, make in _POINTS.items()
         ),
         *(
