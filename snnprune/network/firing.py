@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from snnprune.network.hooks import after
 from snnprune.network.untouched import untouched
 
 SILENT = 0.001
@@ -83,11 +84,11 @@ class Watch:
         self._outputs: dict[str, tuple[int, int]] = {}
         self._handles = []
         for name, module in model.named_modules():
-            if hasattr(module, "v_threshold"):
+            if is_spiking(module):
                 self.spiking.add(name)
             elif not isinstance(module, nn.ReLU):
                 continue
-            self._handles.append(module.register_forward_hook(self._count(name)))
+            self._handles.append(after(module, self._count(name)))
 
     def rates(self) -> dict[str, float]:
         """Return the share of each layer's outputs, over time, samples and places, that were not zero.
@@ -108,6 +109,11 @@ class Watch:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def is_spiking(module: nn.Module) -> bool:
+    """Tell whether a layer of neurons spikes, as SpikingJelly's spiking nodes do."""
+    return hasattr(module, "v_threshold")
 
 
 def judge(layer: str, rate: float, spikes: bool) -> Firing:

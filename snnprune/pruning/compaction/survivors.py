@@ -11,6 +11,7 @@ from snnprune.common.errors import CompactionError
 from snnprune.network.resizing import resized, resized_shape, segments
 from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.shapes import tensor_of
+from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snnprune.network.topology import Topology
-    from snnprune.pruning.compaction.transaction import Transaction
 
 _ATTRIBUTE = "snnprune_survivors"
 
@@ -59,6 +59,13 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
 
     def __len__(self) -> int:
         return len(self._left)
+
+    def __reduce__(self) -> Any:
+        """Make a file hold plain values, so that a network that carries them is read without snnprune."""
+        return dict, ({"sizes": self.sizes, "left": self._left, "shapes": self.shapes},)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SurvivingUnits:
+        return self
 
     @property
     def cut_sizes(self) -> dict[str, int]:
@@ -134,6 +141,8 @@ def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
 def survivors_of(model: nn.Module) -> SurvivingUnits:
     """Return the surviving units of a network; an empty mapping if it was never cut."""
     found = vars(model).get(_ATTRIBUTE)
+    if isinstance(found, dict):  # the network was read from a file
+        return SurvivingUnits(**found)
     return found if isinstance(found, SurvivingUnits) else SurvivingUnits({})
 
 
@@ -161,3 +170,16 @@ def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> 
     """Store ``survivors``, which hold the shapes of the tensors already, on ``model``."""
     changes.remember(model, _ATTRIBUTE)
     setattr(model, _ATTRIBUTE, survivors)
+
+
+def note_kept(model: nn.Module, kept: Mapping[str, Mapping[str, Any]]) -> None:
+    """Note on a network that it is small, before the state is loaded that has made it so.
+
+    Args:
+        model: the network, with the shapes of the state.
+        kept: `SurvivingUnits.state_dict` of the state.
+    """
+    sizes = {name: int(entry["size"]) for name, entry in kept.items()}
+    left = {name: entry["units"] for name, entry in kept.items()}
+    with Transaction() as changes:
+        carry(changes, model, SurvivingUnits(sizes, left))
