@@ -62,10 +62,10 @@ class Hook(partial[Any]):
         return getattr, (nullcontext(), "__exit__")
 
 
-def before(module: nn.Module, hook: Callable[..., Any]) -> RemovableHandle:
-    """Call ``hook(module, args)`` before each forward of ``module``."""
+def before(module: nn.Module, hook: Callable[..., Any], *, with_kwargs: bool = False) -> RemovableHandle:
+    """Call ``hook(module, args)``, or ``hook(module, args, kwargs)``, before each forward of ``module``."""
     _leave_out(type(module))
-    return module.register_forward_pre_hook(_own(hook))
+    return module.register_forward_pre_hook(_own(hook), with_kwargs=with_kwargs)
 
 
 def after(module: nn.Module, hook: Callable[..., Any], *, always: bool = False) -> RemovableHandle:

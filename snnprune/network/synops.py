@@ -127,7 +127,7 @@ class SpikeCounter:
             self._watching.append(after(module, self._spike))
         for projection in topology.projections.values():
             hook = self._count(projection)
-            self._handles.append(before(modules[projection.name], hook))
+            self._handles.append(before(modules[projection.name], hook, with_kwargs=True))
 
     def operations(self, samples: int, alive: Mapping[str, Tensor] | None = None) -> Operations:
         """Return the average operations of one sample, over all samples that were run so far.
@@ -166,7 +166,7 @@ class SpikeCounter:
         module = self.model.get_submodule(projection.name)
         weight = self.model.get_parameter(projection.weight)
         ones = torch.ones(weight.shape, dtype=torch.float64, device=weight.device)
-        own = {"weight": ones if alive is None else alive.to(ones)}
+        own = {"weight": ones if alive is None else projection.laid_out(alive).to(ones)}
         bias = module._parameters.get("bias")
         if bias is not None:
             own["bias"] = torch.zeros_like(bias, dtype=torch.float64)
@@ -194,10 +194,10 @@ class SpikeCounter:
         places = 1 if projection.kind == "linear" else len(projection.shape) - 1
 
         @torch.no_grad()
-        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> None:
             if self._measuring:
                 return
-            x = args[0].detach()
+            x = (args[0] if args else next(iter(kwargs.values()))).detach()
             leading = x.ndim - places
             sample = tuple(x.shape[leading:])
             inputs = self._inputs.get(projection.name)
