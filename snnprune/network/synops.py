@@ -16,6 +16,7 @@ import torch
 
 from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
+from snnprune.network.wrappers import forget_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -114,6 +115,7 @@ class SpikeCounter:
 
     def __init__(self, model: nn.Module, topology: Topology, wrappers: Iterable[nn.Module] = ()) -> None:
         self.model, self.topology = model, topology
+        forget_compiled(model)
         self._inputs: dict[str, _Inputs] = {}
         self._spiked = self._measuring = False
         modules = dict(model.named_modules())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from snnprune.network.wrappers import as_written
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -35,7 +37,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 states: Any = module
                 states._memories = {**states._memories, **copy.deepcopy(states._memories_rv)}
         model.eval()
-        with same_dice(devices):
+        with same_dice(devices), as_written():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
