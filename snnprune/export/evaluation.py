@@ -119,7 +119,7 @@ def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None
     if counter is None:
         return None if subject.counting is None else dict(subject.counting.operations(samples))
     synapses = counter.topology.projections.values()
-    alive = {p.name: counter.model.get_parameter(p.weight) != 0 for p in synapses}
+    alive = {p.name: p.laid_out(counter.model.get_parameter(p.weight) != 0) for p in synapses}
     counted = counter.operations(samples, alive)
     return {"synops": counted.synops, "macs": counted.macs}
 

@@ -16,20 +16,23 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
-from snnprune.network.axes import tensors_in
+from snnprune.network.axes import Axis, tensors_in
+from snnprune.network.encounters import is_transposed
 from snnprune.network.layouts import Layouts
 from snnprune.network.meetings import States, kept_small, meetings
+from snnprune.network.questions import question
 from snnprune.network.resting import why_uncut
 from snnprune.network.survey import Survey
 from snnprune.network.ties import aliases, freeze_tied
-from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
+from snnprune.network.topology import OUTPUT, Handed, Inflow, Population, Projection, Topology, Weights
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snnprune.network.findings import Findings, Synapses
     from snnprune.network.topology import Site
+    from snnprune.network.units import Units
 
 
 def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.Module]] = ()) -> Topology:
@@ -74,18 +77,22 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
         with survey.watching():
             outputs = tensors_in(_answer(model, arguments))
         example = states.example(arguments)
-        found.freeze(outputs, OUTPUT)
+        handed = _freeze_output(found, outputs)
         if _unreached(found):  # what feeds back may be asked for only once there is a state
-            found.counting = False
+            found.look_again()
             with survey.watching():
                 outputs = tensors_in(model(*arguments))
-            found.freeze(outputs, OUTPUT)
-    layouts = Layouts(model, arguments, found)
+            handed = _freeze_output(found, outputs)
+    with untouched(model):
+        times = question(found)
+    layouts = Layouts(model, arguments, found, times)
     _freeze_shared(found)
     freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    topology = _topology(found, layouts)
+    topology = _topology(found, layouts, handed)
+    axes = {name: time.axis for name, time in times.items()}
+    topology.meetings = meetings(found.meetings, axes, lambda number: _name(found.units, number))
     topology.aliases = aliases(model, found.units)
     topology.example = kept_small(model, example, layouts.samples)
     with untouched(model):
@@ -125,9 +132,28 @@ def _described(arguments: tuple[Any, ...]) -> str:
     )
 
 
+def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | None]:
+    """Freeze the populations that the network hands out, and return where the channels of each tensor are.
+
+    Two things are told apart by whether a layer reads a population. One that none reads is the output,
+    whatever becomes of its activity on the way. One that a layer reads may have the state of its neurons
+    handed out, for the next call: units that leave take their state along.
+    """
+    units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
+    read = {units.root(number) for number in found.read}
+    for tensor, axis in zip(outputs, axes, strict=True):
+        numbers = {units.root(number) for number in found.made_of([tensor])}
+        last = [n for n in numbers - read if units[n].frozen is None or units[n].on_the_way]
+        units.freeze(last, OUTPUT, foremost=True)
+        if axis is None or axis.state is None:
+            units.freeze(numbers, OUTPUT)
+    return axes
+
+
 def _unreached(found: Findings) -> tuple[str, ...]:
     synapses = (name for name, (_, kind) in found.leaves.items() if kind in {"conv", "linear"})
-    return tuple(name for name in synapses if name not in found.readings)
+    used = found.products.macs
+    return tuple(name for name in synapses if name not in found.readings and f"{name}.weight" not in used)
 
 
 def _freeze_shared(found: Findings) -> None:
@@ -152,26 +178,23 @@ def _freeze_open_ends(found: Findings) -> None:
     for name, synapses in found.synapses.items():
         if synapses.neuron is None:
             reason = f"no neuron module reads {name} (an activation must be a module)"
-            found.units.freeze([synapses.population], reason)
+            found.units.freeze([synapses.population], reason, on_the_way=True)
     for number in found.units.roots():
         if not any(slot.role == "in" for slot in found.units[number].slots):
             found.units.freeze([number], "no layer reads it")
-
-
-_NEURON_LIKE = ("a silent unit does not stay", "no neuron module reads", "it goes through")
 
 
 def _suspect_neurons(model: nn.Module, found: Findings) -> None:
     """Where a class that nobody named stands in a neuron's place, say how to name it."""
     for number, name in found.suspects.items():
         unit, kind = found.units[number], type(model.get_submodule(name)).__name__
-        if unit.frozen is not None and unit.frozen.startswith(_NEURON_LIKE) and "neurons=" not in unit.frozen:
+        if unit.frozen is not None and unit.on_the_way and "neurons=" not in unit.frozen:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"
 
 
-def _topology(found: Findings, layouts: Layouts) -> Topology:
+def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> Topology:
     units = found.units
-    names = {number: units[number].producers[0] for number in units.roots()}
+    names = {number: _name(units, number) for number in units.roots()}
     populations = {}
     for number, name in names.items():
         unit = units[number]
@@ -180,7 +203,7 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
     projections = {}
     for name, synapses in found.synapses.items():
         post = populations[names[units.root(synapses.population)]]
-        shape = _shape(synapses)
+        shape, site = _shape(synapses), _site(found, layouts, synapses, names)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
@@ -190,13 +213,38 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             layouts.of_a_sample(name, synapses.entries) // shape[0],
             synapses.neuron,
             _frozen(name, synapses, post),
-            _site(found, layouts, synapses, names),
+            site,
             layouts[name, 0],
             max(len(synapses.entries), 1),
+            _loops(layouts.loops_of(name, len(synapses.entries)), len(synapses.entries), site),
             output=post.frozen == OUTPUT,
+            transposed=synapses.kind == "conv" and is_transposed(synapses.module),
         )
-    met = meetings(found.meetings, layouts.times, lambda number: names[units.root(number)])
-    return Topology(populations, projections, _unreached(found), meetings=met)
+    return Topology(
+        populations,
+        projections,
+        _unreached(found),
+        tuple(_others(found, layouts)),
+        tuple(_handed(axis, units, names) for axis in handed),
+    )
+
+
+def _others(found: Findings, layouts: Layouts) -> Iterator[Weights]:
+    """Yield the parameters that the activity was multiplied with outside of projections."""
+    held = {id(t) for synapses in found.synapses.values() for t in synapses.module.parameters()}
+    for name, parameter in found.products.parameters():
+        if id(parameter) not in held:
+            yield Weights(name, parameter.numel(), layouts.products_of_a_sample(name))
+
+
+def _name(units: Units, number: int) -> str:
+    return units[number].producers[0]
+
+
+def _handed(axis: Axis | None, units: Units, names: dict[int, str]) -> Handed | None:
+    if axis is None:
+        return None
+    return Handed(axis.dim, tuple((names[units.root(s.population)], s.spread) for s in axis.spans))
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
@@ -222,6 +270,13 @@ def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, 
         inflow.append(Inflow(names[found.units.root(span.population)], offset, span.size, span.spread))
         offset += span.length
     return tuple(inflow)
+
+
+def _loops(known: int | None, calls: int, site: Site | None) -> int:
+    """Return how many time steps the calls of a layer are: those of its neuron, if nothing else tells."""
+    if known is not None:
+        return known
+    return site.steps if site is not None and calls % site.steps == 0 else 1
 
 
 def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from snnprune.network.hooks import after
 from snnprune.network.untouched import untouched
+from snnprune.network.wrappers import forget_compiled
 
 SILENT = 0.001
 """A layer counts as silent if its share of active outputs is smaller: one spike in a thousand places."""
@@ -79,6 +81,7 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        forget_compiled(model)
         self.spiking: set[str] = set()
         self._outputs: dict[str, tuple[int, int]] = {}
         self._handles = []
@@ -87,7 +90,7 @@ class Watch:
                 self.spiking.add(name)
             elif not isinstance(module, nn.ReLU):
                 continue
-            self._handles.append(module.register_forward_hook(self._count(name)))
+            self._handles.append(after(module, self._count(name)))
 
     def rates(self) -> dict[str, float]:
         """Return the share of each layer's outputs, over time, samples and places, that were not zero.

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["conv", "linear", "norm", "neuron"]
+Kind = Literal["conv", "linear", "norm", "neuron", "series"]
+"""What a leaf is; "series" is a recurrent layer of torch, which takes all time steps at once."""
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU,
-    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid,
+    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid,
+    nn.RReLU, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (_ConvTransposeNd,)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (_BatchNorm, _InstanceNorm)
 _SPIKINGJELLY = "spikingjelly.activation_based"
 _FEEDBACK = {
@@ -61,12 +62,14 @@ def is_of_spikingjelly(module: nn.Module) -> bool:
 
 def is_multi_step(module: nn.Module) -> bool:
     """Tell whether ``module`` takes the time axis itself (SpikingJelly's step mode "m")."""
-    return getattr(module, "step_mode", "s") == "m"
+    base = sys.modules.get(f"{_SPIKINGJELLY}.base")
+    always = base is not None and isinstance(module, base.MultiStepModule)  # not all of these say so
+    return always or getattr(module, "step_mode", "s") == "m"
 
 
 def is_recurrent(module: nn.Module) -> bool:
     """Tell whether ``module`` feeds its output back into itself."""
-    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+    if isinstance(module, nn.RNNCellBase):
         return True
     found = ((sys.modules.get(f"{_SPIKINGJELLY}.{place}"), names) for place, names in _FEEDBACK.items())
     return any(isinstance(module, tuple(getattr(m, n) for n in names)) for m, names in found if m is not None)
@@ -76,7 +79,7 @@ def has_plain_forward(module: nn.Module) -> bool:
     """Tell whether ``module`` computes the same as torch's own layer of its kind, from its own weight."""
     if hasattr(module, "parametrizations") or "weight" not in module._parameters:
         return False
-    for base in (*CONVOLUTIONS, nn.Linear):
+    for base in (*CONVOLUTIONS, *TRANSPOSED, nn.Linear):
         if isinstance(module, base):
             forwards: list[object] = [base.forward]
             wrapper = sys.modules.get(f"{_SPIKINGJELLY}.layer")
@@ -119,4 +122,6 @@ def leaf_kind(module: nn.Module, neurons: Iterable[type[nn.Module]]) -> Kind | N
         return "linear"
     if isinstance(module, NORMS):
         return "norm"
+    if isinstance(module, nn.RNNBase):
+        return "series"
     return None

@@ -12,6 +12,7 @@ from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
 from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
+from snnprune.network.products import Products
 from snnprune.network.rules import carry, looks_at_values
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Survey(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, neurons: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
-        self.found = Findings({n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))})
-        leaves = self.found.leaves
+        leaves = {n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))}
+        self.found = Findings(leaves, Products(model))
         self._recurrent = {n: m for n, m in model.named_modules() if is_recurrent(m)}
         self._owned = {id(t): f"{n}.{k}" for n, (m, _) in leaves.items() for k, t in m.named_parameters()}
         self._unnamed = {n: m for n, m in model.named_modules() if n not in leaves and _may_be_neuron(m)}
@@ -43,6 +44,8 @@ class Survey(TorchFunctionMode):
                 stack.callback(handle.remove)
             stack.enter_context(self)
             stack.enter_context(self.found.provenance)
+            if self.found.counting:
+                stack.enter_context(self.found.products)
             yield
 
     def _hooks(self) -> Iterator[RemovableHandle]:
@@ -88,7 +91,8 @@ class Survey(TorchFunctionMode):
         try:
             axis = carry(op)
         except Unknown as why:
-            self.found.freeze([t for t in given if self.found.axis_of(t) is not None], str(why))
+            lost = [t for t in given if self.found.axis_of(t) is not None]
+            self.found.freeze(lost, str(why), on_the_way=True)
             axis = None
         if axis is not None and axis.resting and op.result is op.subject:
             self._leave_zero(op.result, axis.resting)
@@ -111,24 +115,32 @@ class Survey(TorchFunctionMode):
             inputs, outputs = tensors_in([args, kwargs]), tensors_in(output)
             if self._inside == 1 and inputs and outputs:
                 x = next((t for t in inputs if self.found.axis_of(t) is not None), inputs[0])
-                axis = self._read(name, x)
+                axis = self._read(name, kind, x)
                 if self.found.counting:
                     position = next(i for i, t in enumerate(inputs) if t is x)
                     dim = _channels(module, kind, axis)
-                    self.found.calls.append(Call(name, x, position, dim, args, kwargs))
+                    same = outputs[0].shape == x.shape
+                    call = Call(name, x, position, dim, args, kwargs, same, len(outputs))
+                    self.found.calls.append(call)
                 RULES[kind](self.found, Encounter(name, module, kind, axis, x, inputs, outputs))
             self._inside -= 1
 
         return hook
 
-    def _read(self, name: str, x: torch.Tensor) -> Axis | None:
+    def _read(self, name: str, kind: Kind, x: torch.Tensor) -> Axis | None:
         """Note what leaf ``name`` reads."""
         axis = self.found.axis_of(x)
         self.found.readings[name].append(axis.spans if axis is not None else ())
+        if kind in {"conv", "linear"}:
+            self.found.read.update(self.found.made_of([x]))
+        if axis is not None and axis.state is not None and kind != "neuron":
+            self.found.states_read.add(axis.state)
         if axis is None:
-            self.found.freeze([x], f"its channels are lost before {name}, which reads what became of it")
+            reason = f"its channels are lost before {name}, which reads what became of it"
+            self.found.freeze([x], reason, on_the_way=True)
         elif axis.resting:
-            self.found.freeze([x], f"a silent unit does not stay at zero through {axis.resting}()")
+            reason = f"a silent unit does not stay at zero through {axis.resting}()"
+            self.found.freeze([x], reason, on_the_way=True)
         return axis
 
     # --- modules that may be neurons, of classes that were not named

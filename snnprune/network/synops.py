@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
+from snnprune.network.wrappers import forget_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -113,18 +115,19 @@ class SpikeCounter:
 
     def __init__(self, model: nn.Module, topology: Topology, wrappers: Iterable[nn.Module] = ()) -> None:
         self.model, self.topology = model, topology
+        forget_compiled(model)
         self._inputs: dict[str, _Inputs] = {}
         self._spiked = self._measuring = False
         modules = dict(model.named_modules())
-        self._handles = [model.register_forward_pre_hook(self._begin)]
+        self._handles = [before(model, self._begin)]
         self._watching: list[RemovableHandle] = []
         neurons = [module for module in modules.values() if isinstance(module, spiking_base())]
         self._spiking = bool(neurons)
         for module in (*neurons, *wrappers):
-            self._watching.append(module.register_forward_hook(self._spike))
+            self._watching.append(after(module, self._spike))
         for projection in topology.projections.values():
             hook = self._count(projection)
-            self._handles.append(modules[projection.name].register_forward_pre_hook(hook))
+            self._handles.append(before(modules[projection.name], hook, with_kwargs=True))
 
     def operations(self, samples: int, alive: Mapping[str, Tensor] | None = None) -> Operations:
         """Return the average operations of one sample, over all samples that were run so far.
@@ -163,7 +166,7 @@ class SpikeCounter:
         module = self.model.get_submodule(projection.name)
         weight = self.model.get_parameter(projection.weight)
         ones = torch.ones(weight.shape, dtype=torch.float64, device=weight.device)
-        own = {"weight": ones if alive is None else alive.to(ones)}
+        own = {"weight": ones if alive is None else projection.laid_out(alive).to(ones)}
         bias = module._parameters.get("bias")
         if bias is not None:
             own["bias"] = torch.zeros_like(bias, dtype=torch.float64)
@@ -191,10 +194,10 @@ class SpikeCounter:
         places = 1 if projection.kind == "linear" else len(projection.shape) - 1
 
         @torch.no_grad()
-        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> None:
             if self._measuring:
                 return
-            x = args[0].detach()
+            x = (args[0] if args else next(iter(kwargs.values()))).detach()
             leading = x.ndim - places
             sample = tuple(x.shape[leading:])
             inputs = self._inputs.get(projection.name)

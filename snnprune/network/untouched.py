@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from snnprune.network.wrappers import as_written
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -21,20 +23,24 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
 
     Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
-    states in these), and the random generators of torch, numpy and Python.
+    states in these), and the random generators of torch, numpy and Python. Attention runs by its plain
+    operations, as it does in training.
     """
     attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
     tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
+    fast = torch.backends.mha.get_fastpath_enabled()
     devices = {t.device for t in model.parameters()}
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
         for module in model.modules():
             if isinstance(getattr(module, "_memories", None), dict):
                 states: Any = module
                 states._memories = {**states._memories, **copy.deepcopy(states._memories_rv)}
         model.eval()
-        with same_dice(devices):
+        with same_dice(devices), as_written():
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, saved in attributes:
             vars(module).clear()
             vars(module).update({k: _refilled(v, content) for k, (v, content) in saved.items()})
