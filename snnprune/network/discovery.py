@@ -19,9 +19,11 @@ from torch import nn
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 from snnprune.network.layouts import Layouts
+from snnprune.network.leaves import weight_shape
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
+from snnprune.network.weights import computed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,14 +72,15 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     with untouched(model), torch.no_grad():
         with survey.watching():
             outputs = tensors_in(_answer(model, arguments))
-        found.freeze(outputs, OUTPUT)
+        found.freeze_output(outputs)
         if _unreached(found):  # what feeds back may be asked for only once there is a state
             found.counting = False
             with survey.watching():
                 outputs = tensors_in(model(*arguments))
-            found.freeze(outputs, OUTPUT)
+            found.freeze_output(outputs)
     layouts = Layouts(model, arguments, found)
     _freeze_shared(found)
+    _freeze_computed(model, found)
     _freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
@@ -137,6 +140,18 @@ def _freeze_shared(found: Findings) -> None:
             units.freeze(numbers, reason, foremost=True)
 
 
+def _freeze_computed(model: nn.Module, found: Findings) -> None:
+    """Populations that index a tensor which is no parameter, or which masks would not find by its key."""
+    computing = {name: computed(module) for name, module in model.named_modules()}
+    keys = model.state_dict().keys()
+    for number in found.units.roots():
+        for slot in found.units[number].slots:
+            for tensor, how in computing.get(slot.module, {}).items():
+                found.units.freeze([number], f"the {tensor} of {slot.module} is computed {how}")
+            if slot.role != "neuron" and slot.key not in keys:
+                found.units.freeze([number], f"{slot.key} is missing in the state_dict of the network")
+
+
 def _freeze_tied(found: Findings) -> None:
     """Tensors that two layers hold, or that the network uses beside their layer."""
     held = [(f"{n}.{k}", t) for n, (m, _) in found.leaves.items() for k, t in m._parameters.items()]
@@ -178,6 +193,7 @@ def _suspect_neurons(model: nn.Module, found: Findings) -> None:
 def _topology(found: Findings, layouts: Layouts) -> Topology:
     units = found.units
     names = {number: units[number].producers[0] for number in units.roots()}
+    outputs = {units.root(number) for number in found.outputs}
     populations = {}
     for number, name in names.items():
         unit = units[number]
@@ -186,7 +202,7 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
     projections = {}
     for name, synapses in found.synapses.items():
         post = populations[names[units.root(synapses.population)]]
-        shape = _shape(synapses)
+        shape = weight_shape(synapses.module)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
@@ -199,7 +215,7 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             _site(found, layouts, synapses, names),
             layouts[name, 0],
             max(len(synapses.entries), 1),
-            output=post.frozen == OUTPUT,
+            output=units.root(synapses.population) in outputs,
         )
     return Topology(populations, projections, _unreached(found))
 
@@ -209,14 +225,6 @@ def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
     if synapses.tied:
         return f"{name} is depthwise: synapses die with their unit"
     return None if post.frozen == OUTPUT else post.frozen
-
-
-def _shape(synapses: Synapses) -> tuple[int, ...]:
-    """Return [post, columns, ...]; a transposed convolution's weight begins with its columns."""
-    module = synapses.module
-    if synapses.kind == "linear":
-        return tuple(module.weight.shape)
-    return (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
 
 
 def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, ...]:

@@ -14,8 +14,10 @@ from snnprune.network.leaves import (
     is_multi_step,
     is_silent_norm,
     layers_inside,
+    weight_shape,
 )
 from snnprune.network.topology import Site, Slot
+from snnprune.network.weights import computed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +87,7 @@ def _new_synapses(found: Findings, met: Encounter, axis: Axis | None, reason: st
         number = axis.spans[0].population
         units[number].producers.append(name)
     else:
-        number = units.new(name, module.out_features if met.kind == "linear" else module.out_channels)
+        number = units.new(name, weight_shape(module)[0])
         if found.feedback:
             reason = f"it lies inside the recurrent wrapper {found.feedback[0]}"
         if reason:
@@ -105,6 +107,8 @@ def _not_plain(name: str, module: Any) -> str | None:
     """Return why the rows and columns of ``module``'s weight are not its units and inputs, or None."""
     if isinstance(module, TRANSPOSED):
         return f"{name} is a transposed convolution"
+    for tensor, how in computed(module).items():
+        return f"the {tensor} of {name} is computed {how}"
     if not has_plain_forward(module):
         return f"{name} computes its weight or its output in its own way ({type(module).__name__})"
     if getattr(module, "groups", 1) != 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.provenance import Provenance
+from snnprune.network.topology import OUTPUT
 from snnprune.network.units import Units
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Findings:
         neuron_calls: for each neuron, the layers that reach it at each call.
         used_outside: parameters of leaves that the network uses beside their leaf.
         suspects: populations that go through a module that may be a neuron, with its name.
+        outputs: populations whose units are those of the output.
         feedback: recurrent wrappers that the forward is in, the innermost last.
         calls: of leaves, in order, while ``counting``.
         counting: whether outputs count as entries of their projection, and calls are kept.
@@ -90,6 +92,7 @@ class Findings:
     neuron_calls: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     used_outside: set[str] = field(default_factory=set)
     suspects: dict[int, str] = field(default_factory=dict)
+    outputs: set[int] = field(default_factory=set)
     feedback: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     counting: bool = True
@@ -110,6 +113,16 @@ class Findings:
     def placed(self) -> list[tuple[torch.Tensor, Axis]]:
         """Return all tensors whose channels are known, with where they are."""
         return list(self._axes.values())
+
+    def freeze_output(self, tensors: list[torch.Tensor]) -> None:
+        """Freeze the populations of what the network returns."""
+        for tensor in tensors:
+            axis = self.axis_of(tensor)
+            if axis is None:
+                self.freeze([tensor], "its channels are lost before the output of the network")
+            else:
+                self.outputs.update(span.population for span in axis.spans)
+                self.freeze([tensor], OUTPUT)
 
     def freeze(self, tensors: list[torch.Tensor], reason: str, *, foremost: bool = False) -> None:
         """Freeze the populations that ``tensors`` are made of."""

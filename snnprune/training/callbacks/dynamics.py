@@ -16,6 +16,7 @@ import torch
 from snnprune.common import document, ranks
 from snnprune.methods.dpap.survival import SurvivalFunction
 from snnprune.network.firing import Watch
+from snnprune.network.weights import weight_of
 from snnprune.runs import tensors
 from snnprune.runs.tensors import AboutDynamics, Followed
 from snnprune.runs.typed import typed
@@ -206,7 +207,7 @@ class Sample:
             if key in self.scores:
                 found[key] = _read(self.scores[key], self.pruner.masks.units[name], places)
         for p in self.linear:
-            key, weight = f"synapses/{p.name}", self.pruner.model.get_parameter(p.weight).detach()
+            key, weight = f"synapses/{p.name}", weight_of(self.pruner.model.get_submodule(p.name)).detach()
             rows = _places(self._cut.post(p.name), _spread(p.shape[0], MAP))
             columns = _places(self._cut.pre(p.name), _spread(p.shape[1], MAP))
             flat = _flat(rows[:, None], columns[None, :], weight.shape[1])
