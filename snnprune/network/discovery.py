@@ -10,6 +10,7 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
+from snnprune.network.branches import freeze_branches
+from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.layouts import Layouts
 from snnprune.network.leaves import weight_shape
 from snnprune.network.survey import Survey
@@ -61,23 +64,29 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
         0           8     neurons  -             -
         2           2     neurons  -             it is the output of the network
     """
-    survey = Survey(model, _classes(neurons))
-    found = survey.found
+    classes = _classes(neurons)
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     if not any(tensor.numel() for tensor in tensors_in(list(arguments))):
         raise UserError(
             f"the example input has to be a tensor with at least one sample, or a tuple of what "
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
+    make_lazy_layers(model, lambda: _answer(model, arguments))
+    survey = Survey(model, classes)
+    found = survey.found
+    found.provenance.begin(model, tensors_in(list(arguments)))
+    names = {name for name, _ in model.named_parameters()}
     with untouched(model), torch.no_grad():
         with survey.watching():
-            outputs = tensors_in(_answer(model, arguments))
-        found.freeze_output(outputs)
-        if _unreached(found):  # what feeds back may be asked for only once there is a state
+            found.freeze_output(tensors_in(_answer(model, arguments)))
+        refuse_new_layers(model, names)
+        if found.unreached():  # what feeds back may be asked for only once there is a state
             found.counting = False
             with survey.watching():
-                outputs = tensors_in(model(*arguments))
-            found.freeze_output(outputs)
+                found.freeze_output(tensors_in(model(*arguments)))
+    if found.unreached():
+        _look_at_training(model, arguments, survey)
+    freeze_branches(found)
     layouts = Layouts(model, arguments, found)
     _freeze_shared(found)
     _freeze_computed(model, found)
@@ -118,9 +127,13 @@ def _described(arguments: tuple[Any, ...]) -> str:
     )
 
 
-def _unreached(found: Findings) -> tuple[str, ...]:
-    synapses = (name for name, (_, kind) in found.leaves.items() if kind in {"conv", "linear"})
-    return tuple(name for name in synapses if name not in found.readings)
+def _look_at_training(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> None:
+    """Run the example in training mode, which may reach more layers; it need not go through there."""
+    survey.found.counting, survey.found.training_only = False, True
+    with untouched(model), torch.no_grad(), suppress(Exception):
+        model.train()
+        with survey.watching():
+            survey.found.freeze_output(tensors_in(model(*arguments)))
 
 
 def _freeze_shared(found: Findings) -> None:
@@ -217,7 +230,7 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             max(len(synapses.entries), 1),
             output=units.root(synapses.population) in outputs,
         )
-    return Topology(populations, projections, _unreached(found))
+    return Topology(populations, projections, found.unreached())
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:

@@ -41,6 +41,7 @@ class Encounter:
         x: its input.
         inputs: all tensors that it is given.
         outputs: all tensors that it returns.
+        own: whether it is called with its own parameters, and not with others in their place.
     """
 
     name: str
@@ -50,13 +51,14 @@ class Encounter:
     x: torch.Tensor
     inputs: list[torch.Tensor]
     outputs: list[torch.Tensor]
+    own: bool = True
 
 
 def on_synapses_called(found: Findings, met: Encounter) -> None:
     """A layer reads one population and writes into its own; a depthwise one stays in that which it reads."""
     module, axis, y = met.module, met.axis, met.outputs[0]
     dim = -1 if met.kind == "linear" else -(len(module.kernel_size) + 1)
-    reason = _not_plain(met.name, module)
+    reason = _not_plain(met.name, module) if met.own else _foreign(met.name)
     if axis is not None and axis.dim != dim:
         found.freeze([met.x], f"{met.name} reads it along another axis")
         axis = None
@@ -73,6 +75,7 @@ def on_synapses_called(found: Findings, met: Encounter) -> None:
         return
     if reason:
         found.freeze([met.x], reason)
+        found.units.freeze([synapses.population], reason)
     elif axis is not None:
         found.units.add_slots(axis, met.name, "weight", 1, "in")
     size = found.units[synapses.population].size
@@ -90,6 +93,8 @@ def _new_synapses(found: Findings, met: Encounter, axis: Axis | None, reason: st
         number = units.new(name, weight_shape(module)[0])
         if found.feedback:
             reason = f"it lies inside the recurrent wrapper {found.feedback[0]}"
+        if found.training_only:
+            reason = f"{name} is reached in training mode alone"
         if reason:
             units.freeze([number], reason)
     units[number].add(Slot(name, "weight", 1 if isinstance(module, TRANSPOSED) else 0, "out"))
@@ -116,6 +121,10 @@ def _not_plain(name: str, module: Any) -> str | None:
     return None
 
 
+def _foreign(name: str) -> str:
+    return f"{name} is called with other parameters than its own"
+
+
 def on_norm_called(found: Findings, met: Encounter) -> None:
     """A norm works channel by channel and owns a few values for each."""
     axis, x, module = met.axis, met.x, met.module
@@ -124,6 +133,8 @@ def on_norm_called(found: Findings, met: Encounter) -> None:
     dim = 1 - (x.ndim - is_multi_step(module))
     if axis.dim != dim or module.num_features != axis.length or met.outputs[0].shape != x.shape:
         found.freeze([x], f"{met.name} norms along another axis")
+    elif not met.own:
+        found.freeze([x], _foreign(met.name))
     elif not is_silent_norm(module, x):
         found.freeze([x], f"{met.name} norms in its own way ({type(module).__name__})")
     else:
@@ -136,7 +147,7 @@ def on_norm_called(found: Findings, met: Encounter) -> None:
 def on_neuron_called(found: Findings, met: Encounter) -> None:
     """A neuron turns what reaches it into activity, unit by unit, and may own values for each."""
     axis, x = met.axis, met.x
-    found.neuron_calls[met.name].append(axis.sources if axis is not None else frozenset())
+    call = found.note_neuron(met.name, axis.sources if axis is not None else frozenset())
     if axis is None:
         return
     for other in met.inputs:
@@ -144,8 +155,10 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
             axis = _with_state(found, met.name, axis, other)
     for inner in layers_inside(met.module):
         found.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
+    if not met.own:
+        found.freeze([x], _foreign(met.name))
     _own_values(found, met, axis)
-    _take_activity(found, met, axis)
+    _take_activity(found, met.name, axis, call)
     if met.outputs[0].shape != x.shape:
         found.freeze([x], f"neuron {met.name} changes the shape of its input")
     for y in met.outputs:
@@ -182,10 +195,8 @@ def _own_values(found: Findings, met: Encounter, axis: Axis) -> None:
             found.freeze([met.x], reason)
 
 
-def _take_activity(found: Findings, met: Encounter, axis: Axis) -> None:
+def _take_activity(found: Findings, name: str, axis: Axis, call: int) -> None:
     """Let a neuron be that of every projection that reaches it with none before."""
-    name = met.name
-    call = len(found.neuron_calls[name]) - 1
     for source in axis.sources:
         synapses, offset = found.synapses[source], 0
         for place, span in enumerate(axis.spans):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,8 @@ class Findings:
         feedback: recurrent wrappers that the forward is in, the innermost last.
         calls: of leaves, in order, while ``counting``.
         counting: whether outputs count as entries of their projection, and calls are kept.
+        training_only: whether what is reached now for the first time is reached in training mode alone.
+        look: the first operation that let Python see values which differ from input to input, or None.
     """
 
     leaves: dict[str, tuple[nn.Module, Kind]]
@@ -96,7 +98,29 @@ class Findings:
     feedback: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     counting: bool = True
+    training_only: bool = False
+    look: str | None = None
+    _pass: int = 0
+    _first: dict[str, int] = field(default_factory=dict)
+    _called: Counter[str] = field(default_factory=Counter)
     _axes: dict[int, tuple[torch.Tensor, Axis]] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Begin another forward of the example."""
+        self._pass += 1
+        self._called.clear()
+
+    def unreached(self) -> tuple[str, ...]:
+        """Return the names of the layers with synapses that were not called."""
+        synapses = (name for name, (_, kind) in self.leaves.items() if kind in {"conv", "linear"})
+        return tuple(name for name in synapses if name not in self.readings)
+
+    def note_neuron(self, name: str, sources: frozenset[str]) -> int:
+        """Note a call of a neuron, and return its number in this forward; the first forward counts."""
+        if self._first.setdefault(name, self._pass) == self._pass:
+            self.neuron_calls[name].append(sources)
+        self._called[name] += 1
+        return self._called[name] - 1
 
     def axis_of(self, tensor: torch.Tensor) -> Axis | None:
         """Return where the channels of ``tensor`` are, None where that is not known."""

@@ -9,42 +9,61 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from torch import nn
 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
 
-    Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
-    states in these), and the random generators of torch, numpy and Python.
+    Restored are the mode, every attribute, parameter and buffer of every module (neurons of any library keep
+    their states in these), and the random generators of torch, numpy and Python.
     """
-    attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
-    tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
     devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
     python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
+    try:
+        with torch.random.fork_rng(devices), at_rest(model):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)  # noqa: NPY002
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Do the same, but let random generators go on, and lazy layers become what a forward makes of them."""
+    lazy = [(m, m.training) for m in model.modules() if any(map(is_lazy, _own(m)))]
+    whole = [m for m in model.modules() if m not in dict(lazy)]
+    attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in whole]
+    tensors = [(t, t.detach().clone()) for m in whole for t in _states(m)]
     try:
         for module in model.modules():
             if isinstance(getattr(module, "_memories", None), dict):
                 states: Any = module
                 states._memories = {**states._memories, **copy.deepcopy(states._memories_rv)}
         model.eval()
-        with torch.random.fork_rng(devices):
-            yield
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numbers)  # noqa: NPY002
         for module, saved in attributes:
             vars(module).clear()
             vars(module).update({k: _refilled(v, content) for k, (v, content) in saved.items()})
-        with torch.no_grad():
-            for tensor, value in tensors:
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
+        for module, training in lazy:
+            module.training = training
+        for tensor, value in tensors:
+            if not torch.equal(tensor, value):
+                _put_back(tensor, value)
+
+
+@torch.no_grad()
+def _put_back(tensor: torch.Tensor, value: torch.Tensor) -> None:
+    """Give ``tensor`` its value and its shape, which a buffer may have changed; no graph takes note of it."""
+    if tensor.shape != value.shape:
+        tensor.resize_(value.shape)
+    tensor.data.copy_(value)
 
 
 def _content(value: Any) -> Any:
@@ -60,8 +79,13 @@ def _refilled(value: Any, content: Any) -> Any:
     return value
 
 
+def _own(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the parameters and buffers of ``module`` itself."""
+    yield from (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
+
+
 def _states(module: nn.Module) -> Iterator[torch.Tensor]:
-    """Yield the tensors of ``module`` that are not parameters: buffers, and states in attributes."""
+    """Yield the tensors of ``module``: buffers, plain parameters, and states in attributes."""
     yield from (b for b in module._buffers.values() if b is not None)
-    held = {**vars(module), **(getattr(module, "_memories", None) or {})}
-    yield from (v for v in held.values() if type(v) is torch.Tensor)
+    held = {**vars(module), **module._parameters, **(getattr(module, "_memories", None) or {})}
+    yield from (v for v in held.values() if type(v) in {torch.Tensor, nn.Parameter})
