@@ -76,7 +76,7 @@ def _ask(
     def answer(given: Tensor) -> Tensor:
         probe = duplicate(module)
         reset_states(probe)
-        torch.manual_seed(0)  # a neuron may draw numbers; whoever calls puts the generators back
+        _seed(given)  # a neuron may draw numbers; whoever calls puts the generators back
         swapped = [given if a is x else a for a in args]
         named = {k: given if v is x else v for k, v in kwargs.items()}
         out = tensors_in(probe(*swapped, **named))[0]
@@ -85,6 +85,13 @@ def _ask(
         return out
 
     return answer
+
+
+def _seed(tensor: Tensor) -> None:
+    """Seed the generator of the tensor's device; `torch.manual_seed` takes a millisecond to seed all."""
+    torch.default_generator.manual_seed(0)
+    if tensor.is_cuda:
+        torch.cuda.manual_seed(0)
 
 
 def _dependences(

@@ -26,7 +26,7 @@ from snnprune.network.leaves import weight_shape
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
-from snnprune.network.weights import computed
+from snnprune.network.weights import computed, fixed_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     _freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    return _topology(found, layouts)
+    return replace(_topology(found, layouts), fixed=fixed_layers(model, found.synapses))
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:

@@ -215,6 +215,7 @@ class Topology:
         populations: by name.
         projections: by name.
         unreached: names of convolutions and linear layers that the forward did not call.
+        fixed: names of layers whose weight does not learn (``requires_grad`` is False), while others do.
 
     Examples:
         >>> import torch
@@ -229,6 +230,7 @@ class Topology:
     populations: dict[str, Population]
     projections: dict[str, Projection]
     unreached: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     def free(self) -> list[Population]:
         """Populations that are prunable."""
@@ -262,10 +264,21 @@ class Topology:
         if first:
             reasons[next(iter(self.projections))] = "the first layer is protected"
         for name, reason in reasons.items():
-            projection = self.projections[name]
-            projection.frozen = projection.frozen or reason
-            population = self.populations[projection.post]
-            population.frozen = population.frozen or reason
+            self._keep(name, reason)
+
+    def keep_fixed(self) -> None:
+        """Keep layers that do not learn as they are: neither rows nor columns of their weights are pruned."""
+        for name in self.fixed:
+            reason = f"the weight of {name} does not learn (requires_grad is False)"
+            self._keep(name, reason)
+            for i in self.projections[name].inflow:
+                self.populations[i.population].frozen = self.populations[i.population].frozen or reason
+
+    def _keep(self, name: str, reason: str) -> None:
+        projection = self.projections[name]
+        projection.frozen = projection.frozen or reason
+        population = self.populations[projection.post]
+        population.frozen = population.frozen or reason
 
     def __str__(self) -> str:
         rows = [("population", "size", "kind", "coupled with", "frozen because")]
@@ -277,6 +290,8 @@ class Topology:
         lines.insert(1, "  ".join("-" * w for w in [*widths, len(rows[0][4])]))
         if self.unreached:
             lines.append(f"never reached by this forward: {', '.join(self.unreached)}")
+        if self.fixed:
+            lines.append(f"do not learn, and are kept whole in training: {', '.join(self.fixed)}")
         return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ compute the weight anew in each forward. Discovery freezes such a layer; countin
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from snnprune.network.untouched import untouched
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PARTS = ("_orig", "_mask", "_g", "_v")
 """Ends of the names under which `torch.nn.utils` keeps what it computes a tensor from."""
@@ -68,6 +70,21 @@ _TRANSPOSED: tuple[Any, ...] = (F.conv_transpose1d, F.conv_transpose2d, F.conv_t
 def _turned(weight: torch.Tensor, groups: int) -> torch.Tensor:
     """Return [columns, post / groups, ...] for [post, columns / groups, ...], and the other way round."""
     return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+
+
+def fixed_layers(model: nn.Module, layers: Iterable[str]) -> tuple[str, ...]:
+    """Return which of ``layers`` do not learn: no parameter behind their weight asks for a gradient.
+
+    There are none in a network of which no parameter learns: it is looked at, and not trained by gradients.
+    """
+    if not any(p.requires_grad for p in model.parameters()):
+        return ()
+    return tuple(name for name in layers if not _learns(model.get_submodule(name)))
+
+
+def _learns(layer: nn.Module) -> bool:
+    weight = layer._parameters.get("weight")
+    return any(p.requires_grad for p in (layer.parameters() if weight is None else [weight]))
 
 
 def device_of(layer: nn.Module) -> torch.device:

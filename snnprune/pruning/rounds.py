@@ -54,6 +54,11 @@ class Round:
         found = (o for o in self.stepped if o not in self.given and not _parameters([o]) <= told)
         return next(found, None) if told else None
 
+    def trains(self, parameter: nn.Parameter | None) -> bool:
+        """Tell whether an optimiser that was ever seen holds ``parameter``; True where none was seen."""
+        seen = _parameters([*self.stepped, *self.given])
+        return not seen or id(parameter) in seen
+
     def is_whole(self, model: nn.Module) -> bool:
         """Tell whether no other optimiser is to be waited for."""
         stepped = _parameters(self.optimizers)
