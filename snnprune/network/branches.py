@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def freeze_branches(found: Findings) -> None:
-    """Freeze all populations where values were looked at and a module is left whose parameters were not read."""
-    unread = found.provenance.unread_modules()
+    """Freeze all populations where values were looked at and a module is left of which nothing was read."""
+    unread = found.provenance.unread()
     if found.look is not None and unread:
         reason = (
             f"{unread[0]} was not reached by the example and may read it: "

@@ -20,8 +20,8 @@ from torch import nn
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 from snnprune.network.branches import freeze_branches
-from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.layouts import Layouts
+from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import weight_shape
 from snnprune.network.survey import Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
@@ -230,7 +230,7 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             max(len(synapses.entries), 1),
             output=units.root(synapses.population) in outputs,
         )
-    return Topology(populations, projections, found.unreached())
+    return Topology(populations, projections, found.unreached(), found.look)
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:

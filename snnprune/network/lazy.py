@@ -47,8 +47,8 @@ def refuse_new_layers(model: nn.Module, before: set[str]) -> None:
     """
     added = [name for name, _ in model.named_parameters() if name not in before]
     if added:
+        place = added[0].rpartition(".")[0] or added[0]
         raise UserError(
-            f"{type(model).__name__} makes {added[0].rpartition('.')[0] or added[0]} in its first forward, so "
-            "its layers are not known before: call model(example_input) once, and then make the optimiser and "
-            "the pruner"
+            f"{type(model).__name__} makes {place} in its first forward, and nothing is known of it before: "
+            "call model(example_input) once, and make the optimiser and the pruner after that"
         )

@@ -11,12 +11,12 @@ and so is a way through the network that depends on its values.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnprune.network.axes import tensors_in
@@ -44,7 +44,7 @@ class Provenance(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self._from: dict[StorageWeakRef, frozenset[int]] = {}  # the weak reference keeps addresses unique
-        self._parameters: dict[StorageWeakRef, list[str]] = defaultdict(list)
+        self._parameters: dict[str, StorageWeakRef | None] = {}
         self._read: set[StorageWeakRef] = set()
         self._aside = False
         self.on_look: Callable[[str], None] = lambda _: None
@@ -52,17 +52,18 @@ class Provenance(TorchDispatchMode):
     def begin(self, model: nn.Module, inputs: list[torch.Tensor]) -> None:
         """Take the parameters of ``model`` for unread, and ``inputs`` for what differs with every sample."""
         for name, parameter in model.named_parameters():
-            if _dense(parameter):
-                self._parameters[_memory(parameter)].append(name)
+            lazy = is_lazy(parameter)  # which nothing has read, or it would not be
+            if lazy or (_dense(parameter) and parameter.numel() > 1):  # units have no place in one number
+                self._parameters[name] = None if lazy else _memory(parameter)
         for tensor in inputs:
             self._add(tensor, frozenset([_INPUT]))
 
-    def unread_modules(self) -> list[str]:
-        """Return the names of the modules none of whose own parameters was read, in their order."""
+    def unread(self) -> list[str]:
+        """Return the modules none of whose own parameters was read, and such parameters of the network."""
         owners: dict[str, bool] = {}
-        for memory, names in self._parameters.items():
-            for owner in (name.rpartition(".")[0] for name in names):
-                owners[owner] = owners.get(owner, False) or memory in self._read
+        for name, memory in self._parameters.items():
+            owner = name.rpartition(".")[0] or name
+            owners[owner] = owners.get(owner, False) or memory in self._read
         return [owner for owner, read in owners.items() if not read]
 
     def of(self, *tensors: torch.Tensor) -> frozenset[int]:

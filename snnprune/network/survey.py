@@ -154,7 +154,7 @@ class Survey(TorchFunctionMode):
             self.found.freeze(inputs, f"{name} returns no tensor that can be followed")
         elif inputs:
             try:
-                self._encounter(name, kind, visit.module, given, inputs, outputs)
+                self._encounter(name, kind, visit.module, given, output)
             except Exception as error:  # here it would be the network's, which may catch it
                 if memory_full(error) is not None:
                     raise
@@ -163,14 +163,9 @@ class Survey(TorchFunctionMode):
                 self.found.freeze(outputs, f"a hook changes what {name} returns")
 
     def _encounter(
-        self,
-        name: str,
-        kind: Kind,
-        module: nn.Module,
-        given: tuple[Any, Any],
-        inputs: list[torch.Tensor],
-        outputs: list[torch.Tensor],
+        self, name: str, kind: Kind, module: nn.Module, given: tuple[Any, Any], output: Any
     ) -> None:
+        inputs, outputs = tensors_in(list(given)), tensors_in(output)
         x = next((t for t in inputs if self.found.axis_of(t) is not None), inputs[0])
         axis = self._read(name, x)
         if self.found.counting:

@@ -215,6 +215,8 @@ class Topology:
         populations: by name.
         projections: by name.
         unreached: names of convolutions and linear layers that the forward did not call.
+        look: the operation by which Python saw values that are others with every input, so that other inputs
+            may go other ways; None where there was none.
         fixed: names of layers whose weight does not learn (``requires_grad`` is False), while others do.
 
     Examples:
@@ -230,6 +232,7 @@ class Topology:
     populations: dict[str, Population]
     projections: dict[str, Projection]
     unreached: tuple[str, ...] = ()
+    look: str | None = None
     fixed: tuple[str, ...] = ()
 
     def free(self) -> list[Population]:
@@ -290,6 +293,8 @@ class Topology:
         lines.insert(1, "  ".join("-" * w for w in [*widths, len(rows[0][4])]))
         if self.unreached:
             lines.append(f"never reached by this forward: {', '.join(self.unreached)}")
+        if self.look:
+            lines.append(f"which way an input goes depends on values ({self.look}); this example shows one")
         if self.fixed:
             lines.append(f"do not learn, and are kept whole in training: {', '.join(self.fixed)}")
         return "\n".join(lines)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from snnprune.network.untouched import untouched
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -16,27 +16,31 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
-from snnprune.config.names import METHODS, build
+from snnprune.config.names import METHODS, PAGE, build
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut
 from snnprune.pruning.compaction.shrink import holds_any_of
 from snnprune.pruning.compaction.silence import restless
 from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.firing import BatchFiring
 from snnprune.pruning.forwards import ForwardWatch
+from snnprune.pruning.history import History
 from snnprune.pruning.identity import Identity
 from snnprune.pruning.method import Method
 from snnprune.pruning.oversights import Oversights
 from snnprune.pruning.pruned import Pruned
 from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rounds import Round
+from snnprune.pruning.rule import Rule
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
 from snnprune.pruning.traces import full_precision
 from snnprune.pruning.view import Decision, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from torch import Tensor, nn
@@ -74,6 +78,7 @@ class Pruner:
 
     Attributes:
         name: name of the method, or of its class.
+        history: what happened so far, one `history.Row` for each epoch.
         finished: the method has taken its last decision, and training may end.
         returned_to: epoch (from 0) whose snapshot the method has restored; None where it restored none.
 
@@ -148,6 +153,9 @@ class Pruner:
         self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
+        self.history = History()
+        self._firing = BatchFiring(model, (p.neuron for p in topology.projections.values() if p.neuron))
+        self._firing.open()
         self._handle: RemovableHandle | None = None
         self._listen()
         method.begin(self._view({}))
@@ -204,6 +212,7 @@ class Pruner:
     def _traces(self) -> dict[str, Activity]:
         """Close the batch of the recorder and of the watch."""
         self._watch.seen = False
+        self._firing.close()
         traces = self.recorder.batch() if self.recorder is not None else {}
         watches = self.recorder is not None and self.recorder.projections
         self._oversights.look_at_batch(active=bool(traces) or not watches)
@@ -231,6 +240,7 @@ class Pruner:
             UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
+        self.record(metrics)
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock)
             self._oversights.look_at_optimizers(self._round.left_out())
@@ -243,6 +253,7 @@ class Pruner:
             agree(self.masks)
         self.masks.apply(*self._pruned.optimizers)
         self.clock.epoch += 1
+        self._firing.open()
         if self.clock.epoch >= self.clock.epochs:
             self._oversights.look_at_end(self.clock, self.method.target, self.rates())
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
@@ -251,6 +262,43 @@ class Pruner:
                 self._cut_together()
             except CompactionError as error:  # the decision stands, and masks carry it out
                 self._oversights.look_at_refusal(error)
+
+    def record(
+        self, metrics: Mapping[str, float] | None = None, firing: Mapping[str, float] | None = None
+    ) -> None:
+        """Add the present epoch to `history`, or what was measured of it; `end_epoch` does so by itself.
+
+        Call it where the numbers of an epoch are needed before it ends. All processes call it together.
+
+        Args:
+            metrics: measured after the epoch, by name.
+            firing: share of the outputs of each layer of neurons that are not zero, by name; by default of
+                the epoch's first batch.
+        """
+        if self.finished:
+            return
+        epoch = self.clock.epoch + 1
+        if not self.history.has(epoch):
+            rule = getattr(self.method, "rule", None)
+            known = rule if isinstance(rule, Rule) else None
+            self._firing.close()
+            self.history.record(epoch, self._pruned, known, self.importance(), self._firing.rates)
+        self.history.measured(metrics, firing)
+
+    def report(self, path: str | Path) -> Path:
+        """Write a page on what was pruned when, and why, with its pictures in ``figures/`` beside it.
+
+        Args:
+            path: of the page, such as "pruned.html", or a folder, which gets a report.html.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            UserError: no epoch has ended, or the page cannot be written.
+        """
+        write: Callable[..., Path] = PAGE.load()
+        return write(self, path)
 
     def _carry_out(self, decision: Decision | None) -> None:
         if decision is None:
@@ -455,6 +503,7 @@ class Pruner:
             "snapshot": None if self._snapshot is None else self._snapshot.state_dict(),
             "finished": self.finished,
             "returned_to": self.returned_to,
+            "history": self.history.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -484,6 +533,8 @@ class Pruner:
         self._snapshot = None if snapshot is None else Snapshot.of(snapshot)
         self.finished = bool(state.get("finished", False))
         self.returned_to = state.get("returned_to")
+        if "history" in state:  # not in version 0.1
+            self.history.load_state_dict(state["history"])
 
     def inherit(self, state: Mapping[str, Any]) -> None:
         """Take over the masks and the cuts of another pruner.
@@ -553,6 +604,7 @@ class Pruner:
 
     def _unhook(self) -> None:
         self._watch.close()
+        self._firing.close()
         if self.recorder is not None:
             self.recorder.close()
         if self._handle is not None:

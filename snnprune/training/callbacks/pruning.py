@@ -151,6 +151,11 @@ class PruningCallback(lightning.Callback):
         if self._active:
             self._catch_up(trainer)
 
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Record the epoch, also the last one, on which nothing is decided."""
+        if self._active and self.pruner is not None:
+            self.pruner.record(self._metrics)
+
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
