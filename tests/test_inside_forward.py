@@ -124,6 +124,15 @@ def test_nothing_behind_it_is_lost(name: str) -> None:
     }  # fmt: skip
 
 
+def test_a_layer_that_is_tried_first_is_kept_whole() -> None:
+    """Its calls in training cannot be told from those of the example."""
+    net = Net(caught(lambda n, h: n.b(torch.rand(2, 99))))
+    topology = discover(net, torch.rand(3, 4))
+    reason = "b raises an error, and the network goes on without it"
+    assert {name: topology.populations[name].frozen for name in "abc"} == {"a": None, "b": reason, "c": None}
+    assert [p.positions for p in topology.projections.values()] == [1, 1, 1, 1]
+
+
 def functional(weight: Callable[[Net], Tensor]) -> Callable[[Net, Tensor], Tensor]:
     return lambda n, h: n.acts[1](torch.func.functional_call(n.b, {"weight": weight(n)}, h))
 

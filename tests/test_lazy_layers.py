@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
-from snnprune import Pruner, UserError, discover
+from snnprune import Pruner, UserError, discover, load, save
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 X = torch.rand(3, 2, 6, 6)
 
@@ -84,6 +87,23 @@ def test_a_lazy_layer_that_nothing_reaches_stays_lazy() -> None:
 def test_an_example_that_does_not_fit_is_refused() -> None:
     with pytest.raises(UserError, match="does not go through Sequential"):
         discover(lazy(), torch.rand(3))
+
+
+def test_a_builder_of_lazy_layers_is_asked_to_run_them(tmp_path: Path) -> None:
+    net = lazy()
+    net(X)
+    save(net, tmp_path / "net")
+    with pytest.raises(
+        UserError, match=r"0\.weight has no size before the first forward: let the builder call"
+    ):
+        load(tmp_path / "net", lazy)
+
+    def built() -> nn.Module:
+        made = lazy()
+        made(X)
+        return made
+
+    assert torch.equal(load(tmp_path / "net", built).eval()(X), net.eval()(X))
 
 
 class Own(nn.Module):

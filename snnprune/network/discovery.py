@@ -23,7 +23,7 @@ from snnprune.network.branches import freeze_branches
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import weight_shape
-from snnprune.network.survey import Survey
+from snnprune.network.survey import RAISED, Survey
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
 from snnprune.network.weights import computed, fixed_layers
@@ -89,6 +89,7 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     freeze_branches(found)
     layouts = Layouts(model, arguments, found)
     _freeze_shared(found)
+    _freeze_raised(found)
     _freeze_computed(model, found)
     _freeze_tied(found)
     _freeze_open_ends(found)
@@ -151,6 +152,12 @@ def _freeze_shared(found: Findings) -> None:
                     reason = f"{name} wires it to itself (recurrent, or shared with an earlier place)"
                 numbers.add(post)
             units.freeze(numbers, reason, foremost=True)
+
+
+def _freeze_raised(found: Findings) -> None:
+    """Layers that raised an error: how often they are called with other inputs is not known."""
+    for name in found.raised & found.synapses.keys():
+        found.units.freeze([found.synapses[name].population], RAISED.format(name=name))
 
 
 def _freeze_computed(model: nn.Module, found: Findings) -> None:

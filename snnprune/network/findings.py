@@ -79,6 +79,7 @@ class Findings:
         used_outside: parameters of leaves that the network uses beside their leaf.
         suspects: populations that go through a module that may be a neuron, with its name.
         outputs: populations whose units are those of the output.
+        raised: leaves that have raised an error, which the network caught.
         feedback: recurrent wrappers that the forward is in, the innermost last.
         calls: of leaves, in order, while ``counting``.
         counting: whether outputs count as entries of their projection, and calls are kept.
@@ -95,6 +96,7 @@ class Findings:
     used_outside: set[str] = field(default_factory=set)
     suspects: dict[int, str] = field(default_factory=dict)
     outputs: set[int] = field(default_factory=set)
+    raised: set[str] = field(default_factory=set)
     feedback: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     counting: bool = True

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 
+RAISED = "{name} raises an error, and the network goes on without it"
+
+
 class Survey(TorchFunctionMode):
     """Follows the channel axis of every tensor of a forward, while it is active."""
 
@@ -149,7 +152,8 @@ class Survey(TorchFunctionMode):
         """Note what a leaf has read and written."""
         inputs, outputs = tensors_in(list(given)), tensors_in(output)
         if visit.answer is None:
-            self.found.freeze(inputs, f"{name} raises an error, and the network goes on without it")
+            self.found.raised.add(name)
+            self.found.freeze(inputs, RAISED.format(name=name))
         elif inputs and not outputs:
             self.found.freeze(inputs, f"{name} returns no tensor that can be followed")
         elif inputs:
