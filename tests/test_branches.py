@@ -139,6 +139,25 @@ def test_parameters_outside_of_layers_count_as_well() -> None:
     assert "gate was not reached" in str(discover(Gated(), X).populations["stem"].frozen)
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_an_early_exit(leaves: bool) -> None:
+    class Early(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.act, self.exit = nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)
+            self.more, self.act2, self.out = nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.act(self.stem(x))
+            sure = self.exit(h)
+            if (sure.max() > -99) == leaves:
+                return sure
+            return self.out(self.act2(self.more(h)))
+
+    free = [p.name for p in discover(Early(), X).free()]
+    assert free == ([] if leaves else ["stem", "more"])
+
+
 class Auxiliary(nn.Module):
     """A head that only training calls, as deep supervision has it."""
 
