@@ -9,7 +9,6 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -23,10 +22,13 @@ from snnprune.network.branches import freeze_branches
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import weight_shape
+from snnprune.network.meetings import States, kept_small, meetings
+from snnprune.network.resting import why_uncut
 from snnprune.network.survey import RAISED, Survey
+from snnprune.network.ties import aliases, freeze_computed, freeze_tied
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
-from snnprune.network.weights import computed, fixed_layers
+from snnprune.network.weights import fixed_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,9 +79,11 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     found.provenance.begin(model, tensors_in(list(arguments)))
     names = {name for name, _ in model.named_parameters()}
     with untouched(model), torch.no_grad():
+        states = States(model)
         with survey.watching():
             found.freeze_output(tensors_in(_answer(model, arguments)))
         refuse_new_layers(model, names)
+        example = states.example(arguments)
         if found.unreached():  # what feeds back may be asked for only once there is a state
             found.counting = False
             with survey.watching():
@@ -90,11 +94,18 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     layouts = Layouts(model, arguments, found)
     _freeze_shared(found)
     _freeze_raised(found)
-    _freeze_computed(model, found)
-    _freeze_tied(found)
+    freeze_computed(model, found)
+    freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    return replace(_topology(found, layouts), fixed=fixed_layers(model, found.synapses))
+    topology = _topology(found, layouts)
+    topology.fixed = fixed_layers(model, found.synapses)
+    topology.aliases = aliases(model, found.units)
+    topology.example = kept_small(model, example, layouts.samples)
+    with untouched(model):
+        for population in topology.free():
+            population.uncut = why_uncut(model, topology, population.name)
+    return topology
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -160,34 +171,6 @@ def _freeze_raised(found: Findings) -> None:
         found.units.freeze([found.synapses[name].population], RAISED.format(name=name))
 
 
-def _freeze_computed(model: nn.Module, found: Findings) -> None:
-    """Populations that index a tensor which is no parameter, or which masks would not find by its key."""
-    computing = {name: computed(module) for name, module in model.named_modules()}
-    keys = model.state_dict().keys()
-    for number in found.units.roots():
-        for slot in found.units[number].slots:
-            for tensor, how in computing.get(slot.module, {}).items():
-                found.units.freeze([number], f"the {tensor} of {slot.module} is computed {how}")
-            if slot.role != "neuron" and slot.key not in keys:
-                found.units.freeze([number], f"{slot.key} is missing in the state_dict of the network")
-
-
-def _freeze_tied(found: Findings) -> None:
-    """Tensors that two layers hold, or that the network uses beside their layer."""
-    held = [(f"{n}.{k}", t) for n, (m, _) in found.leaves.items() for k, t in m._parameters.items()]
-    times = Counter(id(t) for _, t in held if t is not None)
-    tied = {key for key, t in held if t is not None and times[id(t)] > 1}
-    for number in found.units.roots():
-        for slot in found.units[number].slots:
-            if slot.key in tied:
-                reason = f"{slot.key} is one tensor with that of another layer"
-            elif slot.key in found.used_outside:
-                reason = f"{slot.key} is used outside of its layer as well"
-            else:
-                continue
-            found.units.freeze([number], reason, foremost=found.units[number].frozen == OUTPUT)
-
-
 def _freeze_open_ends(found: Findings) -> None:
     """Populations whose activity is seen by no neuron, or read by no layer."""
     for name, synapses in found.synapses.items():
@@ -237,7 +220,8 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             max(len(synapses.entries), 1),
             output=units.root(synapses.population) in outputs,
         )
-    return Topology(populations, projections, found.unreached(), found.look)
+    met = meetings(found.meetings, layouts.times, lambda number: names[units.root(number)])
+    return Topology(populations, projections, found.unreached(), found.look, meetings=met)
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:

@@ -65,6 +65,9 @@ class Call:
     kwargs: dict[str, Any]
 
 
+Met = tuple[tuple[int, ...], int, "tuple[Span, ...]"]
+
+
 @dataclass
 class Findings:
     """What a forward has shown so far.
@@ -82,6 +85,7 @@ class Findings:
         raised: leaves that have raised an error, which the network caught.
         feedback: recurrent wrappers that the forward is in, the innermost last.
         calls: of leaves, in order, while ``counting``.
+        meetings: what norms and neurons were given, each once: shape, axis of channels, spans.
         counting: whether outputs count as entries of their projection, and calls are kept.
         training_only: whether what is reached now for the first time is reached in training mode alone.
         look: the first operation that let Python see values which differ from input to input, or None.
@@ -99,6 +103,7 @@ class Findings:
     raised: set[str] = field(default_factory=set)
     feedback: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    meetings: dict[str, dict[Met, None]] = field(default_factory=lambda: defaultdict(dict))
     counting: bool = True
     training_only: bool = False
     look: str | None = None

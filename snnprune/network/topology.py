@@ -17,6 +17,8 @@ from snnprune.config.names import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from snnprune.network.meetings import Example, Meeting
+
 Role = Literal["out", "norm", "neuron", "in"]
 
 OUTPUT = "it is the output of the network"
@@ -54,6 +56,11 @@ class Slot:
         """The tensor's name in the network's state_dict."""
         return f"{self.module}.{self.tensor}" if self.module else self.tensor
 
+    @property
+    def dies(self) -> bool:
+        """Whether the entries of a dead unit are zero: a neuron is silent without input for any constants."""
+        return self.role != "neuron" and self.tensor != "running_var"
+
 
 @dataclass
 class Population:
@@ -66,6 +73,7 @@ class Population:
         producers: names of all layers that write into the population (several before a residual add).
         slots: all places of all tensors that its units index.
         frozen: why the population is not prunable, or None.
+        uncut: why its units can be masked, but no cut can remove them, or None.
 
     Examples:
         >>> import torch
@@ -83,6 +91,7 @@ class Population:
     producers: list[str] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     frozen: str | None = None
+    uncut: str | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,9 @@ class Topology:
         look: the operation by which Python saw values that are others with every input, so that other inputs
             may go other ways; None where there was none.
         fixed: names of layers whose weight does not learn (``requires_grad`` is False), while others do.
+        aliases: further names of tensors that a slot names.
+        meetings: what norms and neurons were given in the forward, by the name of the module.
+        example: what the network was asked with; None in a topology that was made by hand.
 
     Examples:
         >>> import torch
@@ -234,6 +246,9 @@ class Topology:
     unreached: tuple[str, ...] = ()
     look: str | None = None
     fixed: tuple[str, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    meetings: dict[str, tuple[Meeting, ...]] = field(default_factory=dict, repr=False)
+    example: Example | None = field(default=None, repr=False, compare=False)
 
     def free(self) -> list[Population]:
         """Populations that are prunable."""
@@ -291,6 +306,9 @@ class Topology:
         widths = [min(max(len(row[i]) for row in rows), _WIDEST) for i in range(4)]
         lines = [line for row in rows for line in _wrapped(row, widths)]
         lines.insert(1, "  ".join("-" * w for w in [*widths, len(rows[0][4])]))
+        lines += [
+            f"{p.name} can be masked, but not removed by a cut: {p.uncut}" for p in self.free() if p.uncut
+        ]
         if self.unreached:
             lines.append(f"never reached by this forward: {', '.join(self.unreached)}")
         if self.look:

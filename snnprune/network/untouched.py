@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 @contextmanager
@@ -23,14 +23,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Restored are the mode, every attribute, parameter and buffer of every module (neurons of any library keep
     their states in these), and the random generators of torch, numpy and Python.
     """
-    devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
-    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
-    try:
-        with torch.random.fork_rng(devices), at_rest(model):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numbers)  # noqa: NPY002
+    devices = {t.device for t in model.parameters()}
+    with same_dice(devices), at_rest(model):
+        yield
 
 
 @contextmanager
@@ -66,6 +61,27 @@ def _put_back(tensor: torch.Tensor, value: torch.Tensor) -> None:
     tensor.data.copy_(value)
 
 
+@contextmanager
+def same_dice(devices: Iterable[torch.device]) -> Iterator[None]:
+    """Put the generators of torch (on the CPU and on ``devices``), numpy and Python back afterwards."""
+    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
+    try:
+        with torch.random.fork_rng(sorted({d.index or 0 for d in devices if d.type == "cuda"})):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)  # noqa: NPY002
+
+
+def seed_dice(seed: int, device: torch.device) -> None:
+    """Seed the random generators of torch (on the CPU and on ``device``), numpy and Python."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global generator
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed prepares every kind of device: milliseconds
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+
+
 def _content(value: Any) -> Any:
     """Return a copy of a dict or list, None for anything else."""
     return copy.copy(value) if type(value) in {dict, list} else None
@@ -88,4 +104,5 @@ def _states(module: nn.Module) -> Iterator[torch.Tensor]:
     """Yield the tensors of ``module``: buffers, plain parameters, and states in attributes."""
     yield from (b for b in module._buffers.values() if b is not None)
     held = {**vars(module), **module._parameters, **(getattr(module, "_memories", None) or {})}
-    yield from (v for v in held.values() if type(v) in {torch.Tensor, nn.Parameter})
+    own = (v for v in held.values() if type(v) in {torch.Tensor, nn.Parameter})
+    yield from (v for v in own if v.layout is torch.strided and not v.is_meta)

@@ -1,4 +1,4 @@
-"""Warnings for a training loop, each given once: a forgotten call, a missed target, a refused cut."""
+"""Warnings for a training loop, each given once: a forgotten call, a missed target, an emptied layer."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
 from snnprune.network.weights import fixed_layers
+from snnprune.pruning.reach import MISSED, WHAT
+from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from torch import nn
     from torch.optim import Optimizer
 
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
+    from snnprune.network.firing import Firing
     from snnprune.network.topology import Topology
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.rounds import Round
     from snnprune.pruning.target import Target
 
-MISSED = 0.005  # share of the network: half of one per cent, the rounding of a target in whole per cent
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
 
 SHOWN = 3  # names of layers in a sentence
@@ -27,6 +30,13 @@ SHOWN = 3  # names of layers in a sentence
 NO_STEP = (
     "an epoch ended and the pruner saw no batch of it: call pruner.step(optimizer) after every "
     "optimizer.step(); without this call, no activity is recorded and pruned weights are trained again"
+)
+
+
+NO_STEP_RAN = (
+    "an epoch ended and the pruner saw no batch of it: pruner.step() was called, but no optimizer.step() ran "
+    "before it. A loss scaler skips steps whose gradients are inf or NaN; otherwise give pruner.step() the "
+    "optimiser that steps"
 )
 
 
@@ -56,6 +66,11 @@ CEASED = (
 IDLE = (
     "no optimiser trains layers that are pruned: {layers}; to keep them whole, make the pruner with "
     "exclude=..., or set their requires_grad to False before"
+)
+
+BEYOND = (
+    "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
+    "length of the whole run as epochs=..."
 )
 
 
@@ -103,7 +118,7 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._active = False
+        self._active, self._skipped = False, False
         self._said: set[str] = set()
 
     def resume(self) -> None:
@@ -114,20 +129,32 @@ class Oversights:
         """Note whether a batch had the activity that its method watches."""
         self._active = self._active or active
 
-    def look_at_epoch(self, clock: Clock) -> None:
-        """Warn where the epoch that ends had no batch, or no activity in its batches."""
+    def look_at_skip(self) -> None:
+        """Note a call of `Pruner.step` behind which no optimiser had stepped."""
+        self._skipped = True
+
+    def look_at_epoch(self, clock: Clock, odd: Iterable[Firing]) -> None:
+        """Warn where the epoch that ends had no batch, no activity in its batches, or ``odd`` layers."""
         if clock.batches == self._batches:
-            self._say(NO_STEP)
+            self._say(NO_STEP_RAN if self._skipped else NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
-        self._batches, self._active = clock.batches, False
+        if clock.epoch >= clock.epochs:
+            self._say(BEYOND.format(epochs=clock.epochs))
+        for layer in odd:
+            if layer.layer not in self._said:
+                self._said.add(layer.layer)  # its rate is another one in each epoch
+                self._say(str(layer))
+        self._batches, self._active, self._skipped = clock.batches, False, False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
-    def look_at_learning(self, model: nn.Module, topology: Topology, batches: Round) -> None:
+    def look_at_learning(
+        self, model: nn.Module, topology: Topology, trains: Callable[[nn.Parameter], bool]
+    ) -> None:
         """Warn where a layer has begun or ceased to learn, or where no optimiser has ever trained it."""
         if not any(p.requires_grad for p in model.parameters()):
             return
@@ -136,10 +163,30 @@ class Oversights:
         for sentence, layers in (
             (BEGUN, [name for name in topology.fixed if name not in fixed]),
             (CEASED, [p.name for p in pruned if p.name in fixed]),
-            (IDLE, [p.name for p in pruned if not batches.trains(model.get_parameter(p.weight))]),
+            (IDLE, [p.name for p in pruned if not trains(model.get_parameter(p.weight))]),
         ):
             if layers:
                 self._say(sentence.format(layers=_listed(layers)))
+
+    def look_at_layers(self, target: Target | None, rates: Rates) -> None:
+        """Name layers and populations of which less than the floor is left, each once.
+
+        With a target, that is its floor, and layers with a share of their own are left out.
+        """
+        floor, own = (FLOOR, {}) if target is None else (target.floor, target.layers)
+        counts = [(f"weights of layer '{n}'", n, c.left, c.dense) for n, c in rates.layers.items()]
+        counts += [(f"units of population '{n}'", n, *left) for n, left in rates.neurons_left.items()]
+        low = {
+            what: f"{left:,} of {dense:,} {what}"
+            for what, name, left, dense in counts
+            if left < floor * dense and share_of(own, [name]) is None and what not in self._said
+        }
+        self._said |= set(low)
+        if low:
+            self._say(
+                f"only {', '.join(low.values())} are left, less than {floor:.1%}: so little hardly passes on "
+                "anything; prune less, or keep the layer whole with exclude=..."
+            )
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn if ``target`` was missed, after the last decision."""
@@ -147,16 +194,17 @@ class Oversights:
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        what = "multiply-accumulates" if macs else "weights"
-        said = shortfall(rate, target.rate, clock.epochs, "plan and train for more epochs", what)
+        advice = "plan and train for more epochs"
+        said = shortfall(rate, target.rate, clock.epochs, advice, WHAT[target.measure])
         if said is not None:
             self._say(said, TargetMissedWarning)
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""
-        self._say(f"{error}; training goes on with masks")
+        self._say(f"{error}; training goes on with masks", once=str(error).partition(": ")[0])
 
-    def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
-        if sentence not in self._said and ranks.is_first():
+    def _say(self, sentence: str, kind: type[Warning] = UserWarning, *, once: str | None = None) -> None:
+        """Warn, if the same was not said before: the sentence, or what of it stands in ``once``."""
+        if (once or sentence) not in self._said and ranks.is_first():
             warnings.warn(sentence, kind, stacklevel=4)
-        self._said.add(sentence)
+        self._said.add(once or sentence)

@@ -9,6 +9,7 @@ import torch
 
 from snnprune.network.cost import rates
 from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
+from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
@@ -52,6 +53,11 @@ class Pruned:
     def topology(self) -> Topology:
         """Populations and projections of the network in its present size."""
         return self.masks.topology
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the network had been cut before this object was made."""
+        return bool(self._earlier.cut_sizes)
 
     # --- reading
 
@@ -156,6 +162,7 @@ class Pruned:
         if survivors.sizes != self.survivors.sizes:  # the network was already small when this object was made
             self.dense, self._earlier = dense_topology(self.topology, survivors), SurvivingUnits({})
         if cut:
+            rehearse(self.model, cut)
             method.shrink(cut)
             shrink(self.model, cut, self.optimizers, changes)
         self.masks.shrink(cut, changes)

@@ -25,14 +25,12 @@ class Round:
         traces: of the open batch; None where there is no open batch.
         optimizers: those that have stepped on it.
         given: all that a step was ever told of.
-        stepped: all that were ever seen to step on the network.
     """
 
     def __init__(self) -> None:
         self.traces: Mapping[str, Activity] | None = None
         self.optimizers: WeakSet[Optimizer] = WeakSet()
         self.given: WeakSet[Optimizer] = WeakSet()
-        self.stepped: WeakSet[Optimizer] = WeakSet()
         self._about_to_step: WeakSet[Optimizer] = WeakSet()
 
     def has_next(self, optimizer: Optimizer | None, *, after_forward: bool) -> bool:
@@ -48,15 +46,15 @@ class Round:
         self.optimizers.add(optimizer)
         self.given.add(optimizer)
 
-    def left_out(self) -> Optimizer | None:
-        """Return an optimiser of parameters that are in none of those that a step was told of."""
+    def left_out(self, stepped: Iterable[Optimizer]) -> Optimizer | None:
+        """Return which of those that ``stepped`` has parameters that no step was told of."""
         told = _parameters(self.given)
-        found = (o for o in self.stepped if o not in self.given and not _parameters([o]) <= told)
+        found = (o for o in stepped if o not in self.given and not _parameters([o]) <= told)
         return next(found, None) if told else None
 
-    def trains(self, parameter: nn.Parameter | None) -> bool:
-        """Tell whether an optimiser that was ever seen holds ``parameter``; True where none was seen."""
-        seen = _parameters([*self.stepped, *self.given])
+    def trains(self, parameter: nn.Parameter, stepped: Iterable[Optimizer]) -> bool:
+        """Tell whether one of those that ``stepped`` or were given holds ``parameter``; True without any."""
+        seen = _parameters([*stepped, *self.given])
         return not seen or id(parameter) in seen
 
     def is_whole(self, model: nn.Module) -> bool:

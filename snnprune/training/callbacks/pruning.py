@@ -18,8 +18,10 @@ from snnprune.network.duplicate import reset_states
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
+from snnprune.pruning.compaction.survivors import note_kept
 from snnprune.pruning.pruner import method_of
 from snnprune.pruning.recorder import CARRIED
+from snnprune.pruning.steps import StepFollower
 from snnprune.training.callbacks.averages import averages_of
 from snnprune.training.callbacks.network import network_of
 from snnprune.training.callbacks.states import carries_graph, detach_states, is_carried
@@ -105,7 +107,7 @@ class PruningCallback(lightning.Callback):
         self._metrics: dict[str, float] = {}
         self.inherited: Mapping[str, Any] | None = None
         self._restored: dict[str, Any] | None = None
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[RemovableHandle | StepFollower] = []
         self._restoring: RemovableHandle | None = None
         self._conformed: str | None = None
         self._averages: list[nn.Module] = []
@@ -144,7 +146,7 @@ class PruningCallback(lightning.Callback):
                 f"the checkpoint is of a smaller network ('{self._conformed}' has another shape there), and "
                 "it holds no pruner that cut it: resume it with the callback that it was trained with"
             )
-        self._conformed = None
+        self._note_conformed(network_of(pl_module, self.network))
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Decide on the epoch that has ended."""
@@ -238,6 +240,7 @@ class PruningCallback(lightning.Callback):
             epochs: length of the schedule.
         """
         if self.pruner is None:
+            self._note_conformed(model)
             self.pruner = Pruner(
                 model, example_input, self.method, epochs=epochs, seed=self.seed, **self.options
             )
@@ -272,6 +275,12 @@ class PruningCallback(lightning.Callback):
 
     def _conform(self, module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
         self._conformed = conform(module, state_dict)
+
+    def _note_conformed(self, model: nn.Module) -> None:
+        """Note on a network that was made small for a checkpoint which units it has left."""
+        if self._conformed is not None and self._restored is not None:
+            note_kept(model, self._restored["pruner"]["kept"])
+        self._conformed = None
 
     def _stop_restoring(self) -> None:
         if self._restoring is not None:
@@ -326,11 +335,11 @@ class PruningCallback(lightning.Callback):
             if any(
                 id(parameter) in mine for group in optimizer.param_groups for parameter in group["params"]
             ):
-                self._handles.append(optimizer.register_step_post_hook(self._after_step))
+                self._handles.append(StepFollower(optimizer, self._after_step))
                 if self.pruner is not None:
                     self.pruner.follow(optimizer)
 
-    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _after_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.pruner is not None:
             self.pruner.step(optimizer)
             for average in self._averages:
