@@ -188,6 +188,23 @@ def test_a_layer_that_only_training_reaches_is_cut_along() -> None:
     assert [tuple(y.shape) for y in model.train()(X)] == [(2, 3), (2, 3)]
 
 
+def test_a_neuron_that_training_calls_once_more_is_not_taken_for_another() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.out, self.aux = (nn.Linear(4, n) for n in (4, 4, 3, 3))
+            self.side, self.act = nn.Linear(4, 4), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Any:
+            h = self.act(self.one(x))
+            extra = [self.aux(self.act(self.side(h)))] if self.training else []
+            return self.out(self.act(self.two(h))), *extra
+
+    found = discover(Shared(), X).populations
+    reason = "neuron act is called otherwise in training mode"
+    assert [found[name].frozen for name in ("one", "two")] == [reason, reason]
+
+
 def test_training_that_the_example_does_not_go_through_is_left_out() -> None:
     topology = discover(Auxiliary(norm=True), X[:1])  # one sample has no batch statistics
     assert [p.name for p in topology.free()] == ["stem"]

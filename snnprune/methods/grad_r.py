@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 def centre(share: float, alpha: float) -> float:
     """Return the centre m of a Laplace prior of rate ``alpha`` that has ``share`` of its mass below 0.
 
-    m = ln(2 (1 - p)) / alpha for p >= 1/2 (the paper's), and by symmetry -ln(2 p) / alpha below.
+    m = ln(2 (1 - p)) / alpha for p >= 1/2 (the paper's), and by symmetry -ln(2 p) / alpha below. It is
+    infinite for a share of 0 or 1, and for a rate of 0, where the prior is flat.
     """
-    if alpha == 0:
+    if alpha == 0 or share in (0.0, 1.0):
         return -math.inf if share > 0.5 else math.inf if share < 0.5 else 0.0
     return (math.log(2 * (1 - share)) if share >= 0.5 else -math.log(2 * share)) / alpha
 

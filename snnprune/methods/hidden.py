@@ -1,7 +1,7 @@
 """The base of methods with hidden values beside every weight: Deep R, Grad R, STDS, ADMM.
 
 They prune single synapses of every layer but the output, convolutions included. The same share of each layer
-is left at the end, solved from the target.
+is left at the end, solved from the target. A layer whose share is 0 is trained as without the method.
 
 [reading] The papers use plain gradient descent. Here the user's optimiser trains the weights. For an active
 synapse, the change that the optimiser made counts as the gradient step: with SGD the rule is the paper's, and
@@ -68,11 +68,13 @@ class HiddenMethod(Method):
         """Return the share of a projection's synapses that should be left at the end."""
         return self._solved(view).synapses[projection.name]
 
-    @staticmethod
-    def weights(view: View) -> Iterator[tuple[Projection, nn.Parameter]]:
-        """Yield the projections whose synapses may be pruned, with their weights."""
+    def weights(self, view: View) -> Iterator[tuple[Projection, nn.Parameter]]:
+        """Yield the projections whose synapses are to be pruned, with their weights.
+
+        A layer of which a target of 0 leaves everything is trained by the optimiser alone.
+        """
         for p in view.topology.projections.values():
-            if is_prunable(p, convolutions=True):
+            if is_prunable(p, convolutions=True) and (self.target is None or self.share(view, p) < 1.0):
                 yield p, view.model.get_parameter(p.weight)
 
 

@@ -42,12 +42,14 @@ class Axis:
         spans: the populations on it, in order.
         sources: projections that reach this tensor without a neuron between.
         resting: the operation after which a dead unit is no longer at zero, or None (`silence`).
+        state: the neuron whose state this is, handed out beside its activity; None for activity.
     """
 
     dim: int
     spans: tuple[Span, ...]
     sources: frozenset[str] = frozenset()
     resting: str | None = None
+    state: str | None = None
 
     @property
     def length(self) -> int:

@@ -28,10 +28,13 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Rates:
-    """How much of a network is pruned, and what is left; rates are over all conv and linear weights.
+    """How much of a network is pruned, and what is left; rates are over all weights of synapses.
+
+    These are the weights of convolutions and linear layers, and those of no layer (`Topology.others`).
 
     Attributes:
-        layers: number of weights of each layer, unpruned layers included.
+        layers: number of weights of each layer, unpruned layers included; what belongs to no layer has the
+            name of its parameter.
         neurons_left: number of alive units and of all units of each population.
         macs_dense: multiply-accumulates of one sample over all time steps; border positions count like inner
             ones.
@@ -103,6 +106,10 @@ def rates(
         layers[p.name] = LayerCost(dense, left)
         macs_dense += dense * p.positions
         macs_left += left * p.positions
+    for w in topology.others:
+        layers[w.key] = LayerCost(w.size, w.size)
+        macs_dense += w.macs
+        macs_left += w.macs
     neurons = {}
     for name, population in topology.populations.items():
         alive = units.get(name) if units else None

@@ -9,6 +9,7 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,24 +18,27 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
-from snnprune.network.axes import tensors_in
+from snnprune.network.axes import Axis, tensors_in
 from snnprune.network.branches import freeze_branches
+from snnprune.network.encounters import is_transposed
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import weight_shape
 from snnprune.network.meetings import States, kept_small, meetings
+from snnprune.network.questions import question
 from snnprune.network.resting import why_uncut
 from snnprune.network.survey import RAISED, Survey
 from snnprune.network.ties import aliases, freeze_computed, freeze_tied
-from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
+from snnprune.network.topology import OUTPUT, Handed, Inflow, Population, Projection, Topology, Weights
 from snnprune.network.untouched import untouched
 from snnprune.network.weights import fixed_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snnprune.network.findings import Findings, Synapses
     from snnprune.network.topology import Site
+    from snnprune.network.units import Units
 
 
 def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.Module]] = ()) -> Topology:
@@ -81,25 +85,31 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     with untouched(model), torch.no_grad():
         states = States(model)
         with survey.watching():
-            found.freeze_output(tensors_in(_answer(model, arguments)))
+            outputs = tensors_in(_answer(model, arguments))
         refuse_new_layers(model, names)
         example = states.example(arguments)
+        handed = _freeze_output(found, outputs)
         if found.unreached():  # what feeds back may be asked for only once there is a state
-            found.counting = False
+            found.look_again()
             with survey.watching():
-                found.freeze_output(tensors_in(model(*arguments)))
+                outputs = tensors_in(model(*arguments))
+            handed = _freeze_output(found, outputs)
     if found.unreached():
         _look_at_training(model, arguments, survey)
     freeze_branches(found)
-    layouts = Layouts(model, arguments, found)
+    with untouched(model):
+        times = question(found)
+    layouts = Layouts(model, arguments, found, times)
     _freeze_shared(found)
     _freeze_raised(found)
     freeze_computed(model, found)
     freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    topology = _topology(found, layouts)
+    topology = _topology(found, layouts, handed)
     topology.fixed = fixed_layers(model, found.synapses)
+    axes = {name: time.axis for name, time in times.items()}
+    topology.meetings = meetings(found.meetings, axes, lambda number: _name(found.units, number))
     topology.aliases = aliases(model, found.units)
     topology.example = kept_small(model, example, layouts.samples)
     with untouched(model):
@@ -139,13 +149,41 @@ def _described(arguments: tuple[Any, ...]) -> str:
     )
 
 
+def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | None]:
+    """Freeze the populations that the network hands out, and return where the channels of each tensor are.
+
+    Two things are told apart by whether a layer reads a population. One that none reads is the output,
+    whatever becomes of its activity on the way. One that a layer reads may have the state of its neurons
+    handed out, for the next call: units that leave take their state along.
+    """
+    units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
+    read = {units.root(number) for number in found.read | found.provenance.multiplied}
+    found.outputs.update(number for number in found.made_of(outputs) if units.root(number) not in read)
+    for tensor, axis in zip(outputs, axes, strict=True):
+        numbers = {units.root(number) for number in found.made_of([tensor])}
+        last = [n for n in numbers - read if units[n].frozen is None or units[n].on_the_way]
+        units.freeze(last, OUTPUT, foremost=True)
+        if axis is None or axis.state is None:
+            units.freeze(numbers, OUTPUT)
+    return axes
+
+
 def _look_at_training(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> None:
     """Run the example in training mode, which may reach more layers; it need not go through there."""
-    survey.found.counting, survey.found.training_only = False, True
+    found = survey.found
+    found.look_again()
+    found.training_only = True
+    before, found.neuron_calls = found.neuron_calls, defaultdict(list)
     with untouched(model), torch.no_grad(), suppress(Exception):
         model.train()
         with survey.watching():
-            survey.found.freeze_output(tensors_in(model(*arguments)))
+            outputs = tensors_in(model(*arguments))
+        _freeze_output(found, outputs)
+        for neuron, calls in found.neuron_calls.items():
+            if before.get(neuron, calls) != calls:
+                numbers = [found.synapses[n].population for each in (*calls, *before[neuron]) for n in each]
+                found.units.freeze(numbers, f"neuron {neuron} is called otherwise in training mode")
+    found.neuron_calls.update(before)
 
 
 def _freeze_shared(found: Findings) -> None:
@@ -176,27 +214,24 @@ def _freeze_open_ends(found: Findings) -> None:
     for name, synapses in found.synapses.items():
         if synapses.neuron is None:
             reason = f"no neuron module reads {name} (an activation must be a module)"
-            found.units.freeze([synapses.population], reason)
+            found.units.freeze([synapses.population], reason, on_the_way=True)
     for number in found.units.roots():
         if not any(slot.role == "in" for slot in found.units[number].slots):
             found.units.freeze([number], "no layer reads it")
-
-
-_NEURON_LIKE = ("a silent unit does not stay", "no neuron module reads", "it goes through")
 
 
 def _suspect_neurons(model: nn.Module, found: Findings) -> None:
     """Where a class that nobody named stands in a neuron's place, say how to name it."""
     for number, name in found.suspects.items():
         unit, kind = found.units[number], type(model.get_submodule(name)).__name__
-        if unit.frozen is not None and unit.frozen.startswith(_NEURON_LIKE) and "neurons=" not in unit.frozen:
+        if unit.frozen is not None and unit.on_the_way and "neurons=" not in unit.frozen:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"
 
 
-def _topology(found: Findings, layouts: Layouts) -> Topology:
+def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> Topology:
     units = found.units
-    names = {number: units[number].producers[0] for number in units.roots()}
-    outputs = {units.root(number) for number in found.outputs}
+    names = {number: _name(units, number) for number in units.roots()}
+    ends = {units.root(number) for number in found.outputs}
     populations = {}
     for number, name in names.items():
         unit = units[number]
@@ -205,7 +240,7 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
     projections = {}
     for name, synapses in found.synapses.items():
         post = populations[names[units.root(synapses.population)]]
-        shape = weight_shape(synapses.module)
+        shape, site = weight_shape(synapses.module), _site(found, layouts, synapses, names)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
@@ -215,13 +250,39 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             layouts.of_a_sample(name, synapses.entries) // shape[0],
             synapses.neuron,
             _frozen(name, synapses, post),
-            _site(found, layouts, synapses, names),
+            site,
             layouts[name, 0],
             max(len(synapses.entries), 1),
-            output=units.root(synapses.population) in outputs,
+            _loops(layouts.loops_of(name, len(synapses.entries)), len(synapses.entries), site),
+            output=units.root(synapses.population) in ends,
+            transposed=synapses.kind == "conv" and is_transposed(synapses.module),
         )
-    met = meetings(found.meetings, layouts.times, lambda number: names[units.root(number)])
-    return Topology(populations, projections, found.unreached(), found.look, meetings=met)
+    return Topology(
+        populations,
+        projections,
+        found.unreached(),
+        look=found.look,
+        others=tuple(_others(found, layouts)),
+        handed=tuple(_handed(axis, units, names) for axis in handed),
+    )
+
+
+def _others(found: Findings, layouts: Layouts) -> Iterator[Weights]:
+    """Yield the parameters that the activity was multiplied with outside of projections."""
+    held = {id(t) for synapses in found.synapses.values() for t in synapses.module.parameters()}
+    for name, parameter in found.products.parameters():
+        if id(parameter) not in held:
+            yield Weights(name, parameter.numel(), layouts.products_of_a_sample(name))
+
+
+def _name(units: Units, number: int) -> str:
+    return units[number].producers[0]
+
+
+def _handed(axis: Axis | None, units: Units, names: dict[int, str]) -> Handed | None:
+    if axis is None:
+        return None
+    return Handed(axis.dim, tuple((names[units.root(s.population)], s.spread) for s in axis.spans))
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
@@ -239,6 +300,13 @@ def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, 
         inflow.append(Inflow(names[found.units.root(span.population)], offset, span.size, span.spread))
         offset += span.length
     return tuple(inflow)
+
+
+def _loops(known: int | None, calls: int, site: Site | None) -> int:
+    """Return how many time steps the calls of a layer are: those of its neuron, if nothing else tells."""
+    if known is not None:
+        return known
+    return site.steps if site is not None and calls % site.steps == 0 else 1
 
 
 def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import nn
 
@@ -20,13 +23,21 @@ def duplicate(model: Network) -> Network:
 
     ``copy.deepcopy`` fails on tensors with a graph (a neuron's state after a batch), so only their values are
     copied.
+
+    Raises:
+        UserError: a module cannot be copied.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
         for tensor in tensors_in(vars(module)):
             if tensor.grad_fn is not None:
                 memo[id(tensor)] = tensor.detach().clone()
-    twin = copy.deepcopy(model, memo)
+    try:
+        twin = copy.deepcopy(model, memo)
+    except Exception as error:
+        if memory_full(error) is not None:
+            raise
+        raise UserError(_said_of_copy(model, error)) from error
     for module in twin.modules():
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [k for k, hook in hooks.items() if _is_ours(hook)]:
@@ -34,13 +45,42 @@ def duplicate(model: Network) -> Network:
     return twin
 
 
+def _said_of_copy(model: nn.Module, error: Exception) -> str:
+    """Return which module of ``model`` cannot be copied, and what can be done without a copy."""
+    name, kind = "", type(model).__name__
+    for inner, module in model.named_modules():
+        try:
+            copy.deepcopy(module)
+        except Exception:  # the innermost one that fails comes last
+            name, kind = inner, type(module).__name__
+    return (
+        f"{name or 'the network'} ({kind}) cannot be copied by copy.deepcopy ({first_line(error)}): mend its "
+        "class, or work without a copy, with Pruner.compact() or compact(..., inplace=True)"
+    )
+
+
+_RESETS = ("reset_mem", "reset_states")
+"""How neurons of other libraries are put at rest: snntorch's, and sinabs's."""
+
+
 def reset_states(model: nn.Module) -> None:
-    """Put the neurons of ``model`` at rest: those of SpikingJelly, and modules with ``reset_mem()``."""
+    """Put the neurons of ``model`` at rest: those of SpikingJelly, and modules with a reset of their own."""
     for module in model.modules():
         if isinstance(getattr(module, "_memories", None), dict):
             module.reset()  # type: ignore[operator]
-        elif callable(getattr(module, "reset_mem", None)):
-            module.reset_mem()  # type: ignore[operator]
+        else:
+            for reset in resets_of(module):
+                reset()
+
+
+def resets_of(module: nn.Module) -> Iterator[Callable[[], Any]]:
+    """Yield the methods of a module of another library that put it at rest and need no argument."""
+    for name in _RESETS:
+        reset = getattr(module, name, None)
+        if callable(reset):
+            with suppress(TypeError, ValueError):  # it wants arguments, or has no signature
+                inspect.signature(reset).bind()
+                yield reset
 
 
 def states_in(model: nn.Module) -> Iterator[dict[str, Any]]:
@@ -48,7 +88,7 @@ def states_in(model: nn.Module) -> Iterator[dict[str, Any]]:
     for module in model.modules():
         if isinstance(getattr(module, "_memories", None), dict):
             yield module._memories  # type: ignore[misc]
-        elif callable(getattr(module, "reset_mem", None)):
+        elif any(resets_of(module)):
             yield from (vars(module), module._buffers)
 
 

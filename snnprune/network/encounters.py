@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import Axis, Span, Unknown
-from snnprune.network.findings import Synapses
+from snnprune.network.findings import Synapses, Values
 from snnprune.network.leaves import (
     TRANSPOSED,
     Kind,
@@ -77,9 +77,10 @@ def on_synapses_called(found: Findings, met: Encounter) -> None:
         found.freeze([met.x], reason)
         found.units.freeze([synapses.population], reason)
     elif axis is not None:
-        found.units.add_slots(axis, met.name, "weight", 1, "in")
+        found.units.add_slots(axis, met.name, "weight", 0 if is_transposed(module) else 1, "in")
     size = found.units[synapses.population].size
-    found.place(y, Axis(dim, (Span(synapses.population, size),), frozenset([met.name])))
+    if y.ndim >= -dim and y.shape[dim] == size:
+        found.place(y, Axis(dim, (Span(synapses.population, size),), frozenset([met.name])))
     found.provenance.set(y, [synapses.population])
 
 
@@ -91,13 +92,15 @@ def _new_synapses(found: Findings, met: Encounter, axis: Axis | None, reason: st
         units[number].producers.append(name)
     else:
         number = units.new(name, weight_shape(module)[0])
+        if reason is None and is_transposed(module):
+            reason = f"{name} is a transposed convolution"
         if found.feedback:
             reason = f"it lies inside the recurrent wrapper {found.feedback[0]}"
         if found.training_only:
             reason = f"{name} is reached in training mode alone"
         if reason:
             units.freeze([number], reason)
-    units[number].add(Slot(name, "weight", 1 if isinstance(module, TRANSPOSED) else 0, "out"))
+    units[number].add(Slot(name, "weight", 1 if is_transposed(module) else 0, "out"))
     if module.bias is not None:
         units[number].add(Slot(name, "bias", 0, "out"))
     return Synapses(met.kind, module, number, tied=tied)
@@ -108,10 +111,13 @@ def _is_depthwise(module: Any) -> bool:
     return groups > 1 and groups == module.in_channels == module.out_channels and has_plain_forward(module)
 
 
+def is_transposed(module: Any) -> bool:
+    """Tell whether the weight begins with the columns; that of a depthwise layer begins with its units."""
+    return isinstance(module, TRANSPOSED) and not _is_depthwise(module)
+
+
 def _not_plain(name: str, module: Any) -> str | None:
     """Return why the rows and columns of ``module``'s weight are not its units and inputs, or None."""
-    if isinstance(module, TRANSPOSED):
-        return f"{name} is a transposed convolution"
     for tensor, how in computed(module).items():
         return f"the {tensor} of {name} is computed {how}"
     if not has_plain_forward(module):
@@ -148,7 +154,7 @@ def on_norm_called(found: Findings, met: Encounter) -> None:
 def on_neuron_called(found: Findings, met: Encounter) -> None:
     """A neuron turns what reaches it into activity, unit by unit, and may own values for each."""
     axis, x = met.axis, met.x
-    call = found.note_neuron(met.name, axis.sources if axis is not None else frozenset())
+    turn = found.note_turn(met.name, axis.sources if axis is not None else frozenset())
     if axis is None:
         return
     _meet(found, met, axis)
@@ -159,13 +165,23 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
         found.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
     if not met.own:
         found.freeze([x], _foreign(met.name))
-    _own_values(found, met, axis)
-    _take_activity(found, met.name, axis, call)
-    if met.outputs[0].shape != x.shape:
-        found.freeze([x], f"neuron {met.name} changes the shape of its input")
-    for y in met.outputs:
-        if y.shape == x.shape:  # spikes, and states that are handed out with them
-            found.place(y, replace(axis, sources=frozenset(), resting=None))
+    _note_values(found, met, axis)
+    if met.outputs[0].shape == x.shape:
+        _take_activity(found, met, axis, turn)
+    else:
+        found.freeze([x], f"neuron {met.name} changes the shape of its input", on_the_way=True)
+    activity, *states = met.outputs
+    channels = axis.dim, *x.shape[axis.dim :]
+    for y in [s for s in states if s is not activity]:
+        _place_behind(found, y, channels, replace(axis, sources=frozenset(), resting=None, state=met.name))
+    _place_behind(found, activity, channels, replace(axis, sources=frozenset(), resting=None, state=None))
+
+
+def _place_behind(found: Findings, y: torch.Tensor, channels: tuple[int, ...], axis: Axis) -> None:
+    """Place what a neuron puts out, where its channels and places are those of its input."""
+    dim, *sizes = channels
+    if y.ndim >= -dim and [*y.shape[dim:]] == sizes:
+        found.place(y, axis)
 
 
 def _meet(found: Findings, met: Encounter, axis: Axis) -> None:
@@ -183,8 +199,8 @@ def _with_state(found: Findings, name: str, axis: Axis, tensor: torch.Tensor) ->
         return axis
 
 
-def _own_values(found: Findings, met: Encounter, axis: Axis) -> None:
-    """Give values per unit to their population; freeze it where a value's shape cannot be read so."""
+def _note_values(found: Findings, met: Encounter, axis: Axis) -> None:
+    """Note what a neuron owns beside single numbers: values per unit, or values that all units share."""
     parameters, shape = dict(met.module.named_parameters()), list(met.x.shape)
     for tensor, value in [*parameters.items(), *met.module.named_buffers()]:
         is_state = (
@@ -192,17 +208,17 @@ def _own_values(found: Findings, met: Encounter, axis: Axis) -> None:
         )
         if value.numel() <= 1 or is_state:
             continue
-        dims = [d for d, size in enumerate(value.shape) if size == axis.length]
+        dims = tuple(d for d, size in enumerate(value.shape) if size == axis.length)
         alone = shape.count(axis.length) == 1  # not the number of time steps or pixels as well
-        if len(dims) == 1 and (alone or dims[0] - value.ndim == axis.dim):
-            found.units.add_slots(axis, met.name, tensor, dims[0], "neuron")
-        else:
-            reason = f"neuron {met.name} has a parameter of shape {tuple(value.shape)} ({tensor})"
-            found.freeze([met.x], reason)
+        fits = len(dims) == 1 and (alone or dims[0] - value.ndim == axis.dim)
+        values = Values(met.name, tensor, tuple(value.shape), dims, fits, replace(axis, sources=frozenset()))
+        if values not in found.values:
+            found.values.append(values)
 
 
-def _take_activity(found: Findings, name: str, axis: Axis, call: int) -> None:
+def _take_activity(found: Findings, met: Encounter, axis: Axis, turn: int) -> None:
     """Let a neuron be that of every projection that reaches it with none before."""
+    name = met.name
     for source in axis.sources:
         synapses, offset = found.synapses[source], 0
         for place, span in enumerate(axis.spans):
@@ -211,10 +227,15 @@ def _take_activity(found: Findings, name: str, axis: Axis, call: int) -> None:
                     reason = f"neuron {name} stands behind a flatten of its channels"
                     found.units.freeze([synapses.population], reason)
                 elif synapses.neuron is None:
-                    synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, call)
+                    synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, turn)
                     synapses.behind = tuple(s.population for s in axis.spans[:place] for _ in range(s.spread))
                 break
             offset += span.length
+
+
+def on_series_called(found: Findings, met: Encounter) -> None:
+    """A recurrent layer wires what it reads to itself."""
+    found.freeze(met.inputs, f"it is wired to itself by the recurrent layer {met.name}")
 
 
 RULES: dict[Kind, Callable[[Findings, Encounter], None]] = {
@@ -222,4 +243,5 @@ RULES: dict[Kind, Callable[[Findings, Encounter], None]] = {
     "linear": on_synapses_called,
     "norm": on_norm_called,
     "neuron": on_neuron_called,
+    "series": on_series_called,
 }

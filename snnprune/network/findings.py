@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.provenance import Provenance
-from snnprune.network.topology import OUTPUT
 from snnprune.network.units import Units
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from snnprune.network.axes import Axis, Span
     from snnprune.network.leaves import Kind
+    from snnprune.network.products import Products
     from snnprune.network.topology import Site
 
 
@@ -55,6 +55,8 @@ class Call:
         dim: axis of its channels, counted from the end; None where that is not known.
         args: all that the leaf was given.
         kwargs: the same.
+        keeps_shape: whether its first output has the shape of ``x``.
+        handed: number of tensors that it returned.
     """
 
     name: str
@@ -63,6 +65,29 @@ class Call:
     dim: int | None
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    keeps_shape: bool
+    handed: int
+
+
+@dataclass(frozen=True)
+class Values:
+    """A parameter or buffer of a neuron that has several entries.
+
+    Attributes:
+        neuron: its name.
+        tensor: name of the parameter or buffer in the neuron.
+        shape: of the tensor.
+        dims: its axes that are as long as the channels.
+        fits: whether its shape alone would say that it has a value for each unit.
+        axis: of the channels in the neuron's input.
+    """
+
+    neuron: str
+    tensor: str
+    shape: tuple[int, ...]
+    dims: tuple[int, ...]
+    fits: bool
+    axis: Axis
 
 
 Met = tuple[tuple[int, ...], int, "tuple[Span, ...]"]
@@ -74,14 +99,19 @@ class Findings:
 
     Attributes:
         leaves: modules that are taken as one piece, with their kinds, by name.
+        products: what the parameters were multiplied with.
         units: populations.
         provenance: which populations the values of a tensor come from.
         synapses: projections, by the name of the layer.
         readings: for each leaf, what its input is made of at each call.
-        neuron_calls: for each neuron, the layers that reach it at each call.
+        neuron_calls: for each neuron, the layers that reach it at each call of a forward.
+        read: numbers of populations that a layer reads.
+        values: of neurons that have several entries; whose they are is asked later.
+        asked: names of the neurons that were asked.
+        states_read: neurons whose state, handed out beside the activity, a layer reads.
         used_outside: parameters of leaves that the network uses beside their leaf.
         suspects: populations that go through a module that may be a neuron, with its name.
-        outputs: populations whose units are those of the output.
+        outputs: populations that the network hands out and that no layer reads.
         raised: leaves that have raised an error, which the network caught.
         feedback: recurrent wrappers that the forward is in, the innermost last.
         calls: of leaves, in order, while ``counting``.
@@ -92,11 +122,16 @@ class Findings:
     """
 
     leaves: dict[str, tuple[nn.Module, Kind]]
+    products: Products
     units: Units = field(default_factory=Units)
     provenance: Provenance = field(default_factory=Provenance)
     synapses: dict[str, Synapses] = field(default_factory=dict)
     readings: dict[str, list[tuple[Span, ...]]] = field(default_factory=lambda: defaultdict(list))
     neuron_calls: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
+    read: set[int] = field(default_factory=set)
+    values: list[Values] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
+    states_read: set[str] = field(default_factory=set)
     used_outside: set[str] = field(default_factory=set)
     suspects: dict[int, str] = field(default_factory=dict)
     outputs: set[int] = field(default_factory=set)
@@ -107,27 +142,27 @@ class Findings:
     counting: bool = True
     training_only: bool = False
     look: str | None = None
-    _pass: int = 0
-    _first: dict[str, int] = field(default_factory=dict)
-    _called: Counter[str] = field(default_factory=Counter)
+    _turns: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _axes: dict[int, tuple[torch.Tensor, Axis]] = field(default_factory=dict)
 
-    def begin(self) -> None:
-        """Begin another forward of the example."""
-        self._pass += 1
-        self._called.clear()
+    def look_again(self) -> None:
+        """Begin another forward, whose calls are not counted."""
+        self.counting = False
+        self._turns = defaultdict(int)
 
     def unreached(self) -> tuple[str, ...]:
-        """Return the names of the layers with synapses that were not called."""
+        """Return the names of the layers with synapses that nothing was multiplied with."""
         synapses = (name for name, (_, kind) in self.leaves.items() if kind in {"conv", "linear"})
-        return tuple(name for name in synapses if name not in self.readings)
+        used = self.products.macs
+        return tuple(n for n in synapses if n not in self.readings and f"{n}.weight" not in used)
 
-    def note_neuron(self, name: str, sources: frozenset[str]) -> int:
-        """Note a call of a neuron, and return its number in this forward; the first forward counts."""
-        if self._first.setdefault(name, self._pass) == self._pass:
-            self.neuron_calls[name].append(sources)
-        self._called[name] += 1
-        return self._called[name] - 1
+    def note_turn(self, neuron: str, sources: frozenset[str]) -> int:
+        """Note a call of a neuron, which ``sources`` reach, and return which one of this forward it is."""
+        turn = self._turns[neuron]
+        self._turns[neuron] += 1
+        if self.counting or len(self.neuron_calls[neuron]) <= turn:
+            self.neuron_calls[neuron].append(sources)
+        return turn
 
     def axis_of(self, tensor: torch.Tensor) -> Axis | None:
         """Return where the channels of ``tensor`` are, None where that is not known."""
@@ -145,17 +180,13 @@ class Findings:
         """Return all tensors whose channels are known, with where they are."""
         return list(self._axes.values())
 
-    def freeze_output(self, tensors: list[torch.Tensor]) -> None:
-        """Freeze the populations of what the network returns."""
-        for tensor in tensors:
-            axis = self.axis_of(tensor)
-            if axis is None:
-                self.freeze([tensor], "its channels are lost before the output of the network")
-            else:
-                self.outputs.update(span.population for span in axis.spans)
-                self.freeze([tensor], OUTPUT)
-
-    def freeze(self, tensors: list[torch.Tensor], reason: str, *, foremost: bool = False) -> None:
-        """Freeze the populations that ``tensors`` are made of."""
+    def made_of(self, tensors: list[torch.Tensor]) -> list[int]:
+        """Return the numbers of the populations that ``tensors`` are made of."""
         numbers = [s.population for t in tensors if (a := self.axis_of(t)) for s in a.spans]
-        self.units.freeze([*numbers, *self.provenance.of(*tensors)], reason, foremost=foremost)
+        return [*numbers, *self.provenance.of(*tensors)]
+
+    def freeze(
+        self, tensors: list[torch.Tensor], reason: str, *, foremost: bool = False, on_the_way: bool = False
+    ) -> None:
+        """Freeze the populations that ``tensors`` are made of."""
+        self.units.freeze(self.made_of(tensors), reason, foremost=foremost, on_the_way=on_the_way)

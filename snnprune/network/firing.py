@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from snnprune.network.hooks import after
 from snnprune.network.untouched import untouched
 
 SILENT = 0.001
@@ -87,7 +88,7 @@ class Watch:
                 self.spiking.add(name)
             elif not isinstance(module, nn.ReLU):
                 continue
-            self._handles.append(module.register_forward_hook(self._count(name)))
+            self._handles.append(after(module, self._count(name)))
 
     def rates(self) -> dict[str, float]:
         """Return the share of each layer's outputs, over time, samples and places, that were not zero.

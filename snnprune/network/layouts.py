@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.network.axes import mapped, tensors_in
-from snnprune.network.causality import find_time
-from snnprune.network.leaves import is_multi_step, is_of_spikingjelly
-from snnprune.network.topology import Layout
+from snnprune.network.products import Products
+from snnprune.network.topology import Fold, Layout
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from snnprune.network.causality import Time
     from snnprune.network.findings import Findings
 
 Key = tuple[str, int]
@@ -33,39 +33,43 @@ Key = tuple[str, int]
 class Layouts:
     """The `Layout` of every call of a leaf, by the leaf's name and the number of the call.
 
-    Neurons whose time axis cannot be told freeze the populations that reach them.
-
     Args:
         model: the network; it is left as it was.
         arguments: the example.
         found: what was seen of the forward of the example.
+        times: what is known of the time axes of neurons, by name.
 
     Attributes:
-        times: the time axis of neurons that take the whole series, by name.
         samples: the axis of samples in the example, None where it takes no further sample.
     """
 
-    def __init__(self, model: nn.Module, arguments: tuple[Any, ...], found: Findings) -> None:
+    def __init__(
+        self, model: nn.Module, arguments: tuple[Any, ...], found: Findings, times: Mapping[str, Time]
+    ) -> None:
         self._calls = dict(_numbered((call.name, call) for call in found.calls))
-        self._times: dict[Key, int] = {}
-        self.times: dict[str, int | None] = {}
-        with untouched(model):
-            self._find_times(found)
+        known = {key: times[key[0]] for key in self._calls if key[0] in times}
+        self._times = {key: time.axis for key, time in known.items() if time.axis is not None}
+        self._folds = {key: time.fold for key, time in known.items() if time.fold is not None}
+        self._model, self._arguments, self._leaves = model, arguments, found.leaves
+        self._by_sample: dict[Key, bool] = {}
         self._first = tensors_in(list(arguments))[0]
+        self._products, self._more_products = found.products, Products(model)
         self.samples: int | None = None
         self._more_samples: Mapping[Key, Tensor] | None = None
         self._more_steps: Mapping[Key, Tensor] | None = None
         repeats = any(number for _, number in self._calls)
         for axis in range(min(2, self._first.ndim)):
+            products = Products(model)
             if axis and self._more_samples is not None and not (self._times or repeats):
                 break  # there is no time to be found
-            longer = self._rerun(model, _one_more(arguments, axis, self._first), found)
+            with products:
+                longer = self._rerun(model, _longer(arguments, axis, self._first, self._rows(axis)))
             if longer is None:
                 continue
             if self._has_more_steps(longer):
                 self._more_steps = longer
             elif self._more_samples is None and self._has_more_samples(longer):
-                self._more_samples, self.samples = longer, axis
+                self._more_samples, self._more_products, self.samples = longer, products, axis
 
     def __getitem__(self, key: Key) -> Layout:
         """Return where samples and time are; samples in front, where the leaf was never reached."""
@@ -81,7 +85,7 @@ class Layouts:
             time = self._as_in_neurons(x, samples)
         if time is not None and time != samples:
             return Layout(samples, time)
-        return Layout(samples, None, self._is_by_sample(key, samples))
+        return self._folded(key, samples)
 
     def of_a_sample(self, name: str, entries: list[int]) -> int:
         """Return how many of a layer's outputs one sample adds.
@@ -98,30 +102,33 @@ class Layouts:
             found += size * (after - before) // max(before, 1)
         return found
 
-    # --- time axes that are known
+    def loops_of(self, name: str, calls: int) -> int | None:
+        """Return how many time steps the calls of a leaf are; None where the example takes no more steps.
 
-    def _find_times(self, found: Findings) -> None:
-        known = self.times
-        for key, call in self._calls.items():
-            module, kind = found.leaves[call.name]
-            if call.name not in known:
-                known[call.name] = None
-                if is_of_spikingjelly(module):
-                    known[call.name] = 0 if is_multi_step(module) else None
-                elif kind == "neuron" and call.dim is not None and not _is_of_torch(module):
-                    time = find_time(module, call.args, call.kwargs, call.x, call.dim)
-                    if time.unknown is not None:
-                        found.freeze([call.x], f"neuron {call.name}: {time.unknown}")
-                    known[call.name] = time.axis
-            axis = known[call.name]
-            if axis is not None:
-                self._times[key] = axis
+        One more step calls a leaf in a loop over time once more, or as often as a pass through the loop does.
+        """
+        if self._more_steps is None:
+            return None
+        longer = sum(other == name for other, _ in self._more_steps)
+        return calls // (longer - calls) if calls < longer and calls % (longer - calls) == 0 else 1
+
+    def products_of_a_sample(self, parameter: str) -> int:
+        """Return the multiply-accumulates of one sample with a parameter that belongs to no layer."""
+        before, after = (p.macs[parameter] for p in (self._products, self._more_products))
+        return before // max(self._samples_by_size(), 1) if self._more_samples is None else after - before
 
     # --- one more entry
 
-    def _rerun(
-        self, model: nn.Module, arguments: tuple[Any, ...], found: Findings
-    ) -> Mapping[Key, Tensor] | None:
+    def _rows(self, axis: int) -> int:
+        """Return how many rows of the example one more sample, or one more step of all samples, is."""
+        fold = self._fold_of(len(self._first)) if axis == 0 else None
+        return fold.steps or fold.samples if fold is not None else 1
+
+    def _fold_of(self, rows: int) -> Fold | None:
+        """Return how a neuron divides as many rows into samples and time steps; None where none does."""
+        return next((f for key, f in self._folds.items() if len(self._calls[key].x) == rows), None)
+
+    def _rerun(self, model: nn.Module, arguments: tuple[Any, ...]) -> Mapping[Key, Tensor] | None:
         """Return what the leaves are given; None where the model does not take it."""
         given: list[tuple[str, Tensor]] = []
         counts: Counter[str] = Counter()
@@ -146,7 +153,7 @@ class Layouts:
         handles: list[Any] = []
         try:
             with untouched(model), torch.no_grad():
-                for name, (module, _) in found.leaves.items():
+                for name, (module, _) in self._leaves.items():
                     handles += [
                         module.register_forward_pre_hook(enter, with_kwargs=True),
                         module.register_forward_hook(leave(name), with_kwargs=True, always_call=True),
@@ -160,7 +167,8 @@ class Layouts:
         return dict(_numbered(given))
 
     def _has_more_steps(self, longer: Mapping[Key, Tensor]) -> bool:
-        if longer.keys() != self._calls.keys():
+        fold = self._fold_of(len(self._first))
+        if longer.keys() != self._calls.keys() or (fold is not None and fold.samples):
             return True
         return any(
             longer[key].shape[axis] > self._calls[key].x.shape[axis] for key, axis in self._times.items()
@@ -173,6 +181,12 @@ class Layouts:
     def _grown(self, key: Key, longer: Mapping[Key, Tensor] | None) -> int | None:
         axes = None if longer is None or key not in longer else _longer_axes(self._calls[key].x, longer[key])
         return axes[0] if axes else None
+
+    def _folded(self, key: Key, samples: int) -> Layout:
+        """Return the layout of a call whose time, if it has one, is in the axis of the samples."""
+        fold = self._fold_of(self._calls[key].x.shape[samples])
+        by_sample = self._is_by_sample(key, samples) if fold is None else fold.by_sample
+        return Layout(samples, None, by_sample, self._folds.get(key))
 
     def _is_by_sample(self, key: Key, samples: int) -> bool:
         """Tell whether the steps of a sample are neighbours, where time is folded into the samples' axis."""
@@ -192,8 +206,28 @@ class Layouts:
         if time is None:
             time = next((t for k, t in self._times.items() if _same_front(x, self._calls[k].x)), None)
         if time is None:
-            return Layout()
+            fold = self._fold_of(len(x)) or self._fold_by_rows(len(x))
+            return Layout(by_sample=fold is not None and fold.by_sample, fold=self._folds.get(key))
         return Layout(0 if time else 1, time)
+
+    def _fold_by_rows(self, rows: int) -> Fold | None:
+        """Return how the network divides its rows, where its neurons take samples and time in two axes."""
+        for key, time in self._times.items():
+            x = self._calls[key].x
+            if time < 2 <= x.ndim and rows == len(self._first) == x.shape[0] * x.shape[1]:
+                return Fold(steps=x.shape[time], by_sample=self._divides_by_sample(key, time))
+        return None
+
+    def _divides_by_sample(self, key: Key, time: int) -> bool:
+        """Tell whether the second row of the example is the second step of the first sample of a neuron."""
+        if key not in self._by_sample:
+            first = self._first.clone()
+            first[1] = first[1] + 1
+            seen = self._rerun(self._model, tuple(first if a is self._first else a for a in self._arguments))
+            x = self._calls[key].x
+            changed = None if seen is None or key not in seen else (seen[key] != x).movedim(time, 0)
+            self._by_sample[key] = changed is None or bool(changed[:, 0].any())
+        return self._by_sample[key]
 
     def _as_in_neurons(self, x: Tensor, samples: int) -> int | None:
         """Return the time axis of neurons, where ``x`` is as long there and has its samples where they do."""
@@ -207,7 +241,8 @@ class Layouts:
     def _samples_by_size(self) -> int:
         for key, time in self._times.items():
             return self._calls[key].x.shape[0 if time else 1]
-        return self._first.shape[0]
+        fold = self._fold_of(len(self._first))
+        return len(self._first) if fold is None else fold.divide(len(self._first))[1]
 
 
 def _numbered(named: Iterable[tuple[str, Any]]) -> Iterable[tuple[Key, Any]]:
@@ -229,16 +264,12 @@ def _same_front(x: Tensor, other: Tensor) -> bool:
     return min(x.ndim, other.ndim) > 2 and x.shape[:2] == other.shape[:2]
 
 
-def _one_more(arguments: tuple[Any, ...], axis: int, first: Tensor) -> tuple[Any, ...]:
-    """Return the arguments with the first entry of ``axis`` once more, where as long as ``first``."""
+def _longer(arguments: tuple[Any, ...], axis: int, first: Tensor, rows: int) -> tuple[Any, ...]:
+    """Return the arguments with the first ``rows`` of ``axis`` once more, where as long as ``first``."""
 
     def lengthen(tensor: Tensor) -> Tensor:
         if tensor.ndim <= axis or tensor.shape[axis] != first.shape[axis]:
             return tensor
-        return torch.cat([tensor, tensor.narrow(axis, 0, 1)], axis)
+        return torch.cat([tensor, tensor.narrow(axis, 0, rows)], axis)
 
     return tuple(mapped(list(arguments), lengthen))
-
-
-def _is_of_torch(module: nn.Module) -> bool:
-    return type(module).__module__.partition(".")[0] == "torch"

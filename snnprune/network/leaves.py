@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from snnprune.network.weights import computed
@@ -16,14 +15,16 @@ from snnprune.network.weights import computed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["conv", "linear", "norm", "neuron"]
+Kind = Literal["conv", "linear", "norm", "neuron", "series"]
+"""What a leaf is; "series" is a recurrent layer of torch, which takes all time steps at once."""
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU,
-    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid,
+    nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid,
+    nn.RReLU, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (_ConvTransposeNd,)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (_BatchNorm, _InstanceNorm)
 _SPIKINGJELLY = "spikingjelly.activation_based"
 _FEEDBACK = {
@@ -63,12 +64,14 @@ def is_of_spikingjelly(module: nn.Module) -> bool:
 
 def is_multi_step(module: nn.Module) -> bool:
     """Tell whether ``module`` takes the time axis itself (SpikingJelly's step mode "m")."""
-    return getattr(module, "step_mode", "s") == "m"
+    base = sys.modules.get(f"{_SPIKINGJELLY}.base")
+    always = base is not None and isinstance(module, base.MultiStepModule)  # not all of these say so
+    return always or getattr(module, "step_mode", "s") == "m"
 
 
 def is_recurrent(module: nn.Module) -> bool:
     """Tell whether ``module`` feeds its output back into itself."""
-    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+    if isinstance(module, nn.RNNCellBase):
         return True
     found = ((sys.modules.get(f"{_SPIKINGJELLY}.{place}"), names) for place, names in _FEEDBACK.items())
     return any(isinstance(module, tuple(getattr(m, n) for n in names)) for m, names in found if m is not None)
@@ -78,7 +81,7 @@ def has_plain_forward(module: nn.Module) -> bool:
     """Tell whether ``module`` computes the same as torch's own layer of its kind, from its own weight."""
     if "weight" not in module._parameters or computed(module):
         return False
-    for base in (*CONVOLUTIONS, nn.Linear):
+    for base in (*CONVOLUTIONS, *TRANSPOSED, nn.Linear):
         if isinstance(module, base):
             forwards: list[object] = [base.forward]
             wrapper = sys.modules.get(f"{_SPIKINGJELLY}.layer")
@@ -97,7 +100,7 @@ def weight_shape(layer: Any) -> tuple[int, ...]:
 
     The weight of a transposed convolution holds its columns first.
     """
-    if has_plain_forward(layer):
+    if has_plain_forward(layer) and not isinstance(layer, TRANSPOSED):
         return tuple(layer.weight.shape)
     if isinstance(layer, nn.Linear):
         return (layer.out_features, layer.in_features)
@@ -133,4 +136,6 @@ def leaf_kind(module: nn.Module, neurons: Iterable[type[nn.Module]]) -> Kind | N
         return "linear"
     if isinstance(module, NORMS):
         return "norm"
+    if isinstance(module, nn.RNNBase):
+        return "series"
     return None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from snnprune.network.axes import mapped, tensors_in
-from snnprune.network.duplicate import reset_states
+from snnprune.network.duplicate import reset_states, resets_of
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class States:
 
 def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """Yield the attributes and buffers of a module that may hold a state which `reset_states` leaves."""
-    if callable(getattr(module, "reset_mem", None)):
+    if any(resets_of(module)):
         return
     yield from ((k, v) for k, v in vars(module).items() if k not in _OF_EVERY_MODULE and k != "_memories")
     yield from ((k, v) for k, v in module._buffers.items() if v is not None)

@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnprune.network.axes import tensors_in
+from snnprune.network.products import is_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,7 @@ class Provenance(TorchDispatchMode):
     """Follows populations from tensor to tensor while it is active, by the memory that tensors share.
 
     Attributes:
+        multiplied: populations whose activity was multiplied with a parameter, by a layer or without one.
         on_look: called with the name of an operation that makes Python, or the size of a tensor, depend on
             values which are not the same for every input.
     """
@@ -45,8 +47,10 @@ class Provenance(TorchDispatchMode):
         super().__init__()
         self._from: dict[StorageWeakRef, frozenset[int]] = {}  # the weak reference keeps addresses unique
         self._parameters: dict[str, StorageWeakRef | None] = {}
+        self._held: set[StorageWeakRef | None] = set()
         self._read: set[StorageWeakRef] = set()
         self._aside = False
+        self.multiplied: set[int] = set()
         self.on_look: Callable[[str], None] = lambda _: None
 
     def begin(self, model: nn.Module, inputs: list[torch.Tensor]) -> None:
@@ -55,6 +59,7 @@ class Provenance(TorchDispatchMode):
             lazy = is_lazy(parameter)  # which nothing has read, or it would not be
             if lazy or (_dense(parameter) and parameter.numel() > 1):  # units have no place in one number
                 self._parameters[name] = None if lazy else _memory(parameter)
+        self._held = {*self._parameters.values()}
         for tensor in inputs:
             self._add(tensor, frozenset([_INPUT]))
 
@@ -102,6 +107,8 @@ class Provenance(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in tags:
             made_of |= {_INPUT}
         if made_of:
+            if is_product(func) and any(_memory(t) in self._held for t in given if _dense(t)):
+                self.multiplied.update(made_of - {_INPUT})
             if _depends_on_values(func, tags, given):
                 self.on_look(_name(func))
             for tensor in [*tensors_in(result), *_written(func, args)]:

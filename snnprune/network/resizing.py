@@ -85,13 +85,14 @@ def _projection(p: Projection, grown: _Growth) -> Projection:
     inflow = tuple(
         Inflow(
             i.population,
-            i.offset + grown.before(p.weight, 1, i.offset),
+            i.offset + grown.before(p.weight, p.axes[1], i.offset),
             grown.sizes[i.population],
             i.spread,
         )
         for i in p.inflow
     )
-    shape = tuple(length + grown.before(p.weight, axis) for axis, length in enumerate(p.shape))
+    axes = (*p.axes, *range(2, len(p.shape)))
+    shape = tuple(length + grown.before(p.weight, a) for length, a in zip(p.shape, axes, strict=True))
     return replace(p, inflow=inflow, shape=shape, site=_site(p, grown))
 
 

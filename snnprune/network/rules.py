@@ -34,13 +34,15 @@ _ELEMENTWISE = _names(
     nan_to_num gt ge lt le eq ne greater greater_equal less less_equal logical_and logical_or logical_not
     logical_xor and rand iand or ror ior xor rxor ixor invert where masked_fill heaviside threshold
     relu relu6 leaky_relu gelu silu elu selu celu mish sigmoid tanh softplus softsign hardtanh hardsigmoid
-    hardswish zeros_like ones_like full_like rand_like randn_like"""
+    hardswish hardshrink softshrink tanhshrink rrelu logsigmoid log_sigmoid
+    zeros_like ones_like full_like rand_like randn_like"""
 )
 _RESHAPE = _names("flatten view reshape unflatten squeeze unsqueeze view_as reshape_as ravel")
 _PERMUTE = _names("permute transpose movedim moveaxis swapaxes swapdims t T mT")
 _REPEAT = _names("expand repeat expand_as repeat_interleave tile broadcast_to")
 _SPATIAL = _names(
     """avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d interpolate upsample pad
+    lp_pool1d lp_pool2d lp_pool3d fractional_max_pool2d fractional_max_pool3d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
     adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"""
 )
@@ -184,7 +186,8 @@ def _cat(op: Operation) -> Axis | None:
     if along == known[0].dim:
         sources = frozenset[str]().union(*(a.sources for a in known))
         resting = next((a.resting for a in known if a.resting), None)
-        return Axis(along, tuple(s for a in known for s in a.spans), sources, resting)
+        state = known[0].state if all(a.state for a in known) else None
+        return Axis(along, tuple(s for a in known for s in a.spans), sources, resting, state)
     joined = known[0]
     for other in known[1:]:
         joined = op.join(joined, other)

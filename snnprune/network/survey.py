@@ -13,6 +13,7 @@ from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
 from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
+from snnprune.network.products import Products
 from snnprune.network.rules import carry, looks_at_values, shows_values
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Survey(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, neurons: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
-        self.found = Findings({n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))})
-        leaves = self.found.leaves
+        leaves = {n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))}
+        self.found = Findings(leaves, Products(model))
         self._recurrent = {n: m for n, m in model.named_modules() if is_recurrent(m)}
         self._owned = {id(t): f"{n}.{k}" for n, (m, _) in leaves.items() for k, t in m.named_parameters()}
         self._unnamed = {n: m for n, m in model.named_modules() if n not in leaves and _may_be_neuron(m)}
@@ -47,9 +48,10 @@ class Survey(TorchFunctionMode):
         with ExitStack() as stack:
             for handle in self._hooks():
                 stack.callback(handle.remove)
-            self.found.begin()
             stack.enter_context(self)
             stack.enter_context(self.found.provenance)
+            if self.found.counting:
+                stack.enter_context(self.found.products)
             yield
 
     def _hooks(self) -> Iterator[RemovableHandle]:
@@ -113,7 +115,8 @@ class Survey(TorchFunctionMode):
         try:
             axis = carry(op)
         except Unknown as why:
-            self.found.freeze([t for t in given if self.found.axis_of(t) is not None], str(why))
+            lost = [t for t in given if self.found.axis_of(t) is not None]
+            self.found.freeze(lost, str(why), on_the_way=True)
             axis = None
         if axis is not None and axis.resting and op.result is op.subject:
             self._leave_zero(op.result, axis.resting)
@@ -171,21 +174,28 @@ class Survey(TorchFunctionMode):
     ) -> None:
         inputs, outputs = tensors_in(list(given)), tensors_in(output)
         x = next((t for t in inputs if self.found.axis_of(t) is not None), inputs[0])
-        axis = self._read(name, x)
+        axis = self._read(name, kind, x)
         if self.found.counting:
             position = next(i for i, t in enumerate(inputs) if t is x)
-            self.found.calls.append(Call(name, x, position, _channels(module, kind, axis), *given))
+            dim, same = _channels(module, kind, axis), outputs[0].shape == x.shape
+            self.found.calls.append(Call(name, x, position, dim, *given, same, len(outputs)))
         own = all(id(p) in self._owned for p in module._parameters.values() if p is not None)
         RULES[kind](self.found, Encounter(name, module, kind, axis, x, inputs, outputs, own))
 
-    def _read(self, name: str, x: torch.Tensor) -> Axis | None:
+    def _read(self, name: str, kind: Kind, x: torch.Tensor) -> Axis | None:
         """Note what leaf ``name`` reads."""
         axis = self.found.axis_of(x)
         self.found.readings[name].append(axis.spans if axis is not None else ())
+        if kind in {"conv", "linear"}:
+            self.found.read.update(self.found.made_of([x]))
+        if axis is not None and axis.state is not None and kind != "neuron":
+            self.found.states_read.add(axis.state)
         if axis is None:
-            self.found.freeze([x], f"its channels are lost before {name}, which reads what became of it")
+            reason = f"its channels are lost before {name}, which reads what became of it"
+            self.found.freeze([x], reason, on_the_way=True)
         elif axis.resting:
-            self.found.freeze([x], f"a silent unit does not stay at zero through {axis.resting}()")
+            reason = f"a silent unit does not stay at zero through {axis.resting}()"
+            self.found.freeze([x], reason, on_the_way=True)
         return axis
 
     # --- modules that may be neurons, of classes that were not named

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
 from snnprune.network.weights import apply_weight, device_of
 
@@ -117,15 +118,15 @@ class SpikeCounter:
         self._inputs: dict[str, _Inputs] = {}
         self._spiked = False
         modules = dict(model.named_modules())
-        self._handles = [model.register_forward_pre_hook(self._begin)]
+        self._handles = [before(model, self._begin)]
         self._watching: list[RemovableHandle] = []
         neurons = [module for module in modules.values() if isinstance(module, spiking_base())]
         self._spiking = bool(neurons)
         for module in (*neurons, *wrappers):
-            self._watching.append(module.register_forward_hook(self._spike))
+            self._watching.append(after(module, self._spike))
         for projection in topology.projections.values():
             hook = self._count(projection)
-            self._handles.append(modules[projection.name].register_forward_pre_hook(hook))
+            self._handles.append(before(modules[projection.name], hook, with_kwargs=True))
 
     def operations(self, samples: int, alive: Mapping[str, Tensor] | None = None) -> Operations:
         """Return the average operations of one sample, over all samples that were run so far.
@@ -183,8 +184,8 @@ class SpikeCounter:
         places = 1 if projection.kind == "linear" else len(projection.shape) - 1
 
         @torch.no_grad()
-        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            x = args[0].detach()
+        def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> None:
+            x = (args[0] if args else next(iter(kwargs.values()))).detach()
             leading = x.ndim - places
             sample = tuple(x.shape[leading:])
             inputs = self._inputs.get(projection.name)

@@ -17,6 +17,8 @@ from snnprune.config.names import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from torch import Tensor
+
     from snnprune.network.meetings import Example, Meeting
 
 Role = Literal["out", "norm", "neuron", "in"]
@@ -122,6 +124,30 @@ class Inflow:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """How samples and time steps share an axis of rows, for a neuron that takes both in one.
+
+    Attributes:
+        steps: number of time steps of a sample; 0 where it follows from the number of rows.
+        samples: number of samples; 0 where it follows from the number of rows.
+        by_sample: whether the steps of one sample are neighbours.
+
+    Examples:
+        >>> from snnprune.network.topology import Fold
+        >>> Fold(steps=4).divide(12)  # four steps of three samples
+        (4, 3)
+    """
+
+    steps: int = 0
+    samples: int = 0
+    by_sample: bool = False
+
+    def divide(self, rows: int) -> tuple[int, int]:
+        """Return the numbers of time steps and of samples among ``rows``."""
+        return (self.steps, rows // self.steps) if self.steps else (rows // self.samples, self.samples)
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where samples and time are in what a layer is given or a neuron puts out, axes counted from the front.
 
@@ -130,11 +156,13 @@ class Layout:
         time: the axis of the time steps; None where a call is one step, where there is no time, or where time
             is folded into the samples' axis.
         by_sample: whether the steps of one sample are neighbours, where time is folded into that axis.
+        fold: how a neuron divides that axis itself; None where it does not.
     """
 
     samples: int = 0
     time: int | None = None
     by_sample: bool = False
+    fold: Fold | None = None
 
 
 @dataclass(frozen=True)
@@ -179,8 +207,10 @@ class Projection:
         site: where in the neuron's output the post activity is.
         layout: where samples and time are in its input.
         calls: how often it is called in a forward of the example.
+        loops: how many time steps these calls are, where it is called step by step; 1 otherwise.
         output: whether it writes into the network's output, whose units stay; its synapses may die where a
             method asks for that.
+        transposed: whether the weight's first two axes are the other way round, [columns, post, ...].
 
     Examples:
         >>> import torch
@@ -203,7 +233,18 @@ class Projection:
     site: Site | None = None
     layout: Layout = Layout()
     calls: int = 1
+    loops: int = 1
     output: bool = False
+    transposed: bool = False
+
+    @property
+    def axes(self) -> tuple[int, int]:
+        """The weight's axes of the units that it writes into, and of the columns."""
+        return (1, 0) if self.transposed else (0, 1)
+
+    def laid_out(self, tensor: Tensor) -> Tensor:
+        """Return [post, columns, ...] for a tensor in the shape of the weight, and the other way round."""
+        return tensor.transpose(0, 1) if self.transposed else tensor
 
     @property
     def weight(self) -> str:
@@ -214,6 +255,34 @@ class Projection:
     def columns(self) -> int:
         """Number of input columns (channels of a convolution, inputs of a linear layer)."""
         return self.shape[1]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of no projection: of a recurrent layer, inside a neuron, or used without a layer of their own.
+
+    Attributes:
+        key: name of the parameter in the network's state_dict.
+        size: number of weights. All of them stay.
+        macs: multiply-accumulates of one sample over all time steps.
+    """
+
+    key: str
+    size: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Handed:
+    """Where the channels of one tensor of the network's output are.
+
+    Attributes:
+        axis: of the channels, counted from the end.
+        runs: the populations that fill it, in order, each with the number of entries of a unit.
+    """
+
+    axis: int
+    runs: tuple[tuple[str, int], ...]
 
 
 @dataclass
@@ -227,6 +296,9 @@ class Topology:
         look: the operation by which Python saw values that are others with every input, so that other inputs
             may go other ways; None where there was none.
         fixed: names of layers whose weight does not learn (``requires_grad`` is False), while others do.
+        others: weights that no projection holds. They count in rates and targets, and none of them is pruned.
+        handed: for each tensor of the network's output, where its channels are; None where that is not known.
+            A neuron's state that is handed out beside the activity becomes smaller with its population.
         aliases: further names of tensors that a slot names.
         meetings: what norms and neurons were given in the forward, by the name of the module.
         example: what the network was asked with; None in a topology that was made by hand.
@@ -246,6 +318,8 @@ class Topology:
     unreached: tuple[str, ...] = ()
     look: str | None = None
     fixed: tuple[str, ...] = ()
+    others: tuple[Weights, ...] = ()
+    handed: tuple[Handed | None, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
     meetings: dict[str, tuple[Meeting, ...]] = field(default_factory=dict, repr=False)
     example: Example | None = field(default=None, repr=False, compare=False)
@@ -306,6 +380,9 @@ class Topology:
         widths = [min(max(len(row[i]) for row in rows), _WIDEST) for i in range(4)]
         lines = [line for row in rows for line in _wrapped(row, widths)]
         lines.insert(1, "  ".join("-" * w for w in [*widths, len(rows[0][4])]))
+        if self.others:
+            listed = ", ".join(f"{w.key} ({w.size:,})" for w in self.others)
+            lines.append(f"weights of no layer, which are counted and kept whole: {listed}")
         lines += [
             f"{p.name} can be masked, but not removed by a cut: {p.uncut}" for p in self.free() if p.uncut
         ]

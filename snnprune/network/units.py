@@ -14,13 +14,23 @@ if TYPE_CHECKING:
 
 @dataclass
 class Unit:
-    """A population during discovery; ``parent`` is the number of the population that it was joined with."""
+    """A population during discovery.
+
+    Attributes:
+        parent: number of the population that it was joined with; its own number otherwise.
+        size: number of units.
+        producers: names of the layers that write into it.
+        slots: places that its units index.
+        frozen: why it is not prunable, or None.
+        on_the_way: the reason is what becomes of its activity, and not how its own layer computes it.
+    """
 
     parent: int
     size: int
     producers: list[str] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     frozen: str | None = None
+    on_the_way: bool = False
 
     def add(self, slot: Slot) -> None:
         """Add a slot, unless it is there already."""
@@ -67,14 +77,21 @@ class Units:
                 gone.parent = first
                 kept.producers += [p for p in gone.producers if p not in kept.producers]
                 kept.slots += [s for s in gone.slots if s not in kept.slots]
-                kept.frozen = kept.frozen or gone.frozen
-        return replace(a, sources=a.sources | b.sources, resting=a.resting or b.resting)
+                if kept.frozen is None:
+                    kept.frozen, kept.on_the_way = gone.frozen, gone.on_the_way
+        state = a.state if b.state else None
+        return replace(a, sources=a.sources | b.sources, resting=a.resting or b.resting, state=state)
 
-    def freeze(self, numbers: Iterable[int], reason: str, *, foremost: bool = False) -> None:
-        """Mark populations as not prunable; the first reason stays, unless a later one is ``foremost``."""
+    def freeze(
+        self, numbers: Iterable[int], reason: str, *, foremost: bool = False, on_the_way: bool = False
+    ) -> None:
+        """Mark populations as not prunable; the first reason stays, unless a later one is ``foremost``.
+
+        ``on_the_way`` says that the reason is what becomes of their activity.
+        """
         for number in numbers:
             if foremost or self[number].frozen is None:
-                self[number].frozen = reason
+                self[number].frozen, self[number].on_the_way = reason, on_the_way
 
     def add_slots(self, axis: Axis, module: str, tensor: str, dim: int, role: Role) -> None:
         """Add the runs of ``module``'s ``tensor`` along ``dim`` to the slots of ``axis``'s populations."""

@@ -21,7 +21,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
 
     Restored are the mode, every attribute, parameter and buffer of every module (neurons of any library keep
-    their states in these), and the random generators of torch, numpy and Python.
+    their states in these), and the random generators of torch, numpy and Python. Attention runs by its plain
+    operations, as it does in training.
     """
     devices = {t.device for t in model.parameters()}
     with same_dice(devices), at_rest(model):
@@ -35,7 +36,9 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     whole = [m for m in model.modules() if m not in dict(lazy)]
     attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in whole]
     tensors = [(t, t.detach().clone()) for m in whole for t in _states(m)]
+    fast = torch.backends.mha.get_fastpath_enabled()
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
         for module in model.modules():
             if isinstance(getattr(module, "_memories", None), dict):
                 states: Any = module
@@ -43,6 +46,7 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         model.eval()
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, saved in attributes:
             vars(module).clear()
             vars(module).update({k: _refilled(v, content) for k, (v, content) in saved.items()})

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.firing import Firing, is_spiking, judge
-from snnprune.pruning.forwards import is_training, strip, uncompiled
+from snnprune.network.hooks import after
+from snnprune.pruning.forwards import is_training, uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,11 +61,11 @@ class BatchFiring:
     def _hook(self) -> None:
         for name in self.neurons:
             module = self.model.get_submodule(name)
-            self._handles.append(module.register_forward_hook(uncompiled(self._counter(name, module))))
+            self._handles.append(after(module, uncompiled(self._counter(name, module))))
 
     def _counter(self, name: str, own: nn.Module) -> Any:
         def hook(module: nn.Module, _args: Any, output: Any) -> None:
-            if module is own and is_training(self.model):  # and not a copy, with which the hooks went along
+            if module is own and is_training(self.model):  # and no replica, which shares the hooks
                 active, size = self._counts.get(name, (0, 0))
                 fired = next(iter(tensors_in(output)), None)
                 if fired is not None:
@@ -76,7 +77,6 @@ class BatchFiring:
         """Return the same for a copy of the model."""
         twin = type(self)(copy.deepcopy(self.model, memo), self.neurons)
         memo[id(self)] = twin
-        strip(twin.model, self._handles)
         twin.rates, twin._counts = dict(self.rates), dict(self._counts)
         if self._handles:
             twin._hook()

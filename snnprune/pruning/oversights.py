@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from snnprune.network.firing import Firing
     from snnprune.network.topology import Topology
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.pruned import Pruned
     from snnprune.pruning.target import Target
 
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
@@ -43,13 +44,13 @@ NO_STEP_RAN = (
 NO_ACTIVITY = (
     "an epoch ended and no training of the network was seen in it, so a method that watches activity learned "
     "nothing: the forward before pruner.step() has to run in training mode (model.train()), with gradients, "
-    "and through the layers of the network that the pruner was given"
+    "through the layers of the network that the pruner was given, and not under torch.vmap"
 )
 
 
 LEFT_OUT = (
-    "{optimizer} trains weights of the network, and pruner.step() was never given it: its moments of what is "
-    "dead stay, and the method may act before it has stepped. Call pruner.step(optimizer) after each of them"
+    "{optimizer} trains weights of the network, and pruner.step() was never given it: the method may act "
+    "before it has stepped. Call pruner.step(optimizer) after each of them"
 )
 
 
@@ -120,6 +121,7 @@ class Oversights:
         self._batches: int | None = 0
         self._active, self._skipped = False, False
         self._said: set[str] = set()
+        self._asked = 0
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
@@ -198,6 +200,13 @@ class Oversights:
         said = shortfall(rate, target.rate, clock.epochs, advice, WHAT[target.measure])
         if said is not None:
             self._say(said, TargetMissedWarning)
+
+    def look_at_moments(self, pruned: Pruned) -> None:
+        """Warn, when an optimiser is seen first, where cuts during training are not for it."""
+        if len(pruned.optimizers) != self._asked:
+            self._asked = len(pruned.optimizers)
+            for sentence in pruned.outlook():
+                self._say(sentence)
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""

@@ -229,13 +229,15 @@ class Pruner:
 
     def _end_batch(self) -> None:
         """Let the method act on the batch whose optimisers have stepped, where there is one."""
-        traces, optimizers = self._round.traces, [*self._round.optimizers]
+        traces = self._round.traces
         self._round.end()
         if traces is not None:
+            if self.compact_every is not None:
+                self._oversights.look_at_moments(self._pruned)
             if not self.finished:
                 with full_precision(self._device):
                     self._carry_out(self.method.after_step(self._view(traces)))
-            self.masks.apply(*optimizers)
+            self.masks.apply(*self._pruned.optimizers)
         self._silence()
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
@@ -249,7 +251,6 @@ class Pruner:
             UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
-        self.record(metrics)
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
             self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
@@ -258,6 +259,8 @@ class Pruner:
             )
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
+                changes.on_failure(self.history.undoing())
+                self.record(metrics)
                 state = self.method.state_dict()  # the method is called again if its decision is refused
                 changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
@@ -382,9 +385,9 @@ class Pruner:
         self.masks.zero(self.model)
 
     def _after_backward(self, optimizer: Optimizer) -> None:
+        self._pruned.optimizers.add(optimizer)
         if type(self.method).after_backward is Method.after_backward:
             return
-        self._pruned.optimizers.add(optimizer)
         if self._round.is_first_to_step(optimizer):
             unscale(optimizer)
             self.method.after_backward(self._view({}))
@@ -436,6 +439,8 @@ class Pruner:
         unread = self._decided if unread is None else unread
         with Transaction() as changes:
             self._cut(changes, round_to=round_to, min_alive=min_alive, unread=unread)
+        if not self._decided:
+            self._oversights.look_at_moments(self._pruned)
         return self.model
 
     def _cut(self, changes: Transaction, *, unread: bool, **limits: Any) -> None:

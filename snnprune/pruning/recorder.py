@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from snnprune.network.axes import tensors_in
+from snnprune.network.hooks import Hook, after, before
 from snnprune.network.leaves import is_multi_step, leaf_kind, spiking_base
-from snnprune.pruning.forwards import forget_compiled, is_training, strip, uncompiled
+from snnprune.pruning.forwards import forget_compiled, is_training, uncompiled
 from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -27,6 +28,8 @@ CARRIED = (
     "a batch begins with the neuron states of the last one: if samples are independent, call "
     "functional.reset_net(model) after every batch, or write PruningCallback(..., reset_states=True)"
 )
+
+_NONE: Mapping[str, Any] = {}
 
 Form = Literal["raw", "series", "trace"]
 
@@ -150,9 +153,8 @@ class TraceRecorder:
         for order, p in enumerate(self.projections):
             name, site = _reader(p)
             neuron, axis = modules[name], -1 if p.kind == "linear" else -(len(p.shape) - 1)
-            looped = site.steps if p.calls % site.steps == 0 else 1
             self._pre[p.name] = _Place(
-                modules[p.name], neuron, axis, p.layout, order, p.calls // looped, looped
+                modules[p.name], neuron, axis, p.layout, order, p.calls // p.loops, p.loops
             )
             post = _Place(neuron, neuron, site.axis, site.layout, order, site.calls, site.steps)
             self._post.setdefault((name, site.call), post)
@@ -169,17 +171,16 @@ class TraceRecorder:
         one_step = (place.module for place in self._post.values() if place.layout.time is None)
         self._foreign = next((m for m in one_step if leaf_kind(m, ()) is None), None)
         self._handles = [
-            # No bound methods: whoever copies the model should copy no recorder.
-            self.model.register_forward_pre_hook(uncompiled(lambda m, _: self._enter(m))),
-            self.model.register_forward_hook(uncompiled(lambda m, _, y: self._leave(m, y)), always_call=True),
+            before(self.model, uncompiled(lambda m, _: self._enter(m))),
+            after(self.model, uncompiled(lambda m, _, y: self._leave(m, y)), always=True),
         ]
         for neuron in spiking:
             if not is_multi_step(neuron):
-                self._handles.append(neuron.register_forward_hook(uncompiled(lambda m, *_: self._answer(m))))
+                self._handles.append(after(neuron, uncompiled(lambda m, *_: self._answer(m))))
         for place in self._pre.values():
-            self._handles.append(place.module.register_forward_pre_hook(self._record_pre(place)))
+            self._handles.append(before(place.module, self._record_pre(place), with_kwargs=True))
         for (_, call), place in self._post.items():
-            self._handles.append(place.module.register_forward_hook(self._record_post(place, call)))
+            self._handles.append(after(place.module, self._record_post(place, call)))
 
     def follow(self, topology: Topology) -> None:
         """Take the projections of ``topology``: the network was cut; modules and axes are where they were."""
@@ -196,7 +197,7 @@ class TraceRecorder:
 
     def _enter(self, model: nn.Module) -> None:
         if model is not self.model:
-            return  # a copy, with which the hooks went along
+            return  # a replica, which shares the hooks
         if not is_training(model):
             self._note_repetition()
             return
@@ -326,12 +327,13 @@ class TraceRecorder:
     # --- hooks of layers and neurons
 
     def _record_pre(self, place: _Place) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if self._admit(place, module, args[0]) and (place.counted - 1) % place.period == 0:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor] = _NONE) -> None:
+            x = args[0] if args else next(iter(kwargs.values()))
+            if self._admit(place, module, x) and (place.counted - 1) % place.period == 0:
                 output, sums = self._summed or (None, None)
-                self._keep_call(place, args[0], sums if args[0] is output else None)
+                self._keep_call(place, x, sums if x is output else None)
 
-        reader = uncompiled(hook)
+        reader = Hook(uncompiled(hook))
         reader.only_reads = True  # a layer fused with others may call it by itself
         return reader
 
@@ -346,8 +348,11 @@ class TraceRecorder:
         def hook(module: nn.Module, _args: Any, output: Any) -> None:
             spikes = tensors_in(output)[0]  # some neurons hand out their state as well
             if is_counted(module, spikes):
-                if place.layout.time is not None:
-                    self._note_time(spikes.shape[place.layout.time], spikes.shape[place.layout.samples])
+                layout = place.layout
+                if layout.time is not None:
+                    self._note_time(spikes.shape[layout.time], spikes.shape[layout.samples])
+                elif layout.fold is not None:
+                    self._note_time(*layout.fold.divide(spikes.shape[layout.samples]))
                 self._keep_call(place, spikes)
 
         def counts(output: Tensor, post: Tensor, pre: Tensor | None) -> None:
@@ -360,7 +365,7 @@ class TraceRecorder:
                 place.form = "series" if self.keep == "series" else "trace"
                 place.calls.append(post if self.keep == "series" else spiking_trace(post, self.tau))
 
-        reader = uncompiled(hook)
+        reader = Hook(uncompiled(hook))
         reader.counts = counts  # a layer fused with others need not show its spikes then
         return reader
 
@@ -453,7 +458,9 @@ class TraceRecorder:
             parts = [[b[key] for b in micro if all(k in b for k in keys)] for key in keys]
             if all(parts):
                 pre, post = (side[0] if len(side) == 1 else torch.cat(side, dim) for side in parts)
-                activity[p.name] = Activity(pre, post.narrow(-1, site.offset, site.size))
+                wider = torch.promote_types(pre.dtype, post.dtype)  # spikes may be of another than potentials
+                post = post.narrow(-1, site.offset, site.size)
+                activity[p.name] = Activity(pre.to(wider), post.to(wider))
         return activity
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TraceRecorder:
@@ -461,7 +468,6 @@ class TraceRecorder:
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         vars(twin).update(copy.deepcopy({k: v for k, v in vars(self).items() if k != "_handles"}, memo))
-        strip(twin.model, self._handles)  # those that went along with the copy speak to this recorder
         twin._handles = []
         if self._handles:
             twin._hook()

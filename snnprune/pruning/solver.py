@@ -108,6 +108,7 @@ class Solver:
         single = [p for p in projections if synapses and is_prunable(p, convolutions=convolutions)]
         self.prunable = {p.name for p in single}
         self.price = {p.name: p.positions if measure == "macs" else 1 for p in projections}
+        self.others = sum(w.macs if measure == "macs" else w.size for w in topology.others)
         self.exponent = (structured if self.prunable else 1.0) if neurons else 0.0
         own = {p.name: share_of(layers, [p.name]) for p in single}
         exponents = {p.name: 1.0 - self._exponent_of(topology.populations[p.post]) for p in single}
@@ -152,7 +153,7 @@ class Solver:
 
     def cost(self, units: Mapping[str, float], synapses: Mapping[str, float]) -> float:
         """Return the weights or MACs left with ``units``, and a share of the synapses of some layers."""
-        return sum(
+        return self.others + sum(
             self.left(p, units, synapses.get(p.name)) * self.price[p.name]
             for p in self.topology.projections.values()
         )

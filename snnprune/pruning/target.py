@@ -181,7 +181,7 @@ class Plan:
         columns_now = int(masks.columns(projection).sum())
         post_now = int(masks.units[projection.post].sum())
         kernel = math.prod(projection.shape[2:])
-        goal = self.synapses[projection.name] * self.units[projection.post] * columns_goal * kernel
+        goal = max(self.synapses[projection.name] * self.units[projection.post] * columns_goal * kernel, 1.0)
         staying = min(self.units[projection.post] / post_now, 1.0) * min(columns_goal / columns_now, 1.0)
         return max(round((alive * staying - goal) / staying), 0)
 

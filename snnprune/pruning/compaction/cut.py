@@ -71,19 +71,27 @@ class Cut:
                 tensor = tensor.index_select(axis, index.to(tensor.device))
         return tensor
 
+    def take_output(self, number: int, tensor: Tensor) -> Tensor:
+        """Return what is left of tensor ``number`` of the network's output: a state loses units, too."""
+        handed = self.before.handed[number] if number < len(self.before.handed) else None
+        if handed is None or not any(name in self.units for name, _ in handed.runs):
+            return tensor
+        stays = torch.cat([self.unit(name).repeat_interleave(spread) for name, spread in handed.runs])
+        return tensor.index_select(handed.axis, stays.nonzero().squeeze(1).to(tensor.device))
+
     def unit(self, population: str) -> Tensor:
         """Return bool [size]: which units of a population stay."""
         whole = torch.ones(self.before.populations[population].size, dtype=torch.bool)
         return self.units.get(population, whole)
 
     def post(self, projection: str) -> Tensor:
-        """Return bool [post]: which rows of a projection's weight stay."""
+        """Return bool [post]: which units that a projection writes into stay."""
         return self._side(projection, 0)
 
     def pre(self, projection: str) -> Tensor:
-        """Return bool [columns]: which columns of a projection's weight stay."""
+        """Return bool [columns]: which columns of a projection stay."""
         return self._side(projection, 1)
 
-    def _side(self, projection: str, axis: int) -> Tensor:
+    def _side(self, projection: str, side: int) -> Tensor:
         p = self.before.projections[projection]
-        return self.stays(p.weight, axis, p.shape[axis])
+        return self.stays(p.weight, p.axes[side], p.shape[side])

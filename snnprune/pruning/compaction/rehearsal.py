@@ -119,9 +119,10 @@ class _Trial:
             return f"the smaller network does not run, {self.failed}: {advice}"
         if whole is None:
             return None
-        if [t.shape for t in small] != [t.shape for t in whole]:
+        left = [cut.take_output(number, t) for number, t in enumerate(whole)]
+        if [t.shape for t in small] != [t.shape for t in left]:
             return "the smaller network's output has another shape"
-        difference = _difference(small, whole)
+        difference = _difference(small, left)
         if difference <= self._allowed(whole, cut) or self._is_random(whole, cut):
             return None
         return (

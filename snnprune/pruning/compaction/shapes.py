@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from snnprune.network.leaves import CONVOLUTIONS
+from snnprune.network.leaves import CONVOLUTIONS, TRANSPOSED
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -90,7 +90,9 @@ def _sizes(module: nn.Module) -> list[tuple[str, int]]:
     """Return the size attributes of a module, by name, computed from its tensors."""
     if isinstance(module, nn.Linear):
         return list(zip(("out_features", "in_features"), module.weight.shape, strict=True))
-    if isinstance(module, CONVOLUTIONS):
+    if isinstance(module, TRANSPOSED) and module.groups == 1:
+        return list(zip(("in_channels", "out_channels"), module.weight.shape, strict=False))
+    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
         out, columns = module.weight.shape[:2]
         groups = module.groups
         if groups > 1 and groups == module.in_channels:

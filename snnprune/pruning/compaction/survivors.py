@@ -60,6 +60,13 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
     def __len__(self) -> int:
         return len(self._left)
 
+    def __reduce__(self) -> Any:
+        """Make a file hold plain values, so that a network that carries them is read without snnprune."""
+        return dict, ({"sizes": self.sizes, "left": self._left, "shapes": self.shapes},)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SurvivingUnits:
+        return self
+
     @property
     def cut_sizes(self) -> dict[str, int]:
         """Number of units before the first cut, for the populations that have lost some."""
@@ -134,6 +141,8 @@ def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
 def survivors_of(model: nn.Module) -> SurvivingUnits:
     """Return the surviving units of a network; an empty mapping if it was never cut."""
     found = vars(model).get(_ATTRIBUTE)
+    if isinstance(found, dict):  # the network was read from a file
+        return SurvivingUnits(**found)
     return found if isinstance(found, SurvivingUnits) else SurvivingUnits({})
 
 

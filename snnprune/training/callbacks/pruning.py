@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
 from snnprune.network.duplicate import reset_states
+from snnprune.network.hooks import Hook, before
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
@@ -124,7 +125,7 @@ class PruningCallback(lightning.Callback):
                 f"compact_every cuts the network while it trains, and {type(trainer.strategy).__name__} does "
                 "not let go of it meanwhile: leave it out, and call callback.pruner.compact() after training"
             )
-        self._restoring = pl_module.register_load_state_dict_pre_hook(self._conform)
+        self._restoring = pl_module.register_load_state_dict_pre_hook(Hook(self._conform))
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Refuse a smaller network's checkpoint without its pruner, and averages of weights that are cut.
@@ -316,7 +317,7 @@ class PruningCallback(lightning.Callback):
         if self.pruner.recorder is not None:
             self.pruner.recorder.carries_over = self.reset_states is False
         elif self.reset_states is None:
-            self._handles.append(model.register_forward_pre_hook(self._say_carried()))
+            self._handles.append(before(model, self._say_carried()))
         self._watch(trainer, model)
 
     def _length(self, trainer: lightning.Trainer) -> int:

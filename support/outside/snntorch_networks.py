@@ -1,0 +1,181 @@
+"""Networks of snntorch 1.0: one time step a call, states by hand or inside the neurons."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from support.outside.parts import IMAGE, ROWS, Steps, by_hand, mlp, named
+from support.outside.trial import SAMPLES, STEPS, Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SERIES = (STEPS, SAMPLES, *ROWS)
+FRAMES = (STEPS, SAMPLES, *IMAGE)
+
+
+def snn() -> Any:
+    return importlib.import_module("snntorch")
+
+
+def kinds(*names: str) -> Callable[[], tuple[type[nn.Module], ...]]:
+    return lambda: tuple(getattr(snn(), name) for name in names)
+
+
+def hidden(kind: str, *constants: Any, **options: Any) -> Callable[[], nn.Module]:
+    """Return a builder of a network whose neurons hold their states; those that are callable take a width."""
+
+    def make(width: int) -> nn.Module:
+        own = {k: v(width) if callable(v) else v for k, v in options.items()}
+        first = [c(width) if callable(c) else c for c in constants]
+        given = {"threshold": 0.2, "init_hidden": True, **own}
+        return getattr(snn(), kind)(*first, **given)  # type: ignore[no-any-return]
+
+    return mlp(make, lambda *parts: Steps(nn.Sequential(*parts)))
+
+
+def each(value: float) -> Callable[[int], Tensor]:
+    return lambda width: torch.full((width,), value)
+
+
+class Tutorial(nn.Module):
+    """As the tutorials have it: potentials by hand, the output's spikes and potentials recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(20, 16), snn().Leaky(0.9, threshold=0.3)
+        self.fc2, self.lif2 = nn.Linear(16, 4), snn().Leaky(0.9)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        told, also = [], []
+        for step in x:
+            spk1, mem1 = self.lif1(self.fc1(step), mem1)
+            spk2, mem2 = self.lif2(self.fc2(self.read(spk1, mem1)), mem2)
+            told.append(spk2)
+            also.append(self.hand_out(spk1, mem1, mem2))
+        return torch.stack(told), torch.stack(also)
+
+    def read(self, spikes: Tensor, _potential: Tensor) -> Tensor:
+        return spikes
+
+    def hand_out(self, _spk1: Tensor, _mem1: Tensor, mem2: Tensor) -> Tensor:
+        return mem2
+
+
+class HandsSpikes(Tutorial):
+    """For a regulariser of the rates of a hidden layer."""
+
+    def hand_out(self, spk1: Tensor, _mem1: Tensor, _mem2: Tensor) -> Tensor:
+        return spk1
+
+
+class HandsPotential(Tutorial):
+    """For a regulariser of hidden potentials, or to go on with them."""
+
+    def hand_out(self, _spk1: Tensor, mem1: Tensor, _mem2: Tensor) -> Tensor:
+        return mem1
+
+
+class ReadsPotential(Tutorial):
+    """The second layer reads the potential."""
+
+    def read(self, _spikes: Tensor, potential: Tensor) -> Tensor:
+        return potential
+
+
+class WithLSTM(nn.Module):
+    """A spiking LSTM between two layers."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        conv = kind == "SConv2dLSTM"
+        self.first = nn.Conv2d(2, 5, 3, padding=1) if conv else nn.Linear(20, 18)
+        self.middle = (
+            snn().SConv2dLSTM(5, 4, 3, threshold=0.02) if conv else snn().SLSTM(18, 12, threshold=0.05)
+        )
+        self.last = nn.Conv2d(4, 6, 3) if conv else nn.Linear(12, 8)
+        self.n1, self.n2 = snn().Leaky(0.9, threshold=0.1), snn().Leaky(0.9, threshold=0.02)
+        self.out = nn.Linear(96 if conv else 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        syn, mem = self.middle.reset_mem()
+        m1, m2, outputs = self.n1.reset_mem(), self.n2.reset_mem(), []
+        for step in x:
+            s1, m1 = self.n1(self.first(step), m1)
+            spikes, syn, mem = self.middle(s1, syn, mem)
+            s2, m2 = self.n2(self.last(spikes), m2)
+            outputs.append(self.out(s2.flatten(1)))
+        return torch.stack(outputs)
+
+
+_BOTH = ("net.0", "net.2")
+_OWN_LAYER = dict.fromkeys(_BOTH, "holds a layer of its own (recurrent)")
+_LSTM = "it is wired to itself by the recurrent wrapper middle.lstm_cell"
+TRIALS = named(
+    (
+        Trial("Leaky, as in the tutorials", Tutorial, SERIES, ("fc1",), series="loop",
+              neurons=kinds("Leaky")),
+        Trial("Leaky, hidden spikes are handed out", HandsSpikes, SERIES, (),
+              {"fc1": "it is the output of the network"}, series="loop", neurons=kinds("Leaky")),
+        Trial("Leaky, hidden potentials are handed out", HandsPotential, SERIES, ("fc1",), series="loop",
+              neurons=kinds("Leaky")),
+        Trial("Leaky, a layer reads the potential", ReadsPotential, SERIES, ("fc1",), series="loop",
+              neurons=kinds("Leaky")),
+        Trial("Synaptic, states by hand", by_hand(lambda _: snn().Synaptic(0.9, 0.8, threshold=0.2)), SERIES,
+              ("layers.0", "layers.1"), series="loop", neurons=kinds("Synaptic")),
+        *(
+            Trial(said, hidden(kind, *constants, **options), SERIES, _BOTH, series="loop",
+                  neurons=kinds(kind))
+            for said, kind, constants, options in (
+                ("Leaky", "Leaky", (0.9,), {}),
+                ("Leaky, learnt values each", "Leaky", (each(0.9),),
+                 {"threshold": each(0.2), "learn_beta": True, "learn_threshold": True}),
+                ("Leaky, rounded state", "Leaky", (0.9,), {"state_quant": lambda _: quantised()}),
+                ("Synaptic", "Synaptic", (0.9, 0.8), {}),
+                ("Alpha", "Alpha", (0.9, 0.8), {}),
+                ("Lapicque", "Lapicque", (0.9,), {}),
+                ("RLeaky, one to one", "RLeaky", (0.9,), {"all_to_all": False, "V": each(0.3)}),
+            )
+        ),
+        Trial("Leaky, inhibition", hidden("Leaky", 0.9, inhibition=True), SERIES, (),
+              dict.fromkeys(_BOTH, "see one another"), series="loop", neurons=kinds("Leaky")),
+        Trial("Leaky, not named", hidden("Leaky", 0.9), SERIES, (),
+              dict.fromkeys(_BOTH, "pass neurons=(Leaky,)"), series="loop"),
+        Trial("Leaky, potentials of the output handed out",
+              lambda: Steps(nn.Sequential(
+                  nn.Linear(20, 16), snn().Leaky(0.9, threshold=0.2, init_hidden=True),
+                  nn.Linear(16, 3), snn().Leaky(0.9, init_hidden=True, output=True))),
+              SERIES, ("net.0",), series="loop", neurons=kinds("Leaky")),
+        Trial("RLeaky", hidden("RLeaky", 0.9, linear_features=int), SERIES, (), _OWN_LAYER, series="loop",
+              neurons=kinds("RLeaky")),
+        Trial("RLeaky, not named", hidden("RLeaky", 0.9, linear_features=int), SERIES, (),
+              dict.fromkeys(_BOTH, "does not stay at zero through sub()"), series="loop"),
+        Trial("RSynaptic", hidden("RSynaptic", 0.9, 0.8, linear_features=int), SERIES, (), _OWN_LAYER,
+              series="loop", neurons=kinds("RSynaptic")),
+        *(
+            Trial(f"SLSTM{said}", partial(WithLSTM, "SLSTM"), SERIES, ("last",), {"first": _LSTM},
+                  series="loop", neurons=kinds("Leaky", *names))
+            for said, names in (("", ("SLSTM",)), (", not named", ()))
+        ),
+        Trial("SConv2dLSTM", partial(WithLSTM, "SConv2dLSTM"), FRAMES, ("last",),
+              {"first": "holds a layer of its own (conv)"}, series="loop",
+              neurons=kinds("Leaky", "SConv2dLSTM")),
+        Trial("SConv2dLSTM, not named", partial(WithLSTM, "SConv2dLSTM"), FRAMES, ("last",),
+              {"first": "cat() joins it", "middle.conv": "takes its channels apart"}, series="loop",
+              neurons=kinds("Leaky")),
+        Trial("LeakyParallel",
+              lambda: nn.Sequential(nn.Linear(20, 16), nn.ReLU(), snn().LeakyParallel(16, 12, threshold=0.1),
+                                    nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 3)),
+              SERIES, ("3",), {"0": "recurrent layer 2.rnn"}),
+    )
+)  # fmt: skip
+
+
+def quantised() -> Any:
+    return importlib.import_module("snntorch.functional.quant").state_quant(num_bits=8)
