@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
+from torch.nn.parameter import is_lazy
 
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
@@ -132,7 +133,7 @@ def _built(builder: Callable[[], Network]) -> Network:
     """Return what ``builder`` builds.
 
     Raises:
-        UserError: it is itself a network, or does not build one.
+        UserError: it is itself a network, does not build one, or builds layers without sizes.
     """
     if isinstance(builder, torch.nn.Module):
         raise UserError(
@@ -144,6 +145,12 @@ def _built(builder: Callable[[], Network]) -> Network:
         raise UserError(
             "expected a function that builds the dense network, and this one returned "
             f"{type(model).__name__}: let it return the module"
+        )
+    lazy = next((n for n, t in (*model.named_parameters(), *model.named_buffers()) if is_lazy(t)), None)
+    if lazy is not None:
+        raise UserError(
+            f"expected a builder of the dense network, and {lazy} has no size before the first forward: let "
+            "the builder call the network once"
         )
     return model
 

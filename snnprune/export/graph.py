@@ -11,6 +11,7 @@ from torch import fx, nn
 from snnprune.common.errors import UserError, first_line
 from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.network.leaves import CONVOLUTIONS, leaf_kind
+from snnprune.network.weights import computed
 from snnprune.network.wrappers import inside, unwrap_layers
 
 if TYPE_CHECKING:
@@ -73,9 +74,15 @@ def folded(model: nn.Module) -> nn.Module:
     is folded only if it alone reads a convolution or linear layer. Any other norm stays as it is.
 
     Raises:
-        UserError: the network cannot be traced.
+        UserError: the network cannot be traced, or computes a weight from other tensors.
     """
     copy = plain(model)
+    for name, module in copy.named_modules():
+        for tensor, how in computed(module).items():
+            raise UserError(
+                f"the {tensor} of {name} is computed {how}, and a file holds parameters: make it one "
+                "first (torch.nn.utils.parametrize.remove_parametrizations, torch.nn.utils.prune.remove)"
+            )
     graph = trace(copy)
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     for node in list(graph.nodes):

@@ -6,22 +6,27 @@ import warnings
 from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
+from snnprune.network.weights import fixed_layers
 from snnprune.pruning.reach import MISSED, WHAT
 from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from torch import nn
     from torch.optim import Optimizer
 
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
     from snnprune.network.firing import Firing
+    from snnprune.network.topology import Topology
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.pruned import Pruned
     from snnprune.pruning.target import Target
 
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
+
+SHOWN = 3  # names of layers in a sentence
 
 NO_STEP = (
     "an epoch ended and the pruner saw no batch of it: call pruner.step(optimizer) after every "
@@ -48,6 +53,21 @@ LEFT_OUT = (
     "before it has stepped. Call pruner.step(optimizer) after each of them"
 )
 
+
+BEGUN = (
+    "layers that did not learn when the pruner was made (requires_grad was False) learn now and stay whole: "
+    "{layers}; to prune them, make a new pruner and call new.inherit(pruner.state_dict())"
+)
+
+CEASED = (
+    "layers that no longer learn (requires_grad is False) are pruned all the same: {layers}; to keep them as "
+    "they are, make a new pruner and call new.inherit(pruner.state_dict())"
+)
+
+IDLE = (
+    "no optimiser trains layers that are pruned: {layers}; to keep them whole, make the pruner with "
+    "exclude=..., or set their requires_grad to False before"
+)
 
 BEYOND = (
     "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
@@ -90,6 +110,10 @@ def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = 
     return f"{rate:.1%} of the {what} are pruned, not {target:.1%}: {why}"
 
 
+def _listed(layers: list[str]) -> str:
+    return ", ".join(layers[:SHOWN]) + (f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else "")
+
+
 class Oversights:
     """Checks a training loop after each epoch, and warns; of several processes, only the first one warns."""
 
@@ -129,6 +153,22 @@ class Oversights:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
+
+    def look_at_learning(
+        self, model: nn.Module, topology: Topology, trains: Callable[[nn.Parameter], bool]
+    ) -> None:
+        """Warn where a layer has begun or ceased to learn, or where no optimiser has ever trained it."""
+        if not any(p.requires_grad for p in model.parameters()):
+            return
+        fixed = fixed_layers(model, topology.projections)
+        pruned = [p for p in topology.projections.values() if p.frozen is None and not p.output]
+        for sentence, layers in (
+            (BEGUN, [name for name in topology.fixed if name not in fixed]),
+            (CEASED, [p.name for p in pruned if p.name in fixed]),
+            (IDLE, [p.name for p in pruned if not trains(model.get_parameter(p.weight))]),
+        ):
+            if layers:
+                self._say(sentence.format(layers=_listed(layers)))
 
     def look_at_layers(self, target: Target | None, rates: Rates) -> None:
         """Name layers and populations of which less than the floor is left, each once.

@@ -126,6 +126,7 @@ class Pruner:
         self.samples = samples
         topology = discover(model, example_input, neurons=neurons)
         topology.protect([exclude] if isinstance(exclude, str) else exclude, first=protect_first)
+        topology.keep_fixed()
         if method.reads is not None and not topology.free():
             warnings.warn(
                 "no population of this network can be pruned: print(snnprune.discover(model, example_input)) "
@@ -253,6 +254,9 @@ class Pruner:
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
             self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
+            self._oversights.look_at_learning(
+                self.model, self.topology, lambda p: self._round.trains(p, self._steps.stepped)
+            )
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
                 changes.on_failure(self.history.undoing())
