@@ -268,11 +268,12 @@ class Pruner:
                 f"{type(self.method).__name__} restores a snapshot and has taken none: return "
                 "Decision(snapshot=True) before Decision(restore=True)"
             )
-        self._pruned.put_back(self._snapshot)
+        with Transaction() as changes:
+            self._pruned.put_back(self._snapshot, changes)
+            self._follow(changes)
         self.returned_to = self._snapshot.epoch
         if self.recorder is not None:
-            self.recorder.batch()  # drops the activity of the network before the restore
-            self.recorder.follow(self.topology)
+            self.recorder.forget()
 
     def rates(self) -> Rates:
         """Return how much of the dense network is pruned, and how much is left."""
@@ -458,13 +459,16 @@ class Pruner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned.
 
-        Load it before the states of the model and the optimiser. If the network had been cut, the model is
-        made as small as it was, so that its weights fit. If a constant of the method, such as the target,
+        Load it before the states of the model and the optimiser. The model gets the size that it had, so that
+        its weights fit: it is cut, or units that were cut since come back. Tensors that grow are zero until
+        the weights are loaded. An open batch is dropped. If a constant of the method, such as the target,
         differs from the saved one, a warning says so, and the method keeps its present constant.
 
         Raises:
             UserError: the state is of another method, or is not the state of a pruner.
             ValueError: the state is of another network. Nothing has changed then.
+            CompactionError: the model would have to change its size, and another object holds a tensor of it.
+                Nothing has changed then.
         """
         differ = self._identity.check(state.get("identity", {}))
         if differ is not None:
@@ -475,8 +479,12 @@ class Pruner:
         snapshot = state.get("snapshot")
         with self._taking_in() as changes:
             clock = Clock(self.clock.epochs, state["clock"]["epoch"], state["clock"]["batches"])
-            self._inherit(state, changes)
+            self._inherit(state, changes, whole=True)
             self.method.load_state_dict(state["method"], self._device)
+        self._round.end()
+        self._watch.seen = False
+        if self.recorder is not None:
+            self.recorder.forget()
         self._oversights.resume()
         self.clock = clock
         self._snapshot = None if snapshot is None else Snapshot.of(snapshot)
@@ -497,7 +505,7 @@ class Pruner:
             ValueError: the state is of another network. Nothing has changed then.
         """
         with self._taking_in() as changes:
-            self._inherit(state, changes)
+            self._inherit(state, changes, whole=False)
 
     @contextmanager
     def _taking_in(self) -> Iterator[Transaction]:
@@ -512,8 +520,8 @@ class Pruner:
                 f"missing or has another type ({type(error).__name__}: {error}): pass the whole state"
             ) from error
 
-    def _inherit(self, state: Mapping[str, Any], changes: Transaction) -> None:
-        self._pruned.inherit(state, self.method, changes)
+    def _inherit(self, state: Mapping[str, Any], changes: Transaction, *, whole: bool) -> None:
+        self._pruned.inherit(state, self.method, changes, whole=whole)
         self._follow(changes)
 
     # --- hooks

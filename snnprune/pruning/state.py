@@ -71,6 +71,12 @@ class Stateful:
         cls = type(self)
         return cls.shrink is not Stateful.shrink or cls.state_dict is Stateful.state_dict
 
+    @property
+    def can_regrow(self) -> bool:
+        """Whether the object can go back to before a cut: all that `shrink` cuts, `load_state_dict` restores."""
+        cls = type(self)
+        return cls.shrink is Stateful.shrink or cls.load_state_dict is not Stateful.load_state_dict
+
     def shrink(self, cut: Cut) -> None:
         """Cut the tensors as the network was cut.
 
