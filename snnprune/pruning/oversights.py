@@ -1,4 +1,4 @@
-"""Warnings for a training loop, each given once: a forgotten call, a missed target, a refused cut."""
+"""Warnings for a training loop, each given once: a forgotten call, a missed target, an early end, a refused cut."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ NO_ACTIVITY = (
 LEFT_OUT = (
     "{optimizer} trains weights of the network, and pruner.step() was never given it: its moments of what is "
     "dead stay, and the method may act before it has stepped. Call pruner.step(optimizer) after each of them"
+)
+
+
+EARLY = (
+    "training ended with epoch {epoch} of {epochs}, and {rate:.1%} of the {what} are pruned, not {target:.1%}: "
+    "train for all {epochs} epochs, or give epochs= the number that will be trained"
 )
 
 
@@ -77,7 +83,7 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._active = False
+        self._active = self._open = self._trained = False
         self._said: set[str] = set()
 
     def resume(self) -> None:
@@ -87,6 +93,7 @@ class Oversights:
     def look_at_batch(self, *, active: bool) -> None:
         """Note whether a batch had the activity that its method watches."""
         self._active = self._active or active
+        self._open = self._trained = True
 
     def look_at_epoch(self, clock: Clock) -> None:
         """Warn where the epoch that ends had no batch, or no activity in its batches."""
@@ -94,23 +101,34 @@ class Oversights:
             self._say(NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
-        self._batches, self._active = clock.batches, False
+        self._batches, self._active, self._open = clock.batches, False, False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
-    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
-        """Warn if ``target`` was missed, after the last decision."""
-        if target is None or clock.decisions_left or not clock.batches:
+    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates, *, over: bool) -> None:
+        """Warn if ``target`` was missed.
+
+        Args:
+            clock: of the run.
+            target: what was asked for; None where the method has none.
+            rates: what is left.
+            over: the last decision is taken; otherwise training has ended before it.
+        """
+        if target is None or not (clock.batches if over else self._trained):
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
         what = "multiply-accumulates" if macs else "weights"
         said = shortfall(rate, target.rate, clock.epochs, "plan and train for more epochs", what)
-        if said is not None:
-            self._say(said, TargetMissedWarning)
+        if said is None:
+            return
+        if not over:
+            epoch = clock.epoch + self._open
+            said = EARLY.format(epoch=epoch, epochs=clock.epochs, rate=rate, what=what, target=target.rate)
+        self._say(said, TargetMissedWarning)
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""

@@ -6,7 +6,7 @@ import copy
 import inspect
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, finalize
 
@@ -26,7 +26,7 @@ from snnprune.pruning.compaction.transaction import Transaction
 from snnprune.pruning.forwards import ForwardWatch
 from snnprune.pruning.identity import Identity
 from snnprune.pruning.method import Method
-from snnprune.pruning.oversights import Oversights
+from snnprune.pruning.oversights import Oversights, TargetMissedWarning
 from snnprune.pruning.pruned import Pruned
 from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rounds import Round
@@ -242,7 +242,7 @@ class Pruner:
         self.masks.apply(*self._pruned.optimizers)
         self.clock.epoch += 1
         if self.clock.epoch >= self.clock.epochs:
-            self._oversights.look_at_end(self.clock, self.method.target, self.rates())
+            self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=True)
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
@@ -552,10 +552,10 @@ class Pruner:
         return twin
 
     def close(self) -> None:
-        """Remove every hook from the model; warn where the last decision is taken and the target missed."""
+        """Remove every hook from the model; warn where training has ended and the target is missed."""
         self._end_batch()
-        self._oversights.look_at_end(self.clock, self.method.target, self.rates())
         self._unhook()
+        self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
 
     def _unhook(self) -> None:
         self._watch.close()
@@ -573,8 +573,10 @@ class Pruner:
     ) -> None:
         if error is None:
             self.close()
-        else:
-            self._unhook()
+            return
+        self._unhook()
+        with suppress(TargetMissedWarning):  # where warnings are errors, `error` is the one to be seen
+            self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
 
 
 def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
