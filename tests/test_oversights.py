@@ -75,9 +75,7 @@ def test_a_run_that_ends_before_its_schedule_says_so_once(options: dict[str, Any
     assert "train for all 20 epochs, or give epochs= the number" in str(said.message)
 
 
-@pytest.mark.parametrize(
-    ("method", "options"), [("magnitude", {"target": 0.6}), ("dense", {}), ("bsp", {})]
-)
+@pytest.mark.parametrize(("method", "options"), [("magnitude", {"target": 0.6}), ("dense", {}), ("bsp", {})])
 def test_nothing_is_said_of_an_early_end_with_the_target_reached_or_without_one(
     method: str, options: dict[str, Any]
 ) -> None:

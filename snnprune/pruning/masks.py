@@ -14,6 +14,8 @@ from snnprune.common.errors import CompactionError
 from snnprune.network.cost import Rates, rates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
@@ -32,6 +34,7 @@ class Masks:
     Attributes:
         units: bool [size] by population.
         synapses: bool, shape of the weight, by projection; only projections with single pruned synapses.
+        version: how often `refresh` has computed what is pruned.
 
     Examples:
         >>> import torch
@@ -55,6 +58,7 @@ class Masks:
             for p in topology.populations.values()
         }
         self.synapses: dict[str, Tensor] = {}
+        self.version = 0
         self._factors: dict[str, Tensor] | None = {}  # by key, 0 where pruned; None: not computed yet
 
     # --- reading
@@ -137,6 +141,7 @@ class Masks:
         for name, own in self.synapses.items():
             factor(self.topology.projections[name].weight).mul_(own)
         self._factors = factors
+        self.version += 1
 
     # --- keeping pruned entries at zero
 
@@ -180,8 +185,17 @@ class Masks:
                     f"expected a copy of the pruned network, but {key} has shape {shape or 'none'} in it and "
                     f"{tuple(factor.shape)} in the network: pass a copy that has the same shapes"
                 )
-            pairs.append((state[key].data, factor))
+            pairs.append((state[key].data, factor.to(state[key].device)))  # averages may be kept on the CPU
         _erase(pairs)
+
+    def revived(self, state: Mapping[str, Tensor]) -> int:
+        """Return how many pruned weights are not zero in a state_dict of the network."""
+        return sum(
+            int((state[p.weight].to(alive.device)[~alive] != 0).sum())
+            for p in self.topology.projections.values()
+            for alive in [self.alive(p)]
+            if p.weight in state
+        )
 
     # --- another network, or a smaller one
 

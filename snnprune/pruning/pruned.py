@@ -147,9 +147,7 @@ class Pruned:
         """Return the masks and the surviving units."""
         return {"kept": self.survivors.state_dict(), "masks": self.masks.state_dict()}
 
-    def inherit(
-        self, state: Mapping[str, Any], method: Method, changes: Transaction, *, whole: bool
-    ) -> None:
+    def inherit(self, state: Mapping[str, Any], method: Method, changes: Transaction, *, whole: bool) -> None:
         """Take over the masks and the cuts of a `state_dict`; the network gets the size that it had.
 
         Args:

@@ -8,7 +8,7 @@ import sys
 import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod, finalize
+from weakref import WeakMethod, WeakSet, finalize
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -546,6 +546,7 @@ class Pruner:
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
+        twin._pruned.optimizers = WeakSet()
         twin._watch.call(twin._end_batch)
         if self._handle is not None:
             twin._listen()

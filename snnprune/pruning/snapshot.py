@@ -59,7 +59,9 @@ class Snapshot:
         """
         sizes = {name: len(units) for name, units in survivors.items()}
         tensors = {id(tensor): (key, tensor) for key in segments(now) for tensor in [tensor_of(model, key)]}
-        shapes = {key: resized_shape(now, sizes, key, tuple(tensor.shape)) for key, tensor in tensors.values()}
+        shapes = {
+            key: resized_shape(now, sizes, key, tuple(tensor.shape)) for key, tensor in tensors.values()
+        }
         blanks = {
             key: torch.zeros(shapes[key], dtype=tensor.dtype, device=tensor.device)
             for key, tensor in tensors.values()

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snnprune.network.axes import tensors_in
+from snnprune.pruning.recorder import CARRIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import nn
+    from torch.utils.hooks import RemovableHandle
+
+
+class CarriedStates:
+    """Says once that a batch begins with the states of the last one, as the recorder of a method does.
+
+    Args:
+        model: the network.
+
+    Attributes:
+        fresh: a batch begins: the next forward is its first.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.fresh = False
+        self._said = False
+        self._handle: RemovableHandle = model.register_forward_pre_hook(self._look)
+
+    def _look(self, model: nn.Module, _args: Any) -> None:
+        first, self.fresh = self.fresh, False
+        if first and not self._said and is_carried(model):
+            self._said = True
+            warnings.warn(CARRIED, stacklevel=2)
+
+    def remove(self) -> None:
+        """Remove the hook."""
+        self._handle.remove()
 
 
 def is_carried(model: nn.Module) -> bool:
