@@ -110,8 +110,9 @@ class PruningCallback(lightning.Callback):
             of_method = {name: value for name, value in options.items() if name not in known}
             check_cut_every(compact_every, method_of(method, of_method))
         self.method = method
-        self.network, self.reset_states, self.log = network, reset_states, log
+        self.network, self.reset_states = network, reset_states
         self.compact_every = compact_every
+        self.logs = log  # Lightning gives every callback a `log` of its own
         self.epochs = epochs
         self.example_input = example_input
         self.seed = seed
@@ -204,7 +205,7 @@ class PruningCallback(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Log what is pruned of the network that was trained in this epoch."""
-        if self.log and self.pruner is not None and not trainer.barebones:
+        if self.logs and self.pruner is not None and not trainer.barebones:
             name = self.network if len(_siblings(trainer)) > 1 else None
             values = logged.values(self.pruner.rates(), name)
             pl_module.log_dict(values, batch_size=1, sync_dist=trainer.world_size > 1)

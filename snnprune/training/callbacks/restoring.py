@@ -93,11 +93,10 @@ class Restoring:
         pruner = self._pruner()
         if pruner is not None and pruner.model is network:
             self._tell(pruner, weights, coming)
-        elif survivors_of(network).cut_sizes:
-            if coming is None:
-                check_shapes(network, weights, self._key)
-            else:
-                conform_cut(network, weights, coming["pruner"])
+        elif coming is not None and (coming["pruner"].get("kept") or survivors_of(network).shapes):
+            conform_cut(network, weights, coming["pruner"])
+        elif survivors_of(network).shapes:
+            check_shapes(network, weights, self._key)
         else:
             self._conformed = conform(network, weights)
 
@@ -179,7 +178,7 @@ def check_shapes(network: nn.Module, state: Mapping[str, Tensor], key: str) -> N
 
 
 def conform_cut(network: nn.Module, state: Mapping[str, Tensor], coming: Mapping[str, Any]) -> None:
-    """Give a network that another pruner has cut the size that it has in a checkpoint.
+    """Give a network the size that it has in a checkpoint, and note on it which units are left.
 
     Args:
         network: the network.
@@ -195,10 +194,12 @@ def conform_cut(network: nn.Module, state: Mapping[str, Tensor], coming: Mapping
     sizes = {name: int(entry["size"]) for name, entry in kept.items()}
     if any(known.sizes.get(name, size) != size for name, size in sizes.items()):
         raise UserError(
-            f"the network was cut by another pruner than the one in this checkpoint, whose populations had "
+            "the network was cut by another pruner than the one in this checkpoint, whose populations had "
             f"{sizes} units before the first cut: load it into a module that is built anew"
         )
+    now = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items() if key in state}
     conform(network, state, known.shapes)
     left = {name: entry["units"] for name, entry in kept.items()}
+    changed = {key: shape for key, shape in now.items() if shape != tuple(state[key].shape)}
     with Transaction() as changes:
-        carry(changes, network, SurvivingUnits(sizes, left, known.shapes))
+        carry(changes, network, SurvivingUnits(sizes, left, changed | known.shapes))
