@@ -1,4 +1,4 @@
-"""Warnings for a training loop, each given once: a forgotten call, a missed target, an early end, a refused cut."""
+"""Warnings for a training loop, each given once: a forgotten call, a missed target, a refused cut."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ LEFT_OUT = (
 
 
 EARLY = (
-    "training ended with epoch {epoch} of {epochs}, and {rate:.1%} of the {what} are pruned, not {target:.1%}: "
-    "train for all {epochs} epochs, or give epochs= the number that will be trained"
+    "training ended with epoch {epoch} of {epochs}, and {rate:.1%} of the {what} are pruned, not "
+    "{target:.1%}: train for all {epochs} epochs, or give epochs= the number that will be trained"
 )
 
 

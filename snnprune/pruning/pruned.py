@@ -93,7 +93,8 @@ class Pruned:
         """Take over who stays alive; with ``wake``, the dead that the decision names come back.
 
         Raises:
-            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask has changed.
+            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask has
+                changed.
         """
         with Transaction() as changes:
             changes.remember_items(self.masks.units)

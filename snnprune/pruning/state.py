@@ -73,7 +73,7 @@ class Stateful:
 
     @property
     def can_regrow(self) -> bool:
-        """Whether the object can go back to before a cut: all that `shrink` cuts, `load_state_dict` restores."""
+        """Whether `load_state_dict` restores all that `shrink` cuts, so that a cut can be taken back."""
         cls = type(self)
         return cls.shrink is Stateful.shrink or cls.load_state_dict is not Stateful.load_state_dict
 

@@ -1,35 +1,42 @@
-"""Copies of the network beside it: averages of its weights (EMA, SWA), and copies of unknown use."""
+"""Averages of the network's weights (EMA, SWA) lose what dies; copies of another make are looked at."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import lightning
 import torch
 from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
+from snnprune.training.callbacks.copies import Search, reachable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import lightning
     from torch.optim import Optimizer
 
     from snnprune.pruning.masks import Masks
+    from snnprune.training.callbacks.copies import Copy
 
-AVERAGES = {"AveragedModel", "StochasticWeightAveraging", "ModelEma", "ModelEmaV2", "ModelEmaV3"}
-"""Classes that keep an average of weights: of torch, Lightning (its others hold torch's) and timm."""
-
-DEPTH = 4  # of attributes, lists and dicts in one another
-LONGEST = 10_000  # entries of a list or dict: longer ones hold data, not copies of a network
-
-Found = tuple[str, bool, object]  # place, whether it is known for an average, and the value
+COPY = (
+    "{place} is a copy of the network, and keeps its shapes when compact_every cuts the network: if it "
+    "follows the weights later (a moving average, a momentum encoder), leave compact_every out, and call "
+    "callback.pruner.compact() after training"
+)
+MOVES = (
+    "{place} is a copy of the network that moves, and pruning does not reach it: if it follows the weights (a "
+    "moving average, a momentum encoder), set what is dead to zero in it after every step of the optimiser, "
+    "with callback.pruner.masks.zero(copy)"
+)
 
 
 class Averages:
     """Copies of a network that a LightningModule or the callbacks of a Trainer keep.
 
-    Averages of the weights lose what dies along with the network. A copy of unknown use is said, once.
+    Averages of the weights lose what dies along with the network. A copy of another make may be an average,
+    too, or a teacher whose weights stay: it is an average if it moves, which is looked at from time to time.
 
     Args:
         network: the network that is pruned.
@@ -39,39 +46,46 @@ class Averages:
 
     def __init__(self, network: nn.Module, place: str, *, cut: bool) -> None:
         self.network, self.place, self.cut = network, place, cut
-        self.shapes = _shapes(network)
         self._known: list[nn.Module] = []
+        self._others: dict[str, tuple[Copy, Tensor]] = {}
         self._said: set[str] = set()
         self._version = -1
 
     def find(
         self, task: nn.Module, holders: Iterable[lightning.Callback], optimizers: Iterable[Optimizer]
     ) -> None:
-        """Look for the copies, and say what pruning cannot reach.
+        """Look for the copies, and at those of another make.
 
         Raises:
             UserError: there is an average of weights whose shapes a cut would change.
         """
         trained = {id(p) for optimizer in optimizers for g in optimizer.param_groups for p in g["params"]}
-        known: dict[int, nn.Module] = {}
-        others: list[tuple[str, nn.Module | list[Tensor]]] = []
-        for place, average, value in _kept(task, holders):
-            for copied in self._copies(value, trained):
-                if average and self.cut:
-                    raise UserError(
-                        "compact_every changes the shapes of the weights, and an average of them "
-                        f"({place}) keeps its own: leave it out, and call callback.pruner.compact() after "
-                        "training"
-                    )
-                if average and isinstance(copied, nn.Module):
-                    known[id(copied)] = copied
-                elif not average:
-                    others.append((place, copied))
-        for place, copied in others:
-            if id(copied) not in known and self._is_equal(copied):
-                self._say(place)
-        self._known = list(known.values())
+        search = Search(self.network, self.place, trained)
+        found = [
+            (place, known, c) for place, known, kept in reachable(task, holders) for c in search.copies(kept)
+        ]
+        self._known = [c for _, known, c in found if known and isinstance(c, nn.Module)]
         self._version = -1
+        for place, known, copied in found:
+            if known and self.cut:
+                raise _refused(place)
+            if place not in self._others and not self._has(copied):
+                self._others[place] = (copied, _print_of(copied))
+                if self.cut and _is_equal(copied, self.network):
+                    self._say(place, COPY)
+        self.look()
+
+    def look(self) -> None:
+        """Look whether a copy of another make has moved since it was found, and say so.
+
+        Raises:
+            UserError: it has, and a cut would change its shapes.
+        """
+        for place, (copied, before) in self._others.items():
+            if not torch.equal(before, _print_of(copied)):
+                if self.cut:
+                    raise _refused(place)
+                self._say(place, MOVES)
 
     def zero(self, masks: Masks) -> None:
         """Set what is dead to zero in the averages, where ``masks`` have changed since the last call.
@@ -83,106 +97,33 @@ class Averages:
                 masks.zero(average)
             self._version = masks.version
 
-    def _copies(self, value: object, trained: set[int]) -> Iterator[nn.Module | list[Tensor]]:
-        """Yield the copies of the network in ``value``; those that an optimiser trains are other networks."""
-        if isinstance(value, nn.Module):
-            mine = {id(p) for p in self.network.parameters()} | trained
-            for module in value.modules():
-                if _shapes(module) == self.shapes and not mine & {id(p) for p in module.parameters()}:
-                    yield module
-                    return
-        elif self.cut and isinstance(value, list | Mapping):
-            tensors = self._tensors(value)
-            if tensors and not {id(t) for t in tensors} & (
-                trained | {id(p) for p in self.network.parameters()}
-            ):
-                yield tensors
+    def _has(self, copied: Copy) -> bool:
+        """Tell whether a copy was found in another place."""
+        found = [*self._known, *(other for other, _ in self._others.values())]
+        return id(_tensors_of(copied)[0]) in {id(_tensors_of(each)[0]) for each in found}
 
-    def _tensors(self, value: list[object] | Mapping[object, object]) -> list[Tensor] | None:
-        """Return the tensors of a list or dict that has one for each parameter of the network."""
-        if isinstance(value, Mapping):
-            prefixes = ("", f"{self.place}.")
-            every = [[value.get(prefix + name) for name in self.shapes] for prefix in prefixes]
-        else:
-            every = [value]
-        for each in every:
-            tensors = [t for t in each if isinstance(t, Tensor)]
-            if len(tensors) == len(each) and [tuple(t.shape) for t in tensors] == list(self.shapes.values()):
-                return tensors
-        return None
-
-    def _is_equal(self, copied: nn.Module | list[Tensor]) -> bool:
-        theirs = copied.parameters() if isinstance(copied, nn.Module) else copied
-        return all(
-            torch.equal(a.detach().to(b.device), b.detach())
-            for a, b in zip(theirs, self.network.parameters(), strict=True)
-        )
-
-    def _say(self, place: str) -> None:
-        if place in self._said:
-            return
+    def _say(self, place: str, sentence: str) -> None:
+        if place not in self._said:
+            warnings.warn(sentence.format(place=place), stacklevel=2)
         self._said.add(place)
-        follows = "if it follows the weights of the network (a moving average, a momentum encoder)"
-        if self.cut:
-            said = (
-                f"{place} is a copy of the network, and keeps its shapes when compact_every cuts the network: "
-                f"{follows}, leave compact_every out, and call callback.pruner.compact() after training"
-            )
-        else:
-            said = (
-                f"{place} is a copy of the network that pruning does not reach: {follows}, call "
-                "callback.pruner.masks.zero(copy) after every step of the optimiser"
-            )
-        warnings.warn(said, stacklevel=2)
 
 
-def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(p.shape) for name, p in module.named_parameters()}
+def _refused(place: str) -> UserError:
+    return UserError(
+        f"compact_every changes the shapes of the weights, and an average of them ({place}) keeps its own: "
+        "leave it out, and call callback.pruner.compact() after training"
+    )
 
 
-def _kept(task: nn.Module, holders: Iterable[lightning.Callback]) -> Iterator[Found]:
-    """Yield what ``task`` and callbacks keep, in attributes, lists, dicts and objects of other classes."""
-    seen: set[int] = {id(task)}
-    whose = type(task).__name__
-    for name, module in task.named_modules():
-        place = f"{whose}.{name}" if name else whose
-        if name:
-            yield place, _is_average(module), module
-        yield from _inside(module, place, _is_average(module), seen, DEPTH)
-    for holder in holders:
-        yield from _inside(holder, type(holder).__name__, _is_average(holder), seen, DEPTH)
+def _print_of(copied: Copy) -> Tensor:
+    """Return a sum by tensor: an update changes it."""
+    return torch.stack([t.detach().double().sum().cpu() for t in _tensors_of(copied)])
 
 
-def _inside(value: object, place: str, average: bool, seen: set[int], depth: int) -> Iterator[Found]:
-    for name, inner in _parts(value):
-        if id(inner) in seen or isinstance(inner, (lightning.Callback, lightning.Trainer)):
-            continue
-        seen.add(id(inner))
-        known = average or _is_average(inner)
-        if isinstance(inner, nn.Module | list | Mapping):
-            yield f"{place}{name}", known, inner
-        if depth and not isinstance(inner, nn.Module):
-            yield from _inside(inner, f"{place}{name}", known, seen, depth - 1)
+def _is_equal(copied: Copy, network: nn.Module) -> bool:
+    pairs = zip(_tensors_of(copied), network.parameters(), strict=True)
+    return all(torch.equal(a.detach().to(b.device), b.detach()) for a, b in pairs)
 
 
-def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """Yield what ``value`` holds, by name, as it is written behind the name of ``value``."""
-    if isinstance(value, str | bytes | type | Tensor | torch.optim.Optimizer):
-        return
-    if isinstance(value, Mapping):
-        items = [(f"[{key!r}]", inner) for key, inner in value.items()] if len(value) < LONGEST else []
-    elif isinstance(value, list | tuple | set):
-        items = [(f"[{i}]", inner) for i, inner in enumerate(value)] if len(value) < LONGEST else []
-    else:
-        own = getattr(value, "__dict__", {})
-        items = [(f".{key}", inner) for key, inner in own.items() if not _is_torchs(value, key)]
-    yield from items
-
-
-def _is_torchs(value: object, key: str) -> bool:
-    """Tell whether an attribute of a module is the way in which torch and Lightning keep what is its own."""
-    return isinstance(value, nn.Module) and key in {*vars(nn.Module()), "_trainer", "_fabric"}
-
-
-def _is_average(value: object) -> bool:
-    return any(cls.__name__ in AVERAGES for cls in type(value).__mro__)
+def _tensors_of(copied: Copy) -> list[Tensor]:
+    return list(copied.parameters()) if isinstance(copied, nn.Module) else copied

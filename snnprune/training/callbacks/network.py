@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import lightning
@@ -83,7 +82,8 @@ def example_of(batch: Any) -> Tensor:
     """
     first = batch[0] if isinstance(batch, list | tuple) and len(batch) > 0 else batch
     if not isinstance(first, Tensor):
-        came = f"a mapping of {sorted(map(str, first))}" if _is_mapping(first) else type(first).__name__
+        is_mapping = hasattr(first, "keys")
+        came = f"a mapping of {sorted(map(str, first))}" if is_mapping else type(first).__name__
         raise UserError(
             f"PruningCallback expected batches that are a tensor or begin with one, and got {came}: "
             "write PruningCallback(..., example_input=...)"
@@ -97,10 +97,6 @@ def samples_of(trainer: lightning.Trainer) -> int | None:
         return len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
     except (AttributeError, TypeError):
         return None
-
-
-def _is_mapping(value: Mapping[Any, Any] | Any) -> bool:
-    return hasattr(value, "keys")
 
 
 def _has_synapses(module: nn.Module) -> bool:

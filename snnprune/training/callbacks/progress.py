@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from snnprune.common.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,7 +33,7 @@ class Progress:
 
     @staticmethod
     def of(state: Mapping[str, Any]) -> Progress:
-        """Return the progress that `state_dict` described; version 0.1 did not say whether an epoch was whole."""
+        """Return the progress that `state_dict` described; version 0.1 saved no ``whole``."""
         return Progress(int(state["epoch"]), dict(state["metrics"]), bool(state.get("whole", True)))
 
     def state_dict(self) -> dict[str, Any]:
@@ -39,8 +41,23 @@ class Progress:
         return {"epoch": self.epoch, "metrics": dict(self.metrics), "whole": self.whole}
 
     def go_on_at(self, epoch: int) -> None:
-        """Go on in ``epoch`` of another fit: an epoch that was whole is decided on first, any other goes on."""
+        """Go on in ``epoch`` of another fit: a whole epoch is decided on first, any other goes on."""
         self.epoch = epoch - 1 if self.whole else epoch
+
+
+def length(asked: int | None, planned: int | None) -> int:
+    """Return the number of epochs of a schedule: what was asked for, else the Trainer's number.
+
+    Raises:
+        UserError: there is neither.
+    """
+    epochs = asked if asked is not None else planned
+    if epochs is None or epochs < 1:
+        raise UserError(
+            "PruningCallback needs the number of epochs to plan for, and the Trainer has no "
+            "max_epochs: write PruningCallback(..., epochs=N)"
+        )
+    return epochs
 
 
 class Hook(Protocol):

@@ -28,9 +28,9 @@ from snnprune.training.callbacks.network import (
     place_of,
     samples_of,
 )
-from snnprune.training.callbacks.progress import Progress, Run
+from snnprune.training.callbacks.progress import Progress, Run, length
 from snnprune.training.callbacks.restoring import CLASS, Restoring, state_of
-from snnprune.training.callbacks.states import CarriedStates, carries_graph, detach_states
+from snnprune.training.callbacks.states import CarriedStates, copied, detach_states
 from snnprune.training.callbacks.wrapping import can_unwrap, unwrapped
 
 if TYPE_CHECKING:
@@ -64,20 +64,16 @@ class PruningCallback(lightning.Callback):
         reset_states: put neurons at rest after every batch, of training and of evaluation. Without an answer,
             a training batch that begins with the states of the last one is said, once; False is for states
             that are meant to go on. States are never carried over with the graph of their batch.
-        log: write pruned shares and surviving units to the Trainer's loggers at the end of every epoch, as
-            "pruning/synapses", "pruning/neurons" and "pruning/units/<population>". Other callbacks can monitor
-            these names.
+        log: write pruned shares and surviving units to the Trainer's loggers after every epoch, as
+            "pruning/synapses", "pruning/neurons" and "pruning/units/<population>".
         options: of the `Pruner` (``neurons``, ``exclude``, ``protect_first``), and constants of the method
             given by name, such as ``target=0.6``.
 
-    Averages of the weights (`torch.optim.swa_utils.AveragedModel`, Lightning's ``WeightAveraging``,
-    ``EMAWeightAveraging`` and ``StochasticWeightAveraging``, timm's ``ModelEma``) lose what dies along with the
-    network; with ``compact_every`` they are refused.
-
-    A checkpoint may be loaded at any time, by ``fit``, ``validate``, ``test`` or ``predict``, or in the middle of
-    training: the network gets the size that it has there, and the pruner goes on from its state.
-
-    Several callbacks prune several networks of one LightningModule; each is given its ``network``.
+    Averages of the weights (torch's ``AveragedModel``, Lightning's ``WeightAveraging`` and
+    ``StochasticWeightAveraging``, timm's ``ModelEma``) lose what dies along with the network; with
+    ``compact_every`` they are refused. A checkpoint may be loaded at any time, also in the middle of a fit:
+    the network gets the size that it has there, and the pruner goes on from its state. Several callbacks
+    prune several networks of one LightningModule, each with its ``network``.
 
     Raises:
         UserError: ``compact_every`` with a method whose network cannot be cut while it trains.
@@ -152,7 +148,7 @@ class PruningCallback(lightning.Callback):
             self._run.hooks.append(BetweenBatches(network, trainer, self, lambda: self._rest(pl_module)))
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Refuse what cannot be pruned: a smaller network without its pruner, averages of weights that are cut.
+        """Refuse a smaller network without its pruner, and averages of weights that are cut.
 
         Raises:
             UserError: it is one of these, it is not known which module is the network, or another callback
@@ -172,6 +168,7 @@ class PruningCallback(lightning.Callback):
         """Decide on the epoch that has ended."""
         self._run.stale = True  # another callback may put other weights in their place, as an average
         if self._active:
+            self._find_averages(trainer, pl_module)
             self._catch_up(trainer)
 
     def on_train_batch_start(
@@ -186,6 +183,8 @@ class PruningCallback(lightning.Callback):
         if self._run.is_stale():
             self.pruner.masks.apply()
             self._zero_averages()
+        if batch_idx == 1 and self._run.averages is not None:
+            self._run.averages.look()  # an average has been updated by now
         if self._run.carried is not None:
             self._run.carried.fresh = True
         if trainer.should_stop and self._all_finished(trainer):
@@ -256,7 +255,7 @@ class PruningCallback(lightning.Callback):
     def on_load_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the state that was saved under another key: by version 0.1, or with the network named or not."""
+        """Take a state from under another key: of version 0.1, or with the network named or not."""
         callbacks = checkpoint.get("callbacks", {})
         state = state_of(callbacks, self.state_key)
         if state is not None and self.state_key not in callbacks:
@@ -270,7 +269,7 @@ class PruningCallback(lightning.Callback):
         Raises:
             UserError: the state is of another method.
             ValueError: the state is of another network.
-            CompactionError: the network would have to change its size, and another object holds a tensor of it.
+            CompactionError: the network would have to change its size, and another object holds a tensor.
         """
         task, restoring = self._run.task, self._run.restoring
         if self.pruner is not None and task is not None:
@@ -310,17 +309,9 @@ class PruningCallback(lightning.Callback):
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         apart: dict[str, Any] = {"_run": Run(), "_active": False}
-        try:
-            vars(twin).update(copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo))
-        except RuntimeError as error:
-            place = carries_graph(self.pruner.model) if self.pruner is not None else None
-            if place is None:
-                raise
-            raise UserError(
-                f"the network cannot be copied: {place} keeps a tensor with the graph that it was computed "
-                "by. Keep tensor.detach(), or put it at rest before the copy"
-            ) from error
-        vars(twin).update(apart)
+        own = {name: value for name, value in vars(self).items() if name not in apart}
+        model = self.pruner.model if self.pruner is not None else None
+        vars(twin).update(copied(own, memo, model) | apart)
         if twin.pruner is not None:
             twin.pruner.close()
         return twin
@@ -340,7 +331,7 @@ class PruningCallback(lightning.Callback):
                 model,
                 example,
                 self.method,
-                epochs=self._length(),
+                epochs=length(self.epochs, self._run.planned),
                 seed=self.seed,
                 compact_every=self.compact_every,
                 **({"samples": samples_of(trainer)} | self.options),
@@ -361,15 +352,6 @@ class PruningCallback(lightning.Callback):
             self._run.hooks.append(self._run.carried)
         self._watch(trainer, self.pruner)
         self._find_averages(trainer, pl_module)  # also those that other callbacks have made by now
-
-    def _length(self) -> int:
-        length = self.epochs if self.epochs is not None else self._run.planned
-        if length is None or length < 1:
-            raise UserError(
-                "PruningCallback needs the number of epochs to plan for, and the Trainer has no "
-                "max_epochs: write PruningCallback(..., epochs=N)"
-            )
-        return length
 
     def _watch(self, trainer: lightning.Trainer, pruner: Pruner) -> None:
         # Lightning's own batch hooks fire once per micro-batch.

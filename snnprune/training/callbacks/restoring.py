@@ -1,7 +1,7 @@
 """A checkpoint whose network has another size than the present one: sizes first, and then the weights.
 
-A Trainer loads the network's weights before it gives callbacks their states. So a hook of the LightningModule's
-``load_state_dict`` makes the network as large as the weights that come.
+A Trainer loads the network's weights before it gives callbacks their states. So a hook of the
+LightningModule's ``load_state_dict`` makes the network as large as the weights that come.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def check_weights_alone(pruner: Pruner, state: Mapping[str, Tensor], key: str) -
     revived = pruner.masks.revived(state)
     if revived:
         warnings.warn(
-            f"weights were loaded without the state of their {CLASS}, and {revived:,} of them that are pruned "
-            "are not zero: they are used as they are, and set to zero as soon as training goes on",
+            f"weights were loaded without the state of their {CLASS}, and {revived:,} of them that are "
+            "pruned are not zero: they are used as they are, and set to zero as soon as training goes on",
             stacklevel=2,
         )
 
@@ -170,10 +170,10 @@ def check_shapes(network: nn.Module, state: Mapping[str, Tensor], key: str) -> N
     for name, mine in network.state_dict().items():
         if isinstance(mine, torch.Tensor) and name in state and state[name].shape != mine.shape:
             raise UserError(
-                f"'{name}' has shape {tuple(state[name].shape)} in this checkpoint, and {tuple(mine.shape)} in "
-                f"the network, which was cut: load the state of the {CLASS} before the weights, with "
-                f"callback.load_state_dict(checkpoint['callbacks'][{key!r}]); weights that were saved without "
-                "it (save_weights_only=True) need a module that is built anew"
+                f"'{name}' has shape {tuple(state[name].shape)} in this checkpoint, and {tuple(mine.shape)} "
+                f"in the network, which was cut: load the state of the {CLASS} before the weights, with "
+                f"callback.load_state_dict(checkpoint['callbacks'][{key!r}]); weights that were saved "
+                "without it (save_weights_only=True) need a module that is built anew"
             )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.common.errors import UserError
 from snnprune.network.axes import tensors_in
 from snnprune.pruning.recorder import CARRIED
 
@@ -75,6 +77,24 @@ def carries_graph(model: nn.Module) -> str | None:
             if any(tensor.grad_fn is not None for tensor in tensors_in(kept)):
                 return f"{name or type(module).__name__}.{attribute}"
     return None
+
+
+def copied(values: dict[str, Any], memo: dict[int, Any], model: nn.Module | None) -> dict[str, Any]:
+    """Return a deep copy of ``values``, in which ``model`` may be.
+
+    Raises:
+        UserError: a module of ``model`` keeps a tensor with its graph.
+    """
+    try:
+        return copy.deepcopy(values, memo)
+    except RuntimeError as error:
+        place = carries_graph(model) if model is not None else None
+        if place is None:
+            raise
+        raise UserError(
+            f"the network cannot be copied: {place} keeps a tensor with the graph that it was computed "
+            "by. Keep tensor.detach(), or put it at rest before the copy"
+        ) from error
 
 
 def _memories(module: nn.Module) -> dict[str, Any]:
