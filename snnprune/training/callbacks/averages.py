@@ -26,8 +26,8 @@ COPY = (
     "callback.pruner.compact() after training"
 )
 MOVES = (
-    "{place} is a copy of the network that moves, and pruning does not reach it: if it follows the weights (a "
-    "moving average, a momentum encoder), set what is dead to zero in it after every step of the optimiser, "
+    "{place} is a copy of the network that moves, and pruning does not reach it: if it follows the weights "
+    "(a moving average, a momentum encoder), set what is dead to zero in it after every step of the optimiser, "
     "with callback.pruner.masks.zero(copy)"
 )
 

@@ -163,6 +163,7 @@ class PruningCallback(lightning.Callback):
         self._find_averages(trainer, pl_module)
         if self._run.restoring is not None:
             self._run.restoring.check(self._restored)
+        self._rest(pl_module)  # a search for a learning rate may have left the states of its last batch
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Decide on the epoch that has ended."""
@@ -207,7 +208,7 @@ class PruningCallback(lightning.Callback):
         if self.logs and self.pruner is not None and not trainer.barebones:
             name = self.network if len(_siblings(trainer)) > 1 else None
             values = logged.values(self.pruner.rates(), name)
-            pl_module.log_dict(values, batch_size=1, sync_dist=trainer.world_size > 1)
+            pl_module.log_dict(values, batch_size=1, sync_dist=torch.distributed.is_initialized())
 
     def _after_evaluation(self, _trainer: Any, pl_module: lightning.LightningModule, *_: Any) -> None:
         if self.reset_states:
@@ -381,6 +382,10 @@ class PruningCallback(lightning.Callback):
             detach_states(task, self.options.get("neurons", ()))
 
     def _catch_up(self, trainer: lightning.Trainer) -> None:
+        if (
+            self._progress.epoch > trainer.current_epoch
+        ):  # a state of a later epoch, without the Trainer's loops
+            self._progress.go_on_at(trainer.current_epoch)
         if self.pruner is not None and self._progress.epoch < trainer.current_epoch:
             self._progress.epoch, self._progress.whole = trainer.current_epoch, False
             with unwrapped(trainer) if self.compact_every is not None else nullcontext():
