@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
     from snnprune.data import Splits
     from snnprune.export import load, save
+    from snnprune.export.twins import compare
     from snnprune.network import Topology, discover
     from snnprune.nn.fused import accelerate, restore
     from snnprune.pruning import Agreement, Masks, Pruner, compact, verify
@@ -51,6 +52,7 @@ else:
             ),
             "snnprune.data": ("Splits",),
             "snnprune.export": ("load", "save"),
+            "snnprune.export.twins": ("compare",),
             "snnprune.network": ("Topology", "discover"),
             "snnprune.nn.fused": ("accelerate", "restore"),
             "snnprune.pruning": ("Agreement", "Masks", "Pruner", "compact", "verify"),
@@ -80,6 +82,7 @@ __all__ = [
     "__version__",
     "accelerate",
     "compact",
+    "compare",
     "discover",
     "load",
     "restore",

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from snnprune.bench import formats
-from snnprune.bench.comparison import BETTER, LESS, OPEN, WORSE, compare
+from snnprune.bench.comparison import compare
 from snnprune.bench.results import Found
 from snnprune.bench.tables import between, spread, tables
-from snnprune.common.statistics import Interval
+from snnprune.common.statistics import BETTER, LESS, OPEN, WORSE, Interval
 from snnprune.runs.summary import Counts, Machine, Synops
 from support import records
 

@@ -1,9 +1,10 @@
-"""PruningCallback beside copies of the network: averages of its weights, teachers, and what their norms hold."""
+"""PruningCallback beside copies of the network: averages of its weights, and teachers."""
 
 from __future__ import annotations
 
 import copy
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -114,7 +115,7 @@ def test_the_norms_of_an_average_are_those_of_the_network_that_is_handed_out(fir
 
 
 def test_an_average_on_another_device_is_masked_there() -> None:
-    """There is one device here: what is asked for is that the factors go to where the tensors are."""
+    """It needs no second device here: what is asked is that the masks go to where the tensors are."""
     callback, task = pruning(), Classifier()
     trainer(callback).fit(task)
     assert callback.pruner is not None
@@ -135,18 +136,17 @@ class Copies(lightning.Callback):
     def make(self, _trainer: Any, task: Classifier, *_: Any) -> None:
         if self.kept is not None:
             return
-        tensors = {name: p.detach().clone() for name, p in task.model.named_parameters()}
+        model = copy.deepcopy(task.model)
+        tensors = {name: p.detach().clone() for name, p in model.named_parameters()}
         kinds: dict[str, Any] = {
-            "module": lambda: copy.deepcopy(task.model),
-            "task": lambda: copy.deepcopy(task),
-            "list": lambda: [copy.deepcopy(task.model)],
-            "object": lambda: type("Holder", (), {})(),
-            "tensors by name": lambda: tensors,
-            "tensors": lambda: list(tensors.values()),
+            "module": model,
+            "task": copy.deepcopy(task),
+            "list": [model],
+            "object": SimpleNamespace(twin=model),
+            "tensors by name": tensors,
+            "tensors": list(tensors.values()),
         }
-        self.kept: Any = kinds[self.kind]()
-        if self.kind == "object":
-            self.kept.twin = copy.deepcopy(task.model)
+        self.kept: Any = kinds[self.kind]
 
     def tensors(self) -> list[Tensor]:
         kept = self.kept[0] if self.kind == "list" else getattr(self.kept, "twin", self.kept)

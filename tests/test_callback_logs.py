@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import warnings
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import lightning
 import pytest
@@ -15,11 +16,13 @@ from snnprune import TargetMissedWarning
 from snnprune.training.callbacks.pruning import PruningCallback
 from support.tasks import Classifier, trainer
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
-NAMES = {"pruning/synapses", "pruning/neurons", *(f"pruning/units/{layer}" for layer in ("0", "2", "4"))}
+NAMES = {
+    "pruning/synapses",
+    "pruning/neurons",
+    "pruning/firing",
+    *(f"pruning/units/{layer}" for layer in ("0", "2", "4")),
+}
 
 
 class Rates(lightning.Callback):
@@ -49,7 +52,7 @@ def test_each_logger_gets_each_epoch_once(tmp_path: Path, every: int | None) -> 
     table, board = CSVLogger(tmp_path, name="table"), TensorBoardLogger(tmp_path, name="board")
     rates = Rates(callback)
     trainer(callback, rates, logger=[table, board], log_every_n_steps=1).fit(Classifier())
-    with open(f"{table.log_dir}/metrics.csv") as file:
+    with (Path(table.log_dir) / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["pruning/synapses"]]
     assert [int(row["epoch"]) for row in rows] == list(range(8))
     assert [logged(row) for row in rows] == pytest.approx(rates.seen)

@@ -1,4 +1,4 @@
-"""PruningCallback where a checkpoint is loaded: in the middle of a fit, by the same module, before and after a cut."""
+"""PruningCallback where a checkpoint is loaded: in the middle of a fit, and by a module that was cut since."""
 
 from __future__ import annotations
 

@@ -17,11 +17,13 @@ from snnprune.bench.convergence import SHARES, Race, convergence, learning_speed
 from snnprune.bench.grid import DENSE
 from snnprune.bench.results import cell_of
 from snnprune.common.statistics import (
+    OPEN,
     Interval,
     bootstrap_difference,
     mean_interval,
     paired_difference,
     pareto_front,
+    verdict,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 
     from snnprune.bench.results import Found
     from snnprune.runs.reading import Run
-
-BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
-MORE, LESS = "more", "less"
 
 SAME_COST = 1e-3
 """Share by which costs may differ and still count as equal: methods round the same target differently."""
@@ -282,21 +281,8 @@ def _entry(
         values,
         mean_interval(list(values.values())),
         difference,
-        "" if difference is None else _verdict(difference, second, measure.good),
+        "" if difference is None else verdict(difference, second, measure.good),
     )
-
-
-def _verdict(difference: Interval, second: Interval | None, good: int) -> str:
-    """Return the verdict that both intervals support."""
-    if not difference.excludes_zero or (second is not None and not second.excludes_zero):
-        return OPEN
-    if good > 0 and second is None and difference.low == difference.high:
-        return OPEN  # an accuracy counts samples: equal values of a few seeds do not show its spread
-    if second is not None and (second.mean > 0) != (difference.mean > 0):
-        return OPEN
-    if good == 0:
-        return MORE if difference.mean > 0 else LESS
-    return BETTER if difference.mean * good > 0 else WORSE
 
 
 def _speed(races: dict[int, Race | None]) -> Speed:

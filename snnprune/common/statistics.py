@@ -20,6 +20,11 @@ RESAMPLES = 10_000
 """Draws of a bootstrap: with so many, the ends of a 95 % interval vary by about 1 % of its width."""
 
 
+BETTER, WORSE, OPEN = "better", "worse", "no difference shown"
+MORE, LESS = "more", "less"
+"""Verdicts on a difference."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean, and the interval in which the true mean lies with `LEVEL` confidence.
@@ -117,6 +122,26 @@ def bootstrap_difference(
         means[i] = per_seed[dice.integers(seeds, size=seeds)].mean()
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(gain.mean()), float(low), float(high), seeds)
+
+
+def verdict(difference: Interval, second: Interval | None, good: int) -> str:
+    """Return the verdict on a difference that both intervals support.
+
+    Args:
+        difference: over seeds.
+        second: a second interval of the same difference that has to agree, such as one over samples; None if
+            there is none.
+        good: 1 if more is better, -1 if less is better, 0 if neither is.
+    """
+    if not difference.excludes_zero or (second is not None and not second.excludes_zero):
+        return OPEN
+    if good > 0 and second is None and difference.low == difference.high:
+        return OPEN  # an accuracy counts samples: equal values of a few seeds do not show its spread
+    if second is not None and (second.mean > 0) != (difference.mean > 0):
+        return OPEN
+    if good == 0:
+        return MORE if difference.mean > 0 else LESS
+    return BETTER if difference.mean * good > 0 else WORSE
 
 
 def pareto_front(points: Sequence[tuple[float, float]], same: float = 0.0) -> list[int]:

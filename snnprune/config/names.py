@@ -80,6 +80,10 @@ TRAITS = {
 }
 
 
+PAGE = Entry("the page of a pruner", "-", "snnprune.report.pruner_page:write_page")
+"""How `Pruner.report` finds the page, of which its room knows nothing."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint that names the entry of ``known`` nearest to ``word``, or else all entries."""
     known = sorted(known)

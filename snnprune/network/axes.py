@@ -90,6 +90,17 @@ class Operation:
         return self.args[position] if len(self.args) > position else default
 
 
+def mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Return ``value`` with each tensor in nested lists, tuples and dicts replaced by ``change`` of it."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if type(value) in {list, tuple}:
+        return type(value)(mapped(v, change) for v in value)
+    if type(value) is dict:
+        return {k: mapped(v, change) for k, v in value.items()}
+    return value
+
+
 def tensors_in(value: Any) -> list[torch.Tensor]:
     """Return the tensors in nested lists, tuples, dicts and dataclasses, in order."""
     if isinstance(value, torch.Tensor):

@@ -14,6 +14,7 @@ import torch
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import duplicate, reset_states
+from snnprune.network.untouched import seed_dice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def find_time(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
     own = [torch.Size([*sizes, x.shape[front], *places]), torch.Size([*sizes, *x.shape[front:]])]
     for shape in dict.fromkeys([*(own if alone else []), x.shape]):
         try:
-            found = _dependences(_ask(module, args, kwargs, x), x, shape, front)
+            found = _dependences(_ask(module, args, kwargs, x), x, shape)
         except Exception:  # noqa: S112 - somebody's module, asked with a shape of the probe's own
             continue
         return _judge(found, front)
@@ -76,7 +77,7 @@ def _ask(
     def answer(given: Tensor) -> Tensor:
         probe = duplicate(module)
         reset_states(probe)
-        torch.manual_seed(0)  # a neuron may draw numbers; whoever calls puts the generators back
+        seed_dice(0, given.device)  # a neuron may draw numbers; whoever calls puts the generators back
         swapped = [given if a is x else a for a in args]
         named = {k: given if v is x else v for k, v in kwargs.items()}
         out = tensors_in(probe(*swapped, **named))[0]
@@ -87,14 +88,13 @@ def _ask(
     return answer
 
 
-def _dependences(
-    answer: Callable[[Tensor], Tensor], x: Tensor, shape: torch.Size, front: int
-) -> dict[int, set[str]]:
+def _dependences(answer: Callable[[Tensor], Tensor], x: Tensor, shape: torch.Size) -> dict[int, set[str]]:
     """Return by axis whether an entry's answer depends on "earlier" and on "later" entries.
 
-    Channels and the places of a picture are looked at as well, since time may stand behind them.
+    Channels and the places of a picture are looked at as well: time may stand behind them, and units that see
+    one another are none that can be taken alone.
     """
-    found: dict[int, set[str]] = {d: set() for d in range(len(shape)) if d != front}
+    found: dict[int, set[str]] = {d: set() for d in range(len(shape))}
     dice = torch.Generator().manual_seed(0)
     for scale in SCALES:
         given = (torch.rand(shape, generator=dice, dtype=torch.float64) * scale).to(x)
@@ -147,6 +147,8 @@ def _entries(size: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _judge(found: dict[int, set[str]], front: int) -> Time:
+    if found[front]:
+        return Time(unknown="its units see one another, so that none of them can be taken alone")
     dependent = [axis for axis, sides in found.items() if sides]
     if not dependent:
         return Time()

@@ -9,7 +9,6 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,10 @@ from torch import nn
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import tensors_in
 from snnprune.network.layouts import Layouts
+from snnprune.network.meetings import States, kept_small, meetings
+from snnprune.network.resting import why_uncut
 from snnprune.network.survey import Survey
+from snnprune.network.ties import aliases, freeze_tied
 from snnprune.network.topology import OUTPUT, Inflow, Population, Projection, Topology
 from snnprune.network.untouched import untouched
 
@@ -68,8 +70,10 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
     with untouched(model), torch.no_grad():
+        states = States(model)
         with survey.watching():
             outputs = tensors_in(_answer(model, arguments))
+        example = states.example(arguments)
         found.freeze(outputs, OUTPUT)
         if _unreached(found):  # what feeds back may be asked for only once there is a state
             found.counting = False
@@ -78,10 +82,16 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             found.freeze(outputs, OUTPUT)
     layouts = Layouts(model, arguments, found)
     _freeze_shared(found)
-    _freeze_tied(found)
+    freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    return _topology(found, layouts)
+    topology = _topology(found, layouts)
+    topology.aliases = aliases(model, found.units)
+    topology.example = kept_small(model, example, layouts.samples)
+    with untouched(model):
+        for population in topology.free():
+            population.uncut = why_uncut(model, topology, population.name)
+    return topology
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -137,22 +147,6 @@ def _freeze_shared(found: Findings) -> None:
             units.freeze(numbers, reason, foremost=True)
 
 
-def _freeze_tied(found: Findings) -> None:
-    """Tensors that two layers hold, or that the network uses beside their layer."""
-    held = [(f"{n}.{k}", t) for n, (m, _) in found.leaves.items() for k, t in m._parameters.items()]
-    times = Counter(id(t) for _, t in held if t is not None)
-    tied = {key for key, t in held if t is not None and times[id(t)] > 1}
-    for number in found.units.roots():
-        for slot in found.units[number].slots:
-            if slot.key in tied:
-                reason = f"{slot.key} is one tensor with that of another layer"
-            elif slot.key in found.used_outside:
-                reason = f"{slot.key} is used outside of its layer as well"
-            else:
-                continue
-            found.units.freeze([number], reason, foremost=found.units[number].frozen == OUTPUT)
-
-
 def _freeze_open_ends(found: Findings) -> None:
     """Populations whose activity is seen by no neuron, or read by no layer."""
     for name, synapses in found.synapses.items():
@@ -201,7 +195,8 @@ def _topology(found: Findings, layouts: Layouts) -> Topology:
             max(len(synapses.entries), 1),
             output=post.frozen == OUTPUT,
         )
-    return Topology(populations, projections, _unreached(found))
+    met = meetings(found.meetings, layouts.times, lambda number: names[units.root(number)])
+    return Topology(populations, projections, _unreached(found), meetings=met)
 
 
 def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:

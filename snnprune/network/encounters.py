@@ -117,6 +117,7 @@ def on_norm_called(found: Findings, met: Encounter) -> None:
     axis, x, module = met.axis, met.x, met.module
     if axis is None:
         return
+    _meet(found, met, axis)
     dim = 1 - (x.ndim - is_multi_step(module))
     if axis.dim != dim or module.num_features != axis.length or met.outputs[0].shape != x.shape:
         found.freeze([x], f"{met.name} norms along another axis")
@@ -135,6 +136,7 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
     found.neuron_calls[met.name].append(axis.sources if axis is not None else frozenset())
     if axis is None:
         return
+    _meet(found, met, axis)
     for other in met.inputs:
         if other is not x and found.axis_of(other) is not None:
             axis = _with_state(found, met.name, axis, other)
@@ -147,6 +149,10 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
     for y in met.outputs:
         if y.shape == x.shape:  # spikes, and states that are handed out with them
             found.place(y, replace(axis, sources=frozenset(), resting=None))
+
+
+def _meet(found: Findings, met: Encounter, axis: Axis) -> None:
+    found.meetings[met.name][tuple(met.x.shape), axis.dim, axis.spans] = None
 
 
 def _with_state(found: Findings, name: str, axis: Axis, tensor: torch.Tensor) -> Axis:

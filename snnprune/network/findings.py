@@ -64,6 +64,9 @@ class Call:
     kwargs: dict[str, Any]
 
 
+Met = tuple[tuple[int, ...], int, "tuple[Span, ...]"]
+
+
 @dataclass
 class Findings:
     """What a forward has shown so far.
@@ -79,6 +82,7 @@ class Findings:
         suspects: populations that go through a module that may be a neuron, with its name.
         feedback: recurrent wrappers that the forward is in, the innermost last.
         calls: of leaves, in order, while ``counting``.
+        meetings: what norms and neurons were given, each once: shape, axis of channels, spans.
         counting: whether outputs count as entries of their projection, and calls are kept.
     """
 
@@ -92,6 +96,7 @@ class Findings:
     suspects: dict[int, str] = field(default_factory=dict)
     feedback: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    meetings: dict[str, dict[Met, None]] = field(default_factory=lambda: defaultdict(dict))
     counting: bool = True
     _axes: dict[int, tuple[torch.Tensor, Axis]] = field(default_factory=dict)
 

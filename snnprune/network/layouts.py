@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.network.axes import tensors_in
+from snnprune.network.axes import mapped, tensors_in
 from snnprune.network.causality import find_time
 from snnprune.network.leaves import is_multi_step, is_of_spikingjelly
 from snnprune.network.topology import Layout
@@ -39,14 +39,20 @@ class Layouts:
         model: the network; it is left as it was.
         arguments: the example.
         found: what was seen of the forward of the example.
+
+    Attributes:
+        times: the time axis of neurons that take the whole series, by name.
+        samples: the axis of samples in the example, None where it takes no further sample.
     """
 
     def __init__(self, model: nn.Module, arguments: tuple[Any, ...], found: Findings) -> None:
         self._calls = dict(_numbered((call.name, call) for call in found.calls))
         self._times: dict[Key, int] = {}
+        self.times: dict[str, int | None] = {}
         with untouched(model):
             self._find_times(found)
         self._first = tensors_in(list(arguments))[0]
+        self.samples: int | None = None
         self._more_samples: Mapping[Key, Tensor] | None = None
         self._more_steps: Mapping[Key, Tensor] | None = None
         repeats = any(number for _, number in self._calls)
@@ -59,7 +65,7 @@ class Layouts:
             if self._has_more_steps(longer):
                 self._more_steps = longer
             elif self._more_samples is None and self._has_more_samples(longer):
-                self._more_samples = longer
+                self._more_samples, self.samples = longer, axis
 
     def __getitem__(self, key: Key) -> Layout:
         """Return where samples and time are; samples in front, where the leaf was never reached."""
@@ -95,7 +101,7 @@ class Layouts:
     # --- time axes that are known
 
     def _find_times(self, found: Findings) -> None:
-        known: dict[str, int | None] = {}
+        known = self.times
         for key, call in self._calls.items():
             module, kind = found.leaves[call.name]
             if call.name not in known:
@@ -224,18 +230,12 @@ def _same_front(x: Tensor, other: Tensor) -> bool:
 def _one_more(arguments: tuple[Any, ...], axis: int, first: Tensor) -> tuple[Any, ...]:
     """Return the arguments with the first entry of ``axis`` once more, where as long as ``first``."""
 
-    def lengthen(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            if value.ndim <= axis or value.shape[axis] != first.shape[axis]:
-                return value
-            return torch.cat([value, value.narrow(axis, 0, 1)], axis)
-        if type(value) in {list, tuple}:
-            return type(value)(map(lengthen, value))
-        if type(value) is dict:
-            return {k: lengthen(v) for k, v in value.items()}
-        return value
+    def lengthen(tensor: Tensor) -> Tensor:
+        if tensor.ndim <= axis or tensor.shape[axis] != first.shape[axis]:
+            return tensor
+        return torch.cat([tensor, tensor.narrow(axis, 0, 1)], axis)
 
-    return tuple(lengthen(a) for a in arguments)
+    return tuple(mapped(list(arguments), lengthen))
 
 
 def _is_of_torch(module: nn.Module) -> bool:

@@ -36,6 +36,7 @@ def segments(topology: Topology) -> Segments:
     for population in topology.populations.values():
         for slot in population.slots:
             found[slot.key][slot.axis].add(Segment(population.name, slot.offset, slot.spread))
+    found.update({alias: found[key] for alias, key in topology.aliases.items() if key in found})
     return {
         key: {axis: sorted(on, key=lambda s: s.offset) for axis, on in axes.items()}
         for key, axes in found.items()

@@ -17,6 +17,8 @@ from snnprune.config.names import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from snnprune.network.meetings import Example, Meeting
+
 Role = Literal["out", "norm", "neuron", "in"]
 
 OUTPUT = "it is the output of the network"
@@ -54,6 +56,11 @@ class Slot:
         """The tensor's name in the network's state_dict."""
         return f"{self.module}.{self.tensor}" if self.module else self.tensor
 
+    @property
+    def dies(self) -> bool:
+        """Whether the entries of a dead unit are zero: a neuron is silent without input for any constants."""
+        return self.role != "neuron" and self.tensor != "running_var"
+
 
 @dataclass
 class Population:
@@ -66,6 +73,7 @@ class Population:
         producers: names of all layers that write into the population (several before a residual add).
         slots: all places of all tensors that its units index.
         frozen: why the population is not prunable, or None.
+        uncut: why its units can be masked, but no cut can remove them, or None.
 
     Examples:
         >>> import torch
@@ -83,6 +91,7 @@ class Population:
     producers: list[str] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     frozen: str | None = None
+    uncut: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +224,9 @@ class Topology:
         populations: by name.
         projections: by name.
         unreached: names of convolutions and linear layers that the forward did not call.
+        aliases: further names of tensors that a slot names.
+        meetings: what norms and neurons were given in the forward, by the name of the module.
+        example: what the network was asked with; None in a topology that was made by hand.
 
     Examples:
         >>> import torch
@@ -229,6 +241,9 @@ class Topology:
     populations: dict[str, Population]
     projections: dict[str, Projection]
     unreached: tuple[str, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    meetings: dict[str, tuple[Meeting, ...]] = field(default_factory=dict, repr=False)
+    example: Example | None = field(default=None, repr=False, compare=False)
 
     def free(self) -> list[Population]:
         """Populations that are prunable."""
@@ -275,6 +290,9 @@ class Topology:
         widths = [min(max(len(row[i]) for row in rows), _WIDEST) for i in range(4)]
         lines = [line for row in rows for line in _wrapped(row, widths)]
         lines.insert(1, "  ".join("-" * w for w in [*widths, len(rows[0][4])]))
+        lines += [
+            f"{p.name} can be masked, but not removed by a cut: {p.uncut}" for p in self.free() if p.uncut
+        ]
         if self.unreached:
             lines.append(f"never reached by this forward: {', '.join(self.unreached)}")
         return "\n".join(lines)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import nn
 
@@ -25,19 +25,16 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """
     attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
     tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
-    devices = sorted({t.device.index or 0 for t in model.parameters() if t.device.type == "cuda"})
-    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
+    devices = {t.device for t in model.parameters()}
     try:
         for module in model.modules():
             if isinstance(getattr(module, "_memories", None), dict):
                 states: Any = module
                 states._memories = {**states._memories, **copy.deepcopy(states._memories_rv)}
         model.eval()
-        with torch.random.fork_rng(devices):
+        with same_dice(devices):
             yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numbers)  # noqa: NPY002
         for module, saved in attributes:
             vars(module).clear()
             vars(module).update({k: _refilled(v, content) for k, (v, content) in saved.items()})
@@ -45,6 +42,27 @@ def untouched(model: nn.Module) -> Iterator[None]:
             for tensor, value in tensors:
                 if not torch.equal(tensor, value):
                     tensor.copy_(value)
+
+
+@contextmanager
+def same_dice(devices: Iterable[torch.device]) -> Iterator[None]:
+    """Put the generators of torch (on the CPU and on ``devices``), numpy and Python back afterwards."""
+    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
+    try:
+        with torch.random.fork_rng(sorted({d.index or 0 for d in devices if d.type == "cuda"})):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)  # noqa: NPY002
+
+
+def seed_dice(seed: int, device: torch.device) -> None:
+    """Seed the random generators of torch (on the CPU and on ``device``), numpy and Python."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global generator
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed prepares every kind of device: milliseconds
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
 
 
 def _content(value: Any) -> Any:

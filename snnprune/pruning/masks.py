@@ -34,7 +34,6 @@ class Masks:
     Attributes:
         units: bool [size] by population.
         synapses: bool, shape of the weight, by projection; only projections with single pruned synapses.
-        version: how often `refresh` has computed what is pruned.
 
     Examples:
         >>> import torch
@@ -58,7 +57,6 @@ class Masks:
             for p in topology.populations.values()
         }
         self.synapses: dict[str, Tensor] = {}
-        self.version = 0
         self._factors: dict[str, Tensor] | None = {}  # by key, 0 where pruned; None: not computed yet
 
     # --- reading
@@ -131,8 +129,8 @@ class Masks:
             if bool(alive.all()):
                 continue
             for slot in population.slots:
-                if slot.role == "neuron" or slot.tensor == "running_var":
-                    continue  # a neuron without input is silent for any constants
+                if not slot.dies:
+                    continue
                 whole = factor(slot.key)
                 run = [1] * whole.ndim
                 run[slot.axis] = population.size * slot.spread
@@ -141,7 +139,17 @@ class Masks:
         for name, own in self.synapses.items():
             factor(self.topology.projections[name].weight).mul_(own)
         self._factors = factors
-        self.version += 1
+
+    def factors(self) -> Mapping[str, Tensor]:
+        """Return which entries are pruned, by key of the tensor, in its shape: 0 where pruned, 1 elsewhere.
+
+        Tensors without a mask are not named. The integers are as wide as the tensor's own numbers. The
+        mapping is a new one after each change of a mask.
+        """
+        if self._factors is None:
+            self.refresh()
+        assert self._factors is not None
+        return self._factors
 
     # --- keeping pruned entries at zero
 
@@ -151,11 +159,10 @@ class Masks:
 
         Pruned entries become zero even if they were inf or NaN. All other entries stay as they are.
         """
-        if self._factors is None:
-            self.refresh()
-        state = self.model.state_dict(keep_vars=True) if self._factors else {}
+        factors = self.factors()
+        state = self.model.state_dict(keep_vars=True) if factors else {}
         pairs = []
-        for key, factor in (self._factors or {}).items():
+        for key, factor in factors.items():
             parameter = state[key]
             held: list[Any] = [parameter.data, parameter.grad]
             for optimizer in optimizers:
@@ -175,10 +182,9 @@ class Masks:
         Raises:
             CompactionError: a tensor of ``model`` is missing, or has another shape than in the network.
         """
-        if self._factors is None:
-            self.refresh()
-        state, pairs = model.state_dict(keep_vars=True), []
-        for key, factor in (self._factors or {}).items():
+        factors, pairs = self.factors(), []
+        state = model.state_dict(keep_vars=True) if factors else {}
+        for key, factor in factors.items():
             shape = tuple(state[key].shape) if key in state else ()
             if shape != tuple(factor.shape):
                 raise CompactionError(
@@ -274,11 +280,27 @@ def _erase(pairs: list[tuple[Tensor, Tensor]]) -> None:
     """Multiply the bits of tensors, as integers, by 0 or 1: 0 times the bits of inf or NaN is 0.0."""
     bits, factors = [], []
     for tensor, factor in pairs:
-        fits = factor.itemsize == tensor.itemsize
-        factors.append(factor if fits else factor.to(_INTEGERS[tensor.itemsize]))
+        factors.append(_as_wide(factor, tensor))
         bits.append(tensor.view(factors[-1].dtype))
     if bits:
         torch._foreach_mul_(bits, factors)
+
+
+def erased(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Return ``gradient`` with 0.0 where ``factor`` is 0, also in place of inf and NaN.
+
+    Another tensor may share its memory, so that a copy is returned. Where it is to be differentiated once
+    more (``create_graph``), so is the copy.
+    """
+    if gradient.requires_grad:
+        return torch.where(factor != 0, gradient, 0.0)
+    factor = _as_wide(factor, gradient)
+    return (gradient.view(factor.dtype) * factor).view(gradient.dtype)
+
+
+def _as_wide(factor: Tensor, tensor: Tensor) -> Tensor:
+    """Return a factor in integers of the size of the numbers of ``tensor``."""
+    return factor if factor.itemsize == tensor.itemsize else factor.to(_INTEGERS[tensor.itemsize])
 
 
 def _holds(model: nn.Module, projection: Projection) -> bool:

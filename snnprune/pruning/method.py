@@ -32,7 +32,8 @@ class Method(Stateful):
     Attributes:
         reads: the kind of activity to record ("trace" or "series"), or None for no activity.
         tau: decay of the traces that the method reads.
-        permanent: pruned units and synapses never come back.
+        permanent: pruned units and synapses never come back; their gradients are zero from the backward on.
+            With False, every handler sees what they would learn.
         target: what the method has to reach by the end of the run; None where it stops by itself.
         formerly: earlier names of the class, which older saved states carry.
 

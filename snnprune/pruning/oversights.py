@@ -24,6 +24,13 @@ NO_STEP = (
 )
 
 
+NO_STEP_RAN = (
+    "an epoch ended and the pruner saw no batch of it: pruner.step() was called, but no optimizer.step() ran "
+    "before it. A loss scaler skips steps whose gradients are inf or NaN; otherwise give pruner.step() the "
+    "optimiser that steps"
+)
+
+
 NO_ACTIVITY = (
     "an epoch ended and no training of the network was seen in it, so a method that watches activity learned "
     "nothing: the forward before pruner.step() has to run in training mode (model.train()), with gradients, "
@@ -83,7 +90,7 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._active = self._open = self._trained = False
+        self._active = self._skipped = self._open = self._trained = False
         self._said: set[str] = set()
 
     def resume(self) -> None:
@@ -95,13 +102,18 @@ class Oversights:
         self._active = self._active or active
         self._open = self._trained = True
 
+    def look_at_skip(self) -> None:
+        """Note a call of `Pruner.step` behind which no optimiser had stepped."""
+        self._skipped = True
+
     def look_at_epoch(self, clock: Clock) -> None:
         """Warn where the epoch that ends had no batch, or no activity in its batches."""
         if clock.batches == self._batches:
-            self._say(NO_STEP)
+            self._say(NO_STEP_RAN if self._skipped else NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
-        self._batches, self._active, self._open = clock.batches, False, False
+        self._batches = clock.batches
+        self._active = self._skipped = self._open = False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
@@ -132,9 +144,10 @@ class Oversights:
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""
-        self._say(f"{error}; training goes on with masks")
+        self._say(f"{error}; training goes on with masks", once=str(error).partition(": ")[0])
 
-    def _say(self, sentence: str, kind: type[Warning] = UserWarning) -> None:
-        if sentence not in self._said and ranks.is_first():
+    def _say(self, sentence: str, kind: type[Warning] = UserWarning, *, once: str | None = None) -> None:
+        """Warn, if the same was not said before: the sentence, or what of it stands in ``once``."""
+        if (once or sentence) not in self._said and ranks.is_first():
             warnings.warn(sentence, kind, stacklevel=4)
-        self._said.add(sentence)
+        self._said.add(once or sentence)

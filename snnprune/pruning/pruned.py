@@ -11,6 +11,7 @@ from snnprune.common.errors import CompactionError
 from snnprune.network.cost import rates
 from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
 from snnprune.pruning.compaction.cut import Cut
+from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
@@ -93,8 +94,7 @@ class Pruned:
         """Take over who stays alive; with ``wake``, the dead that the decision names come back.
 
         Raises:
-            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask has
-                changed.
+            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask changes.
         """
         with Transaction() as changes:
             changes.remember_items(self.masks.units)
@@ -178,6 +178,7 @@ class Pruned:
                 "load the state into the new one"
             )
         if cut:
+            rehearse(self.model, cut)
             method.shrink(cut)
             shrink(self.model, cut, self.optimizers, changes)
         self.masks.shrink(cut, changes)

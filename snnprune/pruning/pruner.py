@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import sys
 import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakMethod, WeakSet, finalize
+from weakref import WeakSet
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
-from snnprune.config.names import METHODS, build
+from snnprune.config.names import METHODS, PAGE, build
 from snnprune.network.discovery import discover
 from snnprune.pruning.clock import Clock
-from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut
-from snnprune.pruning.compaction.shrink import holds_any_of
-from snnprune.pruning.compaction.silence import restless
+from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut, masked_only
 from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.firing import BatchFiring
 from snnprune.pruning.forwards import ForwardWatch
+from snnprune.pruning.gradients import DeadGradients
+from snnprune.pruning.history import History
 from snnprune.pruning.identity import Identity
 from snnprune.pruning.method import Method
 from snnprune.pruning.oversights import Oversights, TargetMissedWarning
 from snnprune.pruning.pruned import Pruned
 from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rounds import Round
+from snnprune.pruning.rule import Rule
 from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
+from snnprune.pruning.steps import StepWatch, unscale
 from snnprune.pruning.traces import full_precision
 from snnprune.pruning.view import Decision, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
-    from torch.utils.hooks import RemovableHandle
 
     from snnprune.network.cost import Rates
     from snnprune.network.topology import Topology
@@ -74,6 +75,7 @@ class Pruner:
 
     Attributes:
         name: name of the method, or of its class.
+        history: what happened so far, one `history.Row` for each epoch.
         finished: the method has taken its last decision, and training may end.
         returned_to: epoch (from 0) whose snapshot the method has restored; None where it restored none.
 
@@ -130,12 +132,8 @@ class Pruner:
                 "shows the reasons (name neuron classes of other libraries with neurons=...)",
                 stacklevel=2,
             )
-        for population, reason in restless(model, topology).items():
-            warnings.warn(
-                f"population {population} can be masked but not compacted, because its dead units cannot be "
-                f"proved silent: {reason}",
-                stacklevel=2,
-            )
+        for sentence in masked_only(model, topology):
+            warnings.warn(sentence, stacklevel=2)
         self._pruned = Pruned(model, topology)
         self.clock = Clock(epochs)
         self.recorder: TraceRecorder | None = None
@@ -147,8 +145,11 @@ class Pruner:
         self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
-        self._handle: RemovableHandle | None = None
-        self._listen()
+        self._gradients = DeadGradients()
+        self._steps = self._watch_steps()
+        self.history = History()
+        self._firing = BatchFiring(model, (p.neuron for p in topology.projections.values() if p.neuron))
+        self._firing.open()
         method.begin(self._view({}))
 
     @property
@@ -186,11 +187,18 @@ class Pruner:
         optimisers train the network, call it after the step of each: they share the batch, and the method
         acts once all of them have stepped.
 
+        Where the optimiser has not stepped since the last call, because a loss scaler skipped its step or the
+        loop left it out, there is no batch. Its forwards join the next one, unless their gradients are
+        thrown away first.
+
         Raises:
             CompactionError: the optimiser holds no parameter of this model.
         """
         if optimizer is not None:
             self.follow(optimizer)
+        if not self._steps.has_run(optimizer):
+            self._oversights.look_at_skip()
+            return
         if self._round.has_next(optimizer, after_forward=self._watch.seen):
             self._end_batch()
             self._round.begin(self._traces())
@@ -203,6 +211,7 @@ class Pruner:
     def _traces(self) -> dict[str, Activity]:
         """Close the batch of the recorder and of the watch."""
         self._watch.seen = False
+        self._firing.close()
         traces = self.recorder.batch() if self.recorder is not None else {}
         watches = self.recorder is not None and self.recorder.projections
         self._oversights.look_at_batch(active=bool(traces) or not watches)
@@ -212,12 +221,12 @@ class Pruner:
         """Let the method act on the batch whose optimisers have stepped, where there is one."""
         traces, optimizers = self._round.traces, [*self._round.optimizers]
         self._round.end()
-        if traces is None:
-            return
-        if not self.finished:
-            with full_precision(self._device):
-                self._carry_out(self.method.after_step(self._view(traces)))
-        self.masks.apply(*optimizers)
+        if traces is not None:
+            if not self.finished:
+                with full_precision(self._device):
+                    self._carry_out(self.method.after_step(self._view(traces)))
+            self.masks.apply(*optimizers)
+        self._silence()
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
         """Score, decide and prune, and then advance the clock by one epoch.
@@ -230,9 +239,10 @@ class Pruner:
             UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
+        self.record(metrics)
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock)
-            self._oversights.look_at_optimizers(self._round.left_out())
+            self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
                 state = self.method.state_dict()  # the method is called again if its decision is refused
@@ -240,7 +250,9 @@ class Pruner:
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
         self.masks.apply(*self._pruned.optimizers)
+        self._silence()
         self.clock.epoch += 1
+        self._firing.open()
         if self.clock.epoch >= self.clock.epochs:
             self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=True)
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
@@ -249,6 +261,43 @@ class Pruner:
                 self._cut_together()
             except CompactionError as error:  # the decision stands, and masks carry it out
                 self._oversights.look_at_refusal(error)
+
+    def record(
+        self, metrics: Mapping[str, float] | None = None, firing: Mapping[str, float] | None = None
+    ) -> None:
+        """Add the present epoch to `history`, or what was measured of it; `end_epoch` does so by itself.
+
+        Call it where the numbers of an epoch are needed before it ends. All processes call it together.
+
+        Args:
+            metrics: measured after the epoch, by name.
+            firing: share of the outputs of each layer of neurons that are not zero, by name; by default of
+                the epoch's first batch.
+        """
+        if self.finished:
+            return
+        epoch = self.clock.epoch + 1
+        if not self.history.has(epoch):
+            rule = getattr(self.method, "rule", None)
+            known = rule if isinstance(rule, Rule) else None
+            self._firing.close()
+            self.history.record(epoch, self._pruned, known, self.importance(), self._firing.rates)
+        self.history.measured(metrics, firing)
+
+    def report(self, path: str | Path) -> Path:
+        """Write a page on what was pruned when, and why, with its pictures in ``figures/`` beside it.
+
+        Args:
+            path: of the page, such as "pruned.html", or a folder, which gets a report.html.
+
+        Returns:
+            The path of the page.
+
+        Raises:
+            UserError: no epoch has ended, or the page cannot be written.
+        """
+        write: Callable[..., Path] = PAGE.load()
+        return write(self, path)
 
     def _carry_out(self, decision: Decision | None) -> None:
         if decision is None:
@@ -314,34 +363,15 @@ class Pruner:
             self.samples,
         )
 
-    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        """Let the method act behind the backward; return other arguments of the step where they change.
-
-        A step that is given a closure runs the backward inside it, as Lightning's automatic optimisation
-        does: the method then acts at the end of the closure, each time that it is called.
-        """
-        if not holds_any_of(optimizer, self.model):
-            return None
-        self._round.stepped.add(optimizer)
-        if type(self.method).after_backward is Method.after_backward:
-            return None
-        self._pruned.optimizers.add(optimizer)
-        bound = inspect.signature(type(optimizer).step).bind(*args, **kwargs)
-        closure = bound.arguments.get("closure")
-        if closure is None:
-            self._after_backward(optimizer)
-            return None
-
-        def closed(*given: Any, **named: Any) -> Any:
-            loss = closure(*given, **named)
-            self._after_backward(optimizer)
-            return loss
-
-        bound.arguments["closure"] = closed
-        return bound.args, bound.kwargs
+    def _before_evaluation(self) -> None:
+        self.masks.zero(self.model)
 
     def _after_backward(self, optimizer: Optimizer) -> None:
+        if type(self.method).after_backward is Method.after_backward:
+            return
+        self._pruned.optimizers.add(optimizer)
         if self._round.is_first_to_step(optimizer):
+            unscale(optimizer)
             self.method.after_backward(self._view({}))
 
     # --- compaction
@@ -454,6 +484,7 @@ class Pruner:
             "snapshot": None if self._snapshot is None else self._snapshot.state_dict(),
             "finished": self.finished,
             "returned_to": self.returned_to,
+            "history": self.history.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -485,11 +516,15 @@ class Pruner:
         self._watch.seen = False
         if self.recorder is not None:
             self.recorder.forget()
+        if self._steps.is_open:
+            self._firing.open()
         self._oversights.resume()
         self.clock = clock
         self._snapshot = None if snapshot is None else Snapshot.of(snapshot)
         self.finished = bool(state.get("finished", False))
         self.returned_to = state.get("returned_to")
+        if "history" in state:  # not in version 0.1
+            self.history.load_state_dict(state["history"])
 
     def inherit(self, state: Mapping[str, Any]) -> None:
         """Take over the masks and the cuts of another pruner.
@@ -514,6 +549,7 @@ class Pruner:
             with Transaction() as changes:
                 changes.remember_state(self.method)
                 yield changes
+            self._silence()
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 "expected the state of a pruner, as Pruner.state_dict() returns it, but a part of it is "
@@ -526,30 +562,29 @@ class Pruner:
 
     # --- hooks
 
-    def _listen(self) -> None:
-        # The hook is global, because no optimiser is known yet, and a loop needs no further line for it. It
-        # holds the pruner weakly: without close(), hook and network go when the pruner goes.
-        own = WeakMethod(self._before_step)
+    def _watch_steps(self) -> StepWatch:
+        return StepWatch(self.model, self._before_evaluation, self._after_backward)
 
-        def hook(*given: Any) -> Any:
-            return (own() or _nothing)(*given)
-
-        self._handle = register_optimizer_step_pre_hook(hook)
-        finalize(self, self._handle.remove).atexit = False
+    def _silence(self) -> None:
+        """Keep the gradients of what is dead at zero; methods that wake synapses need them."""
+        if self.method.permanent and self._steps.is_open:
+            self._gradients.follow(self.masks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
         """Return a pruner of a copy of the network; it follows the optimisers that its `step` will see."""
         self._end_batch()
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        apart: dict[str, Any] = {"_handle": None, "_round": Round()}
+        apart: dict[str, Any] = {"_round": Round(), "_gradients": DeadGradients(), "_steps": None}
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
         twin._pruned.optimizers = WeakSet()
         twin._watch.call(twin._end_batch)
-        if self._handle is not None:
-            twin._listen()
+        twin._steps = twin._watch_steps()
+        if not self._steps.is_open:
+            twin._steps.close()
+        twin._silence()
         return twin
 
     def close(self) -> None:
@@ -560,11 +595,11 @@ class Pruner:
 
     def _unhook(self) -> None:
         self._watch.close()
+        self._firing.close()
         if self.recorder is not None:
             self.recorder.close()
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
+        self._steps.close()
+        self._gradients.close()
 
     def __enter__(self) -> Pruner:
         return self
@@ -601,7 +636,3 @@ def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
             f"them to its class, as in {name}({next(iter(options))}=...)"
         )
     return made
-
-
-def _nothing(*_: Any) -> None:
-    """Do nothing, in place of a pruner that no longer exists."""

@@ -16,6 +16,8 @@ from snnprune.pruning.forwards import forget_compiled, is_training, strip, uncom
 from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor, nn
 
     from snnprune.network.topology import Layout, Projection, Site, Topology
@@ -81,6 +83,7 @@ class _Forward:
         ended: the network has answered.
         learned: a backward has come through, from its beginning to its end.
         broken: a backward has begun, and has not ended.
+        gave: it left gradients in parameters.
         hidden: it ran without gradients, to be repeated by its backward (reentrant checkpointing).
     """
 
@@ -90,24 +93,20 @@ class _Forward:
     ended: bool = False
     learned: bool = False
     broken: bool = False
+    gave: bool = False
     hidden: bool = False
-
-    def begin_backward(self, _gradient: Tensor | None = None) -> None:
-        """Note a backward that comes through; it is over when the engine says so."""
-        if not self.broken:
-            self.broken = True
-            torch.autograd.Variable._execution_engine.queue_callback(self._end_backward)
-
-    def _end_backward(self) -> None:
-        self.broken, self.learned = False, True
 
 
 class TraceRecorder:
     """Hooks on a network that keep the traces of the batch, [B, C] each.
 
     Only training-mode forwards with gradients count; recomputation during a backward (checkpointing) does
-    not. Several forwards before a step (gradient accumulation) are one batch. What counts is that layers and
-    neurons were called: by ``model(x)``, by ``model.forward(x)``, or by a module around the network.
+    not. What counts is that layers and neurons were called: by ``model(x)``, by ``model.forward(x)``, or by a
+    module around the network.
+
+    Several forwards before a step (gradient accumulation) are one batch, if the gradients of all are in the
+    step. Where ``zero_grad()`` came between, as after a step that a loss scaler skipped, or in the closure of
+    an optimiser that evaluates the network several times, the forwards before it are left out.
 
     A forward ends where the next one begins. Neurons of one step a call say where: a neuron that has fired
     and is at rest again begins with new samples. Without such neurons a call of the network is a forward, and
@@ -227,12 +226,30 @@ class TraceRecorder:
         forwards = [*(forward for forward, _ in self._batches), self._forward]
         hidden = [f for f in forwards if f.hidden and not f.learned and not f.broken]
         if hidden:
-            hidden[-1].begin_backward()
+            self._begin_backward(hidden[-1])
 
     def _watch_backward(self, tensors: list[Tensor]) -> None:
+        forward = self._forward
         for tensor in tensors:
             if tensor.requires_grad:
-                tensor.register_hook(self._forward.begin_backward)
+                tensor.register_hook(lambda _: self._begin_backward(forward))
+
+    def _begin_backward(self, forward: _Forward) -> None:
+        """Note a backward that comes through; it is over when the engine says so."""
+        if forward.broken:
+            return
+        forward.broken = True
+        torch.autograd.Variable._execution_engine.queue_callback(lambda: self._end_backward(forward))
+        if any(other.gave for other, _ in self._batches) and not any(g.any() for g in self._gradients()):
+            # What others gave was thrown away before a step.
+            self._batches = [(f, b) for f, b in self._batches if f is forward or not f.gave]
+
+    def _end_backward(self, forward: _Forward) -> None:
+        forward.broken, forward.learned = False, True
+        forward.gave = next(self._gradients(), None) is not None
+
+    def _gradients(self) -> Iterator[Tensor]:
+        return (p.grad for p in self.model.parameters() if p.requires_grad and p.grad is not None)
 
     def _answer(self, neuron: nn.Module) -> None:
         if self._forward.begun and neuron not in self._forward.answered and is_training(self.model):

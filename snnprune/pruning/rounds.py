@@ -25,14 +25,12 @@ class Round:
         traces: of the open batch; None where there is no open batch.
         optimizers: those that have stepped on it.
         given: all that a step was ever told of.
-        stepped: all that were ever seen to step on the network.
     """
 
     def __init__(self) -> None:
         self.traces: Mapping[str, Activity] | None = None
         self.optimizers: WeakSet[Optimizer] = WeakSet()
         self.given: WeakSet[Optimizer] = WeakSet()
-        self.stepped: WeakSet[Optimizer] = WeakSet()
         self._about_to_step: WeakSet[Optimizer] = WeakSet()
 
     def has_next(self, optimizer: Optimizer | None, *, after_forward: bool) -> bool:
@@ -48,10 +46,10 @@ class Round:
         self.optimizers.add(optimizer)
         self.given.add(optimizer)
 
-    def left_out(self) -> Optimizer | None:
-        """Return an optimiser of parameters that are in none of those that a step was told of."""
+    def left_out(self, stepped: Iterable[Optimizer]) -> Optimizer | None:
+        """Return which of those that ``stepped`` has parameters that no step was told of."""
         told = _parameters(self.given)
-        found = (o for o in self.stepped if o not in self.given and not _parameters([o]) <= told)
+        found = (o for o in stepped if o not in self.given and not _parameters([o]) <= told)
         return next(found, None) if told else None
 
     def is_whole(self, model: nn.Module) -> bool:

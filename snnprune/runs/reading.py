@@ -72,6 +72,11 @@ class Run:
         return self
 
     @property
+    def fired(self) -> str:
+        """On what the firing rates of `dynamics` were measured."""
+        return "one test batch"
+
+    @property
     def tested(self) -> Predictions:
         """Its predictions, for callers that need them.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from snnprune.pruning import Pruner
+
     Tensors = dict[str, NDArray[Any]]
 
 Kind = TypeVar("Kind")
@@ -84,6 +86,17 @@ class Dynamics(WithTensors):
 
     about: AboutDynamics
     tensors: Tensors
+
+    @classmethod
+    def of(cls, pruner: Pruner) -> Dynamics:
+        """Return what the history of a pruner holds; at least one epoch has ended."""
+        history, dense = pruner.history, pruner.dense
+        followed = {
+            p.name: Followed(p.size, p.kind, frozen=p.frozen is not None) for p in dense.populations.values()
+        }
+        shapes = {p.name: list(p.shape) for p in dense.projections.values()}
+        about = AboutDynamics(list(history.dense), followed, shapes, history.scored, history.neurons)
+        return cls(about, {name: tensor.numpy() for name, tensor in history.tensors().items()})
 
     @property
     def epochs(self) -> NDArray[Any]:

@@ -278,9 +278,9 @@ def forward(  # type: ignore[no-untyped-def]
     sums, row = np.zeros(line + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
     spikes, unit = np.empty(piece, x.dtype), line if long else piece
     for p in range(first, last):
-        for place in range(0, plane, tile):
-            low = p * plane + place
-            n = min(tile, plane - place, x.shape[1] - low)
+        neurons = min(plane, x.shape[1] - p * plane)  # the last plane may have room for more
+        for place in range(0, neurons, tile):
+            low, n = p * plane + place, min(tile, neurons - place)
             potential = v[low : low + n]
             begin(v0, low, potential)
             for t in range(steps):
@@ -357,9 +357,9 @@ def backward(  # type: ignore[no-untyped-def]
     g, row = np.zeros(piece + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
     totals = np.zeros(line, x.dtype)
     for p in range(first, last):
-        for place in range(0, plane, tile):
-            low = p * plane + place
-            n = min(tile, plane - place, x.shape[1] - low)
+        neurons = min(plane, x.shape[1] - p * plane)  # the last plane may have room for more
+        for place in range(0, neurons, tile):
+            low, n = p * plane + place, min(tile, neurons - place)
             recall_tile(x, v0, h, low, n, piece, lif)
             carry = gv0[low : low + n]
             for i in range(n):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.network.duplicate import duplicate
+from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
 from snnprune.pruning.compaction.silence import prove_silent
@@ -48,8 +49,9 @@ def compact(
         min_alive: least number of units that stay in each population.
 
     Raises:
-        CompactionError: a dead unit cannot be proved silent, the optimiser or the masks belong to another
-            model, or another object holds a tensor of the network, so that torch cannot swap it.
+        CompactionError: a dead unit cannot be proved silent, the smaller network would not run on the
+            example that it was discovered with or would answer otherwise, the optimiser or the masks belong
+            to another model, or another object holds a tensor of the network, so that torch cannot swap it.
         UserError: an optimiser came without ``inplace``.
 
     Examples:
@@ -105,6 +107,7 @@ def carry_out(
         )  # an alive unit that is removed need not be silent: nothing reads it
         if bool(dead.any()):
             prove_silent(model, masks.topology, masks.topology.populations[name], dead)
+    rehearse(model, cut)
     shrink(model, cut, optimizers, changes)
     masks.shrink(cut, changes)
 

@@ -8,11 +8,15 @@ import torch
 
 from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
+from snnprune.pruning.compaction.rehearsal import rehearse_half
 from snnprune.pruning.compaction.transaction import is_held
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import nn
 
+    from snnprune.network.topology import Topology
     from snnprune.pruning.method import Method
 
 
@@ -78,6 +82,20 @@ def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch:
             "before the cut (del ddp), prune the module itself, and wrap it again after the cut "
             "(docs/distributed.md)"
         )
+
+
+def masked_only(model: nn.Module, topology: Topology) -> Iterator[str]:
+    """Yield a sentence on each population that can be masked, and that no cut can remove units from."""
+    for population in topology.free():
+        if population.uncut is not None:
+            yield (
+                f"population {population.name} can be masked but not compacted, because its dead units "
+                f"cannot be proved silent: {population.uncut}"
+            )
+    try:
+        rehearse_half(model, topology)
+    except CompactionError as error:
+        yield f"the network can be masked but not compacted: {error}"
 
 
 def _is_wrapped(model: nn.Module) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from snnprune.network.leaves import CONVOLUTIONS
 from snnprune.pruning.compaction.transaction import Transaction
@@ -104,9 +104,11 @@ def _sizes(module: nn.Module) -> list[tuple[str, int]]:
         if groups > 1 and groups == module.in_channels:
             groups = out // (module.out_channels // groups)  # depthwise: a group is a channel
         return [("groups", groups), ("out_channels", out), ("in_channels", columns * groups)]
-    if isinstance(module, _BatchNorm):
+    if isinstance(module, _NormBase):
         vectors = (module.weight, module.bias, module.running_mean, module.running_var)
         return [("num_features", next(len(v) for v in vectors if v is not None))]
+    if isinstance(module, nn.PReLU):
+        return [("num_parameters", len(module.weight))]
     return []
 
 

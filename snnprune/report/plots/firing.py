@@ -31,7 +31,7 @@ def firing(run: Run) -> Picture | Missing | None:
     return Picture(
         "firing",
         "Firing rate per layer",
-        "Share of a layer's outputs, over neurons, time steps and the samples of one test batch, that are "
+        f"Share of a layer's outputs, over neurons, time steps and the samples of {run.fired}, that are "
         "not zero. Pruned neurons that were removed from the network are not counted."
         + (" Thin: the unpruned twin." if twin is not None else ""),
         f"Line plot over epochs. At the end: {', '.join(said)}.",

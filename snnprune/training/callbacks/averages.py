@@ -12,7 +12,7 @@ from snnprune.common.errors import UserError
 from snnprune.training.callbacks.copies import Search, reachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import lightning
     from torch.optim import Optimizer
@@ -27,8 +27,8 @@ COPY = (
 )
 MOVES = (
     "{place} is a copy of the network that moves, and pruning does not reach it: if it follows the weights "
-    "(a moving average, a momentum encoder), set what is dead to zero in it after every step of the optimiser, "
-    "with callback.pruner.masks.zero(copy)"
+    "(a moving average, a momentum encoder), set what is dead to zero in it after every step of the "
+    "optimiser, with callback.pruner.masks.zero(copy)"
 )
 
 
@@ -49,7 +49,7 @@ class Averages:
         self._known: list[nn.Module] = []
         self._others: dict[str, tuple[Copy, Tensor]] = {}
         self._said: set[str] = set()
-        self._version = -1
+        self._masked: Mapping[str, Tensor] | None = None
 
     def find(
         self, task: nn.Module, holders: Iterable[lightning.Callback], optimizers: Iterable[Optimizer]
@@ -65,7 +65,7 @@ class Averages:
             (place, known, c) for place, known, kept in reachable(task, holders) for c in search.copies(kept)
         ]
         self._known = [c for _, known, c in found if known and isinstance(c, nn.Module)]
-        self._version = -1
+        self._masked = None
         for place, known, copied in found:
             if known and self.cut:
                 raise _refused(place)
@@ -92,10 +92,10 @@ class Averages:
 
         An average of zeros stays zero, so there is nothing to do in between.
         """
-        if self._known and masks.version != self._version:
+        if self._known and masks.factors() is not self._masked:
             for average in self._known:
                 masks.zero(average)
-            self._version = masks.version
+            self._masked = masks.factors()
 
     def _has(self, copied: Copy) -> bool:
         """Tell whether a copy was found in another place."""

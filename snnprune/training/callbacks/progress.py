@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import lightning
 
+    from snnprune.pruning.masks import Masks
     from snnprune.training.callbacks.averages import Averages
     from snnprune.training.callbacks.restoring import Restoring
     from snnprune.training.callbacks.states import CarriedStates
@@ -98,6 +99,11 @@ class Run:
         if self.restoring is not None:
             self.restoring.loaded = False
         return stale
+
+    def zero_averages(self, masks: Masks) -> None:
+        """Set what is dead to zero in the averages of the network."""
+        if self.averages is not None:
+            self.averages.zero(masks)
 
     def close(self) -> None:
         """Remove the hooks, and let go of the module."""

@@ -17,6 +17,7 @@ from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shrink import holds_any_of
 from snnprune.pruning.pruner import method_of
+from snnprune.pruning.steps import StepFollower
 from snnprune.training.callbacks import logged
 from snnprune.training.callbacks.averages import Averages
 from snnprune.training.callbacks.batches import BetweenBatches
@@ -65,7 +66,7 @@ class PruningCallback(lightning.Callback):
             a training batch that begins with the states of the last one is said, once; False is for states
             that are meant to go on. States are never carried over with the graph of their batch.
         log: write pruned shares and surviving units to the Trainer's loggers after every epoch, as
-            "pruning/synapses", "pruning/neurons" and "pruning/units/<population>".
+            "pruning/synapses", "pruning/neurons", "pruning/firing" and "pruning/units/<population>".
         options: of the `Pruner` (``neurons``, ``exclude``, ``protect_first``), and constants of the method
             given by name, such as ``target=0.6``.
 
@@ -183,7 +184,7 @@ class PruningCallback(lightning.Callback):
         assert self.pruner is not None
         if self._run.is_stale():
             self.pruner.masks.apply()
-            self._zero_averages()
+            self._run.zero_averages(self.pruner.masks)
         if batch_idx == 1 and self._run.averages is not None:
             self._run.averages.look()  # an average has been updated by now
         if self._run.carried is not None:
@@ -204,10 +205,13 @@ class PruningCallback(lightning.Callback):
         self._rest(pl_module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Log what is pruned of the network that was trained in this epoch."""
-        if self.logs and self.pruner is not None and not trainer.barebones:
+        """Record and log the network that was trained in this epoch, also in the last one."""
+        if not self._active or self.pruner is None:
+            return
+        self.pruner.record(self._progress.metrics)
+        if self.logs and not trainer.barebones:
             name = self.network if len(_siblings(trainer)) > 1 else None
-            values = logged.values(self.pruner.rates(), name)
+            values = logged.values(self.pruner, name)
             pl_module.log_dict(values, batch_size=1, sync_dist=torch.distributed.is_initialized())
 
     def _after_evaluation(self, _trainer: Any, pl_module: lightning.LightningModule, *_: Any) -> None:
@@ -358,22 +362,18 @@ class PruningCallback(lightning.Callback):
         # Lightning's own batch hooks fire once per micro-batch.
         for optimizer in trainer.optimizers:
             if holds_any_of(optimizer, pruner.model):
-                self._run.hooks.append(optimizer.register_step_post_hook(self._after_step))
+                self._run.hooks.append(StepFollower(optimizer, self._after_step))
                 pruner.follow(optimizer)
 
-    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _after_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.pruner is not None:
             self.pruner.step(optimizer)
-            self._zero_averages()
+            self._run.zero_averages(self.pruner.masks)
 
     def _find_averages(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         holders = [c for c in trainer.callbacks if not isinstance(c, PruningCallback)]  # type: ignore[attr-defined]
         if self._run.averages is not None:
             self._run.averages.find(pl_module, holders, trainer.optimizers)
-
-    def _zero_averages(self) -> None:
-        if self._run.averages is not None and self.pruner is not None:
-            self._run.averages.zero(self.pruner.masks)
 
     def _rest(self, task: lightning.LightningModule) -> None:
         if self.reset_states:

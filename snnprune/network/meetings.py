@@ -1,0 +1,181 @@
+"""What norms and neurons were given in the example's forward, and the example itself, kept small."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from snnprune.network.axes import mapped, tensors_in
+from snnprune.network.duplicate import reset_states
+from snnprune.network.untouched import untouched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from snnprune.network.axes import Span
+
+SAMPLES = 2
+"""Number of samples of the example that are kept."""
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """What a norm or a neuron was given.
+
+    Attributes:
+        shape: of its input.
+        dim: axis of the channels, counted from the end.
+        populations: those on that axis, in order, each with its entries per unit.
+        time: axis of time steps, from the front; None where a call is one time step, or knows no time.
+    """
+
+    shape: tuple[int, ...]
+    dim: int
+    populations: tuple[tuple[str, int], ...]
+    time: int | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """What the network was asked with, and in which state.
+
+    Attributes:
+        arguments: of the network, of at most `SAMPLES` samples where it takes so few.
+        rest: what the forward changed of the modules' attributes and buffers, as it was before, by module.
+        left_over: a state that came from an earlier forward, or None: the network was at rest.
+    """
+
+    arguments: tuple[Any, ...]
+    rest: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    left_over: str | None = None
+
+    def put_at_rest(self, model: nn.Module, name: str = "") -> None:
+        """Give ``model``, which the network calls ``name``, the states that the example met."""
+        reset_states(model)
+        for own, module in model.named_modules():
+            path = ".".join(part for part in (name, own) if part)
+            for attribute, value in self.rest.get(path, {}).items():
+                held = module._buffers if attribute in module._buffers else vars(module)
+                if value is _MISSING:
+                    held.pop(attribute, None)
+                else:
+                    held[attribute] = value.clone() if isinstance(value, torch.Tensor) else value
+
+
+class States:
+    """The states of a network before a forward, to find out which of them it changes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._before = [(name, module, _states(module)) for name, module in model.named_modules()]
+
+    def example(self, arguments: tuple[Any, ...]) -> Example:
+        """Return the example, once the forward is over."""
+        rest = {}
+        for name, module, before in self._before:
+            now = dict(_held(module))
+            other = [k for k, v in now.items() if not _same(v, before.get(k))]
+            changed = {k: before[k][1] if k in before else _MISSING for k in other}
+            if changed:
+                rest[name] = changed
+        left = (
+            f"{name}.{key}" if name else key
+            for name, changed in rest.items()
+            for key, value in changed.items()
+            if isinstance(value, torch.Tensor) and value.numel() > 1 and bool(value.any())
+        )
+        return Example(arguments, rest, next(left, None))
+
+
+def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes and buffers of a module that may hold a state which `reset_states` leaves."""
+    if callable(getattr(module, "reset_mem", None)):
+        return
+    yield from ((k, v) for k, v in vars(module).items() if k not in _OF_EVERY_MODULE and k != "_memories")
+    yield from ((k, v) for k, v in module._buffers.items() if v is not None)
+
+
+def _states(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Return each state itself, and a copy of what is in it."""
+    return {k: (v, v.detach().clone() if isinstance(v, torch.Tensor) else v) for k, v in _held(module)}
+
+
+def _same(now: Any, before: tuple[Any, Any] | None) -> bool:
+    if before is None or now is not before[0]:
+        return False
+    return not isinstance(now, torch.Tensor) or torch.equal(now, before[1])
+
+
+def fewer_samples(arguments: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
+    """Return the arguments with `SAMPLES` samples of each tensor that is as long as the first one."""
+    length = tensors_in(list(arguments))[0].shape[axis]
+
+    def shorten(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.ndim > axis and tensor.shape[axis] == length:
+            tensor = tensor.narrow(axis, 0, min(SAMPLES, length))
+        return tensor.detach().clone()
+
+    return tuple(mapped(list(arguments), shorten))
+
+
+def kept_small(model: nn.Module, example: Example, samples: int | None) -> Example:
+    """Return the example with few samples, where the network takes so few."""
+    if samples is not None and tensors_in(list(example.arguments))[0].shape[samples] > SAMPLES:
+        few = replace(example, arguments=fewer_samples(example.arguments, samples))
+        with suppress(Exception), untouched(model), torch.no_grad():  # a network may ask for all of them
+            few.put_at_rest(model)
+            model(*few.arguments)
+            return few
+    return replace(example, arguments=tuple(mapped(list(example.arguments), lambda t: t.detach().clone())))
+
+
+def meetings(
+    given: Mapping[str, Iterable[tuple[tuple[int, ...], int, tuple[Span, ...]]]],
+    times: Mapping[str, int | None],
+    name: Callable[[int], str],
+) -> dict[str, tuple[Meeting, ...]]:
+    """Return what norms and neurons were given, by the name of the module.
+
+    Args:
+        given: the same, as shape, axis of channels and spans.
+        times: time axis of neurons that take the whole series, by name.
+        name: returns the name of the population with a number.
+    """
+
+    def named(spans: tuple[Span, ...]) -> tuple[tuple[str, int], ...]:
+        return tuple((name(s.population), s.spread) for s in spans)
+
+    return {
+        leaf: tuple(Meeting(shape, dim, named(spans), times.get(leaf)) for shape, dim, spans in each)
+        for leaf, each in given.items()
+    }
+
+
+@contextmanager
+def wearing(model: nn.Module, contents: Mapping[int, torch.Tensor]) -> Iterator[None]:
+    """Let modules hold other tensors in place of theirs, wherever they hold them, and put all back.
+
+    Args:
+        model: the network.
+        contents: the other tensors, by the id of the one that each stands for.
+    """
+    places = []
+    try:
+        for module in model.modules():
+            for held in (module._parameters, module._buffers, vars(module)):
+                for name, tensor in list(held.items()):
+                    if isinstance(tensor, torch.Tensor) and id(tensor) in contents:
+                        places.append((held, name, tensor))
+                        content = contents[id(tensor)]
+                        own = isinstance(tensor, nn.Parameter)
+                        held[name] = nn.Parameter(content, requires_grad=False) if own else content  # type: ignore[assignment]
+        yield
+    finally:
+        for held, name, tensor in reversed(places):
+            held[name] = tensor

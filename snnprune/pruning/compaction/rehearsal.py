@@ -1,0 +1,245 @@
+"""The network as a cut would leave it, run on the example before anything changes.
+
+A size that is written into the network as a number, or a layer in which units see one another, shows only
+once units are gone. So the network is asked with the smaller tensors in place of its own, and everything is
+put back.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import sysconfig
+import traceback
+import warnings
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from snnprune.common.errors import CompactionError, in_one_line, memory_full
+from snnprune.network.axes import mapped, tensors_in
+from snnprune.network.meetings import wearing
+from snnprune.network.untouched import seed_dice, untouched
+from snnprune.pruning.compaction.cut import Cut
+from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.pruning.compaction.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
+
+    from snnprune.network.meetings import Example
+    from snnprune.network.topology import Topology
+
+EXACT = 1e-5
+"""Largest difference of answers in float64, in units of the largest one: parts may compute in float32."""
+
+ROUNDING = 16
+"""Rounding errors by which weights are changed, to see what rounding alone makes of an answer."""
+
+
+def rehearse(model: nn.Module, cut: Cut) -> None:
+    """Run ``model`` on its example as ``cut`` would leave it; the model stays as it is.
+
+    It has to answer as it does where the same units are dead. It runs in evaluation mode, in float64 where it
+    can: then no spike depends on the order of a sum. Answers that random numbers change are not compared.
+
+    Raises:
+        CompactionError: the smaller network would not run, or would answer otherwise; the message names
+            population and line.
+    """
+    example = cut.before.example
+    if example is None or not cut:
+        return
+    for exact in (True, False):
+        trial = _Trial(model, example, exact=exact)
+        whole = trial.answer(_emptied(model, cut))
+        if whole is not None:
+            break
+    else:
+        _say_untried(f"the network does not take it any more, {trial.failed}")
+        return
+    reason = trial.objection(cut, whole)
+    if reason is None:
+        return
+    if example.left_over is not None:
+        _say_untried(
+            f"{example.left_over} had the state of an earlier forward when discovery ran it (put the network "
+            "at rest before that)"
+        )
+        return
+    alone = [Cut(cut.before, {name: stays}) for name, stays in cut.units.items()]
+    faults = [one for one in alone if trial.objection(one, trial.answer(_emptied(model, one)))]
+    named = [name for one in faults for name in one.units] or [*cut.units]
+    raise CompactionError(
+        f"population{'s' if len(named) > 1 else ''} {', '.join(named)} cannot be cut: {reason}. "
+        "Exclude the layer, or leave the network masked"
+    )
+
+
+def rehearse_half(model: nn.Module, topology: Topology) -> None:
+    """Run ``model`` as it would be without half of each population that can be cut.
+
+    Raises:
+        CompactionError: as `rehearse`.
+    """
+    free = [p for p in topology.free() if p.uncut is None]
+    rehearse(model, Cut(topology, {p.name: torch.arange(p.size) < -(-p.size // 2) for p in free}))
+
+
+def _say_untried(reason: str) -> None:
+    warnings.warn(f"a cut cannot be tried on the example: {reason}", stacklevel=4)
+
+
+class _Trial:
+    """Asks a network with its example, in float64 (``exact``) or as it is.
+
+    Attributes:
+        failed: where and how the network failed last.
+    """
+
+    def __init__(self, model: nn.Module, example: Example, *, exact: bool) -> None:
+        self.model, self.example, self.exact = model, example, exact
+        self.failed = ""
+
+    def objection(self, cut: Cut, whole: list[Tensor] | None) -> str | None:
+        """Return why the network cannot do without the units of ``cut``, None if it can.
+
+        Args:
+            cut: the units that stay.
+            whole: what the network answers where the others are dead.
+        """
+        tensors = {key: tensor_of(self.model, key) for key in cut.segments}
+        small = self.answer({id(t): cut.take(key, t.detach()) for key, t in tensors.items()}, cut)
+        if small is None:
+            advice = "take sizes from tensors (x.shape, flatten), not from numbers"
+            return f"the smaller network does not run, {self.failed}: {advice}"
+        if whole is None:
+            return None
+        if [t.shape for t in small] != [t.shape for t in whole]:
+            return "the smaller network's output has another shape"
+        difference = _difference(small, whole)
+        if difference <= self._allowed(whole, cut) or self._is_random(whole, cut):
+            return None
+        return (
+            f"the smaller network's output differs by {difference:.2g} on the example, so something reads "
+            "the number of units or lets them see one another"
+        )
+
+    def _allowed(self, whole: list[Tensor], cut: Cut) -> float:
+        """Return the difference that rounding explains."""
+        if self.exact:
+            return EXACT * max((float(t.abs().max()) for t in whole if t.numel()), default=0.0) + 1e-9
+        dice, contents = torch.Generator().manual_seed(0), _emptied(self.model, cut)
+        for tensor in self.model.parameters():
+            if tensor.is_floating_point():
+                value = contents.get(id(tensor), tensor.detach())
+                noise = torch.randn(value.shape, generator=dice).to(value)
+                contents[id(tensor)] = value + value * noise * ROUNDING * torch.finfo(value.dtype).eps
+        noisy = self.answer(contents)
+        return 0.0 if noisy is None else 4 * _difference(noisy, whole)
+
+    def _is_random(self, whole: list[Tensor], cut: Cut) -> bool:
+        """Tell whether the network answers otherwise with other random numbers."""
+        again = self.answer(_emptied(self.model, cut), seed=1)
+        return again is None or _difference(again, whole) > 0
+
+    def answer(
+        self, contents: Mapping[int, Tensor], cut: Cut | None = None, seed: int = 0
+    ) -> list[Tensor] | None:
+        """Return what the network answers with other tensors in place of its own; None where it fails."""
+        try:
+            answers = tensors_in(self._answer(contents, cut, seed))
+            return [t.detach().double() for t in answers if not t.is_complex()]
+        except Exception as error:
+            if memory_full(error) is not None:
+                raise
+            self.failed = _place(error, self.model)
+            return None
+
+    @torch.no_grad()
+    def _answer(self, contents: Mapping[int, Tensor], cut: Cut | None, seed: int) -> Any:
+        device = next(self.model.parameters()).device
+        with ExitStack() as stack:
+            stack.enter_context(untouched(self.model))
+            stack.enter_context(_eager())
+            self.example.put_at_rest(self.model)
+            stack.enter_context(wearing(self.model, contents))
+            if cut is not None:
+                fit_sizes(self.model, cut.segments, stack.enter_context(Transaction()))
+            if self.exact:
+                stack.enter_context(wearing(self.model, _doubled(self.model)))
+            seed_dice(seed, device)
+            return self.model(*mapped(list(self.example.arguments), lambda t: self._double(t.to(device))))
+
+    def _double(self, tensor: Tensor) -> Tensor:
+        return tensor.double() if self.exact and tensor.is_floating_point() else tensor.clone()
+
+
+def _emptied(model: nn.Module, cut: Cut) -> dict[int, Tensor]:
+    """Return the tensors of ``cut`` as they are where the units that go are dead, by the id of each."""
+    found: dict[int, Tensor] = {}
+    for name, stays in cut.units.items():
+        population = cut.before.populations[name]
+        for slot in population.slots:
+            if slot.dies:
+                tensor = tensor_of(model, slot.key)
+                content = found.setdefault(id(tensor), tensor.detach().clone())
+                run = content.narrow(slot.axis, slot.offset, population.size * slot.spread)
+                gone = ~stays.repeat_interleave(slot.spread).to(content.device)
+                run.movedim(slot.axis, 0)[gone] = 0
+    return found
+
+
+def _doubled(model: nn.Module) -> dict[int, Tensor]:
+    """Return the tensors that modules hold, in float64, by the id of each."""
+    places = (place for m in model.modules() for place in (m._parameters, m._buffers, vars(m)))
+    held = (v for place in places for v in place.values())
+    floats = (v for v in held if isinstance(v, torch.Tensor) and v.is_floating_point())
+    return {id(v): v.detach().double() for v in floats}
+
+
+def _difference(one: list[Tensor], other: list[Tensor]) -> float:
+    """Return the largest difference; what is no number in both counts as equal."""
+    return max((_largest(a, b) for a, b in zip(one, other, strict=True) if a.numel()), default=0.0)
+
+
+def _largest(a: Tensor, b: Tensor) -> float:
+    equal = (a == b) | (a.isnan() & b.isnan())
+    return float((a - b).abs().nan_to_num(nan=torch.inf).masked_fill(equal, 0.0).max())
+
+
+def _eager() -> Any:
+    """Run what was compiled as it was written: nothing is compiled for a trial."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def _place(error: Exception, model: nn.Module) -> str:
+    """Return which module and which line of the user's code raised ``error``, and what it says."""
+    names = {id(module): name for name, module in model.named_modules() if name}
+    frames = [(f, n) for f, n in traceback.walk_tb(error.__traceback__) if not _is_ours(f.f_code.co_filename)]
+    inside = [names[id(f.f_locals["self"])] for f, _ in frames if id(f.f_locals.get("self")) in names]
+    users = [(f, n) for f, n in frames if not _is_of_a_library(f.f_code.co_filename)]
+    said = f"{type(error).__name__}: {in_one_line(error)}".removesuffix(": ")
+    where = f"in {inside[-1]} " if inside else ""
+    if users:
+        frame, number = users[-1]
+        file = frame.f_code.co_filename
+        line = linecache.getline(file, number).strip()
+        where += f"at {Path(file).name}, line {number}{f' `{line:.80}`' if line else ''} "
+    return f"{where}({said})"
+
+
+def _is_ours(file: str) -> bool:
+    return Path(file).is_relative_to(_HOME)
+
+
+def _is_of_a_library(file: str) -> bool:
+    return any(Path(file).is_relative_to(folder) for folder in _LIBRARIES)
+
+
+_HOME = Path(__file__).parents[2]
+_LIBRARIES = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}

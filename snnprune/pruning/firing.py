@@ -1,0 +1,70 @@
+"""How often the neurons of a network fire in the first batch of an epoch."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from snnprune.network.axes import tensors_in
+from snnprune.pruning.forwards import is_training, strip, uncompiled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+
+
+class BatchFiring:
+    """Hooks on layers of neurons that count their outputs from `open` to `close`, in training alone.
+
+    Args:
+        model: the network.
+        neurons: names of its layers of neurons.
+
+    Attributes:
+        rates: share of each layer's outputs that were not zero, by name, once it is closed.
+    """
+
+    def __init__(self, model: nn.Module, neurons: Iterable[str]) -> None:
+        self.model, self.neurons = model, list(dict.fromkeys(neurons))
+        self.rates: dict[str, float] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
+        self._handles: list[Any] = []
+
+    def open(self) -> None:
+        """Count from now on."""
+        self.close()
+        self.rates, self._counts = {}, {}
+        self._hook()
+
+    def close(self) -> None:
+        """Count no more, and remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self.rates |= {name: active / max(size, 1) for name, (active, size) in self._counts.items()}
+
+    def _hook(self) -> None:
+        for name in self.neurons:
+            module = self.model.get_submodule(name)
+            self._handles.append(module.register_forward_hook(uncompiled(self._counter(name, module))))
+
+    def _counter(self, name: str, own: nn.Module) -> Any:
+        def hook(module: nn.Module, _args: Any, output: Any) -> None:
+            if module is own and is_training(self.model):  # and not a copy, with which the hooks went along
+                active, size = self._counts.get(name, (0, 0))
+                fired = next(iter(tensors_in(output)), None)
+                if fired is not None:
+                    self._counts[name] = (active + int(fired.count_nonzero()), size + fired.numel())
+
+        return hook
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BatchFiring:
+        """Return the same for a copy of the model."""
+        twin = type(self)(copy.deepcopy(self.model, memo), self.neurons)
+        memo[id(self)] = twin
+        strip(twin.model, self._handles)
+        twin.rates, twin._counts = dict(self.rates), dict(self._counts)
+        if self._handles:
+            twin._hook()
+        return twin

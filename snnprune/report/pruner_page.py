@@ -1,0 +1,109 @@
+"""The page of a pruner in a loop of the user's own: what was pruned when, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snnprune.common.errors import UserError
+from snnprune.report.page import Number, Page, Section, Table, write
+from snnprune.report.picture import draw_all
+from snnprune.report.plots import fan_in, firing, learning, maps, metrics, survival
+from snnprune.report.subject import Subject
+
+if TYPE_CHECKING:
+    from snnprune.pruning import Pruner
+    from snnprune.runs.size import Size
+
+PICTURES = (
+    metrics.metrics,
+    learning.weights_left,
+    survival.survival,
+    fan_in.fan_in,
+    maps.neurons,
+    maps.synapses,
+    firing.firing,
+)
+
+
+def write_page(pruner: Pruner, path: str | Path) -> Path:
+    """Write the page to ``path``, a file or a folder, and its pictures into ``figures/`` beside it.
+
+    Raises:
+        UserError: no epoch has ended, or the page cannot be written.
+    """
+    if not len(pruner.history):
+        raise UserError(
+            "no epoch of this pruner has ended, so there is nothing to show: call end_epoch first"
+        )
+    path = Path(path)
+    path = path if path.suffix == ".html" else path / "report.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the page cannot be written to {path.parent}: {error.strerror}") from error
+    subject = Subject.of(pruner)
+    drawn, missing = draw_all(PICTURES, subject, path.parent / "figures")
+    write(
+        Page(
+            kind="Report of a pruner",
+            title=f"{type(pruner.model).__name__}, {pruner.name}",
+            lead=_lead(pruner),
+            numbers=_numbers(subject.summary),
+            sections=[
+                Section("What was pruned, and why", pictures=drawn, missing=missing),
+                _layers(subject.summary),
+                _frozen(pruner),
+            ],
+        ),
+        path,
+    )
+    return path
+
+
+def _lead(pruner: Pruner) -> str:
+    done, planned = pruner.clock.epoch, pruner.clock.epochs
+    target = pruner.method.target
+    asked = "" if target is None else f", towards a target of {target.rate:.0%} of all {target.measure}"
+    return (
+        f"The network was pruned with {pruner.name} while it was trained, for {done} of {planned} "
+        f"epochs{asked}. The seed of the method is {pruner.seed}."
+    )
+
+
+def _numbers(size: Size) -> list[Number]:
+    units = [sum(column) for column in zip(*size.neurons_left.values(), strict=True)]
+    return [
+        _share("weights", "of the weights are left", size.weights_left, size.weights_dense),
+        _share("units", "of the neurons and channels are left", *units),
+        _share("macs", "of the multiply-accumulates are left", size.macs_left, size.macs_dense),
+    ]
+
+
+def _share(key: str, label: str, left: int, dense: int) -> Number:
+    return Number(key, f"{left / max(dense, 1):.1%}", label, f"{left:,} of {dense:,}")
+
+
+def _layers(size: Size) -> Section:
+    rows = [
+        [name, f"{layer.dense:,}", f"{layer.left:,}", f"{layer.pruned:.1%}", _units(size, name)]
+        for name, layer in size.layers.items()
+    ]
+    return Section(
+        "Layer by layer",
+        tables=[Table("Weights and neurons", ["layer", "weights", "left", "pruned", "neurons left"], rows)],
+    )
+
+
+def _units(size: Size, name: str) -> str:
+    left = size.neurons_left.get(name)
+    return "-" if left is None else f"{left[0]:,} of {left[1]:,}"
+
+
+def _frozen(pruner: Pruner) -> Section:
+    rows = [
+        [p.name, f"{p.size:,}", p.frozen] for p in pruner.dense.populations.values() if p.frozen is not None
+    ]
+    return Section(
+        "What was kept whole", tables=[Table("Populations", ["population", "units", "because"], rows)]
+    )
