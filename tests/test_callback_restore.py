@@ -1,4 +1,4 @@
-"""PruningCallback where a checkpoint is loaded: in the middle of a fit, and by a module that was cut since."""
+"""PruningCallback where a checkpoint is loaded: in the middle of a fit, and by a module that has been cut."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Watch:
         self._outputs: dict[str, tuple[int, int]] = {}
         self._handles = []
         for name, module in model.named_modules():
-            if hasattr(module, "v_threshold"):
+            if is_spiking(module):
                 self.spiking.add(name)
             elif not isinstance(module, nn.ReLU):
                 continue
@@ -108,6 +108,11 @@ class Watch:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def is_spiking(module: nn.Module) -> bool:
+    """Tell whether a layer of neurons spikes, as SpikingJelly's spiking nodes do."""
+    return hasattr(module, "v_threshold")
 
 
 def judge(layer: str, rate: float, spikes: bool) -> Firing:

@@ -6,12 +6,15 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import tensors_in
+from snnprune.network.firing import Firing, is_spiking, judge
 from snnprune.pruning.forwards import is_training, strip, uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import nn
+
+    from snnprune.pruning.masks import Masks
 
 
 class BatchFiring:
@@ -43,6 +46,16 @@ class BatchFiring:
             handle.remove()
         self._handles = []
         self.rates |= {name: active / max(size, 1) for name, (active, size) in self._counts.items()}
+
+    def odd(self, masks: Masks) -> list[Firing]:
+        """Return the layers of neurons that are silent or saturated: of the outputs of their living units."""
+        populations = [(p.neuron, masks.units[p.post]) for p in masks.topology.projections.values()]
+        found = []
+        for name, rate in self.rates.items():
+            own = [units for neuron, units in populations if neuron == name]
+            living = sum(int(units.sum()) for units in own) / max(sum(map(len, own)), 1)
+            found.append(judge(name, rate / living, spikes=is_spiking(self.model.get_submodule(name))))
+        return [layer for layer in found if layer.state != "ok"]
 
     def _hook(self) -> None:
         for name in self.neurons:

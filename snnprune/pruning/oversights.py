@@ -1,4 +1,4 @@
-"""Warnings for a training loop, each given once: a forgotten call, a missed target, a refused cut."""
+"""Warnings for a training loop, each given once: a forgotten call, a missed target, an emptied layer."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import warnings
 from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
+from snnprune.pruning.reach import MISSED, WHAT
+from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch.optim import Optimizer
 
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
+    from snnprune.network.firing import Firing
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.target import Target
 
-MISSED = 0.005  # share of the network: half of one per cent, the rounding of a target in whole per cent
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
 
 NO_STEP = (
@@ -47,6 +51,12 @@ LEFT_OUT = (
 EARLY = (
     "training ended with epoch {epoch} of {epochs}, and {rate:.1%} of the {what} are pruned, not "
     "{target:.1%}: train for all {epochs} epochs, or give epochs= the number that will be trained"
+)
+
+
+BEYOND = (
+    "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
+    "length of the whole run as epochs=..."
 )
 
 
@@ -106,12 +116,18 @@ class Oversights:
         """Note a call of `Pruner.step` behind which no optimiser had stepped."""
         self._skipped = True
 
-    def look_at_epoch(self, clock: Clock) -> None:
-        """Warn where the epoch that ends had no batch, or no activity in its batches."""
+    def look_at_epoch(self, clock: Clock, odd: Iterable[Firing]) -> None:
+        """Warn where the epoch that ends had no batch, no activity in its batches, or ``odd`` layers."""
         if clock.batches == self._batches:
             self._say(NO_STEP_RAN if self._skipped else NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
+        if clock.epoch >= clock.epochs:
+            self._say(BEYOND.format(epochs=clock.epochs))
+        for layer in odd:
+            if layer.layer not in self._said:
+                self._said.add(layer.layer)  # its rate is another one in each epoch
+                self._say(str(layer))
         self._batches = clock.batches
         self._active = self._skipped = self._open = False
 
@@ -119,6 +135,26 @@ class Oversights:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
+
+    def look_at_layers(self, target: Target | None, rates: Rates) -> None:
+        """Name layers and populations of which less than the floor is left, each once.
+
+        With a target, that is its floor, and layers with a share of their own are left out.
+        """
+        floor, own = (FLOOR, {}) if target is None else (target.floor, target.layers)
+        counts = [(f"weights of layer '{n}'", n, c.left, c.dense) for n, c in rates.layers.items()]
+        counts += [(f"units of population '{n}'", n, *left) for n, left in rates.neurons_left.items()]
+        low = {
+            what: f"{left:,} of {dense:,} {what}"
+            for what, name, left, dense in counts
+            if left < floor * dense and share_of(own, [name]) is None and what not in self._said
+        }
+        self._said |= set(low)
+        if low:
+            self._say(
+                f"only {', '.join(low.values())} are left, less than {floor:.1%}: so little hardly passes on "
+                "anything; prune less, or keep the layer whole with exclude=..."
+            )
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates, *, over: bool) -> None:
         """Warn if ``target`` was missed.
@@ -133,8 +169,8 @@ class Oversights:
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        what = "multiply-accumulates" if macs else "weights"
-        said = shortfall(rate, target.rate, clock.epochs, "plan and train for more epochs", what)
+        advice, what = "plan and train for more epochs", WHAT[target.measure]
+        said = shortfall(rate, target.rate, clock.epochs, advice, what)
         if said is None:
             return
         if not over:

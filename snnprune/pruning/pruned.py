@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -51,10 +52,23 @@ class Pruned:
         self.optimizers: WeakSet[Optimizer] = WeakSet()
         self._earlier = survivors_of(model)  # of cuts from before this object was made
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pruned:
+        """Return the same for a copy of the network, which no optimiser trains yet."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        own = {name: value for name, value in vars(self).items() if name != "optimizers"}
+        vars(twin).update(copy.deepcopy(own, memo), optimizers=WeakSet())
+        return twin
+
     @property
     def topology(self) -> Topology:
         """Populations and projections of the network in its present size."""
         return self.masks.topology
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the network had been cut before this object was made."""
+        return bool(self._earlier.cut_sizes)
 
     # --- reading
 

@@ -16,6 +16,7 @@ from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import METHODS, PAGE, build
 from snnprune.network.discovery import discover
+from snnprune.pruning.claims import claim, release
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut, masked_only
 from snnprune.pruning.compaction.transaction import Transaction
@@ -81,8 +82,8 @@ class Pruner:
 
     Raises:
         UserError: the method, an option or a layer is unknown, options came beside a method object,
-            ``epochs`` is below 1, the model does not take the example input, or ``compact_every`` came with
-            a method whose network cannot be cut during training.
+            ``epochs`` is below 1, the model does not take the example input, the target cannot be reached in
+            this network, or ``compact_every`` came with a method whose network cannot be cut during training.
 
     Examples:
         >>> import torch
@@ -150,7 +151,13 @@ class Pruner:
         self.history = History()
         self._firing = BatchFiring(model, (p.neuron for p in topology.projections.values() if p.neuron))
         self._firing.open()
-        method.begin(self._view({}))
+        try:
+            if not self._pruned.was_cut:  # else its state may come, of a larger network
+                method.plan(self._view({}))
+            method.begin(self._view({}))
+        except BaseException:
+            self._unhook()
+            raise
 
     @property
     def masks(self) -> Masks:
@@ -193,7 +200,10 @@ class Pruner:
 
         Raises:
             CompactionError: the optimiser holds no parameter of this model.
+            UserError: another open pruner prunes weights of this model.
         """
+        if self._steps.is_open:
+            claim(self, self.name, self.model)
         if optimizer is not None:
             self.follow(optimizer)
         if not self._steps.has_run(optimizer):
@@ -239,12 +249,13 @@ class Pruner:
             UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
-        self.record(metrics)
         if type(self.method) is not Method:  # which prunes nothing
-            self._oversights.look_at_epoch(self.clock)
+            self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
             self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
+                changes.on_failure(self.history.undoing())
+                self.record(metrics)
                 state = self.method.state_dict()  # the method is called again if its decision is refused
                 changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
@@ -253,8 +264,11 @@ class Pruner:
         self._silence()
         self.clock.epoch += 1
         self._firing.open()
-        if self.clock.epoch >= self.clock.epochs:
-            self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=True)
+        if type(self.method) is not Method:
+            rates = self.rates()
+            self._oversights.look_at_layers(self.method.target, rates)
+            if self.clock.epoch >= self.clock.epochs:
+                self._oversights.look_at_end(self.clock, self.method.target, rates, over=True)
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
@@ -594,6 +608,7 @@ class Pruner:
         self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
 
     def _unhook(self) -> None:
+        release(self)
         self._watch.close()
         self._firing.close()
         if self.recorder is not None:

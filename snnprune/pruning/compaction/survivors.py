@@ -11,6 +11,7 @@ from snnprune.common.errors import CompactionError
 from snnprune.network.resizing import resized, resized_shape, segments
 from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.shapes import tensor_of
+from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from snnprune.network.topology import Topology
-    from snnprune.pruning.compaction.transaction import Transaction
 
 _ATTRIBUTE = "snnprune_survivors"
 
@@ -160,3 +160,19 @@ def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> 
     """Store ``survivors``, which hold the shapes of the tensors already, on ``model``."""
     changes.remember(model, _ATTRIBUTE)
     setattr(model, _ATTRIBUTE, survivors)
+
+
+def note_kept(
+    model: nn.Module, kept: Mapping[str, Mapping[str, Any]], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Note on a network that it is small, before the state is loaded that has made it so.
+
+    Args:
+        model: the network, with the shapes of the state.
+        kept: `SurvivingUnits.state_dict` of the state.
+        shapes: of the tensors that were cut, before the first cut.
+    """
+    sizes = {name: int(entry["size"]) for name, entry in kept.items()}
+    left = {name: entry["units"] for name, entry in kept.items()}
+    with Transaction() as changes:
+        carry(changes, model, SurvivingUnits(sizes, left, shapes))

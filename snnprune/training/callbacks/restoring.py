@@ -13,8 +13,7 @@ import torch
 
 from snnprune.common.errors import UserError
 from snnprune.pruning.compaction.shapes import conform
-from snnprune.pruning.compaction.survivors import SurvivingUnits, carry, survivors_of
-from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.compaction.survivors import note_kept, survivors_of
 from snnprune.training.callbacks.network import network_if_known, place_of
 from snnprune.training.callbacks.wrapping import unwrapped
 
@@ -199,7 +198,5 @@ def conform_cut(network: nn.Module, state: Mapping[str, Tensor], coming: Mapping
         )
     now = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items() if key in state}
     conform(network, state, known.shapes)
-    left = {name: entry["units"] for name, entry in kept.items()}
     changed = {key: shape for key, shape in now.items() if shape != tuple(state[key].shape)}
-    with Transaction() as changes:
-        carry(changes, network, SurvivingUnits(sizes, left, changed | known.shapes))
+    note_kept(network, kept, changed | known.shapes)
