@@ -43,7 +43,7 @@ def test_weights_thresholds_and_leak_are_whole_numbers() -> None:
     assert neurons.thresholds.tolist() in ([3, 5], [3, 6])  # 5.5 steps are a tie of floats
     assert neurons.resets.tolist() == [0, 0]
     assert neurons.leak == 3  # 1 - 1/1.25 = 0.2 is 3.2 sixteenths
-    assert torch.allclose(grid.model[0].weight, torch.tensor([[1.4, 0.2], [-0.7, 0.0]]))
+    assert torch.allclose(layer_.values, torch.tensor([[1.4, 0.2], [-0.7, 0.0]], dtype=torch.float64))
 
 
 def test_an_input_that_leaks_counts_in_smaller_steps() -> None:
@@ -104,8 +104,8 @@ def test_connections_come_back_exactly(bits: int | None, tmp_path: Path) -> None
     read = connections.read(tmp_path / "net.safetensors")
     assert list(read) == ["0", "4", "9", "11"]
     for name, weight in read.items():
-        mine = (model if grid is None else grid.model).get_submodule(name).weight.detach().numpy()
-        assert np.array_equal(weight.astype(np.float32), mine), name
+        mine = model.get_submodule(name).weight.detach() if grid is None else grid.layers[name].values
+        assert np.array_equal(weight.astype(mine.numpy().dtype), mine.numpy()), name
 
 
 def test_the_file_is_compressed_rows_as_others_know_them(tmp_path: Path) -> None:

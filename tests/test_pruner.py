@@ -288,7 +288,7 @@ def test_what_is_excluded_is_left_alone() -> None:
     model, x = mlp(), torch.rand(32, 64)
     options = {"exclude": ["2"], "protect_first": True}
     with pytest.warns(UserWarning, match="no population"):
-        pruner = Pruner(model, x, "dpap", epochs=8, target=0.5, structured=0.5, **options)
+        pruner = Pruner(model, x, "dpap", epochs=8, target=None, **options)
     reasons = {p.name: p.frozen for p in pruner.topology.populations.values()}
     assert reasons["0"] == "the first layer is protected"
     assert reasons["2"] == "it is excluded by '2'"

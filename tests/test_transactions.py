@@ -344,6 +344,7 @@ def assert_same(a: Any, b: Any, place: str = "") -> None:
         for i, (one, other) in enumerate(zip(a, b, strict=True)):
             assert_same(one, other, f"{place}/{i}")
     elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), place
+        assert torch.equal(a.isnan(), b.isnan()), place
+        assert torch.equal(a.nan_to_num(), b.nan_to_num()), place
     else:
         assert a == b, place

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from snnprune.bench.comparison import Comparison
     from snnprune.bench.executor import Executor
-    from snnprune.bench.grid import Grid
+    from snnprune.bench.grid import Cell, Grid
     from snnprune.config.schema import RunConfig
     from snnprune.runs.folder import RunFolder
 
@@ -59,10 +59,12 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
         used (the others were run and compared); 130 after Ctrl-C; 143 after SIGTERM.
 
     Raises:
-        UserError: the folder belongs to something else, or there is no run that can be compared.
+        UserError: the folder belongs to something else, there is no run that can be compared, or a method
+            cannot prune the network as it is asked to, such as to a target that cannot be reached.
     """
     console = Console()
     cells, base = list(grid.cells()), base.located()
+    _rehearse(base, [cell for cell in cells if not BenchFolder(out).cell(cell).is_claimed])
     with BenchFolder(out) as folder:
         folder.claim(base, grid)
         lines = [_claimed(folder.cell(cell), cell.config(base), console) for cell in cells]
@@ -80,6 +82,15 @@ def bench(base: RunConfig, grid: Grid, out: Path, executor: Executor, *, look: f
         if failed:
             say(console, f"failed: {', '.join(failed)}; the same command tries again", style="red")
         return A_CELL_FAILED if failed or not whole else 0
+
+
+def _rehearse(base: RunConfig, cells: list[Cell]) -> None:
+    """Refuse what the cells that have not begun cannot do, before any of them begins."""
+    methods = {cell.group: cell.config(base).method for cell in cells}
+    if methods:
+        from snnprune.training.rehearsal import rehearse_all  # noqa: PLC0415 - Lightning
+
+        rehearse_all(base, methods)
 
 
 def _claimed(run: RunFolder, config: RunConfig, console: Console) -> Line:

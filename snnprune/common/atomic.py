@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
-from pathlib import Path
+import secrets
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers where a disk, a quota or a file is full."""
@@ -34,17 +35,13 @@ def write(path: Path, fill: Callable[[IO[bytes]], object], before: Path | None =
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
-    aside = None
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}{ASIDE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE, delete=False
-        ) as file:
-            aside = Path(file.name)
+        with aside.open("x+b") as file:  # a new file, with the rights that every new file gets here
             fill(file)
             file.flush()
             os.fsync(file.fileno())
-        aside.chmod(0o666 & ~_umask())
         if before is not None and path.exists():
             path.replace(before)
         aside.replace(path)
@@ -55,7 +52,7 @@ def write(path: Path, fill: Callable[[IO[bytes]], object], before: Path | None =
             f"cannot write {path}: {error.strerror or error}; {mend} or choose another --out"
         ) from error
     finally:
-        if aside is not None:
+        with suppress(OSError):  # a folder that cannot be written was said above
             aside.unlink(missing_ok=True)
 
 
@@ -68,12 +65,6 @@ def sweep(folder: Path) -> None:
     """Remove unfinished files of killed processes in ``folder`` and below. No process may write there."""
     for left in folder.rglob(f".*{ASIDE}"):
         left.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from snnprune.common.errors import UserError
 from snnprune.config import values
-from snnprune.config.names import DATASETS, METHODS, MODELS, pick, typed
+from snnprune.config.names import DATASETS, METHODS, MODELS, build, options_of, pick, typed
 from snnprune.config.schema import SECTIONS, ModelConfig, RunConfig
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_names(config: RunConfig, *, data: bool = True) -> None:
 
     Raises:
         UserError: the user's own data set, model or method cannot be imported or is something else, or an
-            option of the method is unknown or does not fit.
+            option of the method is unknown, does not fit or is out of its bounds.
     """
     for table, kind, name in (
         (DATASETS, "data set", config.data.name if data else next(iter(DATASETS))),
@@ -71,8 +71,12 @@ def check_names(config: RunConfig, *, data: bool = True) -> None:
         entry = pick(table, kind, name)
         if entry.kind is not None:
             entry.load()
-    if config.method.options or pick(METHODS, "method", config.method.name).kind is not None:
+    own = pick(METHODS, "method", config.method.name).kind is not None
+    if own:
         typed(METHODS, "method", config.method.name, config.method.options)
+    elif config.method.options:
+        said = ", ".join(f"method.options.{name} {value}" for name, value in config.method.options.items())
+        build(METHODS, "method", config.method.name, options_of_run(config.method), said)
 
 
 def check_values(section: DataConfig | ModelConfig | MethodConfig | TrainConfig, name: str) -> None:
@@ -110,6 +114,13 @@ def check_method(method: MethodConfig) -> None:
     for name in ELSEWHERE:
         if name in method.options:
             raise UserError(f"method.options must not hold '{name}': write method.{name} instead")
+
+
+def options_of_run(method: MethodConfig) -> dict[str, Any]:
+    """Return the options of a run's method: its own, and those of the settings that it takes."""
+    known = options_of(METHODS, "method", method.name)
+    general = {"target": method.target, "structured": method.structured}
+    return {name: value for name, value in general.items() if name in known} | method.options
 
 
 def check_processes(train: TrainConfig) -> None:

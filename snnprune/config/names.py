@@ -7,7 +7,6 @@ own. An object can be passed wherever a name can.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.common.errors import UserError, in_one_line
 from snnprune.config import signature
+from snnprune.config.slips import meant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,10 +85,11 @@ PAGE = Entry("the page of a pruner", "-", "snnprune.report.pruner_page:write_pag
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the entry of ``known`` nearest to ``word``, or else all entries."""
+    """Return a hint that names the entry of ``known`` that was meant, or else all of the same group."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(known)}"
+    close = meant(word, known)
+    group = [name for name in known if "." in word and name.startswith(f"{word.rpartition('.')[0]}.")]
+    return f"did you mean '{close}'?" if close else f"choose one of: {', '.join(group or known)}"
 
 
 def pick(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
@@ -155,8 +156,10 @@ def typed(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
     return {option: known[option].read(value, owner) for option, value in options.items()}
 
 
-def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any]) -> Any:
-    """Build what ``name`` stands for with ``options``.
+def build(
+    table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any], said: str = "these options"
+) -> Any:
+    """Build what ``name`` stands for with ``options``; a message calls them what ``said`` says.
 
     Raises:
         UserError: there is no such name or option, or the builder raises an error for a value.
@@ -165,7 +168,7 @@ def build(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str
     try:
         return pick(table, kind, name).load()(**read)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{kind} '{name}' cannot be made with these options: {in_one_line(error)}") from error
+        raise UserError(f"{kind} '{name}' cannot be made with {said}: {in_one_line(error)}") from error
 
 
 def _made_in(module: ModuleType) -> list[str]:

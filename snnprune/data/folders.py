@@ -43,7 +43,8 @@ def missing(title: str, root: Path | None, expected: str, home: str, *, download
             f"{title} needs a folder: pass --data.root FOLDER or set {VARIABLE}, so that FOLDER/{expected} "
             f"is there; get it from {home}{ask}"
         )
-    return UserError(f"{title} is expected in {root / expected}, and is not there: get it from {home}{ask}")
+    absent = "is not there" if root.is_dir() else f"there is no folder {root}"
+    return UserError(f"{title} is expected in {root / expected}, and {absent}: get it from {home}{ask}")
 
 
 def cache_folder(cache: str | None) -> Path:

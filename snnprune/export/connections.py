@@ -9,7 +9,8 @@ The weight of a layer NAME, of shape [units, inputs, ...], is stored as a matrix
     NAME.steps    float32 [units]      the value of 1, on a grid
 
 and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units].
-The header holds shapes, strides and paddings, the neurons that read each layer, the bits and the leaks.
+The header holds shapes, strides and paddings, the neurons that read each layer, the bits, the leaks and the
+binary places of potentials. `snnprune.export.whole_numbers` says what a network computes with these numbers.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import nn
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.export.graph import folded
+from snnprune.export.whole_numbers import PLACES, WholeLayer
 from snnprune.network.leaves import CONVOLUTIONS
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def content(network: nn.Module | Quantised) -> bytes:
             "bits": network.bits,
             "layers": _of_grid(network, tensors),
             "leaks": {name: neurons.leak for name, neurons in network.neurons.items()},
+            "places": PLACES,
         }
     return safetensors.save(tensors, {"format": FORMAT, "network": json.dumps(about)})
 
@@ -129,7 +132,9 @@ def _of_grid(network: Quantised, tensors: dict[str, Array]) -> dict[str, Any]:
         tensors[f"{name}.steps"] = grid.steps.float().cpu().numpy()
         if grid.biases is not None:
             tensors[f"{name}.biases"] = grid.biases.cpu().numpy()
-        layers[name] = _geometry(network.model.get_submodule(name)) | {"neurons": grid.neuron}
+        whole = network.model.get_submodule(name)
+        assert isinstance(whole, WholeLayer)
+        layers[name] = _geometry(whole.layer) | {"neurons": grid.neuron}
     for name, neurons in network.neurons.items():
         tensors[f"{name}.thresholds"] = neurons.thresholds.cpu().numpy()
         if neurons.resets is not None:

@@ -142,16 +142,15 @@ def _connections(
     subject: Subject, model: nn.Module, file: Path, bits: int | None
 ) -> tuple[dict[str, Any], str]:
     """Write the list of alive synapses, read it back and compare weight by weight."""
-    if bits is None:
-        dense = folded(model)
-        connections.write(model, file)
-    else:
-        grid = quantise(model, subject.example(), bits)
-        dense = grid.model
-        connections.write(grid, file)
+    grid = None if bits is None else quantise(model, subject.example(), bits)
+    dense = folded(model)
+    connections.write(model if grid is None else grid, file)
     differ = alive = 0
     for name, weight in connections.read(file).items():
-        mine = dense.get_submodule(name).get_parameter("weight").detach().numpy()
+        whole = (
+            dense.get_submodule(name).get_parameter("weight") if grid is None else grid.layers[name].values
+        )
+        mine = whole.detach().numpy()
         differ += int((mine != weight.astype(mine.dtype)).sum())
         alive += int(np.count_nonzero(weight))
     result = {"file": str(file), "bytes": file.stat().st_size, "synapses": alive, "weights_differ": differ}

@@ -3,7 +3,12 @@
 Each unit has its own step: s = max |w| / (2^(bits-1) - 1) over the weights that come into it, so that weights
 are whole numbers of ``bits`` bits, sign included. Currents are sums of weights, so the unit's bias, threshold
 and reset are rounded to whole numbers of the same steps. The leak is the share of a potential that is left
-after a time step; it is rounded to a multiple of 2^-bits. Potentials are not rounded any further.
+after a time step; it is rounded to a multiple of 2^-bits. `snnprune.export.whole_numbers` says what is then
+computed.
+
+A unit whose weights are tiny beside its threshold, reset or bias has larger steps, at which the largest of
+these is 2^30: its weights become smaller whole numbers, or 0. A threshold above the reset stays above it, by
+one step at least, so neurons that are silent at rest stay silent; one that is not above stays so.
 """
 
 from __future__ import annotations
@@ -14,49 +19,34 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.common.errors import UserError
-from snnprune.export.graph import NORMS, folded
+from snnprune.common.errors import UserError, first_line
+from snnprune.export.graph import NORMS, folded, layer_of, trace
+from snnprune.export.whole_numbers import (
+    GridLayer,
+    GridNeurons,
+    WholeLayer,
+    WholeNeurons,
+    in_double,
+    unit_of,
+    wide,
+)
 from snnprune.network import discover
-from snnprune.network.leaves import is_multi_step, spiking_base
+from snnprune.network.axes import tensors_in
+from snnprune.network.duplicate import duplicate, reset_states
+from snnprune.network.leaves import CONVOLUTIONS, has_plain_forward, is_multi_step, spiking_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import Tensor
 
-    from snnprune.network.topology import Projection
+    from snnprune.network.topology import Projection, Topology
 
+KINDS = ("LIFNode", "IFNode", "ParametricLIFNode")
+"""Neurons of SpikingJelly that can be put on a grid."""
 
-@dataclass(frozen=True)
-class GridLayer:
-    """The synapses of one layer in whole numbers.
-
-    Attributes:
-        weights: int32, in the shape of the layer's weight.
-        biases: int32 [units], None for a layer without biases.
-        steps: the value of 1, float64 [units].
-        neuron: the layer of neurons that reads it, None if there is none.
-    """
-
-    weights: Tensor
-    biases: Tensor | None
-    steps: Tensor
-    neuron: str | None
-
-
-@dataclass(frozen=True)
-class GridNeurons:
-    """The constants of one layer of neurons in whole numbers.
-
-    Attributes:
-        thresholds: int32 [units], in steps of the unit.
-        resets: int32 [units], None for a soft reset (the threshold is subtracted).
-        leak: the share of a potential that is left after a time step, in units of 2^-bits.
-    """
-
-    thresholds: Tensor
-    resets: Tensor | None
-    leak: int
+WIDEST = 2**30
+"""Largest threshold, reset or bias in steps: they are int32, and steps are rounded to float32."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +54,7 @@ class Quantised:
     """A network on a grid.
 
     Attributes:
-        model: computes with the rounded numbers; multi-step, [T, B, C, H, W] to [T, B, K].
+        model: computes with the whole numbers; multi-step, [T, B, C, H, W] to [T, B, K] in float64.
         bits: of a weight.
         layers: whole numbers of each convolution and linear layer.
         neurons: whole numbers of each layer of neurons.
@@ -74,46 +64,6 @@ class Quantised:
     bits: int
     layers: dict[str, GridLayer]
     neurons: dict[str, GridNeurons]
-
-
-class GridNeuron(nn.Module):
-    """Leaky integrate-and-fire neurons with constants per unit. Each call begins at rest.
-
-        h = leak v + (1 - leak) rest + gain x
-        y = 1 if h >= threshold else 0
-        v = reset where y else h        or, with a soft reset, h - y threshold
-
-    Args:
-        constants: in whole numbers.
-        steps: the value of 1 in the potential, in a shape that broadcasts over [B, units, ...].
-        gain: factor of a current.
-        bits: of the leak.
-    """
-
-    def __init__(self, constants: GridNeurons, steps: Tensor, gain: float, bits: int) -> None:
-        super().__init__()
-        self.register_buffer("threshold", constants.thresholds.reshape(steps.shape) * steps)
-        self.soft, self.gain, self.leak = constants.resets is None, gain, constants.leak / 2**bits
-        rest = (
-            torch.zeros_like(steps)
-            if constants.resets is None
-            else constants.resets.reshape(steps.shape) * steps
-        )
-        self.register_buffer("rest", rest)
-
-    threshold: Tensor
-    rest: Tensor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map currents [T, B, units, ...] to spikes of the same shape."""
-        threshold, rest = self.threshold.to(x.dtype), self.rest.to(x.dtype)
-        v, spikes = rest.expand(x.shape[1:]), []
-        for current in x:
-            h = self.leak * v + (1 - self.leak) * rest + self.gain * current
-            y = (h >= threshold).to(x.dtype)
-            v = h - y * threshold if self.soft else torch.where(y > 0, rest, h)
-            spikes.append(y)
-        return torch.stack(spikes)
 
 
 @torch.no_grad()
@@ -126,35 +76,56 @@ def quantise(model: nn.Module, example: Tensor, bits: int) -> Quantised:
         bits: of a weight, its sign included: 2 to 16.
 
     Raises:
-        UserError: bits out of range, or a layer that cannot be put on a grid.
+        UserError: bits out of range, a layer that cannot be put on a grid, a number that is not finite, or a
+            network that does something that whole numbers of its units' own steps cannot say.
     """
     if not 2 <= bits <= 16:
         raise UserError(f"--bits must be from 2 to 16, and is {bits}: chips have 8 or 4")
-    copy = folded(model)
-    _check(copy)
-    topology = discover(copy, example)
+    real = folded(model).double()
+    _check_modules(real)
+    topology = discover(real, example.double())
+    groups = _groups(topology.projections.values())
+    _check_whole(real, topology, groups)
     layers: dict[str, GridLayer] = {}
     neurons: dict[str, GridNeurons] = {}
-    for group in _groups(topology.projections.values()):
-        steps, name = _steps(copy, group, bits), group[0].neuron
+    for name, group in groups.items():
+        neuron: Any = None if group[0].neuron is None else real.get_submodule(name)
+        steps = _steps(real, group, neuron, bits)
         for projection in group:
-            layers[projection.name] = _round(copy, projection, steps)
-        if name is not None:
-            neuron: Any = copy.get_submodule(name)
-            _, gain = _dynamics(neuron)
-            neurons[name] = _constants(neuron, steps * gain, bits)
-            wide = (steps * gain).reshape(-1, *(1 for _ in group[0].shape[2:]))
-            copy.set_submodule(name, GridNeuron(neurons[name], wide, gain, bits))
-    return Quantised(copy, bits, {name: layers[name] for name in topology.projections}, neurons)
+            layers[projection.name] = _round(real, projection, steps)
+        if neuron is not None:
+            neurons[name] = _constants(neuron, steps, bits)
+    grid = Quantised(
+        _whole(real, layers, neurons, bits), bits, {n: layers[n] for n in topology.projections}, neurons
+    )
+    _check_agreement(real, grid, example)
+    return grid
 
 
-def _check(model: nn.Module) -> None:
+def _whole(
+    real: nn.Module, layers: dict[str, GridLayer], neurons: dict[str, GridNeurons], bits: int
+) -> nn.Module:
+    """Return a copy of the rounded network that computes with its whole numbers."""
+    whole = duplicate(real).requires_grad_(False)
+    for name, layer in layers.items():
+        whole.set_submodule(name, WholeLayer(name, whole.get_submodule(name), layer))
+        if layer.neuron is not None:
+            constants, places = neurons[layer.neuron], layer.weights.ndim - 2
+            whole.set_submodule(layer.neuron, WholeNeurons(layer.neuron, constants, places, bits))
+    whole.register_forward_pre_hook(in_double)
+    return whole
+
+
+# --- what can be put on a grid
+
+
+def _check_modules(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if type(module).__name__ in NORMS:
             raise UserError(
                 f"layer '{name}' is a norm without a layer right before it that it can be folded into"
             )
-        known = type(module).__name__ in ("LIFNode", "IFNode", "ParametricLIFNode")
+        known = type(module).__name__ in KINDS and type(module).__module__.startswith("spikingjelly.")
         if isinstance(module, spiking_base()) and not (known and is_multi_step(module)):
             raise UserError(
                 f"layer '{name}' is a {type(module).__name__}, and only LIFNode, IFNode and "
@@ -162,11 +133,11 @@ def _check(model: nn.Module) -> None:
             )
 
 
-def _groups(projections: Iterable[Projection]) -> list[list[Projection]]:
+def _groups(projections: Iterable[Projection]) -> dict[str, list[Projection]]:
     """Group the layers that the same neurons read: their currents are added, so they share a grid.
 
     Raises:
-        UserError: neurons read several layers side by side.
+        UserError: neurons read several layers side by side, or the units of one along another axis.
     """
     groups: dict[str, list[Projection]] = {}
     for projection in projections:
@@ -175,32 +146,131 @@ def _groups(projections: Iterable[Projection]) -> list[list[Projection]]:
     for name, group in groups.items():
         if len({p.shape[0] for p in group}) > 1 or any(p.site and p.site.offset for p in group):
             raise UserError(f"layer '{name}' reads several layers side by side, which cannot share a grid")
-    return list(groups.values())
+        if any(p.site and (p.site.calls > 1 or p.site.axis != 1 - len(p.shape)) for p in group):
+            raise UserError(
+                f"layer '{name}' stands in several places, or does not read a layer unit by unit: give each "
+                "layer neurons of its own, right behind it, to put the network on a grid"
+            )
+    return groups
 
 
-def _steps(model: nn.Module, group: list[Projection], bits: int) -> Tensor:
-    """Return the value of 1 in each unit, [units]; that of a unit without weights is arbitrary.
+def _check_whole(model: nn.Module, topology: Topology, groups: dict[str, list[Projection]]) -> None:
+    """Refuse what would stay in floats beside the whole numbers."""
+    for name in topology.projections:
+        module = model.get_submodule(name)
+        if not isinstance(module, (*CONVOLUTIONS, nn.Linear)) or not has_plain_forward(module):
+            raise UserError(
+                f"layer '{name}' is a {type(module).__name__}, and only convolutions and linear layers with "
+                "a weight of their own can be put on a grid"
+            )
+    for node in trace(model).nodes:  # in the order of the forward; what is not called does not matter
+        called, name = layer_of(node, model), str(node.target)
+        if name in groups and type(called).__name__ not in KINDS:
+            raise UserError(f"layer '{name}' is a {type(called).__name__}, which puts out no spikes")
+        if isinstance(called, spiking_base()) and name not in groups:
+            raise UserError(
+                f"layer '{name}' does not read the units of one layer, or of layers that are added, whose "
+                "steps it would have on a grid"
+            )
+        floats = [] if called is None or name in {*topology.projections, *groups} else called.parameters()
+        if node.op == "get_attr" or any(True for _ in floats):
+            what = "a tensor" if called is None else f"a {type(called).__name__} with parameters"
+            raise UserError(f"'{name}' is {what} that the network computes with, for which there is no grid")
+
+
+def _check_agreement(real: nn.Module, grid: Quantised, example: Tensor) -> None:
+    """Compare what neurons read and networks answer, in values and in whole numbers, given the same spikes.
+
+    They differ where the network does more with a layer's currents than to add and pool them: where two
+    layers with different steps are added, or something that has no steps, or where values are bent.
+    """
+    coin = torch.Generator().manual_seed(0)
+    frames = (torch.rand(example.shape, generator=coin) < 0.5).double().to(example.device)
+    values, answers = _currents(real, grid.neurons, frames)
+    numbers, others = _currents(grid.model, grid.neurons, frames)
+    units = {layer.neuron: unit_of(layer.steps, layer.weights.ndim - 2) for layer in grid.layers.values()}
+    pairs = [(name, value, numbers[name] * units[name]) for name, value in values.items()]
+    pairs += [("its output", *both) for both in zip(answers, others, strict=True)]
+    for name, value, other in pairs:
+        if not torch.allclose(value, other, rtol=0.0, atol=1e-3 * float(value.abs().max())):
+            where = name if name == "its output" else f"layer '{name}'"
+            raise UserError(
+                f"the network cannot be put on a grid: {where} reads more than sums and pools of layers that "
+                "share their steps"
+            )
+
+
+def _currents(
+    model: nn.Module, neurons: Iterable[str], frames: Tensor
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Return what neurons read and what the network answers if all fire by chance, the same chance."""
+    read: dict[str, Tensor] = {}
+
+    def hook(name: str, seed: int) -> Any:
+        def fire(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            read[name] = args[0]
+            coin = torch.Generator().manual_seed(seed)
+            return (torch.rand(output.shape, generator=coin) < 0.5).to(output)
+
+        return fire
+
+    handles = [
+        model.get_submodule(name).register_forward_hook(hook(name, seed))
+        for seed, name in enumerate(neurons, start=1)
+    ]
+    try:
+        answers = tensors_in(model(frames))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the network cannot be put on a grid: {first_line(error)} (in float64)") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+        reset_states(model)
+    return read, answers
+
+
+# --- whole numbers
+
+
+def _steps(model: nn.Module, group: list[Projection], neuron: Any, bits: int) -> Tensor:
+    """Return the value of 1 in each unit, [units]; that of a unit of zeros is arbitrary.
 
     The values are exact in float32, as in the files; their dtype is float64, for precise sums.
+
+    Raises:
+        UserError: a number is not finite, or too large for a grid.
     """
-    weights = [model.get_parameter(p.weight).double().flatten(1).abs().amax(1) for p in group]
-    most = torch.stack(weights).amax(0)
-    steps = torch.where(most > 0, most, torch.ones_like(most)) / (2 ** (bits - 1) - 1)
-    return steps.float().double()
+    own = [model.get_parameter(p.weight).flatten(1).abs().amax(1) / (2 ** (bits - 1) - 1) for p in group]
+    layers = [model.get_submodule(p.name) for p in group]
+    biases = [layer.get_parameter("bias").abs() for layer in layers if layer._parameters["bias"] is not None]
+    own += [bias / WIDEST for bias in biases]
+    if neuron is not None:
+        gain = torch.tensor(_dynamics(neuron)[1], dtype=torch.float64, device=own[0].device)
+        own += [abs(v) / gain / WIDEST for v in (neuron.v_threshold, neuron.v_reset or 0.0)]
+    steps = torch.stack(torch.broadcast_tensors(*own)).amax(0)
+    steps = torch.where(steps == 0, 1.0, steps.clamp(min=torch.finfo(torch.float32).tiny)).float().double()
+    if not steps.isfinite().all():
+        raise UserError(
+            f"layer '{group[0].name}' cannot be put on a grid: a weight or bias of it, or a constant of the "
+            "neurons behind it, is not a finite number or too large"
+        )
+    return steps
 
 
 def _constants(neuron: Any, steps: Tensor, bits: int) -> GridNeurons:
-    """Return the constants of SpikingJelly's ``neuron`` in steps of the potential.
-
-    A threshold is at least one step: at 0 a neuron would fire without input.
-    """
-    stays, _ = _dynamics(neuron)
+    """Return the constants of SpikingJelly's ``neuron`` in steps of the potential."""
+    stays, gain = _dynamics(neuron)
 
     def whole(value: float) -> Tensor:
-        return (value / steps).round().to(torch.int32)
+        return (value / (steps * gain)).round()
 
-    resets = None if neuron.v_reset is None else whole(float(neuron.v_reset))
-    return GridNeurons(whole(float(neuron.v_threshold)).clamp(min=1), resets, round(stays * 2**bits))
+    threshold, rest = float(neuron.v_threshold), float(neuron.v_reset or 0.0)
+    thresholds, rests = whole(threshold), whole(rest)
+    thresholds = thresholds.maximum(rests + 1) if threshold > rest else thresholds.minimum(rests)
+    resets = None if neuron.v_reset is None else rests.int()
+    return GridNeurons(thresholds.int(), resets, round(stays * 2**bits))
 
 
 def _dynamics(neuron: Any) -> tuple[float, float]:
@@ -215,13 +285,12 @@ def _dynamics(neuron: Any) -> tuple[float, float]:
 def _round(model: nn.Module, projection: Projection, steps: Tensor) -> GridLayer:
     """Round weights and biases of a layer in place, and return them as whole numbers."""
     layer = model.get_submodule(projection.name)
-    weight = layer.get_parameter("weight")
-    wide = steps.reshape(-1, *(1 for _ in weight.shape[1:]))
-    weights = (weight.double() / wide).round()
-    weight.copy_(weights * wide)
-    bias, biases = layer._parameters.get("bias"), None
+    weight, bias = layer.get_parameter("weight"), layer._parameters["bias"]
+    weights = (weight / wide(steps, weight.ndim)).round()
+    weight.copy_(weights * wide(steps, weight.ndim))
+    biases = None
     if bias is not None:
-        biases = (bias.double() / steps).round()
+        biases = (bias / steps).round()
         bias.copy_(biases * steps)
-        biases = biases.to(torch.int32)
-    return GridLayer(weights.to(torch.int32), biases, steps, projection.neuron)
+        biases = biases.int()
+    return GridLayer(weights.int(), biases, steps, projection.neuron)

@@ -14,6 +14,7 @@ from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod
 from snnprune.pruning.rule import FINISH, lowest
 from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ADMM(HiddenMethod):
         target: share of all weights to prune.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
+        floor: smallest share of its synapses that every layer keeps (see `Target`).
         rho: weight of the penalty. [reading] 0.01: for a typical weight of 0.02, the gradient of the penalty
             is then about as large as that of the loss.
         every: k, steps between two updates of Z and U. [reading] 100.
@@ -66,11 +68,12 @@ class ADMM(HiddenMethod):
         *,
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
+        floor: float = Target.floor,
         rho: float = 0.01,
         every: int = 100,
         finish: int | None = None,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers)
+        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
         if rho < 0 or every < 1 or (finish is not None and finish < 0):
             raise ValueError(
                 f"rho and finish must be at least 0 and every at least 1, came rho {rho}, finish {finish} "

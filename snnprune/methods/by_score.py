@@ -27,6 +27,7 @@ class ByScore(CriterionMethod):
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target (see `Target`).
         scope: "local": all other layers lose the same share; "global": one threshold for all layers.
+        floor: smallest share of its synapses that every layer keeps (see `Target`).
         schedule: "gradual" (Zhu and Gupta 2017) or "one-shot" (Han et al. 2015).
         start: epoch, from 0, of the first gradual decision; 1, as for DPAP in a short run.
         finish: epoch of the last gradual decision, or of the single one; None: half of the run, as for DPAP.
@@ -51,6 +52,7 @@ class ByScore(CriterionMethod):
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
         scope: Scope = Target.scope,
+        floor: float = Target.floor,
         schedule: Schedule = "gradual",
         start: int = 1,
         finish: int | None = None,
@@ -61,7 +63,9 @@ class ByScore(CriterionMethod):
         super().__init__(
             self.criterion_class(),
             Lowest(schedule, start, finish),
-            target=required(aim(target, target_macs, structured=structured, layers=layers, scope=scope)),
+            target=required(
+                aim(target, target_macs, structured=structured, layers=layers, scope=scope, floor=floor)
+            ),
             neurons=unit != "synapses",
             synapses=unit != "neurons",
             convolutions=unit == "synapses",

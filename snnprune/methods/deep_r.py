@@ -14,6 +14,7 @@ import torch
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, learning_rates, signs
 from snnprune.pruning.state import WEIGHT
+from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class DeepR(HiddenMethod):
         target: share of all weights to prune; the network is pruned to it after the first step.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
+        floor: smallest share of its synapses that every layer keeps (see `Target`).
         alpha: rate of the L1 prior. 1e-5, the default of the authors' public code.
         temperature: T. None: lr alpha^2 / 18, at which the noise is a third of the drift [reading].
 
@@ -71,10 +73,11 @@ class DeepR(HiddenMethod):
         *,
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
+        floor: float = Target.floor,
         alpha: float = 1e-5,
         temperature: float | None = None,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers)
+        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
         if alpha < 0 or (temperature is not None and temperature < 0):
             raise ValueError(f"alpha and temperature are at least 0, came {alpha} and {temperature}")
         self.alpha, self.temperature = alpha, temperature

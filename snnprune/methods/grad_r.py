@@ -16,6 +16,7 @@ from snnprune.methods.dpap.normalisation import quantile
 from snnprune.methods.hidden import HiddenMethod, active, learning_rates, signs
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
+from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 def centre(share: float, alpha: float) -> float:
     """Return the centre m of a Laplace prior of rate ``alpha`` that has ``share`` of its mass below 0.
 
-    m = ln(2 (1 - p)) / alpha for p >= 1/2 (the paper's), and by symmetry -ln(2 p) / alpha below.
+    m = ln(2 (1 - p)) / alpha for p >= 1/2 (the paper's), and by symmetry -ln(2 p) / alpha below. It is
+    infinite for a share of 0 or 1, and for a rate of 0, where the prior is flat.
     """
-    if alpha == 0:
+    if alpha == 0 or share in (0.0, 1.0):
         return -math.inf if share > 0.5 else math.inf if share < 0.5 else 0.0
     return (math.log(2 * (1 - share)) if share >= 0.5 else -math.log(2 * share)) / alpha
 
@@ -65,6 +67,7 @@ class GradR(HiddenMethod):
         target: p, the share of all weights to prune.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
+        floor: smallest share of its synapses that every layer keeps (see `Target`).
         alpha: rate of the prior; if it is steered, its value in the first epoch. 1e-5, the default of the
             authors' public code.
         steered: False: alpha stays constant, as in the paper, and the pruned share is not the target.
@@ -96,10 +99,11 @@ class GradR(HiddenMethod):
         *,
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
+        floor: float = Target.floor,
         alpha: float = 1e-5,
         steered: bool = True,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers)
+        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
         if alpha < 0:
             raise ValueError(f"alpha is at least 0, came {alpha}")
         self.alpha, self.steered = alpha, steered

@@ -17,6 +17,7 @@ from snnprune.methods.dpap.normalisation import quantile
 from snnprune.methods.hidden import HiddenMethod, active, learning_rates
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
+from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.state import Axes
+    from snnprune.pruning.target import Plan
     from snnprune.pruning.view import View
 
 Growth = Literal["linear", "sine"]
@@ -49,6 +51,7 @@ class STDS(HiddenMethod):
         target: share of all weights to prune.
         target_macs: share of all multiply-accumulates to prune, in place of ``target``.
         layers: shares of single layers by name or glob, within either target.
+        floor: smallest share of its synapses that every layer keeps (see `Target`).
         threshold: D itself, as in the paper; the target is then not used. None: D is solved from the target.
         growth: "linear" or "sine".
 
@@ -73,10 +76,11 @@ class STDS(HiddenMethod):
         *,
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
+        floor: float = Target.floor,
         threshold: float | None = None,
         growth: Growth = "sine",
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers)
+        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
         if growth not in GROWTHS:
             raise ValueError(f"growth is one of {list(GROWTHS)}, came '{growth}'")
         if threshold is not None and threshold < 0:
@@ -84,6 +88,10 @@ class STDS(HiddenMethod):
         self.threshold, self.growth = threshold, growth
         if threshold is not None:
             self.target = None
+
+    def plan(self, view: View) -> Plan | None:
+        """Return what should be left at the end; None with a threshold, which decides in its place."""
+        return None if self.threshold is not None else super().plan(view)
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from snnprune.network.hooks import after
 from snnprune.network.untouched import untouched
+from snnprune.network.wrappers import forget_compiled
 
 SILENT = 0.001
 """A layer counts as silent if its share of active outputs is smaller: one spike in a thousand places."""
@@ -79,15 +81,16 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        forget_compiled(model)
         self.spiking: set[str] = set()
         self._outputs: dict[str, tuple[int, int]] = {}
         self._handles = []
         for name, module in model.named_modules():
-            if hasattr(module, "v_threshold"):
+            if is_spiking(module):
                 self.spiking.add(name)
             elif not isinstance(module, nn.ReLU):
                 continue
-            self._handles.append(module.register_forward_hook(self._count(name)))
+            self._handles.append(after(module, self._count(name)))
 
     def rates(self) -> dict[str, float]:
         """Return the share of each layer's outputs, over time, samples and places, that were not zero.
@@ -108,6 +111,11 @@ class Watch:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def is_spiking(module: nn.Module) -> bool:
+    """Tell whether a layer of neurons spikes, as SpikingJelly's spiking nodes do."""
+    return hasattr(module, "v_threshold")
 
 
 def judge(layer: str, rate: float, spikes: bool) -> Firing:

@@ -6,12 +6,16 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import tensors_in
-from snnprune.pruning.forwards import is_training, strip, uncompiled
+from snnprune.network.firing import Firing, is_spiking, judge
+from snnprune.network.hooks import after
+from snnprune.pruning.forwards import is_training, uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import nn
+
+    from snnprune.pruning.masks import Masks
 
 
 class BatchFiring:
@@ -44,14 +48,24 @@ class BatchFiring:
         self._handles = []
         self.rates |= {name: active / max(size, 1) for name, (active, size) in self._counts.items()}
 
+    def odd(self, masks: Masks) -> list[Firing]:
+        """Return the layers of neurons that are silent or saturated: of the outputs of their living units."""
+        populations = [(p.neuron, masks.units[p.post]) for p in masks.topology.projections.values()]
+        found = []
+        for name, rate in self.rates.items():
+            own = [units for neuron, units in populations if neuron == name]
+            living = sum(int(units.sum()) for units in own) / max(sum(map(len, own)), 1)
+            found.append(judge(name, rate / living, spikes=is_spiking(self.model.get_submodule(name))))
+        return [layer for layer in found if layer.state != "ok"]
+
     def _hook(self) -> None:
         for name in self.neurons:
             module = self.model.get_submodule(name)
-            self._handles.append(module.register_forward_hook(uncompiled(self._counter(name, module))))
+            self._handles.append(after(module, uncompiled(self._counter(name, module))))
 
     def _counter(self, name: str, own: nn.Module) -> Any:
         def hook(module: nn.Module, _args: Any, output: Any) -> None:
-            if module is own and is_training(self.model):  # and not a copy, with which the hooks went along
+            if module is own and is_training(self.model):  # and no replica, which shares the hooks
                 active, size = self._counts.get(name, (0, 0))
                 fired = next(iter(tensors_in(output)), None)
                 if fired is not None:
@@ -63,7 +77,6 @@ class BatchFiring:
         """Return the same for a copy of the model."""
         twin = type(self)(copy.deepcopy(self.model, memo), self.neurons)
         memo[id(self)] = twin
-        strip(twin.model, self._handles)
         twin.rates, twin._counts = dict(self.rates), dict(self._counts)
         if self._handles:
             twin._hook()

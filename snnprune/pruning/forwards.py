@@ -9,11 +9,15 @@ from weakref import WeakMethod
 
 import torch
 
+from snnprune.network.hooks import Hook, before
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
     from torch import nn
+
+is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)  # from torch 2.7 on
 
 
 def is_training(model: nn.Module) -> bool:
@@ -21,11 +25,19 @@ def is_training(model: nn.Module) -> bool:
 
     That is so in training mode and with gradients. A recomputation during a backward (checkpointing) is not a
     forward of its own. The forward that it repeats may have run without gradients, inside an autograd
-    function (reentrant checkpointing).
+    function (reentrant checkpointing). A network that is traced, exported or mapped over samples one by one
+    (``torch.vmap``) is shown no batch.
     """
     if not model.training or torch._C._current_graph_task_id() != -1:
         return False
+    if torch._C._is_tracing() or is_exporting() or _is_mapped():
+        return False
     return torch.is_grad_enabled() or _is_inside_a_function()
+
+
+def _is_mapped() -> bool:
+    transforms = torch._C._functorch.get_interpreter_stack()
+    return any(t.key() == torch._C._functorch.TransformType.Vmap for t in transforms or ())
 
 
 def _is_inside_a_function() -> bool:
@@ -44,13 +56,6 @@ def _is_inside_a_function() -> bool:
 def uncompiled(hook: Callable[..., Any]) -> Any:
     """Return ``hook`` for `torch.compile` to call as it is: what a hook notes is no part of a graph."""
     return torch.compiler.disable(hook)
-
-
-def forget_compiled(model: nn.Module) -> None:
-    """Let graphs that were compiled before hooks came be compiled anew, since they would skip the hooks."""
-    compiled = getattr(sys.modules.get("torch._dynamo.eval_frame"), "OptimizedModule", ())
-    if any(isinstance(m, compiled) or m._compiled_call_impl is not None for m in model.modules()):
-        torch.compiler.reset()
 
 
 class ForwardWatch:
@@ -83,11 +88,11 @@ class ForwardWatch:
                 if begin is not None:
                     begin()
 
-        reader = uncompiled(hook)
-        reader.only_reads = True  # a layer fused with others may call it by itself
+        reader = Hook(uncompiled(hook))
+        reader.only_reads = True
         modules = [self.model.get_submodule(name) for name in self.layers]
-        mine = {id(module) for module in modules}  # and not in a copy, with which the hooks went along
-        self._handles = [module.register_forward_pre_hook(reader) for module in modules]
+        mine = {id(module) for module in modules}  # and no replica, which shares the hooks
+        self._handles = [before(module, reader) for module in modules]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ForwardWatch:
         """Return the same for a copy of the model."""
@@ -95,7 +100,6 @@ class ForwardWatch:
         memo[id(self)] = twin
         twin.model, twin._begin = copy.deepcopy(self.model, memo), None
         twin.layers, twin.seen = list(self.layers), self.seen
-        strip(twin.model, self._handles)
         twin._handles = []
         if self._handles:
             twin._hook()
@@ -106,12 +110,3 @@ class ForwardWatch:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-
-
-def strip(model: nn.Module, handles: Iterable[Any]) -> None:
-    """Take the hooks of ``handles`` off a copy of the network, with which they went along."""
-    for module in model.modules():
-        for handle in handles:
-            module._forward_hooks.pop(handle.id, None)
-            module._forward_hooks_always_called.pop(handle.id, None)
-            module._forward_pre_hooks.pop(handle.id, None)

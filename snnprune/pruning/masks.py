@@ -6,12 +6,15 @@ norms, gradients and the optimiser's moments; the model's own state_dict keeps i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from snnprune.common.errors import CompactionError
 from snnprune.network.cost import Rates, rates
+from snnprune.network.leaves import leaf_kind, weight_shape
+from snnprune.network.weights import device_of
+from snnprune.pruning.moments import moments_of, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +54,7 @@ class Masks:
 
     def __init__(self, model: nn.Module, topology: Topology) -> None:
         self.model, self.topology = model, topology
-        device = {p.name: model.get_parameter(p.weight).device for p in topology.projections.values()}
+        device = {name: device_of(model.get_submodule(name)) for name in topology.projections}
         self.units: dict[str, Tensor] = {
             p.name: torch.ones(p.size, dtype=torch.bool, device=device[p.name])
             for p in topology.populations.values()
@@ -157,22 +160,18 @@ class Masks:
     def apply(self, *optimizers: Optimizer | None) -> None:
         """Set all pruned entries to zero: weights, biases, norms, gradients, and moments in ``optimizers``.
 
+        What an optimiser keeps in another form than the weights' is left as it is, unless it is known what
+        the dead hold in it (`snnprune.pruning.moments`).
+
         Pruned entries become zero even if they were inf or NaN. All other entries stay as they are.
         """
         factors = self.factors()
         state = self.model.state_dict(keep_vars=True) if factors else {}
-        pairs = []
-        for key, factor in factors.items():
-            parameter = state[key]
-            held: list[Any] = [parameter.data, parameter.grad]
-            for optimizer in optimizers:
-                if optimizer is not None and parameter in optimizer.state:
-                    held += optimizer.state[parameter].values()
-            pairs += [
-                (tensor, factor)
-                for tensor in held
-                if isinstance(tensor, torch.Tensor) and tensor.shape == factor.shape
-            ]
+        masked = [(state[key], factor) for key, factor in factors.items()]
+        pairs = [(parameter.data, factor) for parameter, factor in masked]
+        pairs += [(parameter.grad, factor) for parameter, factor in masked if parameter.grad is not None]
+        for optimizer in outermost(o for o in optimizers if o is not None) if masked else ():
+            pairs += moments_of(optimizer).erasures(masked)
         _erase(pairs)
 
     @torch.no_grad()
@@ -202,13 +201,12 @@ class Masks:
         Raises:
             CompactionError: a layer is missing there, or has another shape.
         """
+        modules = dict(model.named_modules())
         for p in self.topology.projections.values():
-            try:
-                shape = tuple(model.get_parameter(p.weight).shape)
-            except AttributeError:
-                shape = ()
-            if sorted(shape) != sorted(p.shape):  # a transposed convolution has its axes the other way round
-                inner = [name for name, module in model.named_modules() if _holds(module, p)]
+            layer = modules.get(p.name)
+            shape = weight_shape(layer) if layer is not None and leaf_kind(layer, ()) == p.kind else ()
+            if shape != p.shape:
+                inner = [name for name, module in modules.items() if _holds(module, p)]
                 hint = f": pass the network itself, which is its '{inner[0]}'" if inner else ""
                 raise CompactionError(
                     f"these masks are of another network: layer {p.name} has a weight of shape {p.shape} in "
@@ -290,8 +288,9 @@ def erased(gradient: Tensor, factor: Tensor) -> Tensor:
 
 
 def _as_wide(factor: Tensor, tensor: Tensor) -> Tensor:
-    """Return a factor in integers of the size of the numbers of ``tensor``."""
-    return factor if factor.itemsize == tensor.itemsize else factor.to(_INTEGERS[tensor.itemsize])
+    """Return a factor on the device of ``tensor``, in integers of the size of its numbers."""
+    kind = factor.dtype if factor.itemsize == tensor.itemsize else _INTEGERS[tensor.itemsize]
+    return factor.to(tensor.device, kind)
 
 
 def _holds(model: nn.Module, projection: Projection) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from snnprune.pruning.keeping import keep_fewest
 from snnprune.pruning.rule import Candidates
 from snnprune.pruning.shares import Shares
 from snnprune.pruning.solver import is_prunable
@@ -62,6 +63,16 @@ class Method(Stateful):
     def begin(self, view: View) -> None:
         """Look at the network before the first batch."""
 
+    def plan(self, view: View) -> Plan | None:  # noqa: ARG002
+        """Return what should be left at the end; None where there is no target, or no plan.
+
+        The pruner asks for it at the start, so that a target is refused there that cannot be reached.
+
+        Raises:
+            UserError: the target cannot be reached.
+        """
+        return None
+
     def after_backward(self, view: View) -> None:
         """Read or change the gradients, which are complete, before the optimiser's step."""
 
@@ -91,7 +102,7 @@ class CriterionMethod(Method):
     """The standard method: a criterion scores neurons and synapses, and a rule decides which to prune.
 
     Both decisions of an epoch start from the units and synapses that were alive before it. No population and
-    no layer is emptied.
+    no layer is emptied; with a target, none falls below its floor.
 
     Args:
         criterion: computes the importance of units.
@@ -127,8 +138,12 @@ class CriterionMethod(Method):
         self._shares = Shares()
 
     def plan(self, view: View) -> Plan | None:
-        """Return what should be left at the end, solved once from the dense topology."""
-        if self._plan is None and self.target is not None:
+        """Return what should be left at the end, solved once from the dense topology.
+
+        Raises:
+            UserError: the target cannot be reached.
+        """
+        if self.target is not None and (self._plan is None or self._plan.solver.topology is not view.dense):
             self._plan = self.target.plan(
                 view.dense, neurons=self.neurons, synapses=self.synapses, convolutions=self.convolutions
             )
@@ -136,6 +151,7 @@ class CriterionMethod(Method):
 
     def after_step(self, view: View) -> None:
         """Let the criterion observe each projection's batch, or this process's share of it."""
+        self.plan(view)
         self._shares.part(self.criterion)
         for name, activity in view.traces.items():
             self.criterion.observe(view.topology.projections[name], activity, view.clock.batches)
@@ -153,9 +169,9 @@ class CriterionMethod(Method):
             candidates = plan.assign(candidates, view.masks, due, self.criterion.comparable)
         for each in candidates:
             alive = self.rule.decide(each, view.clock) & each.alive
-            if not alive.any():  # never empty a population or a layer: the unit with the highest score stays
-                alive.view(-1)[each.score.masked_fill(~each.alive, -torch.inf).argmax()] = True
             (decision.units if each.unit == "neuron" else decision.synapses)[each.name] = alive
+        fewest = {each.key: 1 if plan is None else plan.fewest(each) for each in candidates}
+        keep_fewest(decision, candidates, fewest, view.masks)
         self.criterion.end_epoch()
         return decision
 

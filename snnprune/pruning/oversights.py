@@ -1,4 +1,4 @@
-"""Warnings for a training loop, each given once: a forgotten call, a missed target, a refused cut."""
+"""Warnings for a training loop, each given once: a forgotten call, a missed target, an emptied layer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ import warnings
 from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
+from snnprune.network.weights import fixed_layers
+from snnprune.pruning.reach import MISSED, WHAT
+from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from torch import nn
     from torch.optim import Optimizer
 
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
+    from snnprune.network.firing import Firing
+    from snnprune.network.topology import Topology
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.pruned import Pruned
     from snnprune.pruning.target import Target
 
-MISSED = 0.005  # share of the network: half of one per cent, the rounding of a target in whole per cent
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
+
+SHOWN = 3  # names of layers in a sentence
 
 NO_STEP = (
     "an epoch ended and the pruner saw no batch of it: call pruner.step(optimizer) after every "
@@ -34,13 +44,34 @@ NO_STEP_RAN = (
 NO_ACTIVITY = (
     "an epoch ended and no training of the network was seen in it, so a method that watches activity learned "
     "nothing: the forward before pruner.step() has to run in training mode (model.train()), with gradients, "
-    "and through the layers of the network that the pruner was given"
+    "through the layers of the network that the pruner was given, and not under torch.vmap"
 )
 
 
 LEFT_OUT = (
-    "{optimizer} trains weights of the network, and pruner.step() was never given it: its moments of what is "
-    "dead stay, and the method may act before it has stepped. Call pruner.step(optimizer) after each of them"
+    "{optimizer} trains weights of the network, and pruner.step() was never given it: the method may act "
+    "before it has stepped. Call pruner.step(optimizer) after each of them"
+)
+
+
+BEGUN = (
+    "layers that did not learn when the pruner was made (requires_grad was False) learn now and stay whole: "
+    "{layers}; to prune them, make a new pruner and call new.inherit(pruner.state_dict())"
+)
+
+CEASED = (
+    "layers that no longer learn (requires_grad is False) are pruned all the same: {layers}; to keep them as "
+    "they are, make a new pruner and call new.inherit(pruner.state_dict())"
+)
+
+IDLE = (
+    "no optimiser trains layers that are pruned: {layers}; to keep them whole, make the pruner with "
+    "exclude=..., or set their requires_grad to False before"
+)
+
+BEYOND = (
+    "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
+    "length of the whole run as epochs=..."
 )
 
 
@@ -79,6 +110,10 @@ def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = 
     return f"{rate:.1%} of the {what} are pruned, not {target:.1%}: {why}"
 
 
+def _listed(layers: list[str]) -> str:
+    return ", ".join(layers[:SHOWN]) + (f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else "")
+
+
 class Oversights:
     """Checks a training loop after each epoch, and warns; of several processes, only the first one warns."""
 
@@ -86,6 +121,7 @@ class Oversights:
         self._batches: int | None = 0
         self._active, self._skipped = False, False
         self._said: set[str] = set()
+        self._asked = 0
 
     def resume(self) -> None:
         """Go on from a checkpoint, which may have been taken behind the last batch of an epoch."""
@@ -99,12 +135,18 @@ class Oversights:
         """Note a call of `Pruner.step` behind which no optimiser had stepped."""
         self._skipped = True
 
-    def look_at_epoch(self, clock: Clock) -> None:
-        """Warn where the epoch that ends had no batch, or no activity in its batches."""
+    def look_at_epoch(self, clock: Clock, odd: Iterable[Firing]) -> None:
+        """Warn where the epoch that ends had no batch, no activity in its batches, or ``odd`` layers."""
         if clock.batches == self._batches:
             self._say(NO_STEP_RAN if self._skipped else NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
+        if clock.epoch >= clock.epochs:
+            self._say(BEYOND.format(epochs=clock.epochs))
+        for layer in odd:
+            if layer.layer not in self._said:
+                self._said.add(layer.layer)  # its rate is another one in each epoch
+                self._say(str(layer))
         self._batches, self._active, self._skipped = clock.batches, False, False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
@@ -112,16 +154,59 @@ class Oversights:
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
+    def look_at_learning(
+        self, model: nn.Module, topology: Topology, trains: Callable[[nn.Parameter], bool]
+    ) -> None:
+        """Warn where a layer has begun or ceased to learn, or where no optimiser has ever trained it."""
+        if not any(p.requires_grad for p in model.parameters()):
+            return
+        fixed = fixed_layers(model, topology.projections)
+        pruned = [p for p in topology.projections.values() if p.frozen is None and not p.output]
+        for sentence, layers in (
+            (BEGUN, [name for name in topology.fixed if name not in fixed]),
+            (CEASED, [p.name for p in pruned if p.name in fixed]),
+            (IDLE, [p.name for p in pruned if not trains(model.get_parameter(p.weight))]),
+        ):
+            if layers:
+                self._say(sentence.format(layers=_listed(layers)))
+
+    def look_at_layers(self, target: Target | None, rates: Rates) -> None:
+        """Name layers and populations of which less than the floor is left, each once.
+
+        With a target, that is its floor, and layers with a share of their own are left out.
+        """
+        floor, own = (FLOOR, {}) if target is None else (target.floor, target.layers)
+        counts = [(f"weights of layer '{n}'", n, c.left, c.dense) for n, c in rates.layers.items()]
+        counts += [(f"units of population '{n}'", n, *left) for n, left in rates.neurons_left.items()]
+        low = {
+            what: f"{left:,} of {dense:,} {what}"
+            for what, name, left, dense in counts
+            if left < floor * dense and share_of(own, [name]) is None and what not in self._said
+        }
+        self._said |= set(low)
+        if low:
+            self._say(
+                f"only {', '.join(low.values())} are left, less than {floor:.1%}: so little hardly passes on "
+                "anything; prune less, or keep the layer whole with exclude=..."
+            )
+
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
         """Warn if ``target`` was missed, after the last decision."""
         if target is None or clock.decisions_left or not clock.batches:
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        what = "multiply-accumulates" if macs else "weights"
-        said = shortfall(rate, target.rate, clock.epochs, "plan and train for more epochs", what)
+        advice = "plan and train for more epochs"
+        said = shortfall(rate, target.rate, clock.epochs, advice, WHAT[target.measure])
         if said is not None:
             self._say(said, TargetMissedWarning)
+
+    def look_at_moments(self, pruned: Pruned) -> None:
+        """Warn, when an optimiser is seen first, where cuts during training are not for it."""
+        if len(pruned.optimizers) != self._asked:
+            self._asked = len(pruned.optimizers)
+            for sentence in pruned.outlook():
+                self._say(sentence)
 
     def look_at_refusal(self, error: CompactionError) -> None:
         """Warn that a cut during training was not made; masks keep the decision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -15,6 +16,7 @@ from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
 from snnprune.pruning.masks import Masks
+from snnprune.pruning.moments import moments_of, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,10 +51,23 @@ class Pruned:
         self.optimizers: WeakSet[Optimizer] = WeakSet()
         self._earlier = survivors_of(model)  # of cuts from before this object was made
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pruned:
+        """Return the same for a copy of the network, which no optimiser trains yet."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        own = {name: value for name, value in vars(self).items() if name != "optimizers"}
+        vars(twin).update(copy.deepcopy(own, memo), optimizers=WeakSet())
+        return twin
+
     @property
     def topology(self) -> Topology:
         """Populations and projections of the network in its present size."""
         return self.masks.topology
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the network had been cut before this object was made."""
+        return bool(self._earlier.cut_sizes)
 
     # --- reading
 
@@ -87,6 +102,12 @@ class Pruned:
         if optimizer not in self.optimizers:
             check_optimizer(optimizer, self.model)
             self.optimizers.add(optimizer)
+
+    def outlook(self) -> list[str]:
+        """Return what is to be said of cuts during training: an optimiser refuses them, or is changed."""
+        weights = dict(self.model.named_parameters())
+        said = (moments_of(optimizer).outlook(weights) for optimizer in outermost(self.optimizers))
+        return [sentence for sentence in said if sentence is not None]
 
     def keep(self, decision: Decision, *, wake: bool) -> None:
         """Take over who stays alive; with ``wake``, the dead that the decision names come back.

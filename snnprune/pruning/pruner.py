@@ -15,6 +15,7 @@ from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import METHODS, PAGE, build
 from snnprune.network.discovery import discover
+from snnprune.pruning.claims import claim, release
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut, masked_only
 from snnprune.pruning.compaction.transaction import Transaction
@@ -80,8 +81,8 @@ class Pruner:
 
     Raises:
         UserError: the method, an option or a layer is unknown, options came beside a method object,
-            ``epochs`` is below 1, the model does not take the example input, or ``compact_every`` came with
-            a method whose network cannot be cut during training.
+            ``epochs`` is below 1, the model does not take the example input, the target cannot be reached in
+            this network, or ``compact_every`` came with a method whose network cannot be cut during training.
 
     Examples:
         >>> import torch
@@ -125,6 +126,7 @@ class Pruner:
         self.samples = samples
         topology = discover(model, example_input, neurons=neurons)
         topology.protect([exclude] if isinstance(exclude, str) else exclude, first=protect_first)
+        topology.keep_fixed()
         if method.reads is not None and not topology.free():
             warnings.warn(
                 "no population of this network can be pruned: print(snnprune.discover(model, example_input)) "
@@ -149,7 +151,13 @@ class Pruner:
         self.history = History()
         self._firing = BatchFiring(model, (p.neuron for p in topology.projections.values() if p.neuron))
         self._firing.open()
-        method.begin(self._view({}))
+        try:
+            if not self._pruned.was_cut:  # else its state may come, of a larger network
+                method.plan(self._view({}))
+            method.begin(self._view({}))
+        except BaseException:
+            self._unhook()
+            raise
 
     @property
     def masks(self) -> Masks:
@@ -192,7 +200,10 @@ class Pruner:
 
         Raises:
             CompactionError: the optimiser holds no parameter of this model.
+            UserError: another open pruner prunes weights of this model.
         """
+        if self._steps.is_open:
+            claim(self, self.name, self.model)
         if optimizer is not None:
             self.follow(optimizer)
         if not self._steps.has_run(optimizer):
@@ -218,13 +229,15 @@ class Pruner:
 
     def _end_batch(self) -> None:
         """Let the method act on the batch whose optimisers have stepped, where there is one."""
-        traces, optimizers = self._round.traces, [*self._round.optimizers]
+        traces = self._round.traces
         self._round.end()
         if traces is not None:
+            if self.compact_every is not None:
+                self._oversights.look_at_moments(self._pruned)
             if not self.finished:
                 with full_precision(self._device):
                     self._carry_out(self.method.after_step(self._view(traces)))
-            self.masks.apply(*optimizers)
+            self.masks.apply(*self._pruned.optimizers)
         self._silence()
 
     def end_epoch(self, metrics: Mapping[str, float] | None = None) -> None:
@@ -238,12 +251,16 @@ class Pruner:
             UserError: processes came to different decisions, because their networks differ.
         """
         self._end_batch()
-        self.record(metrics)
         if type(self.method) is not Method:  # which prunes nothing
-            self._oversights.look_at_epoch(self.clock)
+            self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
             self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
+            self._oversights.look_at_learning(
+                self.model, self.topology, lambda p: self._round.trains(p, self._steps.stepped)
+            )
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
+                changes.on_failure(self.history.undoing())
+                self.record(metrics)
                 state = self.method.state_dict()  # the method is called again if its decision is refused
                 changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
@@ -252,8 +269,11 @@ class Pruner:
         self._silence()
         self.clock.epoch += 1
         self._firing.open()
-        if self.clock.epoch >= self.clock.epochs:
-            self._oversights.look_at_end(self.clock, self.method.target, self.rates())
+        if type(self.method) is not Method:
+            rates = self.rates()
+            self._oversights.look_at_layers(self.method.target, rates)
+            if self.clock.epoch >= self.clock.epochs:
+                self._oversights.look_at_end(self.clock, self.method.target, rates)
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
@@ -365,9 +385,9 @@ class Pruner:
         self.masks.zero(self.model)
 
     def _after_backward(self, optimizer: Optimizer) -> None:
+        self._pruned.optimizers.add(optimizer)
         if type(self.method).after_backward is Method.after_backward:
             return
-        self._pruned.optimizers.add(optimizer)
         if self._round.is_first_to_step(optimizer):
             unscale(optimizer)
             self.method.after_backward(self._view({}))
@@ -419,6 +439,8 @@ class Pruner:
         unread = self._decided if unread is None else unread
         with Transaction() as changes:
             self._cut(changes, round_to=round_to, min_alive=min_alive, unread=unread)
+        if not self._decided:
+            self._oversights.look_at_moments(self._pruned)
         return self.model
 
     def _cut(self, changes: Transaction, *, unread: bool, **limits: Any) -> None:
@@ -582,6 +604,7 @@ class Pruner:
         self._unhook()
 
     def _unhook(self) -> None:
+        release(self)
         self._watch.close()
         self._firing.close()
         if self.recorder is not None:

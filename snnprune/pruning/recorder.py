@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from snnprune.network.axes import tensors_in
+from snnprune.network.hooks import Hook, after, before
 from snnprune.network.leaves import is_multi_step, leaf_kind, spiking_base
-from snnprune.pruning.forwards import forget_compiled, is_training, strip, uncompiled
+from snnprune.network.wrappers import forget_compiled
+from snnprune.pruning.forwards import is_training, uncompiled
 from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
 
 if TYPE_CHECKING:
@@ -170,19 +172,16 @@ class TraceRecorder:
         one_step = (place.module for place in self._post.values() if place.layout.time is None)
         self._foreign = next((m for m in one_step if leaf_kind(m, ()) is None), None)
         self._handles = [
-            # No bound methods: whoever copies the model should copy no recorder.
-            self.model.register_forward_pre_hook(uncompiled(lambda m, _: self._enter(m))),
-            self.model.register_forward_hook(uncompiled(lambda m, _, y: self._leave(m, y)), always_call=True),
+            before(self.model, uncompiled(lambda m, _: self._enter(m))),
+            after(self.model, uncompiled(lambda m, _, y: self._leave(m, y)), always=True),
         ]
         for neuron in spiking:
             if not is_multi_step(neuron):
-                self._handles.append(neuron.register_forward_hook(uncompiled(lambda m, *_: self._answer(m))))
+                self._handles.append(after(neuron, uncompiled(lambda m, *_: self._answer(m))))
         for place in self._pre.values():
-            self._handles.append(
-                place.module.register_forward_pre_hook(self._record_pre(place), with_kwargs=True)
-            )
+            self._handles.append(before(place.module, self._record_pre(place), with_kwargs=True))
         for (_, call), place in self._post.items():
-            self._handles.append(place.module.register_forward_hook(self._record_post(place, call)))
+            self._handles.append(after(place.module, self._record_post(place, call)))
 
     def follow(self, topology: Topology) -> None:
         """Take the projections of ``topology``: the network was cut; modules and axes are where they were."""
@@ -199,7 +198,7 @@ class TraceRecorder:
 
     def _enter(self, model: nn.Module) -> None:
         if model is not self.model:
-            return  # a copy, with which the hooks went along
+            return  # a replica, which shares the hooks
         if not is_training(model):
             self._note_repetition()
             return
@@ -335,7 +334,7 @@ class TraceRecorder:
                 output, sums = self._summed or (None, None)
                 self._keep_call(place, x, sums if x is output else None)
 
-        reader = uncompiled(hook)
+        reader = Hook(uncompiled(hook))
         reader.only_reads = True  # a layer fused with others may call it by itself
         return reader
 
@@ -367,7 +366,7 @@ class TraceRecorder:
                 place.form = "series" if self.keep == "series" else "trace"
                 place.calls.append(post if self.keep == "series" else spiking_trace(post, self.tau))
 
-        reader = uncompiled(hook)
+        reader = Hook(uncompiled(hook))
         reader.counts = counts  # a layer fused with others need not show its spikes then
         return reader
 
@@ -470,7 +469,6 @@ class TraceRecorder:
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         vars(twin).update(copy.deepcopy({k: v for k, v in vars(self).items() if k != "_handles"}, memo))
-        strip(twin.model, self._handles)  # those that went along with the copy speak to this recorder
         twin._handles = []
         if self._handles:
             twin._hook()

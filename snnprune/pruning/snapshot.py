@@ -11,6 +11,7 @@ from snnprune.network.resizing import resized
 from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
 from snnprune.pruning.compaction.survivors import SurvivingUnits
 from snnprune.pruning.masks import Masks
+from snnprune.pruning.moments import moments_of, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,8 +83,9 @@ class Snapshot:
         for name, tensor in tensors.items():  # nothing can fail from here on
             tensor.grad = None
             tensor.copy_(self.tensors[name])
-            for optimizer in optimizers:
-                optimizer.state.pop(tensor, None)
+        for optimizer in outermost(optimizers):
+            for tensor in tensors.values():
+                moments_of(optimizer).forget(tensor)
         return masks, was
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.pruning.solver import FEWEST
+from snnprune.pruning.solver import ROUNDING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -48,22 +48,29 @@ def spread(
     """
     to_go = {c.key: 0 for c in candidates} | dict(fixed)
     open_to_choice = [c for c in candidates if c.key not in fixed]
-    ranking = {
-        unit: _Ranking([c for c in open_to_choice if c.unit == unit], normalised=unit not in comparable)
-        for unit in ("neuron", "synapse")
-    }
+    neurons, synapses = ([c for c in open_to_choice if c.unit == unit] for unit in ("neuron", "synapse"))
+    stay = {c.key: solver.fewest_units[c.name] for c in neurons}
     alive = {name: int(units.sum()) for name, units in masks.units.items()}
-    to_go |= _units(solver, ranking["neuron"], to_go, alive, due)
-    left = {name: count - to_go.get(f"neurons/{name}", 0) for name, count in alive.items()}
-    return to_go | _synapses(solver, ranking["synapse"], to_go, (masks, left), due)
+    ranking = _Ranking(neurons, stay, comparable)
+    now, at_last = (to_go | _units(solver, ranking, to_go, alive, part) for part in (due, 1.0))
+    left, in_the_end = (
+        {name: count - gone.get(f"neurons/{name}", 0) for name, count in alive.items()}
+        for gone in (now, at_last)
+    )
+    to_go = now
+    share = {c.key: _staying(masks.topology.projections[c.name], masks, in_the_end) for c in synapses}
+    stay = {c.key: math.ceil(solver.fewest[c.name] / share[c.key] - ROUNDING) for c in synapses}
+    return to_go | _synapses(solver, _Ranking(synapses, stay, comparable), to_go, (masks, left), due)
 
 
 class _Ranking:
-    """All units that may be pruned, the least important first; `FEWEST` of each layer are left out."""
+    """All units that may be pruned, the least important first, without the best ``stay`` of each layer."""
 
-    def __init__(self, candidates: Sequence[Candidates], *, normalised: bool) -> None:
+    def __init__(
+        self, candidates: Sequence[Candidates], stay: Mapping[str, int], comparable: Collection[UnitKind]
+    ) -> None:
         self.keys = [c.key for c in candidates]
-        parts = [_in_order(c, normalised=normalised) for c in candidates]
+        parts = [_in_order(c, stay[c.key], normalised=c.unit not in comparable) for c in candidates]
         owners = [torch.full_like(part, i, dtype=torch.int64) for i, part in enumerate(parts)]
         scores = torch.cat(parts) if parts else torch.zeros(0)
         order = scores.argsort(stable=True)
@@ -75,13 +82,12 @@ class _Ranking:
         return dict(zip(self.keys, counts, strict=True))
 
 
-def _in_order(candidates: Candidates, *, normalised: bool) -> Tensor:
+def _in_order(candidates: Candidates, stay: int, *, normalised: bool) -> Tensor:
     """Return the scores of units that may be pruned, ascending; ties go by the magnitude of the weights."""
     index = candidates.alive.flatten().nonzero().squeeze(1)
     score = candidates.score.flatten()[index]
     order = candidates.weight.flatten()[index].argsort(stable=True)
     order = order[score[order].argsort(stable=True)]
-    stay = math.ceil(FEWEST * candidates.alive.numel())
     norm = score.norm()
     scale = norm if normalised and bool(norm > 0) else score.new_ones(())
     return (score[order] / scale)[: max(index.numel() - stay, 0)]
@@ -93,25 +99,27 @@ def _units(
     """Return how many units of each population to prune.
 
     The number brings the cost of the units nearest to its goal. It is larger if pruning synapses alone could
-    not reach the target.
+    not reach the target; then the synapses take back what a whole unit is too much.
     """
-    fewest = dict.fromkeys(solver.prunable, FEWEST)
 
-    def cost(first: int, synapses: Mapping[str, float]) -> float:
-        gone = {**to_go, **ranking.counts(first)}
+    def cost(count: int, synapses: Mapping[str, float]) -> float:
+        gone = {**to_go, **ranking.counts(count)}
         left = {name: count - gone.get(f"neurons/{name}", 0) for name, count in alive.items()}
         return solver.cost(left, synapses)
 
-    def nearest(wanted: float, synapses: Mapping[str, float]) -> int:
+    def first(wanted: float, synapses: Mapping[str, float], *, nearest: bool) -> int:
         now = cost(0, synapses)
         goal = now - due * max(now - wanted, 0.0)
         low, high = 0, len(ranking.owner)
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if cost(middle, synapses) > goal else (low, middle)
-        return low - 1 if low > 0 and goal - cost(low, synapses) > cost(low - 1, synapses) - goal else low
+        before = low > 0 and goal - cost(low, synapses) > cost(low - 1, synapses) - goal
+        return low - 1 if nearest and before else low
 
-    return ranking.counts(max(nearest(solver.wanted_of_units, {}), nearest(solver.wanted, fewest)))
+    of_units = first(solver.wanted_of_units, {}, nearest=True)
+    at_most = first(solver.wanted, solver.thinnest, nearest=not solver.open)
+    return ranking.counts(max(of_units, at_most))
 
 
 def _synapses(
@@ -125,9 +133,8 @@ def _synapses(
     masks, left = now_and_then
     projections = masks.topology.projections
     alive = {name: int(masks.alive(p).sum()) for name, p in projections.items()}
-    price = {name: solver.price[name] / math.prod(p.shape[2:]) for name, p in projections.items()}
-    worth = {name: price[name] * _staying(p, masks, left) for name, p in projections.items()}
-    now = sum(price[name] * alive[name] for name in projections)
+    worth = {name: solver.price[name] * _staying(p, masks, left) for name, p in projections.items()}
+    now = sum(solver.price[name] * alive[name] for name in projections)
     goal = now - due * max(now - solver.wanted, 0.0)
     fixed = {name: to_go.get(f"synapses/{name}", 0) for name in projections}
     remaining = sum(worth[name] * (alive[name] - fixed[name]) for name in projections)

@@ -13,7 +13,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from snnprune.pruning.solver import FEWEST, Measure, Solver, columns_left, share_of
+from snnprune.pruning.reach import check_reach
+from snnprune.pruning.solver import FLOOR, ROUNDING, Measure, Solver, columns_left, share_of
 from snnprune.pruning.spread import spread
 
 if TYPE_CHECKING:
@@ -40,11 +41,15 @@ class Target:
             other layers are pruned so that the network reaches ``rate``.
         scope: "local": every other layer loses the same share; "global": the least important units of the
             whole network are pruned.
+        floor: smallest share of its synapses that every layer keeps, in [0, 1), whatever the others lose for
+            it (NNI's ``max_sparsity_per_layer``, seen from what stays). Where units on both of its sides may
+            go, each side keeps at least the square root of that share. Layers in ``layers`` have their own
+            share in its place.
 
     Examples:
         >>> from snnprune.pruning import Target
         >>> Target(0.6)  # 60 % of all weights
-        Target(rate=0.6, structured=0.5, measure='weights', layers={}, scope='local')
+        Target(rate=0.6, structured=0.5, measure='weights', layers={}, scope='local', floor=0.02)
         >>> by_macs = Target(0.6, measure="macs", layers={"conv1": 0.2, "fc*": 0.8})
     """
 
@@ -53,6 +58,7 @@ class Target:
     measure: Measure = "weights"
     layers: Mapping[str, float] = field(default_factory=dict)
     scope: Scope = "local"
+    floor: float = FLOOR
 
     def __post_init__(self) -> None:
         for rate in (self.rate, *self.layers.values()):
@@ -60,6 +66,8 @@ class Target:
                 raise ValueError(f"a target is a share in [0, 1), came {rate}")
         if not 0.0 <= self.structured <= 1.0:
             raise ValueError(f"structured is a share in [0, 1], came {self.structured}")
+        if not 0.0 <= self.floor < 1.0:
+            raise ValueError(f"floor is a share in [0, 1), came {self.floor}")
         if self.measure not in ("weights", "macs"):
             raise ValueError(f"a target is a share of 'weights' or of 'macs', came '{self.measure}'")
         if self.scope not in SCOPES:
@@ -77,7 +85,7 @@ class Target:
             convolutions: whether the method prunes single synapses of convolutions, too.
 
         Raises:
-            UserError: a name in ``layers`` matches no layer.
+            UserError: a name in ``layers`` matches no layer, or the target cannot be reached.
         """
         solver = Solver(
             topology,
@@ -85,16 +93,17 @@ class Target:
             self.structured,
             self.measure,
             self.layers,
+            floor=self.floor,
             neurons=neurons,
             synapses=synapses,
             convolutions=convolutions,
         )
+        check_reach(solver)
         share = solver.solve_units(solver.wanted_of_units, {}) if neurons else 0.0
         units = solver.units(share)
         left = solver.solve_synapses(units, solver.wanted)
-        fewest = dict.fromkeys(solver.prunable, FEWEST)
-        if neurons and solver.prunable and max(left.values()) <= FEWEST:
-            units = solver.units(max(share, solver.solve_units(solver.wanted, fewest)))
+        if neurons and solver.prunable and solver.cost(units, left) > solver.wanted + ROUNDING:
+            units = solver.units(max(share, solver.solve_units(solver.wanted, solver.thinnest)), down=True)
             left = solver.solve_synapses(units, solver.wanted)
         return Plan(self, {n: round(u) for n, u in units.items()}, left, solver)
 
@@ -152,6 +161,12 @@ class Plan:
             return [candidates.name]
         return self.solver.topology.populations[candidates.name].producers
 
+    def fewest(self, candidates: Candidates) -> int:
+        """Return the least number of the candidates that stays, whatever a rule decides."""
+        if candidates.unit == "neuron":
+            return self.solver.fewest_units[candidates.name]
+        return self.solver.fewest[candidates.name]
+
     def neurons_to_go(self, population: str, masks: Masks) -> int:
         """Return how many units of ``population`` are still to be pruned."""
         return max(int(masks.units[population].sum()) - self.units[population], 0)
@@ -166,7 +181,7 @@ class Plan:
         columns_now = int(masks.columns(projection).sum())
         post_now = int(masks.units[projection.post].sum())
         kernel = math.prod(projection.shape[2:])
-        goal = self.synapses[projection.name] * self.units[projection.post] * columns_goal * kernel
+        goal = max(self.synapses[projection.name] * self.units[projection.post] * columns_goal * kernel, 1.0)
         staying = min(self.units[projection.post] / post_now, 1.0) * min(columns_goal / columns_now, 1.0)
         return max(round((alive * staying - goal) / staying), 0)
 
@@ -189,8 +204,9 @@ def aim(
     structured: float = Target.structured,
     layers: Mapping[str, float] | None = None,
     scope: Scope = Target.scope,
+    floor: float = Target.floor,
 ) -> Target | None:
     """Return the target that a method's options ask for; ``target_macs`` replaces ``target``."""
     if target_macs is not None:
-        return Target(target_macs, structured, "macs", layers or {}, scope)
-    return None if target is None else Target(target, structured, "weights", layers or {}, scope)
+        return Target(target_macs, structured, "macs", layers or {}, scope, floor)
+    return None if target is None else Target(target, structured, "weights", layers or {}, scope, floor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import yaml
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError, in_one_line
 from snnprune.config.reading import as_config
-from snnprune.runs.lock import FolderLock
+from snnprune.runs.lock import LOCK, FolderLock
 from snnprune.runs.summary import read_summary
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ class RunFolder(FolderLock):
         self.look(config)
         if not self.is_claimed:
             atomic.write_text(self.config, yaml.safe_dump(asdict(config), sort_keys=False))
+
+    def forsake(self) -> None:
+        """Remove a folder that holds nothing but the configuration of a run that was refused."""
+        if {entry.name for entry in self.path.glob("*")} <= {LOCK, self.config.name}:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def read_config(self) -> RunConfig:
         """Return the configuration that the run was started with.

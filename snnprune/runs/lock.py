@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Self
 
+LOCK = ".lock"
+"""Name of the file that is locked."""
+
 
 class FolderLock:
     """A context that locks a folder against other processes.
@@ -34,7 +37,7 @@ class FolderLock:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             # Do not follow a link: its target would be emptied.
-            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             lock = os.fdopen(descriptor, "r+")
         except OSError as error:
             raise self._unwritable(error) from error

@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 from snnprune import data
 from snnprune.common import ranks
-from snnprune.config.check import check_method
-from snnprune.config.names import METHODS, build, options_of
+from snnprune.config.check import check_method, options_of_run
+from snnprune.config.names import METHODS, build
 from snnprune.export.limits import check_nir
 from snnprune.nn.device import device_of
 from snnprune.nn.run_network import build_network
@@ -75,10 +75,8 @@ def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback
 
     ``compact_every`` does not apply to a method that lets synapses regrow or has a state that cannot be cut.
     """
-    known = options_of(METHODS, "method", method.name)
     check_method(method)
-    general = {"target": method.target, "structured": method.structured}
-    options = {name: value for name, value in general.items() if name in known} | method.options
+    options = options_of_run(method)
     asked = build(METHODS, "method", method.name, options)
     every = method.compact_every if asked.permanent and asked.can_shrink else None
     return PruningCallback(method.name, example_input=example, seed=seed, compact_every=every, **options)

@@ -18,7 +18,6 @@ from snnprune.common import atomic, ranks
 from snnprune.common.console import say
 from snnprune.common.errors import CompactionError
 from snnprune.common.phases import phase
-from snnprune.common.seeds import Stream
 from snnprune.export import save
 from snnprune.export.measure import measure
 from snnprune.network import firing
@@ -39,6 +38,7 @@ from snnprune.training.distributed import group
 from snnprune.training.example import write_example
 from snnprune.training.memory import PeakMemory
 from snnprune.training.progress import EpochBar
+from snnprune.training.rehearsal import first_batch, rehearse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,9 +86,10 @@ def fit(
     splits = data.read(config.data, given)
     phase(f"building {config.model.name}: the first forward ever compiles the neurons")
     task = assembly.task(config, splits)
-    example = task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
+    example = first_batch(task, splits, config)
     pruning = assembly.pruning(config.method, example, config.train.seed)
     if not begun:
+        rehearse(task, example, config.method, config.train.epochs)
         if config.train.init is not None:
             pruning.inherited = initial.load(task.model, Path(config.train.init))
         _warn_of_firing(task, example, console)

@@ -88,13 +88,26 @@ def train(
     """
     _look(config, splits)
     config, run = config.located(), Path(out)
-    if group.is_launcher(config):
-        _refuse_to_share(splits)
-        with RunFolder(run) as folder:
-            folder.claim(config)
-        return _launch(config, run)
-    with group.joined(config, run):
-        return _train(config, run, splits, page=page)
+    with _forsaken_if_refused(RunFolder(run)):
+        if group.is_launcher(config):
+            _refuse_to_share(splits)
+            with RunFolder(run) as folder:
+                folder.claim(config)
+            return _launch(config, run)
+        with group.joined(config, run):
+            return _train(config, run, splits, page=page)
+
+
+@contextmanager
+def _forsaken_if_refused(folder: RunFolder) -> Iterator[None]:
+    """Leave no folder behind of a run that is refused before it has trained or measured anything."""
+    fresh = not folder.path.exists()
+    try:
+        yield
+    except UserError:
+        if fresh:
+            folder.forsake()
+        raise
 
 
 def _look(config: RunConfig, splits: Splits | None) -> None:

@@ -35,6 +35,7 @@ class DPAP(CriterionMethod):
         layers: shares of single layers by name or glob, within either target (see `Target`).
         scope: "local": all other layers lose the same share; "global": the least important units of the whole
             network are pruned (see `spread`).
+        floor: smallest share of its synapses that every layer keeps, with a target (see `Target`).
         criterion: scores units in place of ``criterion_class``: a class or function that makes a criterion
             from tau, or a `Criterion` with its own tau. Any criterion but BCM is an ablation.
         tau: decay of the spiking trace (equation 5).
@@ -77,6 +78,7 @@ class DPAP(CriterionMethod):
         target_macs: float | None = None,
         layers: Mapping[str, float] | None = None,
         scope: Scope = Target.scope,
+        floor: float = Target.floor,
         criterion: Criterion | Callable[[float], Criterion] | None = None,
         tau: float = 0.5,
         epsilon: float = EPSILON,
@@ -112,7 +114,7 @@ class DPAP(CriterionMethod):
         super().__init__(
             scorer,
             SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation),
-            target=aim(target, target_macs, structured=structured, layers=layers, scope=scope),
+            target=aim(target, target_macs, structured=structured, layers=layers, scope=scope, floor=floor),
             neurons=neurons,
             synapses=synapses,
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from snnprune.common.errors import CompactionError
 from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
 from snnprune.pruning.compaction.survivors import note, survivors_of
+from snnprune.pruning.moments import moments_of, outermost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,21 +28,18 @@ def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes:
     at rest, because their states have the old shape.
 
     Raises:
-        CompactionError: two layers share a tensor and would cut it differently, an optimiser keeps a state
-            whose axes are unknown, or another object holds a tensor, so that torch cannot swap it.
+        CompactionError: two layers share a tensor and would cut it differently, an optimiser keeps
+            what a cut cannot follow, or another object holds a tensor, so that torch cannot swap it.
     """
-    optimizers = list(optimizers)
+    moments = [moments_of(optimizer) for optimizer in outermost(optimizers)]
     tensors = _tensors(model, cut)
-    for key, tensor in tensors.items():
-        for optimizer in optimizers:
-            _check_state(key, tensor, optimizer)
+    for each in moments:
+        each.check(tensors)
     changes.put_at_rest(model)
+    for each in moments:
+        each.shrink(tensors, cut, changes)
     contents = {}
     for key, tensor in tensors.items():
-        shape = tuple(tensor.shape)
-        for state in (optimizer.state.get(tensor, {}) for optimizer in optimizers):
-            changes.remember_items(state)
-            state |= {name: cut.take(key, v, shape).contiguous() for name, v in state.items() if _follows(v)}
         grad = None if tensor.grad is None else cut.take(key, tensor.grad)
         contents[key] = (tensor, cut.take(key, tensor.detach()), grad)
     changes.replace(contents)
@@ -73,21 +71,3 @@ def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
                         "two layers from pruning"
                     )
     return {key: tensor_of(model, key) for key in wanted.values()}
-
-
-def _follows(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.numel() > 1
-
-
-def _check_state(key: str, tensor: Tensor, optimizer: Optimizer) -> None:
-    for name, value in optimizer.state.get(tensor, {}).items():
-        inside = value if isinstance(value, (list, tuple)) else []
-        fits = not _follows(value) or (
-            value.ndim == tensor.ndim
-            and all(a in (1, b) for a, b in zip(value.shape, tensor.shape, strict=True))
-        )
-        if not fits or any(isinstance(v, torch.Tensor) for v in inside):
-            raise CompactionError(
-                f"{type(optimizer).__name__} keeps '{name}' of {key} in a shape that a cut cannot follow: "
-                "compact after training, without the optimiser"
-            )

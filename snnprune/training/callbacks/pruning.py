@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
 from snnprune.network.duplicate import reset_states
+from snnprune.network.hooks import Hook, before
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.compaction.shapes import conform
+from snnprune.pruning.compaction.survivors import note_kept
 from snnprune.pruning.pruner import method_of
 from snnprune.pruning.recorder import CARRIED
 from snnprune.pruning.steps import StepFollower
@@ -123,7 +125,7 @@ class PruningCallback(lightning.Callback):
                 f"compact_every cuts the network while it trains, and {type(trainer.strategy).__name__} does "
                 "not let go of it meanwhile: leave it out, and call callback.pruner.compact() after training"
             )
-        self._restoring = pl_module.register_load_state_dict_pre_hook(self._conform)
+        self._restoring = pl_module.register_load_state_dict_pre_hook(Hook(self._conform))
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Refuse a smaller network's checkpoint without its pruner, and averages of weights that are cut.
@@ -145,7 +147,7 @@ class PruningCallback(lightning.Callback):
                 f"the checkpoint is of a smaller network ('{self._conformed}' has another shape there), and "
                 "it holds no pruner that cut it: resume it with the callback that it was trained with"
             )
-        self._conformed = None
+        self._note_conformed(network_of(pl_module, self.network))
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Decide on the epoch that has ended."""
@@ -239,6 +241,7 @@ class PruningCallback(lightning.Callback):
             epochs: length of the schedule.
         """
         if self.pruner is None:
+            self._note_conformed(model)
             self.pruner = Pruner(
                 model, example_input, self.method, epochs=epochs, seed=self.seed, **self.options
             )
@@ -274,6 +277,12 @@ class PruningCallback(lightning.Callback):
     def _conform(self, module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
         self._conformed = conform(module, state_dict)
 
+    def _note_conformed(self, model: nn.Module) -> None:
+        """Note on a network that was made small for a checkpoint which units it has left."""
+        if self._conformed is not None and self._restored is not None:
+            note_kept(model, self._restored["pruner"]["kept"])
+        self._conformed = None
+
     def _stop_restoring(self) -> None:
         if self._restoring is not None:
             self._restoring.remove()
@@ -308,7 +317,7 @@ class PruningCallback(lightning.Callback):
         if self.pruner.recorder is not None:
             self.pruner.recorder.carries_over = self.reset_states is False
         elif self.reset_states is None:
-            self._handles.append(model.register_forward_pre_hook(self._say_carried()))
+            self._handles.append(before(model, self._say_carried()))
         self._watch(trainer, model)
 
     def _length(self, trainer: lightning.Trainer) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from snnprune.common.child import GRACE, LOST, cores, end, killed_by
 from snnprune.common.errors import UserError, first_line
+from snnprune.runs.folder import RunFolder
 from snnprune.training.distributed.group import of_torchrun, store
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def launch(run: Path, world_size: int, program: Sequence[str] = PROGRAM) -> None
             raise SystemExit(INTERRUPTED)
         if first is not None:
             why = _why(codes[first], Path(logs), first)
+            resume = f": `snnprune train --resume {run}` goes on from the last finished epoch"
             raise UserError(
-                f"the process with rank {first} of {world_size} {why}, and the others were stopped: "
-                f"`snnprune train --resume {run}` goes on from the last finished epoch"
+                f"the process with rank {first} of {world_size} {why}, and the others were stopped"
+                f"{resume if RunFolder(run).has_checkpoint else ''}"
             )
 
 

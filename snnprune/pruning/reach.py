@@ -1,0 +1,127 @@
+"""Whether a target can be reached, and what keeps it from that."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from typing import TYPE_CHECKING
+
+from snnprune.common.errors import UserError
+from snnprune.pruning.solver import ROUNDING
+
+if TYPE_CHECKING:
+    from snnprune.network.topology import Projection
+    from snnprune.pruning.solver import Measure, Solver
+
+MISSED = 0.005
+"""Share of the network by which a target may be missed: the rounding of a target in whole per cent."""
+
+NAMED = 3
+"""Most layers that a message names."""
+
+WHAT: dict[Measure, str] = {"weights": "weights", "macs": "multiply-accumulates"}
+"""What a target is a share of, in words."""
+
+
+def most(solver: Solver) -> float:
+    """Return the largest share of the network that can be pruned.
+
+    What stays are the layers that are kept whole, the fewest units of each population and the fewest synapses
+    of each layer, between them; and what ``layers`` leaves of the layers that it names.
+    """
+    return 1.0 - solver.cost(solver.units(1.0), solver.thinnest) / solver.dense
+
+
+def check_reach(solver: Solver) -> None:
+    """Check that the target can be reached.
+
+    Raises:
+        UserError: no more than a smaller share can be pruned, a layer with a share of its own cannot give it,
+            or these layers alone give more than the target.
+    """
+    for glob, rate in solver.layers.items():
+        _check_layer(solver, glob, rate)
+    highest = most(solver)
+    if solver.dense * (solver.rate - highest) > ROUNDING:
+        raise UserError(
+            f"target {solver.rate:g} of all {WHAT[solver.measure]} cannot be reached: "
+            f"{_shown_most(highest)} can be pruned, because {_why(solver)}"
+        )
+    units = {p.name: solver.left_of(p, 0.0) for p in solver.topology.populations.values()}
+    named = 1.0 - solver.cost(units, solver.fixed) / solver.dense
+    if named > solver.rate + MISSED:
+        raise UserError(
+            f"target {solver.rate:g} of all {WHAT[solver.measure]} does not fit the shares of single layers "
+            f"(layers): these alone prune {_up(named):g} of the network: raise the target to that, or lower "
+            "the shares"
+        )
+
+
+def _check_layer(solver: Solver, glob: str, rate: float) -> None:
+    """Refuse a layer's own share that no layer of this name can give."""
+    if rate == 0.0:
+        return
+    names = fnmatch.filter(solver.topology.projections, glob)
+    projections = [solver.topology.projections[name] for name in names]
+    if any(_gives(solver, p, rate) for p in projections):
+        return
+    first = projections[0]
+    raise UserError(
+        f"layer '{first.name}' cannot lose {rate:g} of its units and synapses ({_reason(solver, first)}): "
+        f"leave '{glob}' out of layers, or lower its share"
+    )
+
+
+def _gives(solver: Solver, projection: Projection, rate: float) -> bool:
+    population = solver.topology.populations[projection.post]
+    if projection.name in solver.prunable:
+        return math.prod(projection.shape) * (1.0 - rate) >= 0.5  # rounded, one synapse is left
+    return solver.loses_units(population) and population.size * (1.0 - rate) >= 0.5
+
+
+def _why(solver: Solver) -> str:
+    """Return what keeps the most, and what to do, as a clause."""
+    units, thinnest = solver.units(1.0), solver.thinnest
+    said: dict[str, float] = {}
+    floor = 0.0
+    for name, p in solver.topology.projections.items():
+        size, price = math.prod(p.shape), solver.price[name] / solver.dense
+        left = solver.left(p, units, thinnest.get(name))
+        if left <= solver.fewest.get(name, 0):
+            floor += left * price
+            continue
+        keeps = "is kept whole" if left == size else f"keeps at least {left / size:.1%}"
+        share = f"{size * price:.1%} of the {WHAT[solver.measure]}"
+        said[f"layer '{name}' ({share}) {keeps} ({_reason(solver, p)})"] = left * price
+    low = floor > 0 and not said
+    if floor:
+        said[
+            f"every {'' if low else 'other '}layer keeps at least {solver.floor:.1%} (floor={solver.floor:g})"
+        ] = floor
+    order = sorted(said, key=lambda each: -said[each])[:NAMED]
+    more = f"; and {len(said) - len(order)} more" if len(said) > len(order) else ""
+    return f"{'; '.join(order)}{more}: lower the target{', or the floor' if low else ', or free a layer'}"
+
+
+def _reason(solver: Solver, projection: Projection) -> str:
+    """Return why a layer cannot lose more."""
+    population = solver.topology.populations[projection.post]
+    if projection.frozen is not None:
+        return projection.frozen
+    if population.frozen is not None and projection.name not in solver.prunable:
+        return population.frozen
+    if projection.name in solver.fixed:
+        return "layers sets its share"
+    if not solver.prunable:
+        return f"the method prunes whole units, and at least {solver.fewest_units[population.name]} stay"
+    kind = "convolutions" if projection.kind == "conv" else "this layer"
+    return f"the method prunes no single synapses of {kind}"
+
+
+def _shown_most(share: float) -> str:
+    """Return the largest target that is accepted, as a clause."""
+    return f"at most {math.floor(share * 1000 + ROUNDING) / 1000:g}" if share > 0 else "nothing"
+
+
+def _up(share: float) -> float:
+    return math.ceil(share * 1000 - ROUNDING) / 1000

@@ -1,0 +1,630 @@
+"""What an optimiser keeps of a weight: masked and cut by what it is, or refused; never by its shape alone."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import warnings
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from snnprune import CompactionError
+from snnprune.pruning import Decision, Method, Pruner
+from snnprune.pruning.moments import moments_of, outermost
+from snnprune.pruning.moments.asking import ask
+from support.optimisers import PLACES, optimisers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+EPOCHS, BATCHES = 4, 3
+DEAD = {0: [1, 2, 5], 1: [0, 9]}
+"""Units of the hidden layer that die at the end of an epoch."""
+
+
+# --- optimisers of other kinds, in a few lines each
+
+
+class Plain(Optimizer):
+    """Gradient descent; a subclass says what it keeps and which step it takes."""
+
+    def __init__(self, params: Any, lr: float = 0.05) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        if closure is not None:
+            closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.sub_(group["lr"] * self.direction(p, self.state[p]))
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        raise NotImplementedError
+
+
+class Nested(Plain):
+    """Keeps momentum in a dict within a dict."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        inside = state.setdefault(0, {"momentum": torch.zeros_like(p), "steps": [0]})
+        inside["steps"][0] += 1
+        momentum: Tensor = inside["momentum"].mul_(0.9).add_(p.grad)
+        return momentum
+
+
+class Rotated(Plain):
+    """Keeps squares in the basis of a weight's singular vectors, in the weight's shape."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        if p.ndim < 2:
+            return p.grad  # type: ignore[return-value]
+        state.setdefault("squares", torch.zeros_like(p))
+        left = state.setdefault("basis", torch.linalg.svd(p.grad.double())[0].to(p))
+        turned = left.T @ p.grad
+        state["squares"].mul_(0.9).addcmul_(turned, turned)
+        return left @ (turned / (state["squares"] + 1e-12).sqrt())
+
+
+class Coded(Plain):
+    """Keeps momentum as codes, in blocks of 8; code 0 is the most negative number of a block."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        book = state.setdefault("qmap1", torch.arange(-127, 128, dtype=p.dtype) / 127)
+        largest = state.setdefault("absmax1", p.new_zeros(-(-p.numel() // 8)))
+        codes = state.setdefault("state1", torch.full(p.shape, 127, dtype=torch.uint8))
+        scale = largest.repeat_interleave(8)[: p.numel()].view(p.shape)
+        momentum: Tensor = 0.9 * book[codes.long()] * scale + p.grad
+        blocks = F.pad(momentum.flatten(), (0, -p.numel() % 8)).view(-1, 8)
+        largest.copy_(blocks.abs().amax(1))
+        scale = largest.clamp(min=1e-30).repeat_interleave(8)[: p.numel()].view(p.shape)
+        codes.copy_(((momentum / scale + 1) * 127).round())
+        return momentum
+
+
+class Rounded(torch.Tensor):
+    """A tensor class that torch knows little to do with: it can be read whole, and written whole."""
+
+    numbers: Tensor
+
+    @staticmethod
+    def __new__(cls, numbers: Tensor) -> Rounded:
+        made: Rounded = torch.Tensor._make_wrapper_subclass(cls, numbers.shape, dtype=numbers.dtype)  # type: ignore[attr-defined]
+        made.numbers = numbers
+        return made
+
+    def dequantize(self) -> Tensor:
+        return self.numbers.clone()
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.ops.aten.copy_.default:
+            raise NotImplementedError(str(func))
+        args[0].numbers.copy_((args[1] * 1024).round() / 1024)
+        return args[0]
+
+
+class Boxed(Plain):
+    """Keeps momentum in a tensor class."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        if "momentum" not in state:
+            state["momentum"] = Rounded(torch.zeros_like(p))
+        momentum: Tensor = 0.9 * state["momentum"].dequantize() + p.grad
+        state["momentum"].copy_(momentum)
+        return momentum
+
+
+class ByMean(Plain):
+    """Divides by the mean of what it keeps, over all entries."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        momentum: Tensor = state.setdefault("momentum", torch.zeros_like(p)).mul_(0.9).add_(p.grad)
+        return momentum / (momentum.abs().mean() + 1e-12)
+
+
+class Factored(Plain):
+    """Keeps the means of rows and of columns."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        if p.ndim < 2:
+            return p.grad  # type: ignore[return-value]
+        rows = state.setdefault("rows", p.new_zeros(p.shape[0]))
+        columns = state.setdefault("columns", p.new_zeros(p.shape[1]))
+        rows.mul_(0.9).add_(p.grad.square().mean(1))
+        columns.mul_(0.9).add_(p.grad.square().mean(0))
+        return p.grad / (torch.outer(rows, columns) / (rows.mean() + 1e-30) + 1e-12).sqrt()
+
+
+class Beside(Plain):
+    """Keeps momentum in a list of its own."""
+
+    def __init__(self, params: Any, lr: float = 0.05) -> None:
+        super().__init__(params, lr)
+        self.order = [id(p) for group in self.param_groups for p in group["params"]]
+        self.buffers = [torch.zeros_like(p) for group in self.param_groups for p in group["params"]]
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        state["seen"] = True
+        return self.buffers[self.order.index(id(p))].mul_(0.9).add_(p.grad)
+
+
+class Sized(Plain):
+    """Keeps the shape of a weight, and trusts it."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        shape = state.setdefault("form", tuple(p.shape))
+        return p.grad.flatten().view(shape)  # type: ignore[union-attr]
+
+
+class AtFirst(Plain):
+    """Makes what it keeps in its first step only, which it counts in its group."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        [group] = self.param_groups
+        if "step" not in group:
+            group["step"] = 0
+            for each in group["params"]:
+                self.state[each]["momentum"] = torch.zeros_like(each)
+        momentum: Tensor = state["momentum"].mul_(0.9).add_(p.grad)
+        return momentum
+
+
+class Averaging(Plain):
+    """Trains at a mixture of two weights, and evaluates at another one, as schedule-free optimisers do."""
+
+    training = False
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        assert self.training
+        z = state.setdefault("z", p.clone())
+        z.sub_(0.05 * p.grad)
+        return (p - z) * 2
+
+    def train(self) -> None:
+        self._mix(0.1, training=True)
+
+    def eval(self) -> None:
+        self._mix(-0.1 / 0.9, training=False)
+
+    @torch.no_grad()
+    def _mix(self, share: float, *, training: bool) -> None:
+        if training != self.training:
+            for p, state in self.state.items():
+                p.lerp_(state["z"], share)
+        self.training = training
+
+
+class Ahead:
+    """Slow weights around any optimiser, which is no class of torch's."""
+
+    def __init__(self, base: Optimizer, every: int = 2) -> None:
+        self.base, self.every, self.count = base, every, 0
+        self.slow: dict[Tensor, Tensor] = {}
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.base.param_groups
+
+    def zero_grad(self) -> None:
+        self.base.zero_grad()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        self.base.step(closure)
+        self.count += 1
+        for p in (p for group in self.param_groups for p in group["params"]):
+            if p not in self.slow:
+                self.slow[p] = p.clone()
+            elif self.count % self.every == 0:
+                p.copy_(self.slow[p].lerp_(p, 0.5))
+
+
+class Closed(Plain):
+    """Cannot be made a second time, nor copied."""
+
+    made = 0
+
+    def __init__(self, params: Any, lr: float = 0.05) -> None:
+        super().__init__(params, lr)
+        type(self).made += 1
+        self.lock = threading.Lock()
+        self.tired = self.made > 1
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        if self.tired:
+            raise RuntimeError("one of my kind is enough")
+        momentum: Tensor = state.setdefault("momentum", torch.zeros_like(p)).mul_(0.9).add_(p.grad)
+        return momentum
+
+
+# --- a run
+
+
+class Kill(Method):
+    """Kills the units of `DEAD`, counted in the dense network."""
+
+    def end_epoch(self, view: Any, metrics: Any) -> Decision:
+        alive = ~torch.isin(view.survivors["0"], torch.tensor(DEAD.get(view.clock.epoch, [])))
+        return Decision(units={"0": view.masks.units["0"] & alive})
+
+
+class Run:
+    """A network in float64 that is trained, with masks alone or with cuts."""
+
+    def __init__(
+        self,
+        make: Callable[[Any], Any],
+        every: int | None = None,
+        of: Callable[[nn.Module], Any] = nn.Module.parameters,
+    ) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(
+            nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 12), nn.ReLU(), nn.Linear(12, 3)
+        )
+        self.model.double()
+        self.optimizer = make(self.model.parameters())
+        self.pruner = Pruner(
+            self.model, torch.rand(2, 6).double(), Kill(), epochs=EPOCHS, compact_every=every
+        )
+        self.x = torch.rand(EPOCHS, BATCHES, 16, 6, generator=torch.Generator().manual_seed(1)).double()
+
+    def batch(self, epoch: int, batch: int) -> None:
+        x = self.x[epoch, batch]
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            loss = F.cross_entropy(self.model(x), x[:, :3].argmax(1))
+            with torch.enable_grad():
+                loss = F.cross_entropy(self.model(x), x[:, :3].argmax(1))
+                loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        self.optimizer.step(closure)
+        self.pruner.step(self.optimizer)
+
+    def epochs(self, first: int = 0, last: int = EPOCHS) -> Run:
+        for epoch in range(first, last):
+            for batch in range(BATCHES):
+                self.batch(epoch, batch)
+            self.pruner.end_epoch()
+        return self
+
+    def small(self) -> dict[str, Tensor]:
+        """Return the living weights."""
+        cut = self.pruner.survivors.cut(self.pruner.dense)
+        alive = self.pruner.dense_masks()["units"]["0"][self.pruner.survivors["0"]]
+        assert cut is not None
+        model = {name: t.detach() for name, t in self.model.named_parameters()}
+        return (
+            model
+            | {"0.weight": model["0.weight"][alive], "0.bias": model["0.bias"][alive]}
+            | {"2.weight": model["2.weight"][:, alive]}
+        )
+
+
+def kept(optimizer: Any, parameter: Tensor) -> Iterator[Tensor]:
+    for holder in (optimizer, getattr(optimizer, "base", optimizer)):
+        for mapping in vars(holder).values():
+            if isinstance(mapping, dict) and parameter in mapping:
+                yield from _tensors(mapping[parameter])
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(each)
+
+
+ELEMENTWISE = {
+    "nested": Nested,
+    "made in the first step": AtFirst,
+    "around another one": lambda p: Ahead(torch.optim.SGD(p, 0.05, momentum=0.9)),
+    "around a nested one": lambda p: Ahead(Nested(p)),
+}
+TORCH = {
+    "SGD": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9),
+    "LBFGS": lambda p: torch.optim.LBFGS(p, 0.05, max_iter=2),
+    "LBFGS, another order": lambda p: torch.optim.LBFGS(list(p)[::-1], 0.05, max_iter=2),
+}
+for _kind in (
+    *(torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.Adamax, torch.optim.ASGD),
+    *(torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.Rprop),
+):
+    TORCH[_kind.__name__] = partial(_kind, lr=0.01)
+
+
+@pytest.mark.parametrize("name", [*ELEMENTWISE, *TORCH])
+def test_masked_and_cut_are_one_training(name: str) -> None:
+    make = (ELEMENTWISE | TORCH)[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        masked, cut = Run(make).epochs(), Run(make, every=1).epochs()
+    assert cut.model[0].out_features == 7
+    for key, weight in masked.small().items():
+        torch.testing.assert_close(cut.small()[key], weight, rtol=0, atol=1e-10)
+    rows = masked.model[0].weight
+    dead = ~masked.pruner.masks.units["0"]
+    assert not rows[dead].any()
+    if not name.startswith("LBFGS"):
+        shaped = [t for t in kept(masked.optimizer, rows) if t.shape == rows.shape]
+        assert shaped
+        assert not any(t[dead].any() for t in shaped)
+        assert all(t[~dead].any() for t in shaped)
+
+
+REFUSED = {
+    Rotated: r"'(squares|basis)' in numbers that mix the weight's entries",
+    Coded: r"'(state1|absmax1)' in",
+    Boxed: r"'momentum' as Rounded",
+    Beside: r"'buffers' beside the state of the weight",
+    Sized: r"'form' as a size of the weight",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_a_cut_cannot_follow_is_refused_before_anything_changes(kind: type[Plain]) -> None:
+    run = Run(kind).epochs(0, 2)
+    before = copy.deepcopy(run.model.state_dict())
+    with pytest.raises(CompactionError, match=rf"{kind.__name__} cannot go along.*{REFUSED[kind]}.*AdamW"):
+        run.pruner.compact()
+    assert all(torch.equal(run.model.state_dict()[key], t) for key, t in before.items())
+    assert not run.model[0].weight[DEAD[0]].any()
+    run.epochs(2, 4)
+    assert not run.model[0].weight[DEAD[0] + DEAD[1]].any()
+
+
+def test_a_cut_that_will_be_refused_is_said_at_the_first_step() -> None:
+    run = Run(Rotated, every=2)
+    with pytest.warns(UserWarning, match=r"Rotated cannot go along with a cut of 0\.weight"):
+        run.batch(0, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        run.batch(0, 1)
+
+
+def test_state_in_another_basis_is_left_as_it_is() -> None:
+    run = Run(Rotated).epochs(0, 1)
+    squares = run.optimizer.state[run.model[0].weight]["squares"].clone()
+    assert squares[DEAD[0]].any()
+    run.pruner.masks.apply(run.optimizer)
+    assert torch.equal(run.optimizer.state[run.model[0].weight]["squares"], squares)
+
+
+def test_dead_moments_in_codes_are_zero() -> None:
+    run = Run(Coded).epochs()
+    state = run.optimizer.state[run.model[0].weight]
+    dead = ~run.pruner.masks.units["0"]
+    assert state["state1"][dead].unique().tolist() == [127]
+    assert state["qmap1"][127] == 0
+    assert len(state["state1"][~dead].unique()) > 10
+
+
+def test_dead_moments_in_a_tensor_class_are_zero() -> None:
+    run = Run(Boxed).epochs()
+    momentum = run.optimizer.state[run.model[0].weight]["momentum"].dequantize()
+    dead = ~run.pruner.masks.units["0"]
+    assert not momentum[dead].any()
+    assert momentum[~dead].any()
+
+
+@pytest.mark.parametrize("kind", [ByMean, Factored])
+def test_a_step_that_depends_on_the_size_is_said_where_cuts_are_asked_for(kind: type[Plain]) -> None:
+    with pytest.warns(UserWarning, match=f"{kind.__name__} takes other steps once"):
+        run = Run(kind, every=1).epochs()
+    assert run.model[0].out_features == 7
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        Run(kind).epochs()
+
+
+def test_factors_are_cut_along_the_axis_that_they_follow() -> None:
+    run = Run(Factored).epochs(0, 1)
+    state = run.optimizer.state[run.model[2].weight]
+    rows, columns = state["rows"].clone(), state["columns"].clone()
+    alive = run.pruner.masks.units["0"].clone()
+    with pytest.warns(UserWarning, match="takes other steps once"):
+        run.pruner.compact()
+    assert torch.equal(state["rows"], rows)
+    assert torch.equal(state["columns"], columns[alive])
+
+
+@pytest.mark.parametrize("modes_first", [True, False])
+def test_weights_that_are_averaged_do_not_bring_back_the_dead(modes_first: bool) -> None:
+    run = Run(Averaging)
+    weight = run.model[0].weight
+    for epoch in range(EPOCHS):
+        run.optimizer.train()
+        dead = ~run.pruner.masks.units["0"]
+        assert not weight[dead].any()
+        for batch in range(BATCHES):
+            run.batch(epoch, batch)
+        if modes_first:
+            run.optimizer.eval()
+        run.pruner.end_epoch()
+        run.optimizer.eval()
+        dead = ~run.pruner.masks.units["0"]
+        assert not weight[dead].any()
+        assert not run.optimizer.state[weight]["z"][dead].any()
+
+
+def test_a_memory_is_cleared_by_a_death_and_by_nothing_else() -> None:
+    run = Run(lambda p: torch.optim.LBFGS(p, 0.05, max_iter=3)).epochs(0, 1)
+    state = run.optimizer.state[run.model[0].weight]
+    assert "old_dirs" not in state
+    run.batch(1, 0)
+    assert state["old_dirs"]
+    run.pruner.masks.refresh()
+    for vectors in ([state["d"], state["prev_flat_grad"]], state["old_dirs"], state["old_stps"]):
+        for vector in vectors:
+            vector[: 12 * 6].view(12, 6)[DEAD[0]] = 0
+    run.pruner.masks.apply(run.optimizer)
+    assert state["old_dirs"]
+
+
+def test_what_could_not_be_found_out_is_said_once_and_left() -> None:
+    Closed.made = 0
+    run = Run(Closed)
+    with pytest.warns(
+        UserWarning, match=r"what Closed keeps of them is left.*could not be tried out"
+    ) as said:
+        run.epochs()
+    assert len(said) == 1
+    dead = ~run.pruner.masks.units["0"]
+    assert not run.model[0].weight[dead].any()
+    with pytest.raises(CompactionError, match=r"Closed cannot go along.*could not be tried out"):
+        run.pruner.compact()
+
+
+def test_asking_touches_nothing() -> None:
+    run = Run(lambda p: torch.optim.Adam(p, 0.0123)).epochs(0, 1)
+    before = copy.deepcopy((run.model.state_dict(), run.optimizer.state_dict()))
+    state = torch.get_rng_state()
+    finding = ask(run.optimizer, run.model[0].weight)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert {path[-1] for path, role in finding.roles.items() if role.maskable} == {"exp_avg", "exp_avg_sq"}
+    torch.testing.assert_close((run.model.state_dict(), run.optimizer.state_dict()), before, rtol=0, atol=0)
+
+
+def test_an_optimiser_that_no_step_was_told_of_is_masked_and_cut_as_well() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+    given = torch.optim.SGD(model[0].parameters(), 0.1, momentum=0.9)
+    other = torch.optim.Adam(model[2].parameters(), 0.01)
+    pruner = Pruner(model, torch.rand(2, 6), Kill(), epochs=EPOCHS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            model(torch.rand(8, 6)).square().mean().backward()
+            given.step()
+            other.step()
+            pruner.step(given)
+            pruner.end_epoch()
+    dead = ~pruner.masks.units["0"]
+    moments = other.state[model[2].weight]
+    assert not moments["exp_avg"][:, dead].any()
+    assert moments["exp_avg"][:, ~dead].any()
+    pruner.compact()
+    assert moments["exp_avg"].shape == (3, 7)
+
+
+def test_the_one_inside_another_is_not_taken_twice() -> None:
+    base = torch.optim.SGD([nn.Parameter(torch.zeros(2))], 0.1)
+    wrapper = Ahead(base)
+    assert outermost([base, wrapper]) == [wrapper]
+    assert outermost([base]) == [base]
+
+
+@pytest.mark.parametrize("make", [AtFirst, torch.optim.AdamW, lambda p: Ahead(torch.optim.SGD(p, 0.1))])
+def test_a_weight_that_comes_back_starts_anew(make: Callable[[Any], Any]) -> None:
+    weight = nn.Parameter(torch.rand(4, 3))
+    optimizer = make([weight])
+    weight.grad = torch.ones(4, 3)
+    optimizer.step()
+    larger = torch.rand(6, 5)
+    with torch.no_grad():
+        torch.utils.swap_tensors(weight, nn.Parameter(larger.clone()))
+    weight.grad = None
+    moments_of(optimizer).forget(weight)
+    assert not any(t.any() for t in kept(optimizer, weight) if t.ndim and not torch.equal(t, larger))
+    weight.grad = torch.ones(6, 5)
+    optimizer.step()
+    assert weight.shape == (6, 5)
+
+
+def test_state_is_found_where_numbers_are_kept_beside_parameters() -> None:
+    weight = nn.Parameter(torch.rand(4, 3))
+    optimizer = torch.optim.SGD([weight], 0.1, momentum=0.9)
+    state: defaultdict[Any, Any] = defaultdict(dict)
+    state["steps"] = 3
+    optimizer.state = state
+    weight.grad = torch.ones(4, 3)
+    optimizer.step()
+    factor = torch.ones(4, 3, dtype=torch.int32)
+    [(momentum, _)] = moments_of(optimizer).erasures([(weight, factor)])
+    assert momentum is state[weight]["momentum_buffer"]
+
+
+# --- other libraries
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", PLACES)
+def test_no_optimiser_of_another_library_is_cut_without_a_word(package: str) -> None:
+    pytest.importorskip(PLACES[package])
+    silent = []
+    for name, make in optimisers(package):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                runs = [Run(make, every, of=nn.Module.train).epochs() for every in (None, 1)]
+            except (RuntimeError, TypeError, ValueError, AttributeError, ImportError, AssertionError):
+                continue  # it does not train such a network, or not on this machine
+        masked, cut = (run.small() for run in runs)
+        equal = all(torch.allclose(cut[key], weight, rtol=0, atol=1e-6) for key, weight in masked.items())
+        if not equal and not any("masks" in str(warning.message) for warning in caught):
+            silent.append(name)
+    assert silent == []
+
+
+def test_dead_moments_in_the_codes_of_bitsandbytes_are_zero() -> None:
+    library = pytest.importorskip("bitsandbytes")
+    model, weight, dead = _trained_with_half_dead(lambda m: library.optim.Adam8bit(m.parameters(), lr=1e-3))
+    state = model.optimizer.state[weight]
+    assert state["state1"].dtype == torch.uint8
+    assert not state["qmap1"][state["state1"][dead].long()].any()
+    with pytest.raises(CompactionError, match=r"Adam8bit cannot go along.*in codes \(uint8\)"):
+        model.pruner.compact()
+
+
+@pytest.mark.parametrize("kind", ["AdamW8bit", "AdamW4bit", "AdamWFp8"])
+def test_dead_moments_in_the_tensor_classes_of_torchao_are_zero(kind: str) -> None:
+    library = pytest.importorskip("torchao.optim")
+    with torch.compiler.set_stance("force_eager"):
+        model, weight, dead = _trained_with_half_dead(
+            lambda m: getattr(library, kind)(m.parameters(), lr=1e-3)
+        )
+        moment = model.optimizer.state[weight]["exp_avg"]
+    assert type(moment).__name__.startswith("OptimState")
+    numbers = moment.dequantize()
+    assert not numbers[dead].any()
+    assert numbers[~dead].any()
+    with pytest.raises(CompactionError, match=f"{kind}.* cannot go along.*as OptimState"):
+        model.pruner.compact()
+
+
+class _Half:
+    """A network wide enough for moments in 8 bits, half of whose hidden units die after two steps."""
+
+    def __init__(self, make: Callable[[nn.Module], Any]) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 4))
+        self.optimizer = make(self.model)
+        x = torch.rand(16, 64)
+        self.pruner = Pruner(self.model, x[:2], Method(), epochs=9)
+        for batch in range(5):
+            if batch == 2:
+                population = self.pruner.topology.populations["0"]
+                self.pruner.masks.keep_units(population, torch.arange(128) % 2 == 0)
+                self.pruner.masks.refresh()
+            self.optimizer.zero_grad()
+            self.model(x).square().mean().backward()
+            self.optimizer.step()
+            self.pruner.step(self.optimizer)
+
+
+def _trained_with_half_dead(make: Callable[[nn.Module], Any]) -> tuple[_Half, Tensor, Tensor]:
+    run = _Half(make)
+    return run, run.model[0].weight, torch.arange(128) % 2 == 1
