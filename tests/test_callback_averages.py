@@ -114,15 +114,6 @@ def test_the_norms_of_an_average_are_those_of_the_network_that_is_handed_out(fir
     torch.testing.assert_close(norm.running_var, variances, rtol=0, atol=1e-12)
 
 
-def test_an_average_on_another_device_is_masked_there() -> None:
-    """It needs no second device here: what is asked is that the masks go to where the tensors are."""
-    callback, task = pruning(), Classifier()
-    trainer(callback).fit(task)
-    assert callback.pruner is not None
-    twin = copy.deepcopy(task.model).to("meta")
-    callback.pruner.masks.zero(twin)
-
-
 # --- copies of another make
 
 

@@ -163,9 +163,9 @@ def test_the_tuner_before_a_fit_leaves_no_trace_and_finds_neurons_at_rest(
         settings: dict[str, Any] = {"accumulate_grad_batches": accumulate, "default_root_dir": tmp_path}
         if tuned:
             tuner = Tuner(trainer(callback, epochs=3, num_sanity_val_steps=0, **settings))
-            tuner.lr_find(task, num_training=5, update_attr=False)
             tuner.scale_batch_size(task, init_val=4, max_trials=2, steps_per_trial=1)
             task.batch_size = 16
+            tuner.lr_find(task, num_training=5, update_attr=False)
         if reset_states is not True:
             reset_states_of(task)
         trainer(callback, epochs=3, limit_val_batches=0, **settings).fit(task)
