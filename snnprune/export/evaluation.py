@@ -20,6 +20,7 @@ from snnprune.export.latency import BATCHES, latency
 from snnprune.export.quantisation import quantise
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
+from snnprune.network.weights import synapses_of
 from snnprune.nn.losses import loss_of
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None
     samples = len(subject.splits.test)
     if counter is None:
         return None if subject.counting is None else dict(subject.counting.operations(samples))
-    synapses = counter.topology.projections.values()
-    alive = {p.name: p.laid_out(counter.model.get_parameter(p.weight) != 0) for p in synapses}
+    alive = {name: synapses_of(counter.model.get_submodule(name)) for name in counter.topology.projections}
     counted = counter.operations(samples, alive)
     return {"synops": counted.synops, "macs": counted.macs}
 

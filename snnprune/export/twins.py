@@ -22,6 +22,7 @@ from snnprune.network.discovery import discover
 from snnprune.network.duplicate import reset_states
 from snnprune.network.synops import SpikeCounter
 from snnprune.network.untouched import untouched
+from snnprune.network.weights import synapses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -197,8 +198,7 @@ class _Side(nn.Module):
     def costs(self, samples: int) -> dict[str, float]:
         """Return the measures but the accuracy; a weight of zero counts as pruned."""
         assert self.counter is not None
-        projections = self.topology.projections.values()
-        alive = {p.name: self.get_parameter(p.weight).detach() != 0 for p in projections}
+        alive = {name: synapses_of(self.get_submodule(name)) for name in self.topology.projections}
         size, counted = rates(self.topology, alive), self.counter.operations(samples, alive)
         self.counter.close()
         return {

@@ -9,6 +9,8 @@ way to a layer, though its neuron is silent, freezes its population too (`silenc
 
 from __future__ import annotations
 
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,19 @@ from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.axes import Axis, tensors_in
+from snnprune.network.branches import freeze_branches
 from snnprune.network.encounters import is_transposed
 from snnprune.network.layouts import Layouts
+from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
+from snnprune.network.leaves import weight_shape
 from snnprune.network.meetings import States, kept_small, meetings
 from snnprune.network.questions import question
 from snnprune.network.resting import why_uncut
-from snnprune.network.survey import Survey
-from snnprune.network.ties import aliases, freeze_tied
+from snnprune.network.survey import RAISED, Survey
+from snnprune.network.ties import aliases, freeze_computed, freeze_tied
 from snnprune.network.topology import OUTPUT, Handed, Inflow, Population, Projection, Topology, Weights
 from snnprune.network.untouched import untouched
+from snnprune.network.weights import fixed_layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,33 +70,44 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
         0           8     neurons  -             -
         2           2     neurons  -             it is the output of the network
     """
-    survey = Survey(model, _classes(neurons))
-    found = survey.found
+    classes = _classes(neurons)
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     if not any(tensor.numel() for tensor in tensors_in(list(arguments))):
         raise UserError(
             f"the example input has to be a tensor with at least one sample, or a tuple of what "
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
+    make_lazy_layers(model, lambda: _answer(model, arguments))
+    survey = Survey(model, classes)
+    found = survey.found
+    found.provenance.begin(model, tensors_in(list(arguments)))
+    names = {name for name, _ in model.named_parameters()}
     with untouched(model), torch.no_grad():
         states = States(model)
         with survey.watching():
             outputs = tensors_in(_answer(model, arguments))
+        refuse_new_layers(model, names)
         example = states.example(arguments)
         handed = _freeze_output(found, outputs)
-        if _unreached(found):  # what feeds back may be asked for only once there is a state
+        if found.unreached():  # what feeds back may be asked for only once there is a state
             found.look_again()
             with survey.watching():
                 outputs = tensors_in(model(*arguments))
             handed = _freeze_output(found, outputs)
+    if found.unreached():
+        _look_at_training(model, arguments, survey)
+    freeze_branches(found)
     with untouched(model):
         times = question(found)
     layouts = Layouts(model, arguments, found, times)
     _freeze_shared(found)
+    _freeze_raised(found)
+    freeze_computed(model, found)
     freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
     topology = _topology(found, layouts, handed)
+    topology.fixed = fixed_layers(model, found.synapses)
     axes = {name: time.axis for name, time in times.items()}
     topology.meetings = meetings(found.meetings, axes, lambda number: _name(found.units, number))
     topology.aliases = aliases(model, found.units)
@@ -140,7 +157,8 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     handed out, for the next call: units that leave take their state along.
     """
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
-    read = {units.root(number) for number in found.read}
+    read = {units.root(number) for number in found.read | found.provenance.multiplied}
+    found.outputs.update(number for number in found.made_of(outputs) if units.root(number) not in read)
     for tensor, axis in zip(outputs, axes, strict=True):
         numbers = {units.root(number) for number in found.made_of([tensor])}
         last = [n for n in numbers - read if units[n].frozen is None or units[n].on_the_way]
@@ -150,10 +168,22 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     return axes
 
 
-def _unreached(found: Findings) -> tuple[str, ...]:
-    synapses = (name for name, (_, kind) in found.leaves.items() if kind in {"conv", "linear"})
-    used = found.products.macs
-    return tuple(name for name in synapses if name not in found.readings and f"{name}.weight" not in used)
+def _look_at_training(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> None:
+    """Run the example in training mode, which may reach more layers; it need not go through there."""
+    found = survey.found
+    found.look_again()
+    found.training_only = True
+    before, found.neuron_calls = found.neuron_calls, defaultdict(list)
+    with untouched(model), torch.no_grad(), suppress(Exception):
+        model.train()
+        with survey.watching():
+            outputs = tensors_in(model(*arguments))
+        _freeze_output(found, outputs)
+        for neuron, calls in found.neuron_calls.items():
+            if before.get(neuron, calls) != calls:
+                numbers = [found.synapses[n].population for each in (*calls, *before[neuron]) for n in each]
+                found.units.freeze(numbers, f"neuron {neuron} is called otherwise in training mode")
+    found.neuron_calls.update(before)
 
 
 def _freeze_shared(found: Findings) -> None:
@@ -171,6 +201,12 @@ def _freeze_shared(found: Findings) -> None:
                     reason = f"{name} wires it to itself (recurrent, or shared with an earlier place)"
                 numbers.add(post)
             units.freeze(numbers, reason, foremost=True)
+
+
+def _freeze_raised(found: Findings) -> None:
+    """Layers that raised an error: how often they are called with other inputs is not known."""
+    for name in found.raised & found.synapses.keys():
+        found.units.freeze([found.synapses[name].population], RAISED.format(name=name))
 
 
 def _freeze_open_ends(found: Findings) -> None:
@@ -195,6 +231,7 @@ def _suspect_neurons(model: nn.Module, found: Findings) -> None:
 def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> Topology:
     units = found.units
     names = {number: _name(units, number) for number in units.roots()}
+    ends = {units.root(number) for number in found.outputs}
     populations = {}
     for number, name in names.items():
         unit = units[number]
@@ -203,7 +240,7 @@ def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> T
     projections = {}
     for name, synapses in found.synapses.items():
         post = populations[names[units.root(synapses.population)]]
-        shape, site = _shape(synapses), _site(found, layouts, synapses, names)
+        shape, site = weight_shape(synapses.module), _site(found, layouts, synapses, names)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
@@ -217,15 +254,16 @@ def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> T
             layouts[name, 0],
             max(len(synapses.entries), 1),
             _loops(layouts.loops_of(name, len(synapses.entries)), len(synapses.entries), site),
-            output=post.frozen == OUTPUT,
+            output=units.root(synapses.population) in ends,
             transposed=synapses.kind == "conv" and is_transposed(synapses.module),
         )
     return Topology(
         populations,
         projections,
-        _unreached(found),
-        tuple(_others(found, layouts)),
-        tuple(_handed(axis, units, names) for axis in handed),
+        found.unreached(),
+        look=found.look,
+        others=tuple(_others(found, layouts)),
+        handed=tuple(_handed(axis, units, names) for axis in handed),
     )
 
 
@@ -252,14 +290,6 @@ def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
     if synapses.tied:
         return f"{name} is depthwise: synapses die with their unit"
     return None if post.frozen == OUTPUT else post.frozen
-
-
-def _shape(synapses: Synapses) -> tuple[int, ...]:
-    """Return [post, columns, ...]; a transposed convolution's weight begins with its columns."""
-    module = synapses.module
-    if synapses.kind == "linear":
-        return tuple(module.weight.shape)
-    return (module.out_channels, module.in_channels // module.groups, *module.kernel_size)
 
 
 def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, ...]:

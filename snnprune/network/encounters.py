@@ -14,8 +14,10 @@ from snnprune.network.leaves import (
     is_multi_step,
     is_silent_norm,
     layers_inside,
+    weight_shape,
 )
 from snnprune.network.topology import Site, Slot
+from snnprune.network.weights import computed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,7 @@ class Encounter:
         x: its input.
         inputs: all tensors that it is given.
         outputs: all tensors that it returns.
+        own: whether it is called with its own parameters, and not with others in their place.
     """
 
     name: str
@@ -48,13 +51,14 @@ class Encounter:
     x: torch.Tensor
     inputs: list[torch.Tensor]
     outputs: list[torch.Tensor]
+    own: bool = True
 
 
 def on_synapses_called(found: Findings, met: Encounter) -> None:
     """A layer reads one population and writes into its own; a depthwise one stays in that which it reads."""
     module, axis, y = met.module, met.axis, met.outputs[0]
     dim = -1 if met.kind == "linear" else -(len(module.kernel_size) + 1)
-    reason = _not_plain(met.name, module)
+    reason = _not_plain(met.name, module) if met.own else _foreign(met.name)
     if axis is not None and axis.dim != dim:
         found.freeze([met.x], f"{met.name} reads it along another axis")
         axis = None
@@ -71,6 +75,7 @@ def on_synapses_called(found: Findings, met: Encounter) -> None:
         return
     if reason:
         found.freeze([met.x], reason)
+        found.units.freeze([synapses.population], reason)
     elif axis is not None:
         found.units.add_slots(axis, met.name, "weight", 0 if is_transposed(module) else 1, "in")
     size = found.units[synapses.population].size
@@ -86,11 +91,13 @@ def _new_synapses(found: Findings, met: Encounter, axis: Axis | None, reason: st
         number = axis.spans[0].population
         units[number].producers.append(name)
     else:
-        number = units.new(name, module.out_features if met.kind == "linear" else module.out_channels)
+        number = units.new(name, weight_shape(module)[0])
         if reason is None and is_transposed(module):
             reason = f"{name} is a transposed convolution"
         if found.feedback:
             reason = f"it lies inside the recurrent wrapper {found.feedback[0]}"
+        if found.training_only:
+            reason = f"{name} is reached in training mode alone"
         if reason:
             units.freeze([number], reason)
     units[number].add(Slot(name, "weight", 1 if is_transposed(module) else 0, "out"))
@@ -111,11 +118,17 @@ def is_transposed(module: Any) -> bool:
 
 def _not_plain(name: str, module: Any) -> str | None:
     """Return why the rows and columns of ``module``'s weight are not its units and inputs, or None."""
+    for tensor, how in computed(module).items():
+        return f"the {tensor} of {name} is computed {how}"
     if not has_plain_forward(module):
         return f"{name} computes its weight or its output in its own way ({type(module).__name__})"
     if getattr(module, "groups", 1) != 1:
         return f"{name} is a grouped convolution"
     return None
+
+
+def _foreign(name: str) -> str:
+    return f"{name} is called with other parameters than its own"
 
 
 def on_norm_called(found: Findings, met: Encounter) -> None:
@@ -127,6 +140,8 @@ def on_norm_called(found: Findings, met: Encounter) -> None:
     dim = 1 - (x.ndim - is_multi_step(module))
     if axis.dim != dim or module.num_features != axis.length or met.outputs[0].shape != x.shape:
         found.freeze([x], f"{met.name} norms along another axis")
+    elif not met.own:
+        found.freeze([x], _foreign(met.name))
     elif not is_silent_norm(module, x):
         found.freeze([x], f"{met.name} norms in its own way ({type(module).__name__})")
     else:
@@ -148,6 +163,8 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
             axis = _with_state(found, met.name, axis, other)
     for inner in layers_inside(met.module):
         found.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
+    if not met.own:
+        found.freeze([x], _foreign(met.name))
     _note_values(found, met, axis)
     if met.outputs[0].shape == x.shape:
         _take_activity(found, met, axis, turn)

@@ -111,10 +111,14 @@ class Findings:
         states_read: neurons whose state, handed out beside the activity, a layer reads.
         used_outside: parameters of leaves that the network uses beside their leaf.
         suspects: populations that go through a module that may be a neuron, with its name.
+        outputs: populations that the network hands out and that no layer reads.
+        raised: leaves that have raised an error, which the network caught.
         feedback: recurrent wrappers that the forward is in, the innermost last.
         calls: of leaves, in order, while ``counting``.
         meetings: what norms and neurons were given, each once: shape, axis of channels, spans.
         counting: whether outputs count as entries of their projection, and calls are kept.
+        training_only: whether what is reached now for the first time is reached in training mode alone.
+        look: the first operation that let Python see values which differ from input to input, or None.
     """
 
     leaves: dict[str, tuple[nn.Module, Kind]]
@@ -130,10 +134,14 @@ class Findings:
     states_read: set[str] = field(default_factory=set)
     used_outside: set[str] = field(default_factory=set)
     suspects: dict[int, str] = field(default_factory=dict)
+    outputs: set[int] = field(default_factory=set)
+    raised: set[str] = field(default_factory=set)
     feedback: list[str] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     meetings: dict[str, dict[Met, None]] = field(default_factory=lambda: defaultdict(dict))
     counting: bool = True
+    training_only: bool = False
+    look: str | None = None
     _turns: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _axes: dict[int, tuple[torch.Tensor, Axis]] = field(default_factory=dict)
 
@@ -141,6 +149,12 @@ class Findings:
         """Begin another forward, whose calls are not counted."""
         self.counting = False
         self._turns = defaultdict(int)
+
+    def unreached(self) -> tuple[str, ...]:
+        """Return the names of the layers with synapses that nothing was multiplied with."""
+        synapses = (name for name, (_, kind) in self.leaves.items() if kind in {"conv", "linear"})
+        used = self.products.macs
+        return tuple(n for n in synapses if n not in self.readings and f"{n}.weight" not in used)
 
     def note_turn(self, neuron: str, sources: frozenset[str]) -> int:
         """Note a call of a neuron, which ``sources`` reach, and return which one of this forward it is."""

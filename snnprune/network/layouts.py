@@ -138,10 +138,12 @@ class Layouts:
             inside.append(module)
 
         def leave(name: str) -> Any:
-            def hook(_module: nn.Module, args: Any, kwargs: Any, _output: Any) -> None:
+            def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+                if not inside or inside[-1] is not module:
+                    return  # a hook of others has refused the call before
                 inside.pop()
                 inputs, call = tensors_in([args, kwargs]), self._calls.get((name, counts[name]))
-                if not inside and inputs:
+                if not inside and inputs and output is not None:  # None: it raised an error
                     counts[name] += 1
                     position = 0 if call is None else call.position
                     given.append((name, inputs[min(position, len(inputs) - 1)]))
@@ -154,7 +156,7 @@ class Layouts:
                 for name, (module, _) in self._leaves.items():
                     handles += [
                         module.register_forward_pre_hook(enter, with_kwargs=True),
-                        module.register_forward_hook(leave(name), with_kwargs=True),
+                        module.register_forward_hook(leave(name), with_kwargs=True, always_call=True),
                     ]
                 model(*arguments)
         except Exception:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
+
+from snnprune.network.weights import computed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,7 +79,7 @@ def is_recurrent(module: nn.Module) -> bool:
 
 def has_plain_forward(module: nn.Module) -> bool:
     """Tell whether ``module`` computes the same as torch's own layer of its kind, from its own weight."""
-    if hasattr(module, "parametrizations") or "weight" not in module._parameters:
+    if "weight" not in module._parameters or computed(module):
         return False
     for base in (*CONVOLUTIONS, *TRANSPOSED, nn.Linear):
         if isinstance(module, base):
@@ -91,6 +93,18 @@ def has_plain_forward(module: nn.Module) -> bool:
             same_inner = getattr(type(module), "_conv_forward", None) is getattr(base, "_conv_forward", None)
             return type(module).forward in forwards and same_inner
     return False
+
+
+def weight_shape(layer: Any) -> tuple[int, ...]:
+    """Return the shape [post, columns, ...] of a layer's weight; of one that is not plain, as it says itself.
+
+    The weight of a transposed convolution holds its columns first.
+    """
+    if has_plain_forward(layer) and not isinstance(layer, TRANSPOSED):
+        return tuple(layer.weight.shape)
+    if isinstance(layer, nn.Linear):
+        return (layer.out_features, layer.in_features)
+    return (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
 
 
 def is_silent_norm(module: nn.Module, x: torch.Tensor) -> bool:

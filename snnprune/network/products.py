@@ -33,6 +33,8 @@ class Products(TorchDispatchMode):
         macs: by the parameter's name.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.macs: Counter[str] = Counter()
@@ -67,6 +69,11 @@ class Products(TorchDispatchMode):
         at = tensor.data_ptr()
         held = self._places.get(tensor.untyped_storage().data_ptr(), ())
         return next((name for start, stop, name in held if start <= at < stop), None)
+
+
+def is_product(func: Any) -> bool:
+    """Tell whether an operation of torch is a product of matrices or a convolution."""
+    return getattr(func, "_opname", "") in _COUNTS
 
 
 _Count = tuple[list[Tensor], int | Callable[[Tensor], int]]

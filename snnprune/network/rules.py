@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snnprune.common.errors import memory_full
 from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
 from snnprune.network.silence import stays_at_zero
 
@@ -48,10 +49,10 @@ _SPATIAL = _names(
 _REDUCE = _names("mean sum amax amin prod std var max min any all")
 _FRESH = _names("empty_like new_zeros new_ones new_empty new_full new_tensor")
 _LOOKS = _names("item tolist bool int float index equal allclose nonzero is_nonzero numpy array")
+_SHOWS = _names("repr str format")
 _INDEX = _names("getitem select unbind chunk split narrow")
 _JOIN = _names("cat concat concatenate")
 _MIXING = _names("group_norm layer_norm rms_norm local_response_norm normalize softmax log_softmax")
-_MISUSED = (TypeError, ValueError, IndexError, AttributeError, RuntimeError)
 
 
 def carry(op: Operation) -> Axis | None:
@@ -66,7 +67,11 @@ def carry(op: Operation) -> Axis | None:
         axis = _axis_of_result(op)
         if axis is not None and (op.name in _ELEMENTWISE or op.name == "pad"):
             return replace(axis, resting=None if stays_at_zero(op) else axis.resting or op.name)
-    except _MISUSED as why:
+    except Unknown:
+        raise
+    except Exception as why:  # here it would be the network's, which may catch it
+        if memory_full(why) is not None:
+            raise
         raise Unknown(f"{op.name}() is used on it in a way that is not understood") from why
     return axis
 
@@ -74,6 +79,11 @@ def carry(op: Operation) -> Axis | None:
 def looks_at_values(name: str) -> bool:
     """Tell whether operation ``name`` gives a tensor's values to Python, where control flow may use them."""
     return name in _LOOKS
+
+
+def shows_values(name: str) -> bool:
+    """Tell whether operation ``name`` makes text of a tensor's values, which people read."""
+    return name in _SHOWS
 
 
 def _axis_of_result(op: Operation) -> Axis | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch.overrides import TorchFunctionMode
 
+from snnprune.common.errors import memory_full
 from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
 from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
 from snnprune.network.products import Products
-from snnprune.network.rules import carry, looks_at_values
+from snnprune.network.rules import carry, looks_at_values, shows_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
     from torch.utils.hooks import RemovableHandle
+
+
+RAISED = "{name} raises an error, and the network goes on without it"
 
 
 class Survey(TorchFunctionMode):
@@ -34,7 +38,9 @@ class Survey(TorchFunctionMode):
         self._owned = {id(t): f"{n}.{k}" for n, (m, _) in leaves.items() for k, t in m.named_parameters()}
         self._unnamed = {n: m for n, m in model.named_modules() if n not in leaves and _may_be_neuron(m)}
         self._within: list[str] = []
-        self._inside = 0
+        self._inside: list[_Visit] = []
+        self._operation: str | None = None
+        self.found.provenance.on_look = self._on_look
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -49,31 +55,50 @@ class Survey(TorchFunctionMode):
             yield
 
     def _hooks(self) -> Iterator[RemovableHandle]:
+        # Hooks on a return are always called, since a network may catch the error that a module raises.
         for name, (module, kind) in self.found.leaves.items():
             yield module.register_forward_pre_hook(self._on_leaf_called)
-            yield module.register_forward_hook(self._on_leaf_returned(name, kind), with_kwargs=True)
+            yield module.register_forward_hook(self._on_leaf_answered, prepend=True)
+            hook = self._on_leaf_returned(name, kind)
+            yield module.register_forward_hook(hook, with_kwargs=True, always_call=True)
         for name, module in self._recurrent.items():
             yield module.register_forward_pre_hook(self._on_wrapper_called(name), with_kwargs=True)
-            yield module.register_forward_hook(self._on_wrapper_returned)
+            yield module.register_forward_hook(self._on_wrapper_returned(name), always_call=True)
         for name, module in self._unnamed.items():
             yield module.register_forward_pre_hook(self._on_module_called(name))
-            yield module.register_forward_hook(self._on_module_returned)
+            yield module.register_forward_hook(self._on_module_returned(name), always_call=True)
 
     # --- torch operations outside the leaves
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        kwargs, name = kwargs or {}, _name(func)
         if self._inside:
-            return result
-        name = _name(func)
+            return func(*args, **kwargs)
+        self._operation = name
+        try:
+            with self.found.provenance.aside() if shows_values(name) else nullcontext():
+                result = func(*args, **kwargs)
+        finally:
+            self._operation = None
+        with self.found.provenance.aside():
+            self._note(name, func, args, kwargs, result)
+        return result
+
+    def _on_look(self, name: str) -> None:
+        """Note that the network may go another way for other values of what differs with every input."""
+        if not self._inside:
+            self.found.look = self.found.look or f"{self._operation or name}()"
+
+    def _note(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any, result: Any) -> None:
         given, results = tensors_in([args, kwargs]), tensors_in(result)
         if results:
             self.found.used_outside.update(self._owned[id(t)] for t in given if id(t) in self._owned)
         elif looks_at_values(name):
             self.found.freeze(given, f"control flow may depend on its values ({name}())", foremost=True)
+            if self.found.provenance.differs(*given):
+                self._on_look(name)
         elif name == "setitem":
             self.found.freeze(given, "it is written into a part of another tensor")
         if any(self.found.axis_of(t) is not None for t in given):
@@ -82,7 +107,6 @@ class Survey(TorchFunctionMode):
                     Operation(name, func, args, kwargs, tensor, self.found.axis_of, self.found.units.join),
                     given,
                 )
-        return result
 
     def _follow(self, op: Operation, given: list[torch.Tensor]) -> None:
         if self._within:
@@ -107,25 +131,56 @@ class Survey(TorchFunctionMode):
 
     # --- leaves
 
-    def _on_leaf_called(self, _module: nn.Module, _args: Any) -> None:
-        self._inside += 1
+    def _on_leaf_called(self, module: nn.Module, _args: Any) -> None:
+        self._inside.append(_Visit(module))
+
+    def _on_leaf_answered(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        """Note what the leaf itself answers, before hooks of others see it."""
+        self._inside[-1].answer = _contents(output)
 
     def _on_leaf_returned(self, name: str, kind: Kind) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            inputs, outputs = tensors_in([args, kwargs]), tensors_in(output)
-            if self._inside == 1 and inputs and outputs:
-                x = next((t for t in inputs if self.found.axis_of(t) is not None), inputs[0])
-                axis = self._read(name, kind, x)
-                if self.found.counting:
-                    position = next(i for i, t in enumerate(inputs) if t is x)
-                    dim = _channels(module, kind, axis)
-                    same = outputs[0].shape == x.shape
-                    call = Call(name, x, position, dim, args, kwargs, same, len(outputs))
-                    self.found.calls.append(call)
-                RULES[kind](self.found, Encounter(name, module, kind, axis, x, inputs, outputs))
-            self._inside -= 1
+            if not self._inside or self._inside[-1].module is not module:
+                return  # a hook of others has refused the call before
+            try:
+                if len(self._inside) == 1:
+                    with self.found.provenance.aside():
+                        self._take(name, kind, self._inside[0], (args, kwargs), output)
+            finally:
+                self._inside.pop()
 
         return hook
+
+    def _take(self, name: str, kind: Kind, visit: _Visit, given: tuple[Any, Any], output: Any) -> None:
+        """Note what a leaf has read and written."""
+        inputs, outputs = tensors_in(list(given)), tensors_in(output)
+        if visit.answer is None:
+            self.found.raised.add(name)
+            self.found.freeze(inputs, RAISED.format(name=name))
+        elif inputs and not outputs:
+            self.found.freeze(inputs, f"{name} returns no tensor that can be followed")
+        elif inputs:
+            try:
+                self._encounter(name, kind, visit.module, given, output)
+            except Exception as error:  # here it would be the network's, which may catch it
+                if memory_full(error) is not None:
+                    raise
+                self.found.freeze([*inputs, *outputs], f"{name} is called in a way that is not understood")
+            if visit.answer != _contents(output):
+                self.found.freeze(outputs, f"a hook changes what {name} returns")
+
+    def _encounter(
+        self, name: str, kind: Kind, module: nn.Module, given: tuple[Any, Any], output: Any
+    ) -> None:
+        inputs, outputs = tensors_in(list(given)), tensors_in(output)
+        x = next((t for t in inputs if self.found.axis_of(t) is not None), inputs[0])
+        axis = self._read(name, kind, x)
+        if self.found.counting:
+            position = next(i for i, t in enumerate(inputs) if t is x)
+            dim, same = _channels(module, kind, axis), outputs[0].shape == x.shape
+            self.found.calls.append(Call(name, x, position, dim, *given, same, len(outputs)))
+        own = all(id(p) in self._owned for p in module._parameters.values() if p is not None)
+        RULES[kind](self.found, Encounter(name, module, kind, axis, x, inputs, outputs, own))
 
     def _read(self, name: str, kind: Kind, x: torch.Tensor) -> Axis | None:
         """Note what leaf ``name`` reads."""
@@ -151,8 +206,11 @@ class Survey(TorchFunctionMode):
 
         return hook
 
-    def _on_module_returned(self, _module: nn.Module, _args: Any, _output: Any) -> None:
-        self._within.pop()
+    def _on_module_returned(self, name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
+            _leave(self._within, name)
+
+        return hook
 
     # --- wrappers that feed back
 
@@ -165,9 +223,36 @@ class Survey(TorchFunctionMode):
 
         return hook
 
-    def _on_wrapper_returned(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        name = self.found.feedback.pop()
-        self.found.freeze(tensors_in(output), f"it is wired to itself by the recurrent wrapper {name}")
+    def _on_wrapper_returned(self, name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            _leave(self.found.feedback, name)
+            self.found.freeze(tensors_in(output), f"it is wired to itself by the recurrent wrapper {name}")
+
+        return hook
+
+
+@dataclass
+class _Visit:
+    """A leaf that is being called.
+
+    Attributes:
+        module: the leaf.
+        answer: identities and versions of the tensors that it returned; None until it has.
+    """
+
+    module: nn.Module
+    answer: list[tuple[int, int]] | None = None
+
+
+def _contents(output: Any) -> list[tuple[int, int]]:
+    """Return the identity of each tensor, and how often it was written into."""
+    return [(id(t), 0 if t.is_inference() else t._version) for t in tensors_in(output)]
+
+
+def _leave(entered: list[str], name: str) -> None:
+    """Take ``name`` off the end of ``entered``; a module whose call others refused was not entered."""
+    if entered and entered[-1] == name:
+        entered.pop()
 
 
 def _channels(module: Any, kind: Kind, axis: Axis | None) -> int | None:

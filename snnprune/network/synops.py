@@ -16,6 +16,8 @@ import torch
 
 from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
+from snnprune.network.weights import apply_weight, device_of
+from snnprune.network.wrappers import forget_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +88,7 @@ class _Inputs:
         calls: number of samples times time steps.
         analogue: whether the input is analogue, not spikes.
         spikes: whether a spiking neuron was called before the layer.
-        shape: shape of one sample's input of the module, with leading axes of length 1.
+        shape: shape of one sample's input of the module, behind an axis of length 1.
     """
 
     shape: tuple[int, ...]
@@ -114,8 +116,9 @@ class SpikeCounter:
 
     def __init__(self, model: nn.Module, topology: Topology, wrappers: Iterable[nn.Module] = ()) -> None:
         self.model, self.topology = model, topology
+        forget_compiled(model)
         self._inputs: dict[str, _Inputs] = {}
-        self._spiked = self._measuring = False
+        self._spiked = False
         modules = dict(model.named_modules())
         self._handles = [before(model, self._begin)]
         self._watching: list[RemovableHandle] = []
@@ -162,20 +165,11 @@ class SpikeCounter:
         weights that read this input. This holds for any strides, padding, dilation and groups.
         """
         module = self.model.get_submodule(projection.name)
-        weight = self.model.get_parameter(projection.weight)
-        ones = torch.ones(weight.shape, dtype=torch.float64, device=weight.device)
-        own = {"weight": ones if alive is None else projection.laid_out(alive).to(ones)}
-        bias = module._parameters.get("bias")
-        if bias is not None:
-            own["bias"] = torch.zeros_like(bias, dtype=torch.float64)
-        place = torch.ones(shape, dtype=torch.float64, device=weight.device, requires_grad=True)
-        self._measuring = True
-        try:
-            with torch.enable_grad(), torch.autocast(place.device.type, enabled=False):
-                out = torch.func.functional_call(module, own, (place,))
-                (reach,) = torch.autograd.grad(out.sum(), place)
-        finally:
-            self._measuring = False
+        ones = torch.ones(projection.shape, dtype=torch.float64, device=device_of(module))
+        place = torch.ones(shape, dtype=torch.float64, device=ones.device, requires_grad=True)
+        with torch.enable_grad(), torch.autocast(place.device.type, enabled=False):
+            out = apply_weight(module, ones if alive is None else alive.to(ones), place)
+            (reach,) = torch.autograd.grad(out.sum(), place)
         return reach.reshape(self._inputs[projection.name].counts.shape)
 
     # --- hooks
@@ -193,15 +187,13 @@ class SpikeCounter:
 
         @torch.no_grad()
         def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> None:
-            if self._measuring:
-                return
             x = (args[0] if args else next(iter(kwargs.values()))).detach()
             leading = x.ndim - places
             sample = tuple(x.shape[leading:])
             inputs = self._inputs.get(projection.name)
             if inputs is None:
                 zeros = torch.zeros(sample, dtype=torch.float64, device=x.device)
-                shape = (1,) * leading + sample
+                shape = (1, *sample)
                 inputs = self._inputs[projection.name] = _Inputs(shape, zeros, spikes=self._spiked)
             # As floats of the same size: on a CPU many times faster than to make booleans and sum them.
             active = torch.ne(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))

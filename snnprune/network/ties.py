@@ -1,4 +1,4 @@
-"""Tensors that several modules hold, and the names that a tensor has."""
+"""Tensors that are computed or that several modules hold, and the names that a tensor has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from snnprune.network.topology import OUTPUT
+from snnprune.network.weights import computed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
     from snnprune.network.findings import Findings
     from snnprune.network.units import Units
+
+
+def freeze_computed(model: nn.Module, found: Findings) -> None:
+    """Freeze populations that index a tensor which is computed, or which masks would not find by its key."""
+    computing = {name: computed(module) for name, module in model.named_modules()}
+    keys = model.state_dict().keys()
+    for number in found.units.roots():
+        for slot in found.units[number].slots:
+            for tensor, how in computing.get(slot.module, {}).items():
+                found.units.freeze([number], f"the {tensor} of {slot.module} is computed {how}")
+            if slot.role != "neuron" and slot.key not in keys:
+                found.units.freeze([number], f"{slot.key} is missing in the state_dict of the network")
 
 
 def freeze_tied(found: Findings) -> None:

@@ -293,6 +293,9 @@ class Topology:
         populations: by name.
         projections: by name.
         unreached: names of convolutions and linear layers that the forward did not call.
+        look: the operation by which Python saw values that are others with every input, so that other inputs
+            may go other ways; None where there was none.
+        fixed: names of layers whose weight does not learn (``requires_grad`` is False), while others do.
         others: weights that no projection holds. They count in rates and targets, and none of them is pruned.
         handed: for each tensor of the network's output, where its channels are; None where that is not known.
             A neuron's state that is handed out beside the activity becomes smaller with its population.
@@ -313,6 +316,8 @@ class Topology:
     populations: dict[str, Population]
     projections: dict[str, Projection]
     unreached: tuple[str, ...] = ()
+    look: str | None = None
+    fixed: tuple[str, ...] = ()
     others: tuple[Weights, ...] = ()
     handed: tuple[Handed | None, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
@@ -351,10 +356,21 @@ class Topology:
         if first:
             reasons[next(iter(self.projections))] = "the first layer is protected"
         for name, reason in reasons.items():
-            projection = self.projections[name]
-            projection.frozen = projection.frozen or reason
-            population = self.populations[projection.post]
-            population.frozen = population.frozen or reason
+            self._keep(name, reason)
+
+    def keep_fixed(self) -> None:
+        """Keep layers that do not learn as they are: neither rows nor columns of their weights are pruned."""
+        for name in self.fixed:
+            reason = f"the weight of {name} does not learn (requires_grad is False)"
+            self._keep(name, reason)
+            for i in self.projections[name].inflow:
+                self.populations[i.population].frozen = self.populations[i.population].frozen or reason
+
+    def _keep(self, name: str, reason: str) -> None:
+        projection = self.projections[name]
+        projection.frozen = projection.frozen or reason
+        population = self.populations[projection.post]
+        population.frozen = population.frozen or reason
 
     def __str__(self) -> str:
         rows = [("population", "size", "kind", "coupled with", "frozen because")]
@@ -372,6 +388,10 @@ class Topology:
         ]
         if self.unreached:
             lines.append(f"never reached by this forward: {', '.join(self.unreached)}")
+        if self.look:
+            lines.append(f"which way an input goes depends on values ({self.look}); this example shows one")
+        if self.fixed:
+            lines.append(f"do not learn, and are kept whole in training: {', '.join(self.fixed)}")
         return "\n".join(lines)
 
 

@@ -9,25 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from snnprune.network.wrappers import as_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from torch import nn
 
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
 
-    Restored are the mode, every attribute and buffer of every module (neurons of any library keep their
-    states in these), and the random generators of torch, numpy and Python. Attention runs by its plain
+    Restored are the mode, every attribute, parameter and buffer of every module (neurons of any library keep
+    their states in these), and the random generators of torch, numpy and Python. Attention runs by its plain
     operations, as it does in training.
     """
-    attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in model.modules()]
-    tensors = [(t, t.detach().clone()) for m in model.modules() for t in _states(m)]
-    fast = torch.backends.mha.get_fastpath_enabled()
     devices = {t.device for t in model.parameters()}
+    with same_dice(devices), at_rest(model):
+        yield
+
+
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """Do the same, but let random generators go on, and lazy layers become what a forward makes of them."""
+    lazy = [(m, m.training) for m in model.modules() if any(map(is_lazy, _own(m)))]
+    whole = [m for m in model.modules() if m not in dict(lazy)]
+    attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in whole]
+    tensors = [(t, t.detach().clone()) for m in whole for t in _states(m)]
+    fast = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         for module in model.modules():
@@ -35,17 +46,26 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 states: Any = module
                 states._memories = {**states._memories, **copy.deepcopy(states._memories_rv)}
         model.eval()
-        with same_dice(devices):
+        with as_written():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, saved in attributes:
             vars(module).clear()
             vars(module).update({k: _refilled(v, content) for k, (v, content) in saved.items()})
-        with torch.no_grad():
-            for tensor, value in tensors:
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
+        for module, training in lazy:
+            module.training = training
+        for tensor, value in tensors:
+            if not torch.equal(tensor, value):
+                _put_back(tensor, value)
+
+
+@torch.no_grad()
+def _put_back(tensor: torch.Tensor, value: torch.Tensor) -> None:
+    """Give ``tensor`` its value and its shape, which a buffer may have changed; no graph takes note of it."""
+    if tensor.shape != value.shape:
+        tensor.resize_(value.shape)
+    tensor.data.copy_(value)
 
 
 @contextmanager
@@ -82,8 +102,14 @@ def _refilled(value: Any, content: Any) -> Any:
     return value
 
 
+def _own(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the parameters and buffers of ``module`` itself."""
+    yield from (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
+
+
 def _states(module: nn.Module) -> Iterator[torch.Tensor]:
-    """Yield the tensors of ``module`` that are not parameters: buffers, and states in attributes."""
+    """Yield the tensors of ``module``: buffers, plain parameters, and states in attributes."""
     yield from (b for b in module._buffers.values() if b is not None)
-    held = {**vars(module), **(getattr(module, "_memories", None) or {})}
-    yield from (v for v in held.values() if type(v) is torch.Tensor)
+    held = {**vars(module), **module._parameters, **(getattr(module, "_memories", None) or {})}
+    own = (v for v in held.values() if type(v) in {torch.Tensor, nn.Parameter})
+    yield from (v for v in own if v.layout is torch.strided and not v.is_meta)

@@ -12,6 +12,8 @@ import torch
 
 from snnprune.common.errors import CompactionError
 from snnprune.network.cost import Rates, rates
+from snnprune.network.leaves import leaf_kind, weight_shape
+from snnprune.network.weights import device_of
 from snnprune.pruning.moments import moments_of, outermost
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Masks:
 
     def __init__(self, model: nn.Module, topology: Topology) -> None:
         self.model, self.topology = model, topology
-        device = {p.name: model.get_parameter(p.weight).device for p in topology.projections.values()}
+        device = {name: device_of(model.get_submodule(name)) for name in topology.projections}
         self.units: dict[str, Tensor] = {
             p.name: torch.ones(p.size, dtype=torch.bool, device=device[p.name])
             for p in topology.populations.values()
@@ -188,8 +190,17 @@ class Masks:
                     f"expected a copy of the pruned network, but {key} has shape {shape or 'none'} in it and "
                     f"{tuple(factor.shape)} in the network: pass a copy that has the same shapes"
                 )
-            pairs.append((state[key].data, factor))
+            pairs.append((state[key].data, factor.to(state[key].device)))  # averages may be kept on the CPU
         _erase(pairs)
+
+    def revived(self, state: Mapping[str, Tensor]) -> int:
+        """Return how many pruned weights are not zero in a state_dict of the network."""
+        return sum(
+            int((state[p.weight].to(alive.device)[~alive] != 0).sum())
+            for p in self.topology.projections.values()
+            for alive in [self.alive(p)]
+            if p.weight in state
+        )
 
     # --- another network, or a smaller one
 
@@ -199,13 +210,12 @@ class Masks:
         Raises:
             CompactionError: a layer is missing there, or has another shape.
         """
+        modules = dict(model.named_modules())
         for p in self.topology.projections.values():
-            try:
-                shape = tuple(model.get_parameter(p.weight).shape)
-            except AttributeError:
-                shape = ()
-            if sorted(shape) != sorted(p.shape):  # a transposed convolution has its axes the other way round
-                inner = [name for name, module in model.named_modules() if _holds(module, p)]
+            layer = modules.get(p.name)
+            shape = weight_shape(layer) if layer is not None and leaf_kind(layer, ()) == p.kind else ()
+            if shape != p.shape:
+                inner = [name for name, module in modules.items() if _holds(module, p)]
                 hint = f": pass the network itself, which is its '{inner[0]}'" if inner else ""
                 raise CompactionError(
                     f"these masks are of another network: layer {p.name} has a weight of shape {p.shape} in "

@@ -6,22 +6,27 @@ import warnings
 from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
+from snnprune.network.weights import fixed_layers
 from snnprune.pruning.reach import MISSED, WHAT
 from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from torch import nn
     from torch.optim import Optimizer
 
     from snnprune.common.errors import CompactionError
     from snnprune.network.cost import Rates
     from snnprune.network.firing import Firing
+    from snnprune.network.topology import Topology
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.pruned import Pruned
     from snnprune.pruning.target import Target
 
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
+
+SHOWN = 3  # names of layers in a sentence
 
 NO_STEP = (
     "an epoch ended and the pruner saw no batch of it: call pruner.step(optimizer) after every "
@@ -46,6 +51,28 @@ NO_ACTIVITY = (
 LEFT_OUT = (
     "{optimizer} trains weights of the network, and pruner.step() was never given it: the method may act "
     "before it has stepped. Call pruner.step(optimizer) after each of them"
+)
+
+
+BEGUN = (
+    "layers that did not learn when the pruner was made (requires_grad was False) learn now and stay whole: "
+    "{layers}; to prune them, make a new pruner and call new.inherit(pruner.state_dict())"
+)
+
+CEASED = (
+    "layers that no longer learn (requires_grad is False) are pruned all the same: {layers}; to keep them as "
+    "they are, make a new pruner and call new.inherit(pruner.state_dict())"
+)
+
+IDLE = (
+    "no optimiser trains layers that are pruned: {layers}; to keep them whole, make the pruner with "
+    "exclude=..., or set their requires_grad to False before"
+)
+
+
+EARLY = (
+    "training ended with epoch {epoch} of {epochs}, and {rate:.1%} of the {what} are pruned, not "
+    "{target:.1%}: train for all {epochs} epochs, or give epochs= the number that will be trained"
 )
 
 
@@ -90,12 +117,16 @@ def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = 
     return f"{rate:.1%} of the {what} are pruned, not {target:.1%}: {why}"
 
 
+def _listed(layers: list[str]) -> str:
+    return ", ".join(layers[:SHOWN]) + (f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else "")
+
+
 class Oversights:
     """Checks a training loop after each epoch, and warns; of several processes, only the first one warns."""
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._active, self._skipped = False, False
+        self._active = self._skipped = self._open = self._trained = False
         self._said: set[str] = set()
         self._asked = 0
 
@@ -106,6 +137,7 @@ class Oversights:
     def look_at_batch(self, *, active: bool) -> None:
         """Note whether a batch had the activity that its method watches."""
         self._active = self._active or active
+        self._open = self._trained = True
 
     def look_at_skip(self) -> None:
         """Note a call of `Pruner.step` behind which no optimiser had stepped."""
@@ -123,12 +155,29 @@ class Oversights:
             if layer.layer not in self._said:
                 self._said.add(layer.layer)  # its rate is another one in each epoch
                 self._say(str(layer))
-        self._batches, self._active, self._skipped = clock.batches, False, False
+        self._batches = clock.batches
+        self._active = self._skipped = self._open = False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
+
+    def look_at_learning(
+        self, model: nn.Module, topology: Topology, trains: Callable[[nn.Parameter], bool]
+    ) -> None:
+        """Warn where a layer has begun or ceased to learn, or where no optimiser has ever trained it."""
+        if not any(p.requires_grad for p in model.parameters()):
+            return
+        fixed = fixed_layers(model, topology.projections)
+        pruned = [p for p in topology.projections.values() if p.frozen is None and not p.output]
+        for sentence, layers in (
+            (BEGUN, [name for name in topology.fixed if name not in fixed]),
+            (CEASED, [p.name for p in pruned if p.name in fixed]),
+            (IDLE, [p.name for p in pruned if not trains(model.get_parameter(p.weight))]),
+        ):
+            if layers:
+                self._say(sentence.format(layers=_listed(layers)))
 
     def look_at_layers(self, target: Target | None, rates: Rates) -> None:
         """Name layers and populations of which less than the floor is left, each once.
@@ -150,16 +199,27 @@ class Oversights:
                 "anything; prune less, or keep the layer whole with exclude=..."
             )
 
-    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
-        """Warn if ``target`` was missed, after the last decision."""
-        if target is None or clock.decisions_left or not clock.batches:
+    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates, *, over: bool) -> None:
+        """Warn if ``target`` was missed.
+
+        Args:
+            clock: of the run.
+            target: what was asked for; None where the method has none.
+            rates: what is left.
+            over: the last decision is taken; otherwise training has ended before it.
+        """
+        if target is None or not (clock.batches if over else self._trained):
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        advice = "plan and train for more epochs"
-        said = shortfall(rate, target.rate, clock.epochs, advice, WHAT[target.measure])
-        if said is not None:
-            self._say(said, TargetMissedWarning)
+        advice, what = "plan and train for more epochs", WHAT[target.measure]
+        said = shortfall(rate, target.rate, clock.epochs, advice, what)
+        if said is None:
+            return
+        if not over:
+            epoch = clock.epoch + self._open
+            said = EARLY.format(epoch=epoch, epochs=clock.epochs, rate=rate, what=what, target=target.rate)
+        self._say(said, TargetMissedWarning)
 
     def look_at_moments(self, pruned: Pruned) -> None:
         """Warn, when an optimiser is seen first, where cuts during training are not for it."""

@@ -13,7 +13,8 @@ import torch
 from snnprune.network.axes import tensors_in
 from snnprune.network.hooks import Hook, after, before
 from snnprune.network.leaves import is_multi_step, leaf_kind, spiking_base
-from snnprune.pruning.forwards import forget_compiled, is_training, uncompiled
+from snnprune.network.wrappers import forget_compiled
+from snnprune.pruning.forwards import is_training, uncompiled
 from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
 
 if TYPE_CHECKING:
@@ -192,6 +193,11 @@ class TraceRecorder:
     def holds_activity(self) -> bool:
         """Whether a forward was recorded whose batch is not closed."""
         return bool(self._batches) or self._forward.begun
+
+    def forget(self) -> None:
+        """Drop the activity of the open batch."""
+        self._batches, self._summed, self._inside = [], None, False
+        self._forget_forward()
 
     # --- where a forward begins and ends
 

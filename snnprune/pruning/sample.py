@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snnprune.network.weights import weight_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -75,7 +77,7 @@ class Sample:
             if key in self.scores:
                 found[key] = _read(self.scores[key], self.pruned.masks.units[name], places)
         for p in self.linear:
-            key, weight = f"synapses/{p.name}", self.pruned.model.get_parameter(p.weight).detach()
+            key, weight = f"synapses/{p.name}", weight_of(self.pruned.model.get_submodule(p.name)).detach()
             rows = _places(self._cut.post(p.name), _spread(p.shape[0], MAP))
             columns = _places(self._cut.pre(p.name), _spread(p.shape[1], MAP))
             flat = _flat(rows[:, None], columns[None, :], weight.shape[1])
