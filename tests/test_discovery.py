@@ -330,17 +330,14 @@ def test_a_membrane_that_is_the_output_freezes_its_population() -> None:
     assert topology.populations["fc2"].frozen == "it is the output of the network"
 
 
-@pytest.mark.parametrize(
-    ("node", "words"),
-    [
-        (lambda: neuron.PSN(3), "parameter of shape (3, 3)"),
-        (lambda: neuron.MaskedPSN(2, 3), "parameter of shape"),
-    ],
-)
-def test_neurons_that_weigh_time_steps_are_frozen(node: Any, words: str) -> None:
-    net = nn.Sequential(layer.Linear(6, 3), node(), layer.Linear(3, 2), lif())
+@pytest.mark.parametrize("units", [3, 5])  # as many as time steps, or not
+@pytest.mark.parametrize("node", [lambda: neuron.PSN(3), lambda: neuron.MaskedPSN(2, 3)])
+def test_neurons_that_weigh_time_steps_share_their_weights(node: Any, units: int) -> None:
+    net = nn.Sequential(layer.Linear(6, units), node(), layer.Linear(units, 2), lif())
     functional.set_step_mode(net, "m")
-    assert words in str(discover(net, torch.rand(3, 2, 6)).populations["0"].frozen)
+    population = discover(net, torch.rand(3, 2, 6)).populations["0"]
+    assert population.frozen is None
+    assert {slot.role for slot in population.slots} == {"out", "in"}
 
 
 def test_layers_that_are_never_reached_are_named() -> None:
@@ -350,24 +347,6 @@ def test_layers_that_are_never_reached_are_named() -> None:
     topology = discover(net, FRAMES[0])
     assert topology.unreached == ("spare.aside",)
     assert "never reached by this forward: spare.aside" in str(topology)
-
-
-def test_a_neuron_parameter_per_channel_is_a_slot_and_another_shape_freezes() -> None:
-    class Threshold(nn.Module):
-        def __init__(self, shape: tuple[int, ...]) -> None:
-            super().__init__()
-            self.threshold = nn.Parameter(torch.full(shape, 0.5))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return (x >= self.threshold.sum()).to(x.dtype)
-
-    def populations(shape: tuple[int, ...]) -> Any:
-        net = nn.Sequential(nn.Conv2d(2, 5, 3), Threshold(shape), nn.Flatten(), nn.Linear(500, 4))
-        return discover(net, torch.rand(2, 2, 12, 12), neurons=(Threshold,)).populations["0"]
-
-    assert Slot("1", "threshold", 0, "neuron") in populations((5, 1, 1)).slots
-    assert "parameter of shape (7,)" in populations((7,)).frozen
-    assert populations((1,)).frozen is None
 
 
 def test_plif_has_a_shared_constant_and_stays_free() -> None:

@@ -24,13 +24,6 @@ class OwnStepMode(Own):
     step_mode = "m"
 
 
-class Folded(Own):
-    """Takes [T x B, N], of which it knows T."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.unflatten(0, (4, -1))).flatten(0, 1)
-
-
 class Lateral(nn.Module):
     """Samples that see one another."""
 
@@ -53,11 +46,6 @@ def norse_lif() -> nn.Module:
 def sinabs_lif() -> nn.Module:
     layers = pytest.importorskip("sinabs.layers", reason="needs sinabs: pip install sinabs")
     return layers.LIF(tau_mem=5.0)
-
-
-def sinabs_squeezed() -> nn.Module:
-    layers = pytest.importorskip("sinabs.layers", reason="needs sinabs: pip install sinabs")
-    return layers.IAFSqueeze(num_timesteps=4)
 
 
 def mlp(make: Any) -> nn.Sequential:
@@ -135,8 +123,6 @@ def test_convolutions_in_front_of_them(kind: str, samples: int) -> None:
 @pytest.mark.parametrize(
     ("make", "x", "reason"),
     [
-        (Folded, torch.rand(12, 20), "samples and time in one axis"),
-        (sinabs_squeezed, torch.rand(12, 20), "samples and time in one axis"),
         (Lateral, torch.rand(4, 3, 20), "depend on one another"),
     ],
 )

@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.export.modules import describe, first_difference
+from snnprune.network.wrappers import inside
 from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
 from snnprune.pruning.compaction.survivors import SurvivingUnits, carry, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
@@ -39,7 +40,8 @@ def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
     """Write ``model`` to ``path``.safetensors and ``path``.json, each completely or not at all.
 
     Args:
-        model: any network, usually a compact one.
+        model: any network, usually a compact one; of a compiled network, or one in a wrapper such as
+            DataParallel, the network inside is written.
         path: with or without the ending ".safetensors".
         about: text that is stored in the JSON; `about_of` returns it.
 
@@ -51,6 +53,7 @@ def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
         >>> import snnprune
         >>> snnprune.save(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "net", about="by hand")
     """
+    model = inside(model)
     tensors = _tensors(model)
     shared = _shared(tensors)
     content = safetensors.save({k: t.detach().contiguous() for k, t in tensors.items() if k not in shared})
@@ -98,7 +101,8 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
     """
     weights, text = _files(path)
     description, content = _read(weights, text)
-    model = _built(builder)
+    built = _built(builder)
+    model = inside(built)
     saved = description["tensors"]
     difference = (
         first_difference(description["modules"], model)
@@ -122,7 +126,7 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
         changes.replace({key: (own[key], new.to(own[key].device), None) for key, new in tensors.items()})
         fit_sizes(model, tensors, changes)
         carry(changes, model, survivors)
-    return model
+    return built
 
 
 def _built(builder: Callable[[], Network]) -> Network:

@@ -12,13 +12,11 @@ from snnprune.common.errors import UserError, first_line
 from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.network.leaves import CONVOLUTIONS, leaf_kind
 from snnprune.network.weights import computed
+from snnprune.network.wrappers import inside, unwrap_layers
 
 if TYPE_CHECKING:
-    from typing import TypeVar
-
     from torch import Tensor
 
-    Network = TypeVar("Network", bound=nn.Module)
 
 NORMS = {"BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"}
 """Norms of torch and SpikingJelly that scale a channel by constants in evaluation mode."""
@@ -53,9 +51,13 @@ def layer_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def plain(model: Network) -> Network:
-    """Return a copy of ``model`` to export: no hooks, `accelerate` undone, evaluation mode, states reset."""
-    copy = duplicate(model)
+def plain(model: nn.Module) -> nn.Module:
+    """Return a copy to export of the network inside ``model``, compiled nowhere.
+
+    It has no hooks, `accelerate` is undone, and it is in evaluation mode and at rest.
+    """
+    copy = duplicate(inside(model))
+    unwrap_layers(copy)
     if any(type(m).__module__.startswith("snnprune.nn.fused") for m in copy.modules()):
         from snnprune.nn.fused import restore  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
 
@@ -64,7 +66,7 @@ def plain(model: Network) -> Network:
     return copy.eval()
 
 
-def folded(model: Network) -> Network:
+def folded(model: nn.Module) -> nn.Module:
     """Return a plain copy of ``model`` with batch norms folded into the layers in front of them.
 
     With weight W, bias b, and the norm's weight g, bias c, mean m, variance v and eps:

@@ -55,7 +55,7 @@ def _said_of_copy(model: nn.Module, error: Exception) -> str:
             name, kind = inner, type(module).__name__
     return (
         f"{name or 'the network'} ({kind}) cannot be copied by copy.deepcopy ({first_line(error)}): mend its "
-        "class, or work without a copy, with Pruner.compact() or compact(..., inplace=True)"
+        "class, or cut the network itself, with Pruner.compact() or compact(..., inplace=True)"
     )
 
 

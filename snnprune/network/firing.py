@@ -11,6 +11,7 @@ from torch import nn
 
 from snnprune.network.hooks import after
 from snnprune.network.untouched import untouched
+from snnprune.network.wrappers import forget_compiled
 
 SILENT = 0.001
 """A layer counts as silent if its share of active outputs is smaller: one spike in a thousand places."""
@@ -80,6 +81,7 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        forget_compiled(model)
         self.spiking: set[str] = set()
         self._outputs: dict[str, tuple[int, int]] = {}
         self._handles = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from snnprune.network.asking import Asked
 
-CHANGES = (0.0, 3.0, 30.0)
+CHANGES = (0.0, 0.5, 3.0, 30.0)
 """What a row is changed to, in units of the scale: a spike in it, or none, is heard in the next one."""
 
 
@@ -49,33 +49,42 @@ def find_fold(asked: Asked) -> Fold | None:
 
 def _divided(asked: Asked, rows: int) -> tuple[int, bool] | None:
     """Return the number of time steps, and whether those of a sample are neighbours."""
-    following = _followers(asked, rows, 0)
-    if not following:
+    first = next((row for row in range(1, rows) if _follows(asked, rows, 0, row)), None)
+    if first is None:
         return None
-    first = following[0]
     if first > 1:
         return (rows // first, False) if rows % first == 0 else None
-    steps = next((row + 1 for row in range(rows - 1) if row + 1 not in _followers(asked, rows, row)), rows)
+    steps = next((n + 1 for n in range(1, rows - 1) if not _follows(asked, rows, n, n + 1)), rows)
     return (steps, True) if rows % steps == 0 else None
 
 
-@torch.no_grad()
-def _followers(asked: Asked, rows: int, row: int) -> list[int]:
-    """Return the rows whose answers depend on ``row``."""
+def _follows(asked: Asked, rows: int, row: int, other: int) -> bool:
+    """Tell whether the answer of row ``other`` depends on ``row``."""
     x = asked.x
-    found = torch.zeros(rows, dtype=torch.bool)
     shape = torch.Size([rows, x.shape[1], *(min(size, PLACES) for size in x.shape[2:])])
-    for scale, given in asked.inputs(shape):
-        base = asked.answer(given)
-        for change in CHANGES:
-            changed = given.clone()
-            changed[row] = change * scale
-            found |= _rows(asked.answer(changed) != base)
-        if bool(found[row + 1 : row + 2].any()):
-            break  # what is asked first
-    found[row] = False
-    return [int(n) for n in found.nonzero().flatten()]
+    return any(
+        _has_slope(asked, given, row, other) or _differs(asked, given, row, other, scale)
+        for scale, given in asked.inputs(shape)
+    )
 
 
-def _rows(differ: Tensor) -> Tensor:
-    return differ.flatten(1).any(1).cpu()
+@torch.no_grad()
+def _differs(asked: Asked, given: Tensor, row: int, other: int, scale: float) -> bool:
+    base = asked.answer(given)
+    for change in CHANGES:
+        changed = given.clone()
+        changed[row] = change * scale
+        if not torch.equal(asked.answer(changed)[other], base[other]):
+            return True
+    return False
+
+
+def _has_slope(asked: Asked, given: Tensor, row: int, other: int) -> bool:
+    """Tell whether a gradient shows what is too small for a spike."""
+    given = given.clone().requires_grad_()
+    with torch.enable_grad():
+        out = asked.answer(given)
+        if not out.requires_grad:
+            return False
+        (slope,) = torch.autograd.grad(out[other].sum(), given, allow_unused=True)
+    return slope is not None and bool((slope[row].nan_to_num() != 0).any())

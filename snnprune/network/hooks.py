@@ -8,7 +8,9 @@ write, less these hooks. So a file of a network that is watched needs no snnprun
 from __future__ import annotations
 
 import copyreg
+import sys
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,18 +29,13 @@ _KEPT_IN = (
 )  # fmt: skip
 """Attributes of a module that hold its hooks, or facts about them, by number."""
 
-is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)  # from torch 2.7 on
-
 
 class _HasNoNameError(UserError, AttributeError):
     """Says what to do to those who need a name, and that there is none to those who would like one."""
 
 
-class Hook:
-    """A hook that is not copied. `torch.export` sees none, because a hook is no part of a network.
-
-    Args:
-        call: what it does; its answer is the hook's.
+class Hook(partial[Any]):
+    """A hook that is not copied: ``Hook(call)`` does what ``call`` does.
 
     Attributes:
         only_reads: it is a pre-hook that layers fused with others may call by themselves.
@@ -47,13 +44,6 @@ class Hook:
 
     only_reads: bool
     counts: Callable[..., None]
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
-
-    def __call__(self, *given: Any) -> Any:
-        """Do what it does, but for an export."""
-        return None if is_exporting() else self._call(*given)
 
     @property
     def __name__(self) -> str:
@@ -75,15 +65,20 @@ class Hook:
 def before(module: nn.Module, hook: Callable[..., Any], *, with_kwargs: bool = False) -> RemovableHandle:
     """Call ``hook(module, args)``, or ``hook(module, args, kwargs)``, before each forward of ``module``."""
     _leave_out(type(module))
-    hook = hook if isinstance(hook, Hook) else Hook(hook)
-    return module.register_forward_pre_hook(hook, with_kwargs=with_kwargs)
+    return module.register_forward_pre_hook(_own(hook), with_kwargs=with_kwargs)
 
 
 def after(module: nn.Module, hook: Callable[..., Any], *, always: bool = False) -> RemovableHandle:
     """Call ``hook(module, args, output)`` after each forward; ``always`` also after one that has failed."""
     _leave_out(type(module))
-    hook = hook if isinstance(hook, Hook) else Hook(hook)
-    return module.register_forward_hook(hook, always_call=always)
+    return module.register_forward_hook(_own(hook), always_call=always)
+
+
+def _own(hook: Callable[..., Any]) -> Hook:
+    if isinstance(hook, Hook):
+        return hook
+    # `torch.compile` would complain of what hooks do; where it is not in use, it takes a second to import.
+    return Hook(torch.compiler.disable(hook) if "torch._dynamo" in sys.modules else hook)
 
 
 def _leave_out(kind: type[nn.Module]) -> None:

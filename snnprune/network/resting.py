@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.common.errors import memory_full
+from snnprune.common.errors import UserError, memory_full
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import duplicate
 from snnprune.network.leaves import NORMS, goes_unit_by_unit, is_multi_step, is_of_spikingjelly
@@ -76,8 +76,11 @@ def unrest(model: nn.Module, topology: Topology, population: str, name: str, uni
     for meeting in topology.meetings[name]:
         sizes = [topology.populations[on].size * spread for on, spread in meeting.populations]
         met = replace(meeting, shape=_with_channels(meeting, sum(sizes)))
-        with same_dice([like.device]):
-            answer = _answer(module, met, like.new_zeros(()), lambda probe: _rest(topology, probe, name))
+        try:
+            with same_dice([like.device]):
+                answer = _answer(module, met, like.new_zeros(()), lambda probe: _rest(topology, probe, name))
+        except UserError as error:  # there is no copy to ask
+            return str(error)
         if answer is None:
             return _UNASKED
         for (on, spread), part in zip(meeting.populations, answer.split(sizes), strict=True):

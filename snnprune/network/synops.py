@@ -17,6 +17,7 @@ import torch
 from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
 from snnprune.network.weights import apply_weight, device_of
+from snnprune.network.wrappers import forget_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,6 +116,7 @@ class SpikeCounter:
 
     def __init__(self, model: nn.Module, topology: Topology, wrappers: Iterable[nn.Module] = ()) -> None:
         self.model, self.topology = model, topology
+        forget_compiled(model)
         self._inputs: dict[str, _Inputs] = {}
         self._spiked = False
         modules = dict(model.named_modules())

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from snnprune.network.wrappers import as_written
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -44,7 +46,8 @@ def at_rest(model: nn.Module) -> Iterator[None]:
                 states: Any = module
                 states._memories = {**states._memories, **copy.deepcopy(states._memories_rv)}
         model.eval()
-        yield
+        with as_written():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, saved in attributes:

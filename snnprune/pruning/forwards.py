@@ -9,13 +9,15 @@ from weakref import WeakMethod
 
 import torch
 
-from snnprune.network.hooks import Hook, before, is_exporting
+from snnprune.network.hooks import Hook, before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
     from torch import nn
+
+is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)  # from torch 2.7 on
 
 
 def is_training(model: nn.Module) -> bool:
@@ -54,13 +56,6 @@ def _is_inside_a_function() -> bool:
 def uncompiled(hook: Callable[..., Any]) -> Any:
     """Return ``hook`` for `torch.compile` to call as it is: what a hook notes is no part of a graph."""
     return torch.compiler.disable(hook)
-
-
-def forget_compiled(model: nn.Module) -> None:
-    """Let graphs that were compiled before hooks came be compiled anew, since they would skip the hooks."""
-    compiled = getattr(sys.modules.get("torch._dynamo.eval_frame"), "OptimizedModule", ())
-    if any(isinstance(m, compiled) or m._compiled_call_impl is not None for m in model.modules()):
-        torch.compiler.reset()
 
 
 class ForwardWatch:

@@ -13,7 +13,8 @@ import torch
 from snnprune.network.axes import tensors_in
 from snnprune.network.hooks import Hook, after, before
 from snnprune.network.leaves import is_multi_step, leaf_kind, spiking_base
-from snnprune.pruning.forwards import forget_compiled, is_training, uncompiled
+from snnprune.network.wrappers import forget_compiled
+from snnprune.pruning.forwards import is_training, uncompiled
 from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
 
 if TYPE_CHECKING:

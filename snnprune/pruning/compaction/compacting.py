@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.network.duplicate import duplicate
+from snnprune.pruning.compaction.permission import check_unwrapped
 from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import holds_any_of, shrink
@@ -73,6 +74,7 @@ def compact(
             f"masks must be a Masks object, such as pruner.masks, and is {type(masks).__name__} (a network "
             "that a Pruner trains is made smaller by pruner.compact())"
         )
+    check_unwrapped(model)
     if not inplace:
         if optimizer is not None:
             raise UserError(

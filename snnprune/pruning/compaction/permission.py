@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Topology
     from snnprune.pruning.method import Method
 
+WRAPPED = (
+    "DistributedDataParallel keeps the old shapes of the module that it wraps: remove the wrapper before the "
+    "cut (del ddp), prune the module itself, and wrap it again after the cut (docs/distributed.md)"
+)
+
 
 def check_cut_every(epochs: int | None, method: Method | None = None) -> None:
     """Check that cuts during training are possible.
@@ -76,12 +81,19 @@ def check_may_cut(model: nn.Module, method: Method, *, training: bool, in_batch:
         raise CompactionError(reason)
     if in_batch:
         raise CompactionError("a batch is open: compact between batches, after step()")
-    if isinstance(model, torch.nn.parallel.DistributedDataParallel) or _is_wrapped(model):
-        raise CompactionError(
-            "DistributedDataParallel keeps the old shapes of the module that it wraps: remove the wrapper "
-            "before the cut (del ddp), prune the module itself, and wrap it again after the cut "
-            "(docs/distributed.md)"
-        )
+    check_unwrapped(model)
+    if _is_wrapped(model):
+        raise CompactionError(WRAPPED)
+
+
+def check_unwrapped(model: nn.Module) -> None:
+    """Check that no wrapper around the network holds the shapes of its tensors.
+
+    Raises:
+        CompactionError: DistributedDataParallel does.
+    """
+    if any(isinstance(m, torch.nn.parallel.DistributedDataParallel) for m in model.modules()):
+        raise CompactionError(WRAPPED)
 
 
 def masked_only(model: nn.Module, topology: Topology) -> Iterator[str]:

@@ -9,12 +9,13 @@ import torch
 
 from snnprune.common.errors import CompactionError
 from snnprune.network.resizing import resized, resized_shape, segments
+from snnprune.network.wrappers import inside, prefix
 from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.shapes import tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
@@ -66,6 +67,14 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SurvivingUnits:
         return self
+
+    def renamed(self, rename: Callable[[str], str]) -> SurvivingUnits:
+        """Return the same with other names of populations and tensors."""
+        return SurvivingUnits(
+            {rename(name): size for name, size in self.sizes.items()},
+            {rename(name): units for name, units in self.items()},
+            {rename(key): shape for key, shape in self.shapes.items()},
+        )
 
     @property
     def cut_sizes(self) -> dict[str, int]:
@@ -140,10 +149,10 @@ def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
 
 def survivors_of(model: nn.Module) -> SurvivingUnits:
     """Return the surviving units of a network; an empty mapping if it was never cut."""
-    found = vars(model).get(_ATTRIBUTE)
+    found = vars(inside(model)).get(_ATTRIBUTE)
     if isinstance(found, dict):  # the network was read from a file
-        return SurvivingUnits(**found)
-    return found if isinstance(found, SurvivingUnits) else SurvivingUnits({})
+        found = SurvivingUnits(**found)
+    return found.renamed(lambda name: prefix(model) + name) if found else SurvivingUnits({})
 
 
 def note(changes: Transaction, model: nn.Module, survivors: SurvivingUnits, now: Topology) -> None:
@@ -167,9 +176,13 @@ def note(changes: Transaction, model: nn.Module, survivors: SurvivingUnits, now:
 
 
 def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> None:
-    """Store ``survivors``, which hold the shapes of the tensors already, on ``model``."""
-    changes.remember(model, _ATTRIBUTE)
-    setattr(model, _ATTRIBUTE, survivors)
+    """Store ``survivors``, which hold the shapes of the tensors already, on ``model``.
+
+    They stand on the network itself, by its own names, whatever stands around it.
+    """
+    network, before = inside(model), prefix(model)
+    changes.remember(network, _ATTRIBUTE)
+    setattr(network, _ATTRIBUTE, survivors.renamed(lambda name: name.removeprefix(before)))
 
 
 def note_kept(model: nn.Module, kept: Mapping[str, Mapping[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import torch
 from snnprune.network.axes import tensors_in
 from snnprune.network.discovery import discover
 from snnprune.network.duplicate import duplicate, reset_states
+from snnprune.network.wrappers import as_written, inside
 from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.survivors import survivors_of
 
@@ -109,7 +110,8 @@ def verify(
 ) -> Agreement:
     """Run both networks on the same input and compare them.
 
-    Copies of both networks run in evaluation mode, from the neurons' resting state.
+    Copies of both networks run in evaluation mode, from the neurons' resting state. Of compiled networks, and
+    of those in a wrapper such as DataParallel, the networks inside are compared, as they are written.
 
     Args:
         masked_model: the network with the masks applied.
@@ -135,6 +137,7 @@ def verify(
         >>> agreement.flipped, agreement.difference < 1e-5
         (0, True)
     """
+    masked_model, compact_model = inside(masked_model), inside(compact_model)
     arguments = example_input if isinstance(example_input, tuple) else (example_input,)
     topology = discover(masked_model, example_input, neurons=neurons)
     cut = _cut(masked_model, compact_model, topology)
@@ -161,7 +164,8 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], steps: int, seen: Calls) 
         model.get_submodule(name).register_forward_hook(
             lambda _m, _i, output, calls=calls: calls.append(tensors_in(output)[0])
         )
-    return [tensor for _ in range(steps) for tensor in tensors_in(model(*arguments))]
+    with as_written():
+        return [tensor for _ in range(steps) for tensor in tensors_in(model(*arguments))]
 
 
 def _cut(masked: nn.Module, small: nn.Module, topology: Topology) -> Cut:
