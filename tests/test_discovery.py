@@ -89,7 +89,7 @@ class Wrapped(nn.Module):
         (lambda x, p: p[0](x), 6, (nn.utils.spectral_norm(nn.Conv2d(6, 6, 1)),), "computed"),
         (lambda x, _: torch.einsum("bchw,bdhw->bchw", x, x), 6, (), "einsum(), which is not understood"),
         (lambda x, p: p[0](x.flatten(2).transpose(1, 2))[0].transpose(1, 2)[..., None], 5,
-         (nn.GRU(6, 5, batch_first=True),), "wired to itself by the recurrent wrapper parts.0"),
+         (nn.GRU(6, 5, batch_first=True),), "wired to itself by the recurrent layer parts.0"),
         (lambda x, _: torch.empty_like(x).copy_(x), 6, (), "copy(), which is not understood"),
         (lambda x, _: torch.max(x, 0.5 * x), 6, (), None),
         (lambda x, _: x.std((-1, -2), True).unsqueeze(-1).unsqueeze(-1), 6, (), None),

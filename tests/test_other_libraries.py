@@ -55,7 +55,6 @@ def test_what_is_pruned_and_why_the_rest_is_not(table: str, trial: Trial) -> Non
 @pytest.mark.parametrize(("table", "trial"), trials({**INSTALLED, **OTHERS}))
 def test_it_is_recorded_trained_counted_and_cut(table: str, trial: Trial) -> None:
     if table in OTHERS:
-        pytest.importorskip(table, reason=f"needs {table}: pip install {table}")
         check_what_is_found(trial)
     right, got = recorded(trial)
     for name, (pre, post) in right.items():

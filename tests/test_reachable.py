@@ -18,7 +18,6 @@ from snnprune.config.names import METHODS, options_of
 from snnprune.config.slips import meant
 from snnprune.network import discover
 from snnprune.pruning import Method, Pruner, Target
-from snnprune.pruning.oversights import TargetMissedWarning
 from snnprune.pruning.reach import most
 from snnprune.pruning.solver import Solver
 
@@ -131,6 +130,15 @@ def test_what_is_named_as_the_most_is_allowed_and_a_thousandth_more_is_not() -> 
         Pruner(model, x, epochs=8, target=named + 0.001, exclude="0")
 
 
+def test_a_floor_that_alone_holds_a_target_back_is_said() -> None:
+    topology = discover(mlp(50, 60, 60), torch.zeros(2, 50))
+    topology.projections["2"].output = False  # as of a network whose last layer is followed by another one
+    with pytest.raises(
+        UserError, match=r"because every layer keeps at least 10.0% \(floor=0.1\): .*, or the floor"
+    ):
+        Target(0.95, floor=0.1).plan(topology, neurons=False)
+
+
 @pytest.mark.parametrize("structured", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("scope", ["local", "global"])
 @pytest.mark.parametrize("method", ["dpap", "magnitude", "random"])
@@ -160,8 +168,7 @@ def test_methods_of_synapses_reach_their_most_too(method: str) -> None:
 def trained(model: nn.Module, x: torch.Tensor, method: str, **options: Any) -> Pruner:
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     with warnings.catch_warnings(), Pruner(model, x, method, epochs=10, **options) as pruner:
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", TargetMissedWarning)
+        warnings.filterwarnings("error", message=".* are left, less than")
         for _ in range(10):
             optimizer.zero_grad()
             model(x).square().mean().backward()
@@ -251,7 +258,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("words", REFUSED)
+@pytest.mark.parametrize(
+    "words", [pytest.param(words, marks=pytest.mark.slow) if "bench" in words else words for words in REFUSED]
+)
 def test_a_refused_run_leaves_nothing_behind(
     words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

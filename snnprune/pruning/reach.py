@@ -93,11 +93,13 @@ def _why(solver: Solver) -> str:
         keeps = "is kept whole" if left == size else f"keeps at least {left / size:.1%}"
         share = f"{size * price:.1%} of the {WHAT[solver.measure]}"
         said[f"layer '{name}' ({share}) {keeps} ({_reason(solver, p)})"] = left * price
+    low = floor > 0 and not said
     if floor:
-        said[f"every other layer keeps at least {solver.floor:.1%} (floor={solver.floor:g})"] = floor
+        said[
+            f"every {'' if low else 'other '}layer keeps at least {solver.floor:.1%} (floor={solver.floor:g})"
+        ] = floor
     order = sorted(said, key=lambda each: -said[each])[:NAMED]
     more = f"; and {len(said) - len(order)} more" if len(said) > len(order) else ""
-    low = floor > 0 and len(said) == 1
     return f"{'; '.join(order)}{more}: lower the target{', or the floor' if low else ', or free a layer'}"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from support.outside.parts import IMAGE, ROWS, Taken, by_hand, mlp, named
+from support.outside.parts import IMAGE, ROWS, Taken, by_hand, library, mlp, named
 from support.outside.trial import SAMPLES, STEPS, Trial
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ FRAMES = (STEPS, SAMPLES, *IMAGE)
 
 
 def norse() -> Any:
-    return importlib.import_module("norse.torch")
+    return library("norse.torch")
 
 
 def kinds(*names: str) -> Callable[[], tuple[type[nn.Module], ...]]:

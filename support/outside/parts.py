@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,12 @@ ROWS, IMAGE = (20,), (2, 6, 6)
 """Shapes of one sample at one time step."""
 
 OUTPUT = "it is the output of the network"
+
+
+def library(name: str) -> Any:
+    """Return a module of another library; a test that needs it is skipped where it is not installed."""
+    top = name.partition(".")[0]
+    return pytest.importorskip(name, reason=f"needs {top}: pip install {top}")
 
 
 def mlp(make: Callable[[int], nn.Module], way: Any = nn.Sequential) -> Callable[[], nn.Module]:

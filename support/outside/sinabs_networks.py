@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from support.outside.parts import IMAGE, ROWS, mlp, named
+from support.outside.parts import IMAGE, ROWS, library, mlp, named
 from support.outside.trial import SAMPLES, STEPS, Trial
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ FRAMES = (SAMPLES * STEPS, *IMAGE)
 
 
 def layers() -> Any:
-    return importlib.import_module("sinabs.layers")
+    return library("sinabs.layers")
 
 
 def kinds(*names: str) -> Callable[[], tuple[type[nn.Module], ...]]:
@@ -53,7 +52,7 @@ def converted(**size: int) -> nn.Module:
         nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(),
         nn.Linear(72, 10), nn.ReLU(), nn.Linear(10, 4),
     )  # fmt: skip
-    convert = importlib.import_module("sinabs.from_torch").from_model
+    convert = library("sinabs.from_torch").from_model
     return convert(ann, input_shape=IMAGE, add_spiking_output=False, **size)  # type: ignore[no-any-return]
 
 

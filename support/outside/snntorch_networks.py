@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from support.outside.parts import IMAGE, ROWS, Steps, by_hand, mlp, named
+from support.outside.parts import IMAGE, ROWS, Steps, by_hand, library, mlp, named
 from support.outside.trial import SAMPLES, STEPS, Trial
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ FRAMES = (STEPS, SAMPLES, *IMAGE)
 
 
 def snn() -> Any:
-    return importlib.import_module("snntorch")
+    return library("snntorch")
 
 
 def kinds(*names: str) -> Callable[[], tuple[type[nn.Module], ...]]:
@@ -178,4 +177,4 @@ TRIALS = named(
 
 
 def quantised() -> Any:
-    return importlib.import_module("snntorch.functional.quant").state_quant(num_bits=8)
+    return library("snntorch.functional.quant").state_quant(num_bits=8)
