@@ -13,7 +13,7 @@ import torch
 from snnprune.methods.dpap import BCM, SurvivalFunction, spiking_trace
 from snnprune.methods.dpap.survival import Constants
 from snnprune.network import Projection
-from snnprune.network.topology import Layout
+from snnprune.network.places import Layout
 from snnprune.pruning import Activity, Candidates, Clock
 from snnprune.pruning.traces import sum_over_space
 

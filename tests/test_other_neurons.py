@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import snnprune
 from snnprune.network import discover
-from snnprune.network.topology import Layout
+from snnprune.network.places import Layout
 from snnprune.pruning import Pruner
 
 

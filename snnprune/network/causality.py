@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.asking import Asked
-    from snnprune.network.topology import Fold
+    from snnprune.network.places import Fold
 
 CHANGES = (0.0, 0.5, 3.0)
 """What an entry is changed to, in units of the scale: none, some and much input leave different states."""

@@ -11,34 +11,30 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
+from snnprune.network.assembly import assemble, name_of
 from snnprune.network.axes import Axis, tensors_in
 from snnprune.network.branches import freeze_branches
-from snnprune.network.encounters import is_transposed
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
-from snnprune.network.leaves import weight_shape
 from snnprune.network.meetings import States, kept_small, meetings
 from snnprune.network.questions import question
 from snnprune.network.resting import why_uncut
 from snnprune.network.survey import RAISED, Survey
 from snnprune.network.ties import aliases, freeze_computed, freeze_tied
-from snnprune.network.topology import OUTPUT, Handed, Inflow, Population, Projection, Topology, Weights
+from snnprune.network.topology import OUTPUT, Topology
 from snnprune.network.untouched import untouched
 from snnprune.network.weights import fixed_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from snnprune.network.findings import Findings, Synapses
-    from snnprune.network.topology import Site
-    from snnprune.network.units import Units
+    from snnprune.network.findings import Findings
 
 
 def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.Module]] = ()) -> Topology:
@@ -106,10 +102,10 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     freeze_tied(found)
     _freeze_open_ends(found)
     _suspect_neurons(model, found)
-    topology = _topology(found, layouts, handed)
+    topology = assemble(found, layouts, handed)
     topology.fixed = fixed_layers(model, found.synapses)
     axes = {name: time.axis for name, time in times.items()}
-    topology.meetings = meetings(found.meetings, axes, lambda number: _name(found.units, number))
+    topology.meetings = meetings(found.meetings, axes, lambda number: name_of(found.units, number))
     topology.aliases = aliases(model, found.units)
     topology.example = kept_small(model, example, layouts.samples)
     with untouched(model):
@@ -226,101 +222,3 @@ def _suspect_neurons(model: nn.Module, found: Findings) -> None:
         unit, kind = found.units[number], type(model.get_submodule(name)).__name__
         if unit.frozen is not None and unit.on_the_way and "neurons=" not in unit.frozen:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"
-
-
-def _topology(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> Topology:
-    units = found.units
-    names = {number: _name(units, number) for number in units.roots()}
-    ends = {units.root(number) for number in found.outputs}
-    populations = {}
-    for number, name in names.items():
-        unit = units[number]
-        kind: Any = "channels" if found.synapses[name].kind == "conv" else "neurons"
-        populations[name] = Population(name, unit.size, kind, unit.producers, unit.slots, unit.frozen)
-    projections = {}
-    for name, synapses in found.synapses.items():
-        post = populations[names[units.root(synapses.population)]]
-        shape, site = weight_shape(synapses.module), _site(found, layouts, synapses, names)
-        projections[name] = Projection(
-            name,
-            synapses.kind,  # type: ignore[arg-type]
-            () if synapses.tied else _inflow(found, name, names),
-            post.name,
-            shape,
-            layouts.of_a_sample(name, synapses.entries) // shape[0],
-            synapses.neuron,
-            _frozen(name, synapses, post),
-            site,
-            layouts[name, 0],
-            max(len(synapses.entries), 1),
-            _loops(layouts.loops_of(name, len(synapses.entries)), len(synapses.entries), site),
-            output=units.root(synapses.population) in ends,
-            transposed=synapses.kind == "conv" and is_transposed(synapses.module),
-        )
-    return Topology(
-        populations,
-        projections,
-        found.unreached(),
-        look=found.look,
-        others=tuple(_others(found, layouts)),
-        handed=tuple(_handed(axis, units, names) for axis in handed),
-    )
-
-
-def _others(found: Findings, layouts: Layouts) -> Iterator[Weights]:
-    """Yield the parameters that the activity was multiplied with outside of projections."""
-    held = {id(t) for synapses in found.synapses.values() for t in synapses.module.parameters()}
-    for name, parameter in found.products.parameters():
-        if id(parameter) not in held:
-            yield Weights(name, parameter.numel(), layouts.products_of_a_sample(name))
-
-
-def _name(units: Units, number: int) -> str:
-    return units[number].producers[0]
-
-
-def _handed(axis: Axis | None, units: Units, names: dict[int, str]) -> Handed | None:
-    if axis is None:
-        return None
-    return Handed(axis.dim, tuple((names[units.root(s.population)], s.spread) for s in axis.spans))
-
-
-def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
-    """Return why single synapses may not die; in the output they may, though its units stay."""
-    if synapses.tied:
-        return f"{name} is depthwise: synapses die with their unit"
-    return None if post.frozen == OUTPUT else post.frozen
-
-
-def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, ...]:
-    if getattr(found.synapses[name].module, "groups", 1) != 1:
-        return ()  # a column is read from another unit in every group
-    inflow, offset = [], 0
-    for span in found.readings[name][0]:
-        inflow.append(Inflow(names[found.units.root(span.population)], offset, span.size, span.spread))
-        offset += span.length
-    return tuple(inflow)
-
-
-def _loops(known: int | None, calls: int, site: Site | None) -> int:
-    """Return how many time steps the calls of a layer are: those of its neuron, if nothing else tells."""
-    if known is not None:
-        return known
-    return site.steps if site is not None and calls % site.steps == 0 else 1
-
-
-def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:
-    """Tell the calls of one pass from those of later time steps, which come again in the same order."""
-    if synapses.neuron is None or synapses.site is None:
-        return None
-    calls = found.neuron_calls[synapses.neuron]
-    period = next(p for p in range(1, len(calls) + 1) if calls == calls[:p] * (len(calls) // p))
-    behind = tuple(names[found.units.root(number)] for number in synapses.behind)
-    return replace(
-        synapses.site,
-        call=synapses.site.call % period,
-        calls=period,
-        steps=len(calls) // period,
-        layout=layouts[synapses.neuron, synapses.site.call],
-        behind=behind,
-    )

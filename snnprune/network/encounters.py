@@ -16,7 +16,8 @@ from snnprune.network.leaves import (
     layers_inside,
     weight_shape,
 )
-from snnprune.network.topology import Site, Slot
+from snnprune.network.places import Site
+from snnprune.network.topology import Slot
 from snnprune.network.weights import computed
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from snnprune.network.axes import Axis, Span
     from snnprune.network.leaves import Kind
+    from snnprune.network.places import Site
     from snnprune.network.products import Products
-    from snnprune.network.topology import Site
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune.network.asking import PLACES
-from snnprune.network.topology import Fold
+from snnprune.network.places import Fold
 
 if TYPE_CHECKING:
     from torch import Tensor

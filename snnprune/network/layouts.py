@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.network.axes import mapped, tensors_in
+from snnprune.network.places import Fold, Layout
 from snnprune.network.products import Products
-from snnprune.network.topology import Fold, Layout
 from snnprune.network.untouched import untouched
 
 if TYPE_CHECKING:

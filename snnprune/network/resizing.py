@@ -6,10 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from snnprune.network.topology import Inflow, Population, Projection, Site, Topology
+from snnprune.network.topology import Inflow, Population, Projection, Topology
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from snnprune.network.places import Site
 
 
 @dataclass(frozen=True)

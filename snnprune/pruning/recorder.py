@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from snnprune.network.topology import Layout, Projection, Site, Topology
+    from snnprune.network.places import Layout, Site
+    from snnprune.network.topology import Projection, Topology
     from snnprune.pruning.traces import Keep
 
 CARRIED = (

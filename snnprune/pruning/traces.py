@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.network.topology import Layout
+    from snnprune.network.places import Layout
 
 Keep = Literal["trace", "series"]
 
