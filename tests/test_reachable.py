@@ -293,3 +293,24 @@ def test_a_folder_that_was_there_keeps_what_it_held(tmp_path: Path) -> None:
 )
 def test_a_slip_is_told_from_another_word(word: str, known: list[str], name: str | None) -> None:
     assert meant(word, known) == name
+
+
+def test_without_a_target_the_usual_one_is_taken_of_what_can_be_pruned() -> None:
+    """Half of the weights lie in a layer that is kept whole: 60 % of the rest, not 60 % of all."""
+    model = nn.Sequential(nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 2))
+    x = torch.rand(4, 40)
+    with pytest.warns(UserWarning, match="no target was given, and target 0.6 .* is taken, 60% of what can"):
+        pruner = Pruner(model, x, "dpap", epochs=6, exclude="0")
+    pruner.close()
+    assert pruner.method.target is not None
+    assert 0.2 < pruner.method.target.rate < 0.3
+    with pytest.raises(UserError, match="cannot be reached"):
+        Pruner(model, x, "dpap", epochs=6, exclude="0", target=0.6)
+
+
+def test_the_old_name_of_the_survivors_says_the_new_one() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    pruner = Pruner(model, torch.rand(4, 4), "magnitude", epochs=6)
+    with pytest.warns(DeprecationWarning, match=r"Pruner\.survivors"):
+        assert pruner.kept is pruner.survivors
+    pruner.close()

@@ -357,7 +357,7 @@ def test_layers_that_are_not_called_do_not_matter() -> None:
             nn.Sequential(
                 nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), neuron.IFNode(step_mode="m")
             ),
-            "layer '0' is a ParametrizedLinear, and only convolutions and linear layers with a weight",
+            "the weight of 0 is computed by a parametrisation",
         ),
         (
             nn.Sequential(layer.ConvTranspose2d(2, 3, 2, step_mode="m"), neuron.IFNode(step_mode="m")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import sys
 import warnings
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from snnprune.pruning.identity import Identity
 from snnprune.pruning.method import Method
 from snnprune.pruning.oversights import Oversights, TargetMissedWarning
 from snnprune.pruning.pruned import Pruned
+from snnprune.pruning.reach import OutOfReachError
 from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rounds import Round
 from snnprune.pruning.rule import Rule
@@ -118,6 +120,7 @@ class Pruner:
         **options: Any,
     ) -> None:
         self.name = method if isinstance(method, str) else type(method).__name__
+        self._asked = method
         method = method_of(method, options)
         if epochs < 1:
             raise UserError(f"epochs must be at least 1, came {epochs}: pass the length of the run in epochs")
@@ -154,11 +157,35 @@ class Pruner:
         self._firing.open()
         try:
             if not self._pruned.was_cut:  # else its state may come, of a larger network
-                method.plan(self._view({}))
-            method.begin(self._view({}))
+                self._plan(options)
+            self.method.begin(self._view({}))
         except BaseException:
             self._unhook()
             raise
+
+    def _plan(self, options: Mapping[str, Any]) -> None:
+        """Let the method plan; in place of its usual target, take one that can be reached."""
+        try:
+            self.method.plan(self._view({}))
+        except OutOfReachError as error:
+            usual, given = self.method.target, {"target", "target_macs"} & {*options}
+            if usual is None or given or not isinstance(self._asked, str) or error.most <= 0.0:
+                raise
+            share = math.floor(1000 * usual.rate * error.most) / 1000
+            warnings.warn(
+                f"no target was given, and {error}; {share:g} is taken, {usual.rate:.0%} of what can be "
+                "pruned",
+                stacklevel=3,
+            )
+            self.method = method_of(self._asked, {**options, "target": share})
+            self._identity = Identity.of(self.method)
+            self.method.plan(self._view({}))
+
+    @property
+    def kept(self) -> SurvivingUnits:
+        """The name of `survivors` in version 0.1."""
+        warnings.warn("Pruner.kept is now Pruner.survivors", DeprecationWarning, stacklevel=2)
+        return self.survivors
 
     @property
     def masks(self) -> Masks:

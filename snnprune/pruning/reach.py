@@ -23,6 +23,18 @@ WHAT: dict[Measure, str] = {"weights": "weights", "macs": "multiply-accumulates"
 """What a target is a share of, in words."""
 
 
+class OutOfReachError(UserError):
+    """A target that cannot be reached in this network.
+
+    Attributes:
+        most: the largest share that can be pruned.
+    """
+
+    def __init__(self, sentence: str, most: float) -> None:
+        super().__init__(sentence)
+        self.most = most
+
+
 def most(solver: Solver) -> float:
     """Return the largest share of the network that can be pruned.
 
@@ -36,16 +48,18 @@ def check_reach(solver: Solver) -> None:
     """Check that the target can be reached.
 
     Raises:
-        UserError: no more than a smaller share can be pruned, a layer with a share of its own cannot give it,
-            or these layers alone give more than the target.
+        OutOfReachError: no more than a smaller share can be pruned.
+        UserError: a layer with a share of its own cannot give it, or these layers alone give more than the
+            target.
     """
     for glob, rate in solver.layers.items():
         _check_layer(solver, glob, rate)
     highest = most(solver)
     if solver.dense * (solver.rate - highest) > ROUNDING:
-        raise UserError(
+        raise OutOfReachError(
             f"target {solver.rate:g} of all {WHAT[solver.measure]} cannot be reached: "
-            f"{_shown_most(highest)} can be pruned, because {_why(solver)}"
+            f"{_shown_most(highest)} can be pruned, because {_why(solver)}",
+            highest,
         )
     units = {p.name: solver.left_of(p, 0.0) for p in solver.topology.populations.values()}
     named = 1.0 - solver.cost(units, solver.fixed) / solver.dense

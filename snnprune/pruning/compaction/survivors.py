@@ -61,10 +61,6 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
     def __len__(self) -> int:
         return len(self._left)
 
-    def __reduce__(self) -> Any:
-        """Make a file hold plain values, so that a network that carries them is read without snnprune."""
-        return dict, ({"sizes": self.sizes, "left": self._left, "shapes": self.shapes},)
-
     def __deepcopy__(self, memo: dict[int, Any]) -> SurvivingUnits:
         return self
 
@@ -149,9 +145,9 @@ def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
 def survivors_of(model: nn.Module) -> SurvivingUnits:
     """Return the surviving units of a network; an empty mapping if it was never cut."""
     found = vars(inside(model)).get(_ATTRIBUTE)
-    if isinstance(found, dict):  # the network was read from a file
-        found = SurvivingUnits(**found)
-    return found.renamed(lambda name: prefix(model) + name) if found else SurvivingUnits({})
+    if not found:
+        return SurvivingUnits({})
+    return SurvivingUnits(**found).renamed(lambda name: prefix(model) + name)
 
 
 def note(changes: Transaction, model: nn.Module, survivors: SurvivingUnits, now: Topology) -> None:
@@ -181,7 +177,9 @@ def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> 
     """
     network, before = inside(model), prefix(model)
     changes.remember(network, _ATTRIBUTE)
-    setattr(network, _ATTRIBUTE, survivors.renamed(lambda name: name.removeprefix(before)))
+    own = survivors.renamed(lambda name: name.removeprefix(before))
+    # Plain values, so that a file of the network is read without snnprune.
+    setattr(network, _ATTRIBUTE, {"sizes": own.sizes, "left": dict(own), "shapes": own.shapes})
 
 
 def note_kept(
