@@ -19,6 +19,7 @@ REASONS = (
     r"needs Debian's chromium.*",
     r"needs pip install snnprune\[docs\]",
     r"needs (snntorch|norse|sinabs): pip install \1",
+    r"needs (timm|pytorch_optimizer|schedulefree|heavyball|bitsandbytes|torchao): pip install \1",
     r"there is no GPU here",
     r"only root may mount a disk",
     r"this system does not fork",

@@ -102,16 +102,75 @@ def test_a_pruner_built_on_the_small_network_takes_the_state_too() -> None:
     assert again.rates() == whole.pruner.rates()
 
 
-def test_a_state_from_before_the_cut_does_not_fit_the_cut_network() -> None:
+@pytest.mark.parametrize(
+    ("network", "stop"), [("conv", 1), ("residual", 1), ("ann", 1), ("conv", 2)]
+)  # before the first cut, and between two
+def test_a_state_from_before_a_cut_grows_the_network_back_and_the_run_goes_on(
+    network: str, stop: int
+) -> None:
+    options: dict[str, Any] = {"epochs": 12, "compact_every": 1}
+    whole = loop(network, **options).epochs(0, stop, 2)
+    early = whole.state()
+    whole.epochs(stop, 8, 2)
+    again = loop(network, **options).epochs(0, 5, 2)
+    assert again.sizes[stop - 1] > again.sizes[-1]
+    parameters = list(again.model.parameters())
+    again.forward(again.x[:, :2] if again.mode else again.x[:2]).sum().backward()  # a batch that is left
+    again.load(early)
+    assert sum(p.numel() for p in parameters) == again.sizes[stop - 1]
+    again.epochs(stop, 8, 2)
+    for key, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[key]), key
+    assert equal(whole.masks[-1], again.masks[-1])
+    assert whole.pruner.rates() == again.pruner.rates()
+    assert all(a is b for a, b in zip(parameters, again.model.parameters(), strict=True))
+
+
+def test_a_state_whose_network_is_larger_here_and_smaller_there_is_loaded() -> None:
+    runs = [loop("conv", epochs=12).epochs(0, 1) for _ in range(2)]
+    for run, dead in zip(runs, ("0", "9"), strict=True):
+        population = run.pruner.topology.populations[dead]
+        run.pruner.masks.keep_units(population, torch.arange(population.size) > 1)
+        run.pruner.compact(run.optimizer)
+    first, second = runs
+    first.load(second.state())
+    for run in runs:
+        run.epochs(1, 3)
+    for key, tensor in second.model.state_dict().items():
+        assert torch.equal(tensor, first.model.state_dict()[key]), key
+
+
+def test_a_state_is_refused_where_it_does_not_fit() -> None:
     run = loop("conv").epochs(0, 4)
     early = run.pruner.state_dict()
     run.epochs(4, 9)
     run.pruner.compact(run.optimizer)
-    with pytest.raises(ValueError, match="build the network anew"):
+    before = {key: tensor.clone() for key, tensor in run.model.state_dict().items()}
+    with pytest.raises(CompactionError, match="build the network anew"):
+        run.pruner.inherit(early)  # the method begins anew, and does not grow
+    held = run.model.state_dict(keep_vars=True)["0.weight"].view(-1)
+    with pytest.raises(CompactionError, match="still refers to it"):
         run.pruner.load_state_dict(early)
+    assert held.numel()
+    for key, tensor in run.model.state_dict().items():
+        assert torch.equal(tensor, before[key]), key
     other = loop("residual")
     with pytest.raises(ValueError, match="another network"):
         other.pruner.load_state_dict(run.pruner.state_dict())
+
+
+def test_a_method_that_shrinks_by_itself_and_loads_nothing_does_not_grow_back() -> None:
+    class Own(Method):
+        def shrink(self, cut: Any) -> None:
+            """Cut what no state holds."""
+
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    pruner = Pruner(model, torch.rand(8, 4), Own(), epochs=6)
+    early = pruner.state_dict()
+    pruner.masks.keep_units(pruner.topology.populations["0"], torch.arange(6) < 4)
+    pruner.compact()
+    with pytest.raises(CompactionError, match="build the network anew"):
+        pruner.load_state_dict(early)
 
 
 # --- refusals

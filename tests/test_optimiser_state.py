@@ -423,11 +423,11 @@ def test_dead_moments_in_a_tensor_class_are_zero() -> None:
 @pytest.mark.parametrize("kind", [ByMean, Factored])
 def test_a_step_that_depends_on_the_size_is_said_where_cuts_are_asked_for(kind: type[Plain]) -> None:
     with pytest.warns(UserWarning, match=f"{kind.__name__} takes other steps once"):
-        run = Run(kind, every=1).epochs()
+        run = Run(partial(kind, lr=0.002), every=1).epochs()
     assert run.model[0].out_features == 7
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        Run(kind).epochs()
+        Run(partial(kind, lr=0.002)).epochs()
 
 
 def test_factors_are_cut_along_the_axis_that_they_follow() -> None:
@@ -563,7 +563,7 @@ def test_state_is_found_where_numbers_are_kept_beside_parameters() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("package", PLACES)
 def test_no_optimiser_of_another_library_is_cut_without_a_word(package: str) -> None:
-    pytest.importorskip(PLACES[package])
+    pytest.importorskip(PLACES[package], reason=f"needs {package}: pip install {package}")
     silent = []
     for name, make in optimisers(package):
         with warnings.catch_warnings(record=True) as caught:
@@ -580,7 +580,7 @@ def test_no_optimiser_of_another_library_is_cut_without_a_word(package: str) -> 
 
 
 def test_dead_moments_in_the_codes_of_bitsandbytes_are_zero() -> None:
-    library = pytest.importorskip("bitsandbytes")
+    library = pytest.importorskip("bitsandbytes", reason="needs bitsandbytes: pip install bitsandbytes")
     model, weight, dead = _trained_with_half_dead(lambda m: library.optim.Adam8bit(m.parameters(), lr=1e-3))
     state = model.optimizer.state[weight]
     assert state["state1"].dtype == torch.uint8
@@ -591,7 +591,7 @@ def test_dead_moments_in_the_codes_of_bitsandbytes_are_zero() -> None:
 
 @pytest.mark.parametrize("kind", ["AdamW8bit", "AdamW4bit", "AdamWFp8"])
 def test_dead_moments_in_the_tensor_classes_of_torchao_are_zero(kind: str) -> None:
-    library = pytest.importorskip("torchao.optim")
+    library = pytest.importorskip("torchao.optim", reason="needs torchao: pip install torchao")
     with torch.compiler.set_stance("force_eager"):
         model, weight, dead = _trained_with_half_dead(
             lambda m: getattr(library, kind)(m.parameters(), lr=1e-3)

@@ -64,8 +64,64 @@ def test_nothing_is_said_where_a_target_is_reached_or_none_is_aimed_at(
     assert loop(method, epochs=8, **options) == []
 
 
-def test_nothing_is_said_of_a_run_that_is_not_over() -> None:
-    assert loop("dpap", epochs=20, run=3, target=0.6) == []
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [({"target": 0.6}, "weights are pruned, not 60.0%"), ({"target_macs": 0.5}, "multiply-accumulates are")],
+)
+def test_a_run_that_ends_before_its_schedule_says_so_once(options: dict[str, Any], what: str) -> None:
+    (said,) = loop("dpap", epochs=20, run=1, **options)
+    assert said.category is TargetMissedWarning
+    assert f"training ended with epoch 1 of 20, and 0.0% of the {what}" in str(said.message)
+    assert "train for all 20 epochs, or give epochs= the number" in str(said.message)
+
+
+@pytest.mark.parametrize(("method", "options"), [("magnitude", {"target": 0.6}), ("dense", {}), ("bsp", {})])
+def test_nothing_is_said_of_an_early_end_with_the_target_reached_or_without_one(
+    method: str, options: dict[str, Any]
+) -> None:
+    assert loop(method, epochs=8, run=6, **options) == []
+
+
+def test_nothing_is_said_of_a_pruner_that_trained_nothing() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(3, 4)
+    before = Pruner(model, x, "dpap", epochs=9, target=0.5)
+    before.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Pruner(copy.deepcopy(model), x, "dpap", epochs=9).close()
+        with Pruner(copy.deepcopy(model), x, "dpap", epochs=9, target=0.5) as after:
+            after.load_state_dict(before.state_dict())
+    with pytest.warns(TargetMissedWarning, match="with epoch 1 of 9"):
+        before.close()
+
+
+def stopped(error: type[BaseException] | None) -> None:
+    model, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.rand(3, 4)
+    with Pruner(model, x, "dpap", epochs=9, target=0.5) as pruner:
+        for epoch in range(9):
+            pruner.step()
+            if epoch == 1 and error is not None:
+                raise error
+            if epoch == 1:
+                break
+            pruner.end_epoch()
+
+
+@pytest.mark.filterwarnings("ignore:an epoch ended and no training")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, StopIteration])
+def test_an_early_end_by_an_error_is_said_and_the_error_is_seen(error: type[BaseException]) -> None:
+    with pytest.warns(TargetMissedWarning, match="with epoch 2 of 9"), pytest.raises(error):
+        stopped(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TargetMissedWarning)
+        with pytest.raises(error):
+            stopped(error)
+
+
+@pytest.mark.filterwarnings("ignore:an epoch ended and no training")
+def test_leaving_the_loop_by_break_is_an_early_end() -> None:
+    with pytest.warns(TargetMissedWarning, match="with epoch 2 of 9"):
+        stopped(None)
 
 
 def test_an_error_is_not_buried_under_a_warning() -> None:

@@ -190,8 +190,17 @@ class Masks:
                     f"expected a copy of the pruned network, but {key} has shape {shape or 'none'} in it and "
                     f"{tuple(factor.shape)} in the network: pass a copy that has the same shapes"
                 )
-            pairs.append((state[key].data, factor))
+            pairs.append((state[key].data, factor.to(state[key].device)))  # averages may be kept on the CPU
         _erase(pairs)
+
+    def revived(self, state: Mapping[str, Tensor]) -> int:
+        """Return how many pruned weights are not zero in a state_dict of the network."""
+        return sum(
+            int((state[p.weight].to(alive.device)[~alive] != 0).sum())
+            for p in self.topology.projections.values()
+            for alive in [self.alive(p)]
+            if p.weight in state
+        )
 
     # --- another network, or a smaller one
 

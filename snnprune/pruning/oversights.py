@@ -69,6 +69,13 @@ IDLE = (
     "exclude=..., or set their requires_grad to False before"
 )
 
+
+EARLY = (
+    "training ended with epoch {epoch} of {epochs}, and {rate:.1%} of the {what} are pruned, not "
+    "{target:.1%}: train for all {epochs} epochs, or give epochs= the number that will be trained"
+)
+
+
 BEYOND = (
     "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
     "length of the whole run as epochs=..."
@@ -119,7 +126,7 @@ class Oversights:
 
     def __init__(self) -> None:
         self._batches: int | None = 0
-        self._active, self._skipped = False, False
+        self._active = self._skipped = self._open = self._trained = False
         self._said: set[str] = set()
         self._asked = 0
 
@@ -130,6 +137,7 @@ class Oversights:
     def look_at_batch(self, *, active: bool) -> None:
         """Note whether a batch had the activity that its method watches."""
         self._active = self._active or active
+        self._open = self._trained = True
 
     def look_at_skip(self) -> None:
         """Note a call of `Pruner.step` behind which no optimiser had stepped."""
@@ -147,7 +155,8 @@ class Oversights:
             if layer.layer not in self._said:
                 self._said.add(layer.layer)  # its rate is another one in each epoch
                 self._say(str(layer))
-        self._batches, self._active, self._skipped = clock.batches, False, False
+        self._batches = clock.batches
+        self._active = self._skipped = self._open = False
 
     def look_at_optimizers(self, left_out: Optimizer | None) -> None:
         """Warn where an optimiser trains the network that `Pruner.step` was not told of."""
@@ -190,16 +199,27 @@ class Oversights:
                 "anything; prune less, or keep the layer whole with exclude=..."
             )
 
-    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates) -> None:
-        """Warn if ``target`` was missed, after the last decision."""
-        if target is None or clock.decisions_left or not clock.batches:
+    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates, *, over: bool) -> None:
+        """Warn if ``target`` was missed.
+
+        Args:
+            clock: of the run.
+            target: what was asked for; None where the method has none.
+            rates: what is left.
+            over: the last decision is taken; otherwise training has ended before it.
+        """
+        if target is None or not (clock.batches if over else self._trained):
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        advice = "plan and train for more epochs"
-        said = shortfall(rate, target.rate, clock.epochs, advice, WHAT[target.measure])
-        if said is not None:
-            self._say(said, TargetMissedWarning)
+        advice, what = "plan and train for more epochs", WHAT[target.measure]
+        said = shortfall(rate, target.rate, clock.epochs, advice, what)
+        if said is None:
+            return
+        if not over:
+            epoch = clock.epoch + self._open
+            said = EARLY.format(epoch=epoch, epochs=clock.epochs, rate=rate, what=what, target=target.rate)
+        self._say(said, TargetMissedWarning)
 
     def look_at_moments(self, pruned: Pruned) -> None:
         """Warn, when an optimiser is seen first, where cuts during training are not for it."""

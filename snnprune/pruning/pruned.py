@@ -8,8 +8,10 @@ from weakref import WeakSet
 
 import torch
 
+from snnprune.common.errors import CompactionError
 from snnprune.network.cost import rates
 from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
+from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import shrink
@@ -17,6 +19,7 @@ from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology
 from snnprune.pruning.compaction.transaction import Transaction
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.moments import moments_of, outermost
+from snnprune.pruning.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from snnprune.network.cost import Rates
     from snnprune.network.topology import Topology
     from snnprune.pruning.method import Method
-    from snnprune.pruning.snapshot import Snapshot
     from snnprune.pruning.view import Decision
 
 
@@ -150,15 +152,15 @@ class Pruned:
             self.survivors = self.survivors.after(cut)
         return bool(cut)
 
-    def put_back(self, snapshot: Snapshot) -> None:
+    def put_back(self, snapshot: Snapshot, changes: Transaction) -> None:
         """Restore the network, the masks and the cuts that a snapshot holds.
 
         Raises:
             CompactionError: as `Snapshot.put_back`.
         """
-        with Transaction() as changes:
-            masks, survivors = snapshot.put_back(self.model, self.dense, self.optimizers, changes)
-            note(changes, self.model, self._earlier.then(survivors), masks.topology)
+        masks, survivors = snapshot.put_back(self.model, self.dense, self.optimizers, changes)
+        note(changes, self.model, self._earlier.then(survivors), masks.topology)
+        changes.remember(self, "masks", "survivors")
         self.masks, self.survivors = masks, survivors
 
     # --- checkpoints
@@ -167,16 +169,35 @@ class Pruned:
         """Return the masks and the surviving units."""
         return {"kept": self.survivors.state_dict(), "masks": self.masks.state_dict()}
 
-    def inherit(self, state: Mapping[str, Any], method: Method, changes: Transaction) -> None:
-        """Take over the masks and the cuts of a `state_dict`; the network is cut to the size that it had.
+    def inherit(self, state: Mapping[str, Any], method: Method, changes: Transaction, *, whole: bool) -> None:
+        """Take over the masks and the cuts of a `state_dict`; the network gets the size that it had.
+
+        Args:
+            state: the `state_dict`.
+            method: follows a cut of the network.
+            changes: the transaction that undoes everything on failure.
+            whole: the state of the method is loaded next, so the network may also grow. Tensors that grow are
+                zero until the weights are loaded, and their moments start from zero.
 
         Raises:
             ValueError: the state is of another network.
+            CompactionError: the network would have to grow, and the method's state does not follow.
         """
-        survivors, cut = self.survivors.restored(state.get("kept", {}), self.topology)
+        survivors = self.survivors.restored(state.get("kept", {}))
         changes.remember(self, "dense", "survivors", "_earlier")
+        cut = Cut(self.topology, {})
         if survivors.sizes != self.survivors.sizes:  # the network was already small when this object was made
             self.dense, self._earlier = dense_topology(self.topology, survivors), SurvivingUnits({})
+        elif (lost := self.survivors.lost(survivors)) is None:
+            cut = self.survivors.cut_to(survivors, self.topology)
+        elif whole and method.can_regrow:
+            self.put_back(Snapshot.blank(self.model, self.topology, state["masks"], survivors), changes)
+            return
+        else:
+            raise CompactionError(
+                f"population {lost} has lost units that this state still has: build the network anew and "
+                "load the state into the new one"
+            )
         if cut:
             rehearse(self.model, cut)
             method.shrink(cut)

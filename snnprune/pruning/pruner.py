@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import torch
 
@@ -25,7 +26,7 @@ from snnprune.pruning.gradients import DeadGradients
 from snnprune.pruning.history import History
 from snnprune.pruning.identity import Identity
 from snnprune.pruning.method import Method
-from snnprune.pruning.oversights import Oversights
+from snnprune.pruning.oversights import Oversights, TargetMissedWarning
 from snnprune.pruning.pruned import Pruned
 from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rounds import Round
@@ -273,7 +274,7 @@ class Pruner:
             rates = self.rates()
             self._oversights.look_at_layers(self.method.target, rates)
             if self.clock.epoch >= self.clock.epochs:
-                self._oversights.look_at_end(self.clock, self.method.target, rates)
+                self._oversights.look_at_end(self.clock, self.method.target, rates, over=True)
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
@@ -336,11 +337,12 @@ class Pruner:
                 f"{type(self.method).__name__} restores a snapshot and has taken none: return "
                 "Decision(snapshot=True) before Decision(restore=True)"
             )
-        self._pruned.put_back(self._snapshot)
+        with Transaction() as changes:
+            self._pruned.put_back(self._snapshot, changes)
+            self._follow(changes)
         self.returned_to = self._snapshot.epoch
         if self.recorder is not None:
-            self.recorder.batch()  # drops the activity of the network before the restore
-            self.recorder.follow(self.topology)
+            self.recorder.forget()
 
     def rates(self) -> Rates:
         """Return how much of the dense network is pruned, and how much is left."""
@@ -510,13 +512,16 @@ class Pruner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned.
 
-        Load it before the states of the model and the optimiser. If the network had been cut, the model is
-        made as small as it was, so that its weights fit. If a constant of the method, such as the target,
+        Load it before the states of the model and the optimiser. The model gets the size that it had, so that
+        its weights fit: it is cut, or units that were cut since come back. Tensors that grow are zero until
+        the weights are loaded. An open batch is dropped. If a constant of the method, such as the target,
         differs from the saved one, a warning says so, and the method keeps its present constant.
 
         Raises:
             UserError: the state is of another method, or is not the state of a pruner.
             ValueError: the state is of another network. Nothing has changed then.
+            CompactionError: the model would have to change its size, and another object holds a tensor of it.
+                Nothing has changed then.
         """
         differ = self._identity.check(state.get("identity", {}))
         if differ is not None:
@@ -527,8 +532,14 @@ class Pruner:
         snapshot = state.get("snapshot")
         with self._taking_in() as changes:
             clock = Clock(self.clock.epochs, state["clock"]["epoch"], state["clock"]["batches"])
-            self._inherit(state, changes)
+            self._inherit(state, changes, whole=True)
             self.method.load_state_dict(state["method"], self._device)
+        self._round.end()
+        self._watch.seen = False
+        if self.recorder is not None:
+            self.recorder.forget()
+        if self._steps.is_open:
+            self._firing.open()
         self._oversights.resume()
         self.clock = clock
         self._snapshot = None if snapshot is None else Snapshot.of(snapshot)
@@ -551,7 +562,7 @@ class Pruner:
             ValueError: the state is of another network. Nothing has changed then.
         """
         with self._taking_in() as changes:
-            self._inherit(state, changes)
+            self._inherit(state, changes, whole=False)
 
     @contextmanager
     def _taking_in(self) -> Iterator[Transaction]:
@@ -567,8 +578,8 @@ class Pruner:
                 f"missing or has another type ({type(error).__name__}: {error}): pass the whole state"
             ) from error
 
-    def _inherit(self, state: Mapping[str, Any], changes: Transaction) -> None:
-        self._pruned.inherit(state, self.method, changes)
+    def _inherit(self, state: Mapping[str, Any], changes: Transaction, *, whole: bool) -> None:
+        self._pruned.inherit(state, self.method, changes, whole=whole)
         self._follow(changes)
 
     # --- hooks
@@ -590,6 +601,7 @@ class Pruner:
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
+        twin._pruned.optimizers = WeakSet()
         twin._watch.call(twin._end_batch)
         twin._steps = twin._watch_steps()
         if not self._steps.is_open:
@@ -598,10 +610,10 @@ class Pruner:
         return twin
 
     def close(self) -> None:
-        """Remove every hook from the model; warn where the last decision is taken and the target missed."""
+        """Remove every hook from the model; warn where training has ended and the target is missed."""
         self._end_batch()
-        self._oversights.look_at_end(self.clock, self.method.target, self.rates())
         self._unhook()
+        self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
 
     def _unhook(self) -> None:
         release(self)
@@ -620,8 +632,10 @@ class Pruner:
     ) -> None:
         if error is None:
             self.close()
-        else:
-            self._unhook()
+            return
+        self._unhook()
+        with suppress(TargetMissedWarning):  # where warnings are errors, `error` is the one to be seen
+            self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
 
 
 def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:

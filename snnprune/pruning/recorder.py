@@ -195,6 +195,11 @@ class TraceRecorder:
         """Whether a forward was recorded whose batch is not closed."""
         return bool(self._batches) or self._forward.begun
 
+    def forget(self) -> None:
+        """Drop the activity of the open batch."""
+        self._batches, self._summed, self._inside = [], None, False
+        self._forget_forward()
+
     # --- where a forward begins and ends
 
     def _enter(self, model: nn.Module) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.network.resizing import resized
+from snnprune.network.resizing import resized, resized_shape, segments
 from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
 from snnprune.pruning.compaction.survivors import SurvivingUnits
 from snnprune.pruning.masks import Masks
@@ -46,6 +46,30 @@ class Snapshot:
         copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         return Snapshot(epoch, copies, masks.state_dict(), {k: t.clone() for k, t in survivors.items()})
 
+    @staticmethod
+    def blank(
+        model: nn.Module, now: Topology, masks: dict[str, dict[str, Tensor]], survivors: SurvivingUnits
+    ) -> Snapshot:
+        """Return a network of other surviving units, whose weights are to be loaded: they are zeros.
+
+        Args:
+            model: the network.
+            now: its present topology.
+            masks: state of the `Masks` of the other one.
+            survivors: its surviving units.
+        """
+        sizes = {name: len(units) for name, units in survivors.items()}
+        tensors = {id(tensor): (key, tensor) for key in segments(now) for tensor in [tensor_of(model, key)]}
+        shapes = {
+            key: resized_shape(now, sizes, key, tuple(tensor.shape)) for key, tensor in tensors.values()
+        }
+        blanks = {
+            key: torch.zeros(shapes[key], dtype=tensor.dtype, device=tensor.device)
+            for key, tensor in tensors.values()
+            if shapes[key] != tuple(tensor.shape)
+        }
+        return Snapshot(0, blanks, masks, dict(survivors))
+
     @torch.no_grad()
     def put_back(
         self, model: nn.Module, dense: Topology, optimizers: Iterable[Optimizer], changes: Transaction
@@ -80,7 +104,10 @@ class Snapshot:
         was = SurvivingUnits({p.name: p.size for p in dense.populations.values()}, self.kept)
         masks = Masks(model, resized(dense, {name: len(units) for name, units in was.items()}))
         masks.load_state_dict(self.masks)
-        for name, tensor in tensors.items():  # nothing can fail from here on
+        optimizers = list(optimizers)
+        for optimizer in optimizers:
+            changes.remember_items(optimizer.state)
+        for name, tensor in tensors.items():  # nothing here can fail
             tensor.grad = None
             tensor.copy_(self.tensors[name])
         for optimizer in outermost(optimizers):

@@ -71,6 +71,12 @@ class Stateful:
         cls = type(self)
         return cls.shrink is not Stateful.shrink or cls.state_dict is Stateful.state_dict
 
+    @property
+    def can_regrow(self) -> bool:
+        """Whether `load_state_dict` restores all that `shrink` cuts, so that a cut can be taken back."""
+        cls = type(self)
+        return cls.shrink is Stateful.shrink or cls.load_state_dict is not Stateful.load_state_dict
+
     def shrink(self, cut: Cut) -> None:
         """Cut the tensors as the network was cut.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 import snnprune
 from snnprune.network.axes import tensors_in
@@ -64,7 +65,7 @@ class Trial:
         net = self.build()
         with torch.no_grad():
             for module in net.modules():
-                if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+                if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) and not is_lazy(module.weight):
                     module.weight.mul_(3.0)
         return net
 

@@ -47,11 +47,18 @@ def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
         fit_sizes(model, shapes, changes)
 
 
-def conform(model: nn.Module, state: Mapping[str, Any]) -> str | None:
+def conform(
+    model: nn.Module, state: Mapping[str, Any], dense: Mapping[str, tuple[int, ...]] | None = None
+) -> str | None:
     """Make ``model`` as small as the network whose state_dict is ``state``, so that it can be loaded.
 
     Nothing changes if the two have different tensors, or if a tensor of ``state`` is larger or has other
     axes. Loading then raises an error that names the difference.
+
+    Args:
+        model: the network.
+        state: the other network's state_dict.
+        dense: shapes up to which tensors may also grow, by key; without them a tensor may only shrink.
 
     Returns:
         The key of the first tensor whose shape was changed, None if there is none.
@@ -63,8 +70,9 @@ def conform(model: nn.Module, state: Mapping[str, Any]) -> str | None:
     if mine.keys() != theirs.keys():
         return None
     other = {key: shape for key, shape in theirs.items() if shape != mine[key]}
+    largest = mine | dict(dense or {})
     for key, shape in other.items():
-        now = mine[key]
+        now = largest[key]
         if (
             len(now) != len(shape)
             or now[2:] != shape[2:]

@@ -107,39 +107,38 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
         """Return, for each population that was cut, its dense size and the indices of its surviving units."""
         return {name: {"size": size, "units": self[name].clone()} for name, size in self.cut_sizes.items()}
 
-    def restored(self, state: Mapping[str, Mapping[str, Any]], now: Topology) -> tuple[SurvivingUnits, Cut]:
-        """Return the survivors in ``state``, and the cut from the present network to the saved one.
+    def restored(self, state: Mapping[str, Mapping[str, Any]]) -> SurvivingUnits:
+        """Return the survivors in ``state``.
 
-        The network may be dense, or less cut than the saved one, or already of the same size.
+        Where this network was never cut, it may also be the network of ``state`` in its present size; the
+        sizes before the first cut are then those of ``state``.
 
         Args:
             state: the `state_dict` of a network of the same structure.
-            now: topology of the present network.
 
         Raises:
-            CompactionError: the state is of another network, or of this one before a cut.
+            CompactionError: the state is of another network.
         """
         left = {name: entry["units"].cpu() for name, entry in state.items()}
         sizes = {name: int(entry["size"]) for name, entry in state.items()}
         if sizes.keys() <= self.keys():
             if all(self.sizes[name] == size for name, size in sizes.items()):
-                saved = SurvivingUnits(self.sizes, left)
-                return saved, Cut(now, {name: self._stays(name, saved) for name in self})
+                return SurvivingUnits(self.sizes, left)
             if not self.cut_sizes and all(self.sizes[name] == len(units) for name, units in left.items()):
-                return SurvivingUnits(self.sizes | sizes, left), Cut(now, {})
+                return SurvivingUnits(self.sizes | sizes, left)
         raise CompactionError(
             f"this state is of another network: expected populations {self.sizes}, came a state whose cut "
             f"populations had {sizes} units before the cut and "
             f"{ {name: len(units) for name, units in left.items()} } after it"
         )
 
-    def _stays(self, name: str, saved: SurvivingUnits) -> Tensor:
-        if not bool(torch.isin(saved[name], self[name]).all()):
-            raise CompactionError(
-                f"population {name} has lost units that this state still has: build the network anew and "
-                "load the state into the new one"
-            )
-        return torch.isin(self[name], saved[name])
+    def lost(self, other: SurvivingUnits) -> str | None:
+        """Return the name of a population that has lost units which ``other`` still has, None if none has."""
+        return next((name for name in self if not bool(torch.isin(other[name], self[name]).all())), None)
+
+    def cut_to(self, other: SurvivingUnits, now: Topology) -> Cut:
+        """Return the cut from the present network, of topology ``now``, to the one of ``other``."""
+        return Cut(now, {name: torch.isin(self[name], other[name]) for name in self})
 
 
 def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
@@ -185,14 +184,17 @@ def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> 
     setattr(network, _ATTRIBUTE, survivors.renamed(lambda name: name.removeprefix(before)))
 
 
-def note_kept(model: nn.Module, kept: Mapping[str, Mapping[str, Any]]) -> None:
+def note_kept(
+    model: nn.Module, kept: Mapping[str, Mapping[str, Any]], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
     """Note on a network that it is small, before the state is loaded that has made it so.
 
     Args:
         model: the network, with the shapes of the state.
         kept: `SurvivingUnits.state_dict` of the state.
+        shapes: of the tensors that were cut, before the first cut.
     """
     sizes = {name: int(entry["size"]) for name, entry in kept.items()}
     left = {name: entry["units"] for name, entry in kept.items()}
     with Transaction() as changes:
-        carry(changes, model, SurvivingUnits(sizes, left))
+        carry(changes, model, SurvivingUnits(sizes, left, shapes))

@@ -5,33 +5,39 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
-from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
 from snnprune.network.duplicate import reset_states
-from snnprune.network.hooks import Hook, before
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
-from snnprune.pruning.compaction.shapes import conform
-from snnprune.pruning.compaction.survivors import note_kept
+from snnprune.pruning.compaction.shrink import holds_any_of
 from snnprune.pruning.pruner import method_of
-from snnprune.pruning.recorder import CARRIED
 from snnprune.pruning.steps import StepFollower
-from snnprune.training.callbacks.averages import averages_of
-from snnprune.training.callbacks.network import network_of
-from snnprune.training.callbacks.states import carries_graph, detach_states, is_carried
+from snnprune.training.callbacks import logged
+from snnprune.training.callbacks.averages import Averages
+from snnprune.training.callbacks.batches import BetweenBatches
+from snnprune.training.callbacks.network import (
+    check_apart,
+    example_of,
+    network_if_known,
+    network_of,
+    place_of,
+    samples_of,
+)
+from snnprune.training.callbacks.progress import Progress, Run, length
+from snnprune.training.callbacks.restoring import CLASS, Restoring, state_of
+from snnprune.training.callbacks.states import CarriedStates, copied, detach_states
 from snnprune.training.callbacks.wrapping import can_unwrap, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch.utils.hooks import RemovableHandle
+    from torch import Tensor, nn
 
     from snnprune.pruning import Method
 
@@ -59,11 +65,16 @@ class PruningCallback(lightning.Callback):
         reset_states: put neurons at rest after every batch, of training and of evaluation. Without an answer,
             a training batch that begins with the states of the last one is said, once; False is for states
             that are meant to go on. States are never carried over with the graph of their batch.
+        log: write pruned shares and surviving units to the Trainer's loggers after every epoch, as
+            "pruning/synapses", "pruning/neurons", "pruning/firing" and "pruning/units/<population>".
         options: of the `Pruner` (``neurons``, ``exclude``, ``protect_first``), and constants of the method
             given by name, such as ``target=0.6``.
 
-    Averages of the weights (`torch.optim.swa_utils.AveragedModel`, Lightning's ``WeightAveraging`` and
-    ``EMAWeightAveraging``) lose what dies along with the network; with ``compact_every`` they are refused.
+    Averages of the weights (torch's ``AveragedModel``, Lightning's ``WeightAveraging`` and
+    ``StochasticWeightAveraging``, timm's ``ModelEma``) lose what dies along with the network; with
+    ``compact_every`` they are refused. A checkpoint may be loaded at any time, also in the middle of a fit:
+    the network gets the size that it has there, and the pruner goes on from its state. Several callbacks
+    prune several networks of one LightningModule, each with its ``network``.
 
     Raises:
         UserError: ``compact_every`` with a method whose network cannot be cut while it trains.
@@ -88,6 +99,7 @@ class PruningCallback(lightning.Callback):
         network: str | None = None,
         compact_every: int | None = None,
         reset_states: bool | None = None,
+        log: bool = True,
         **options: Any,
     ) -> None:
         if compact_every is not None:
@@ -97,25 +109,27 @@ class PruningCallback(lightning.Callback):
         self.method = method
         self.network, self.reset_states = network, reset_states
         self.compact_every = compact_every
+        self.logs = log  # Lightning gives every callback a `log` of its own
         self.epochs = epochs
         self.example_input = example_input
         self.seed = seed
         self.options = options
-        self.pruner: Pruner | None = None
-        self._model: nn.Module | None = None
-        self._active = False
-        self._epoch = 0
-        self._metrics: dict[str, float] = {}
         self.inherited: Mapping[str, Any] | None = None
-        self._restored: dict[str, Any] | None = None
-        self._handles: list[RemovableHandle | StepFollower] = []
-        self._restoring: RemovableHandle | None = None
-        self._conformed: str | None = None
-        self._averages: list[nn.Module] = []
-        self._fresh = False
+        self.pruner: Pruner | None = None
+        self._progress = Progress()
+        self._restored: Mapping[str, Any] | None = None  # for a pruner that is not there yet
+        self._resumes = self._active = False
+        self._run = Run()
+
+    @property
+    def state_key(self) -> str:
+        """Name of its state in checkpoints: "PruningCallback", with the ``network`` where it was named."""
+        return CLASS if self.network is None else f"{CLASS}{{'network': {self.network!r}}}"
+
+    # --- the life of a fit
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Make ready for a checkpoint of a network that had been cut: the Trainer restores the network first.
+        """Follow the weights that are loaded: the Trainer restores the network before its callbacks.
 
         Raises:
             UserError: several processes are to train a network that is cut meanwhile, and hold parts of it.
@@ -125,39 +139,39 @@ class PruningCallback(lightning.Callback):
                 f"compact_every cuts the network while it trains, and {type(trainer.strategy).__name__} does "
                 "not let go of it meanwhile: leave it out, and call callback.pruner.compact() after training"
             )
-        self._restoring = pl_module.register_load_state_dict_pre_hook(Hook(self._conform))
+        self.close()
+        self._resumes = False
+        restoring = Restoring(trainer, pl_module, self.network, self.state_key, lambda: self.pruner)
+        # Lightning's StochasticWeightAveraging adds an epoch to max_epochs, in which nothing is trained.
+        self._run = Run(pl_module, stage == "fit", trainer.max_epochs, restoring, hooks=[restoring])
+        network = network_if_known(pl_module, self.network)
+        if self._run.trains and network is not None:
+            self._run.hooks.append(BetweenBatches(network, trainer, self, lambda: self._rest(pl_module)))
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Refuse a smaller network's checkpoint without its pruner, and averages of weights that are cut.
+        """Refuse a smaller network without its pruner, and averages of weights that are cut.
 
         Raises:
-            UserError: it was one, there are averages that no cut would reach, or it is not known which module
-                is the network.
+            UserError: it is one of these, it is not known which module is the network, or another callback
+                prunes it, too.
         """
-        self._stop_restoring()
-        self._averages = averages_of(network_of(pl_module, self.network), pl_module, trainer.callbacks)  # type: ignore[attr-defined]
-        if self._averages and self.compact_every is not None:
-            raise UserError(
-                "compact_every changes the shapes of the weights, and an average of them (AveragedModel, "
-                "WeightAveraging) keeps its own: leave it out, and call callback.pruner.compact() after "
-                "training"
-            )
-        if self._conformed is not None and not (self._restored or {}).get("pruner", {}).get("kept"):
-            raise UserError(
-                f"the checkpoint is of a smaller network ('{self._conformed}' has another shape there), and "
-                "it holds no pruner that cut it: resume it with the callback that it was trained with"
-            )
-        self._note_conformed(network_of(pl_module, self.network))
+        network = network_of(pl_module, self.network)
+        others = [network_of(pl_module, other.network) for other in _siblings(trainer) if other is not self]
+        check_apart(network, others)
+        self._run.averages = Averages(
+            network, place_of(network, pl_module), cut=self.compact_every is not None
+        )
+        self._find_averages(trainer, pl_module)
+        if self._run.restoring is not None:
+            self._run.restoring.check(self._restored)
+        self._rest(pl_module)  # a search for a learning rate may have left the states of its last batch
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Decide on the epoch that has ended."""
+        self._run.stale = True  # another callback may put other weights in their place, as an average
         if self._active:
+            self._find_averages(trainer, pl_module)
             self._catch_up(trainer)
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Record the epoch, also the last one, on which nothing is decided."""
-        if self._active and self.pruner is not None:
-            self.pruner.record(self._metrics)
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -167,8 +181,15 @@ class PruningCallback(lightning.Callback):
             self._open(trainer, pl_module, batch)
         # Lightning skips `on_train_epoch_start` when it resumes from a checkpoint of an epoch's last batch.
         self._catch_up(trainer)
-        self._fresh = True
-        if trainer.should_stop and self.pruner is not None and self.pruner.finished:
+        assert self.pruner is not None
+        if self._run.is_stale():
+            self.pruner.masks.apply()
+            self._run.zero_averages(self.pruner.masks)
+        if batch_idx == 1 and self._run.averages is not None:
+            self._run.averages.look()  # an average has been updated by now
+        if self._run.carried is not None:
+            self._run.carried.fresh = True
+        if trainer.should_stop and self._all_finished(trainer):
             raise StopIteration  # how Lightning leaves an epoch; a finished run was resumed
 
     def on_train_batch_end(
@@ -180,10 +201,18 @@ class PruningCallback(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Put neurons at rest where that is asked for, and let go of the graph behind their states."""
-        if self.reset_states:
-            reset_states(pl_module)
-        else:
-            detach_states(pl_module, self.options.get("neurons", ()))
+        self._progress.whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        self._rest(pl_module)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Record and log the network that was trained in this epoch, also in the last one."""
+        if not self._active or self.pruner is None:
+            return
+        self.pruner.record(self._progress.metrics)
+        if self.logs and not trainer.barebones:
+            name = self.network if len(_siblings(trainer)) > 1 else None
+            values = logged.values(self.pruner, name)
+            pl_module.log_dict(values, batch_size=1, sync_dist=torch.distributed.is_initialized())
 
     def _after_evaluation(self, _trainer: Any, pl_module: lightning.LightningModule, *_: Any) -> None:
         if self.reset_states:
@@ -195,12 +224,11 @@ class PruningCallback(lightning.Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the numbers of the last validation, for methods that decide by accuracy."""
-        if not trainer.sanity_checking:
-            self._metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if self._run.trains and not trainer.sanity_checking:
+            self._progress.metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Remove all hooks; the pruner itself stays, to be asked and to compact."""
-        self._stop_restoring()
         if self._active and self.pruner is not None:
             self.pruner.masks.apply()  # an average of the weights may have come in their place
         self.close()
@@ -209,28 +237,56 @@ class PruningCallback(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
         """Remove all hooks when training breaks off."""
-        self._stop_restoring()
+        if self._active and self.pruner is not None:
+            self.pruner.__exit__(type(exception), exception, exception.__traceback__)
+            self._active = False
         self.close()
 
     def close(self) -> None:
         """Remove the hooks from the network and from the optimisers."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._run.close()
         if self.pruner is not None and self._active:
             self.pruner.close()
         self._active = False
 
+    # --- checkpoints
+
     def state_dict(self) -> dict[str, Any]:
         """Return tensors, numbers and strings only: it loads with ``weights_only=True``."""
         if self.pruner is None:
-            return self._restored or {}
-        return {"pruner": self.pruner.state_dict(), "epoch": self._epoch, "metrics": dict(self._metrics)}
+            return dict(self._restored or {})
+        return {"pruner": self.pruner.state_dict(), **self._progress.state_dict()}
+
+    def on_load_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take a state from under another key: of version 0.1, or with the network named or not."""
+        callbacks = checkpoint.get("callbacks", {})
+        state = state_of(callbacks, self.state_key)
+        if state is not None and self.state_key not in callbacks:
+            self.load_state_dict(copy.deepcopy(dict(state)))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the state for the first batch: there is no pruner before it."""
-        self._restored = state_dict or None
-        self.pruner = None
+        """Go on from a state, also in the middle of training; before the first batch it is kept for then.
+
+        Load it before the weights and the states of the optimisers; a Trainer sees to that.
+
+        Raises:
+            UserError: the state is of another method.
+            ValueError: the state is of another network.
+            CompactionError: the network would have to change its size, and another object holds a tensor.
+        """
+        task, restoring = self._run.task, self._run.restoring
+        if self.pruner is not None and task is not None:
+            self.pruner = self.pruner if self.pruner.model is network_of(task, self.network) else None
+        if self.pruner is not None and not (restoring is not None and restoring.told):
+            self.pruner.load_state_dict(state_dict["pruner"])
+        if restoring is not None:
+            restoring.told = False
+        self._run.stale = True
+        self._restored = state_dict if self.pruner is None else None
+        self._progress = Progress.of(state_dict)
+        self._resumes = self._run.trains
 
     def restored(self, model: nn.Module, example_input: Tensor, epochs: int) -> Pruner:
         """Return the pruner, without hooks, also where a checkpoint left nothing to train.
@@ -241,7 +297,6 @@ class PruningCallback(lightning.Callback):
             epochs: length of the schedule.
         """
         if self.pruner is None:
-            self._note_conformed(model)
             self.pruner = Pruner(
                 model, example_input, self.method, epochs=epochs, seed=self.seed, **self.options
             )
@@ -258,139 +313,90 @@ class PruningCallback(lightning.Callback):
         """
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        apart: dict[str, Any] = {"_handles": [], "_restoring": None, "_active": False, "_averages": []}
-        try:
-            vars(twin).update(copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo))
-        except RuntimeError as error:
-            place = carries_graph(self._model) if self._model is not None else None
-            if place is None:
-                raise
-            raise UserError(
-                f"the network cannot be copied: {place} keeps a tensor with the graph that it was computed "
-                "by. Keep tensor.detach(), or put it at rest before the copy"
-            ) from error
-        vars(twin).update(apart)
+        apart: dict[str, Any] = {"_run": Run(), "_active": False}
+        own = {name: value for name, value in vars(self).items() if name not in apart}
+        model = self.pruner.model if self.pruner is not None else None
+        vars(twin).update(copied(own, memo, model) | apart)
         if twin.pruner is not None:
             twin.pruner.close()
         return twin
 
-    def _conform(self, module: nn.Module, state_dict: Mapping[str, Any], *_: Any) -> None:
-        self._conformed = conform(module, state_dict)
-
-    def _note_conformed(self, model: nn.Module) -> None:
-        """Note on a network that was made small for a checkpoint which units it has left."""
-        if self._conformed is not None and self._restored is not None:
-            note_kept(model, self._restored["pruner"]["kept"])
-        self._conformed = None
-
-    def _stop_restoring(self) -> None:
-        if self._restoring is not None:
-            self._restoring.remove()
-        self._restoring = None
+    # --- in a fit
 
     def _open(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any) -> None:
         model = network_of(pl_module, self.network)
-        if self.pruner is not None and model is self._model:
-            # A second fit of the same network goes on from the first: it decides on its last epoch first.
-            self._restored = self.state_dict() | {"epoch": trainer.current_epoch - 1}
-        self._model = model
+        state = self._restored
+        if self.pruner is not None and model is self.pruner.model:
+            state = self.state_dict()  # a second fit of the same network goes on from the first
+        example = example_of(batch) if self.example_input is None else self.example_input.to(pl_module.device)
         # Discovery runs the network once; the user's own random numbers should not notice.
         devices = [pl_module.device] if pl_module.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             self.pruner = Pruner(
                 model,
-                _example(batch) if self.example_input is None else self.example_input.to(pl_module.device),
+                example,
                 self.method,
-                epochs=self._length(trainer),
+                epochs=length(self.epochs, self._run.planned),
                 seed=self.seed,
                 compact_every=self.compact_every,
-                **({"samples": _samples(trainer)} | self.options),
+                **({"samples": samples_of(trainer)} | self.options),
             )
-        self._epoch = trainer.current_epoch
-        if self._restored is not None:
-            self.pruner.load_state_dict(self._restored["pruner"])
-            self._epoch, self._metrics = int(self._restored["epoch"]), dict(self._restored["metrics"])
-            self._restored = None
-        elif self.inherited is not None:
-            self.pruner.inherit(self.inherited)
-        self._active = True
+        if state is None:
+            self._progress = Progress(trainer.current_epoch)
+            if self.inherited is not None:
+                self.pruner.inherit(self.inherited)
+        else:
+            self.pruner.load_state_dict(state["pruner"])
+            if not self._resumes:
+                self._progress.go_on_at(trainer.current_epoch)
+        self._restored, self._active = None, True
         if self.pruner.recorder is not None:
             self.pruner.recorder.carries_over = self.reset_states is False
         elif self.reset_states is None:
-            self._handles.append(before(model, self._say_carried()))
-        self._watch(trainer, model)
+            self._run.carried = CarriedStates(model)
+            self._run.hooks.append(self._run.carried)
+        self._watch(trainer, self.pruner)
+        self._find_averages(trainer, pl_module)  # also those that other callbacks have made by now
 
-    def _length(self, trainer: lightning.Trainer) -> int:
-        length = self.epochs if self.epochs is not None else trainer.max_epochs
-        if length is None or length < 1:
-            raise UserError(
-                "PruningCallback needs the number of epochs to plan for, and the Trainer has no "
-                "max_epochs: write PruningCallback(..., epochs=N)"
-            )
-        return length
-
-    def _watch(self, trainer: lightning.Trainer, model: nn.Module) -> None:
+    def _watch(self, trainer: lightning.Trainer, pruner: Pruner) -> None:
         # Lightning's own batch hooks fire once per micro-batch.
-        mine = {id(parameter) for parameter in model.parameters()}
         for optimizer in trainer.optimizers:
-            if any(
-                id(parameter) in mine for group in optimizer.param_groups for parameter in group["params"]
-            ):
-                self._handles.append(StepFollower(optimizer, self._after_step))
-                if self.pruner is not None:
-                    self.pruner.follow(optimizer)
+            if holds_any_of(optimizer, pruner.model):
+                self._run.hooks.append(StepFollower(optimizer, self._after_step))
+                pruner.follow(optimizer)
 
     def _after_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.pruner is not None:
             self.pruner.step(optimizer)
-            for average in self._averages:
-                self.pruner.masks.zero(average)
+            self._run.zero_averages(self.pruner.masks)
 
-    def _say_carried(self) -> Any:
-        """Return a hook that says what the recorder of a method that reads activity says."""
-        said = False
+    def _find_averages(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        holders = [c for c in trainer.callbacks if not isinstance(c, PruningCallback)]  # type: ignore[attr-defined]
+        if self._run.averages is not None:
+            self._run.averages.find(pl_module, holders, trainer.optimizers)
 
-        def hook(model: nn.Module, _args: Any) -> None:
-            nonlocal said
-            first, self._fresh = self._fresh, False
-            if first and not said and is_carried(model):
-                said = True
-                warnings.warn(CARRIED, stacklevel=2)
-
-        return hook
+    def _rest(self, task: lightning.LightningModule) -> None:
+        if self.reset_states:
+            reset_states(task)
+        else:
+            detach_states(task, self.options.get("neurons", ()))
 
     def _catch_up(self, trainer: lightning.Trainer) -> None:
-        if self.pruner is not None and self._epoch < trainer.current_epoch:
-            self._epoch = trainer.current_epoch
+        if (
+            self._progress.epoch > trainer.current_epoch
+        ):  # a state of a later epoch, without the Trainer's loops
+            self._progress.go_on_at(trainer.current_epoch)
+        if self.pruner is not None and self._progress.epoch < trainer.current_epoch:
+            self._progress.epoch, self._progress.whole = trainer.current_epoch, False
             with unwrapped(trainer) if self.compact_every is not None else nullcontext():
-                self.pruner.end_epoch(self._metrics)
-        if self.pruner is not None and self.pruner.finished:
+                self.pruner.end_epoch(self._progress.metrics)
+        if self._all_finished(trainer):
             trainer.should_stop = True
 
-
-def _samples(trainer: lightning.Trainer) -> int | None:
-    """Return the size of the training set, where it has one."""
-    try:
-        return len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
-    except (AttributeError, TypeError):
-        return None
+    def _all_finished(self, trainer: lightning.Trainer) -> bool:
+        return all(c.pruner is not None and c.pruner.finished for c in _siblings(trainer))
 
 
-def _example(batch: Any) -> Tensor:
-    """Return what of a batch the network takes.
-
-    Raises:
-        UserError: the batch is neither a tensor nor a tuple or list that starts with one.
-    """
-    first = batch[0] if isinstance(batch, list | tuple) and len(batch) > 0 else batch
-    if not isinstance(first, Tensor):
-        came = f"a mapping of {sorted(map(str, first))}" if _is_mapping(first) else type(first).__name__
-        raise UserError(
-            f"PruningCallback expected batches that are a tensor or begin with one, and got {came}: "
-            "write PruningCallback(..., example_input=...)"
-        )
-    return first
-
-
-def _is_mapping(value: Mapping[Any, Any] | Any) -> bool:
-    return hasattr(value, "keys")
+def _siblings(trainer: lightning.Trainer) -> list[PruningCallback]:
+    """Return all pruning callbacks of a Trainer."""
+    return [c for c in trainer.callbacks if isinstance(c, PruningCallback)]  # type: ignore[attr-defined]

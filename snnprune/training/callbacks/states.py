@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.common.errors import UserError
 from snnprune.network.axes import tensors_in
+from snnprune.network.hooks import before
+from snnprune.pruning.recorder import CARRIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import nn
+    from torch.utils.hooks import RemovableHandle
+
+
+class CarriedStates:
+    """Says once that a batch begins with the states of the last one, as the recorder of a method does.
+
+    Args:
+        model: the network.
+
+    Attributes:
+        fresh: a batch begins: the next forward is its first.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.fresh = False
+        self._said = False
+        self._handle: RemovableHandle = before(model, self._look)
+
+    def _look(self, model: nn.Module, _args: Any) -> None:
+        first, self.fresh = self.fresh, False
+        if first and not self._said and is_carried(model):
+            self._said = True
+            warnings.warn(CARRIED, stacklevel=2)
+
+    def remove(self) -> None:
+        """Remove the hook."""
+        self._handle.remove()
 
 
 def is_carried(model: nn.Module) -> bool:
@@ -46,6 +78,24 @@ def carries_graph(model: nn.Module) -> str | None:
             if any(tensor.grad_fn is not None for tensor in tensors_in(kept)):
                 return f"{name or type(module).__name__}.{attribute}"
     return None
+
+
+def copied(values: dict[str, Any], memo: dict[int, Any], model: nn.Module | None) -> dict[str, Any]:
+    """Return a deep copy of ``values``, in which ``model`` may be.
+
+    Raises:
+        UserError: a module of ``model`` keeps a tensor with its graph.
+    """
+    try:
+        return copy.deepcopy(values, memo)
+    except RuntimeError as error:
+        place = carries_graph(model) if model is not None else None
+        if place is None:
+            raise
+        raise UserError(
+            f"the network cannot be copied: {place} keeps a tensor with the graph that it was computed "
+            "by. Keep tensor.detach(), or put it at rest before the copy"
+        ) from error
 
 
 def _memories(module: nn.Module) -> dict[str, Any]:
