@@ -108,6 +108,14 @@ def test_a_target_is_a_share_of_all_weights() -> None:
     assert pruner.rates().synapses == pytest.approx(0.3, abs=0.01)
 
 
+def test_what_stays_is_named_where_a_target_is_out_of_reach() -> None:
+    middle = nn.GRU(16, 16, batch_first=True)  # 1,536 of 1,904 weights
+    with pytest.raises(
+        snnprune.UserError, match=r"weights of no layer \(80\.7% of the weights\) are kept whole"
+    ):
+        Pruner(Between(middle, lambda m, x: m(x)[0]), torch.rand(2, 5, 20), "magnitude", epochs=2, target=0.9)
+
+
 def test_a_forward_that_is_looked_at_twice_is_counted_once() -> None:
     class Delayed(Recurrent):
         """Its layer is never called."""

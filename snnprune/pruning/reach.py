@@ -107,6 +107,9 @@ def _why(solver: Solver) -> str:
         keeps = "is kept whole" if left == size else f"keeps at least {left / size:.1%}"
         share = f"{size * price:.1%} of the {WHAT[solver.measure]}"
         said[f"layer '{name}' ({share}) {keeps} ({_reason(solver, p)})"] = left * price
+    if solver.others:
+        share = solver.others / solver.dense
+        said[f"weights of no layer ({share:.1%} of the {WHAT[solver.measure]}) are kept whole"] = share
     low = floor > 0 and not said
     if floor:
         said[

@@ -116,7 +116,7 @@ def trained(trial: Trial, epochs: int = 3) -> Pruner:
     """Train for a few steps with DPAP, one an epoch."""
     net, x = trial.network(), trial.example()
     optimizer = torch.optim.SGD(net.parameters(), 0.01)
-    with Pruner(net, x, "dpap", epochs=epochs, neurons=trial.neurons()) as pruner:
+    with Pruner(net, x, "dpap", epochs=epochs, target=None, neurons=trial.neurons()) as pruner:
         for _ in range(epochs):
             loss = loss_of(at_rest(net)(x))
             optimizer.zero_grad()
