@@ -108,8 +108,8 @@ def _why(solver: Solver) -> str:
         share = f"{size * price:.1%} of the {WHAT[solver.measure]}"
         said[f"layer '{name}' ({share}) {keeps} ({_reason(solver, p)})"] = left * price
     if solver.others:
-        share = solver.others / solver.dense
-        said[f"weights of no layer ({share:.1%} of the {WHAT[solver.measure]}) are kept whole"] = share
+        kept = solver.others / solver.dense
+        said[f"weights of no layer ({kept:.1%} of the {WHAT[solver.measure]}) are kept whole"] = kept
     low = floor > 0 and not said
     if floor:
         said[
