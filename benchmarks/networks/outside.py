@@ -1,29 +1,24 @@
-"""What was tried with others' loops, trainers, optimisers and networks: the tables of docs/custom-snn.md.
+"""What was tried with others' loops, trainers and networks: the tables of docs/custom-snn.md.
 
     python -m benchmarks.networks.outside [--only NAME ...] [--write docs/custom-snn.md]
 
 Every verdict is computed. "exact" means: in a loop, the same masks and, to rounding, the same weights as the
-plain loop `model(x)`, in float64; of an optimiser, the same with a cut in each epoch as with masks alone; of
-a network, half of each population is cut, and both networks give the same outputs. "not pruned" and "refused"
-come with the sentence that a user reads. Packages that are not installed are left out, and named.
+plain loop `model(x)`, in float64; of a network, half of each population is cut, and both networks give the
+same outputs. "not pruned" and "refused" come with the sentence that a user reads. Packages that are not
+installed are left out, and named.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import re
 import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.compaction.optimisers import outcome
 from benchmarks.harness import about, parser
 from support.markdown import table
-from support.optimisers import PLACES, Make, optimisers
 from support.outside.fits import FITS
 from support.outside.verdicts import answered, verdict
 from support.outside.ways import LOOPS
@@ -35,9 +30,6 @@ if TYPE_CHECKING:
 BEGIN, END = "<!-- tried -->\n", "<!-- /tried -->"
 """Where the tables stand in the page."""
 
-FIRST = re.compile(r"^\w+(\([^)]*\))? ")
-"""The name of an optimiser, with which a sentence on it begins."""
-
 LIBRARIES = {
     "SpikingJelly": ("spikingjelly", ("spikingjelly_neurons", "spikingjelly_layers")),
     "snntorch": ("snntorch", ("snntorch_networks",)),
@@ -46,17 +38,6 @@ LIBRARIES = {
     "PyTorch": ("torch", ("torch_networks",)),
 }
 """Package and tables of `support.outside`, by the name of the library."""
-
-
-def stepped(make: Make) -> str:
-    """Return the verdict on an optimiser."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        found = outcome(make)
-    if found.word in {"differs, said", "refused, said"}:
-        return f"masks exact, cuts said: {FIRST.sub('', found.said)}"
-    return {"equal": "exact", "fails without a pruner": "does not train here"}.get(
-        found.word, f"WRONG: {found}"
-    )
 
 
 def sections(only: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
@@ -83,14 +64,6 @@ def sections(only: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
         ]
         rows = [(trial.name, verdict(trial)) for trial in trials if chosen(trial.name)]
         parts[f"{title} {metadata.version(package)}: neurons and layers"] = rows
-    for package, place in PLACES.items():
-        try:
-            importlib.import_module(place)
-        except ImportError:
-            print(f"{package} is left out: pip install {package}", file=sys.stderr)
-            continue
-        rows = [(name, stepped(make)) for name, make in optimisers(package) if chosen(name)]
-        parts[f"{package} {metadata.version(package)}: optimisers"] = rows
     return {title: rows for title, rows in parts.items() if rows}
 
 

@@ -34,7 +34,7 @@ def verdict(trial: Trial) -> str:
         return whole or "not pruned: it is the output of the network"
     try:
         difference, flipped, gone = cut(trial)
-    except snnprune.CompactionError as error:
+    except (snnprune.UserError, snnprune.CompactionError) as error:
         return f"masked, not cut: {first_line(error)}"
     exact = "exact" if difference < ROUNDING and not flipped and gone else f"WRONG by {difference:.1e}"
     return f"{exact}; in part {whole}" if whole else exact
