@@ -6,7 +6,7 @@ import re
 import lightning
 import pytest
 import torch
-from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -158,3 +158,38 @@ def test_the_page_needs_an_epoch_and_a_place(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(snnprune.UserError, match="cannot be written"):
         trained(epochs=2).report(tmp_path / "file" / "page.html")
+
+
+def test_measuring_changes_no_bit_of_training_and_counts_alike_where_layers_are_fused() -> None:
+    def losses(watch: bool, fuse: bool) -> tuple[list[float], dict[str, float]]:
+        torch.manual_seed(0)
+        lif = {"step_mode": "m", "v_threshold": 0.2}
+        model = nn.Sequential(
+            layer.Conv2d(2, 5, 3, padding=1, step_mode="m"), neuron.LIFNode(**lif),
+            layer.AvgPool2d(2, step_mode="m"), layer.Flatten(step_mode="m"),
+            layer.Linear(5 * 16, 3, step_mode="m"),
+        )  # fmt: skip
+        if fuse:
+            snnprune.accelerate(model)
+        x = torch.rand(4, 6, 2, 8, 8)
+        pruner = Pruner(model, x[:, :2], "dense", epochs=2) if watch else None
+        optimizer, found = torch.optim.SGD(model.parameters(), 0.5), []
+        for _ in range(4):
+            functional.reset_net(model)
+            loss = model(x).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            found.append(float(loss))
+            if pruner is not None:
+                pruner.step(optimizer)
+        if pruner is None:
+            return found, {}
+        pruner.end_epoch()
+        pruner.close()
+        return found, pruner.history[0].firing
+
+    assert losses(watch=True, fuse=True)[0] == losses(watch=False, fuse=True)[0]
+    fused, plain = losses(watch=True, fuse=True)[1], losses(watch=True, fuse=False)[1]
+    assert fused.keys() == plain.keys()
+    assert fused == pytest.approx(plain, abs=0.002)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import tensors_in
 from snnprune.network.firing import Firing, is_spiking, judge
-from snnprune.network.hooks import after
+from snnprune.network.hooks import Hook, after
 from snnprune.pruning.forwards import is_training, uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from snnprune.pruning.masks import Masks
 
@@ -61,17 +61,27 @@ class BatchFiring:
     def _hook(self) -> None:
         for name in self.neurons:
             module = self.model.get_submodule(name)
-            self._handles.append(after(module, uncompiled(self._counter(name, module))))
+            self._handles.append(after(module, self._counter(name, module)))
 
-    def _counter(self, name: str, own: nn.Module) -> Any:
+    def _counter(self, name: str, own: nn.Module) -> Hook:
+        def add(active: Tensor, size: int) -> None:
+            before = self._counts.get(name, (0, 0))
+            self._counts[name] = (before[0] + int(active), before[1] + size)
+
         def hook(module: nn.Module, _args: Any, output: Any) -> None:
             if module is own and is_training(self.model):  # and no replica, which shares the hooks
-                active, size = self._counts.get(name, (0, 0))
                 fired = next(iter(tensors_in(output)), None)
                 if fired is not None:
-                    self._counts[name] = (active + int(fired.count_nonzero()), size + fired.numel())
+                    add(fired.count_nonzero(), fired.numel())
 
-        return hook
+        def counts(_output: Tensor, post: Tensor | None, _pre: Tensor | None) -> None:
+            """Take spikes [T, B, C] that fused layers have summed over space on the way."""
+            if post is not None and is_training(self.model):
+                add(post.sum(), len(post) * own.v.numel())  # type: ignore[operator]
+
+        counter = Hook(uncompiled(hook))
+        counter.counts = counts  # so that layers stay fused: measuring changes no rounding
+        return counter
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BatchFiring:
         """Return the same for a copy of the model."""
