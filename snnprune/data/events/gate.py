@@ -35,8 +35,8 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
 
     Raises:
         ValueError: there are no events; columns have different lengths or are not numbers; a time has no
-            unit or is not finite; times span more than `LONGEST`; a polarity is neither bool, nor 0 and 1, nor
-            -1 and 1; the size of the sensor is not known; or an event lies outside the sensor. The message is
+            unit or is not finite; times span more than `LONGEST`; polarities are neither bool, nor 0 and 1,
+            nor -1 and 1; the size of the sensor is not known; or an event lies outside the sensor. The message is
             the end of a sentence that begins with the file.
     """
     counts = {name: len(getattr(raw, name)) for name in "txyp"}
@@ -69,8 +69,8 @@ def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
     sensor = raw.sensor or asked.sensor
     if sensor is None:
         raise ValueError(
-            "it does not say how many pixels the sensor has: give --data.sensor WIDTHxHEIGHT, such as 346x260 "
-            "(the largest event says only how far one was seen)"
+            "it does not say how many pixels the sensor has: give --data.sensor WIDTHxHEIGHT, such as "
+            "346x260 (the largest event says only how far one was seen)"
         )
     if not all(0 < size <= WIDEST for size in sensor):
         raise ValueError(
@@ -108,8 +108,8 @@ def _microseconds(raw: Raw, asked: Asked) -> npt.NDArray[np.int64]:
 
 
 def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
-    """Return whole times, of at least 64 bits; where one falls by more than half a lap, the clock began anew."""
-    wide = times if times.dtype.itemsize == 8 else times.astype(np.int64)  # noqa: PLR2004 - bytes
+    """Return times in 64 bits; where one falls by more than half a lap, the clock began anew."""
+    wide = times if times.dtype.itemsize == 8 else times.astype(np.int64)
     if lap is None:
         return wide
     signed = wide.astype(np.int64)

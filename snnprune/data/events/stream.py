@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Unit = Literal["s", "ms", "us", "ns"]
 
 EVENT = np.dtype([("t", np.int64), ("x", np.uint16), ("y", np.uint16), ("p", np.uint8)])
-"""An event behind the gate: microseconds from the first event, column, row from the top, 1 for ON, 0 for OFF."""
+"""An event behind the gate: microseconds from the first one, column, row from the top, 1 for ON, 0 for OFF."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Raw:
         p: polarities, bool, 0 and 1, or -1 and 1.
         unit: of the times; None where the file does not say.
         sensor: width and height, where the file says; None where it does not.
-        lap: number of units after which the format's clock begins again and its reader has not undone it; None
-            where the clock has room for any recording.
+        lap: number of units after which the format's clock begins again, for the gate to undo; None where it
+            does not, or the reader has undone it.
         said: sentences for the user, such as streams that were left aside.
     """
 
