@@ -36,8 +36,8 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
     Raises:
         ValueError: there are no events; columns have different lengths or are not numbers; a time has no
             unit or is not finite; times span more than `LONGEST`; polarities are neither bool, nor 0 and 1,
-            nor -1 and 1; the size of the sensor is not known; or an event lies outside the sensor. The message is
-            the end of a sentence that begins with the file.
+            nor -1 and 1; the size of the sensor is not known; or an event lies outside the sensor. The
+            message is the end of a sentence that begins with the file.
     """
     counts = {name: len(getattr(raw, name)) for name in "txyp"}
     if len(set(counts.values())) > 1:

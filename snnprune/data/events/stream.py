@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Unit = Literal["s", "ms", "us", "ns"]
 
 EVENT = np.dtype([("t", np.int64), ("x", np.uint16), ("y", np.uint16), ("p", np.uint8)])
-"""An event behind the gate: microseconds from the first one, column, row from the top, 1 for ON, 0 for OFF."""
+"""An event behind the gate: microseconds from the first one, column, row from the top, 1 for ON or 0."""
 
 
 @dataclass(frozen=True)
