@@ -1,0 +1,155 @@
+"""The gate that every recording passes: nothing is cast before it was checked, and nothing is guessed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from snnprune.data.events.stream import EVENT, Stream
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from snnprune.data.events.stream import Asked, Raw, Unit
+
+TO_MICROSECONDS: dict[Unit, tuple[int, int]] = {
+    "s": (1_000_000, 1),
+    "ms": (1_000, 1),
+    "us": (1, 1),
+    "ns": (1, 1_000),
+}
+"""By which a time is multiplied, and then divided, rounding down."""
+
+LONGEST = 2**42
+"""Microseconds of a recording: seven weeks. Multiplied by any sensible T they still fit an int64."""
+
+WIDEST = 2**16
+"""Most columns or rows of a sensor: a coordinate has 16 bits behind the gate."""
+
+
+def admitted(raw: Raw, asked: Asked) -> Stream:
+    """Return the events of a recording, checked, in microseconds from the first event, and in order of time.
+
+    Events out of order are sorted stably and counted.
+
+    Raises:
+        ValueError: there are no events; columns have different lengths or are not numbers; a time has no
+            unit or is not finite; times span more than `LONGEST`; polarities are neither bool, nor 0 and 1,
+            nor -1 and 1; the size of the sensor is not known; or an event lies outside the sensor. The
+            message is the end of a sentence that begins with the file.
+    """
+    counts = {name: len(getattr(raw, name)) for name in "txyp"}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"its columns have different lengths: {counts}")
+    if not counts["t"]:
+        raise ValueError("it has no events")
+    sensor = _sensor(raw, asked)
+    times = _microseconds(raw, asked)
+    events = np.empty(len(times), EVENT)
+    events["p"] = _polarity(raw.p)
+    for name, size in zip("xy", sensor, strict=True):
+        events[name] = _places(name, getattr(raw, name), size)
+    early = np.count_nonzero(times[1:] < np.maximum.accumulate(times)[:-1])
+    if early:
+        order = np.argsort(times, kind="stable")
+        times, events = times[order], events[order]
+    if int(times[-1]) - int(times[0]) >= LONGEST:
+        raise ValueError(f"its events span more than {LONGEST} microseconds")
+    events["t"] = times - times[0]
+    return Stream(events, sensor, int(early), raw.said)
+
+
+def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
+    if asked.sensor is not None and raw.sensor is not None and asked.sensor != raw.sensor:
+        raise ValueError(
+            "its header says that the sensor has {} x {} pixels, and --data.sensor {}x{}: leave the option "
+            "out, or correct it".format(*raw.sensor, *asked.sensor)
+        )
+    sensor = raw.sensor or asked.sensor
+    if sensor is None:
+        raise ValueError(
+            "it does not say how many pixels the sensor has: give --data.sensor WIDTHxHEIGHT, such as "
+            "346x260 (the largest event says only how far one was seen)"
+        )
+    if not all(0 < size <= WIDEST for size in sensor):
+        raise ValueError(
+            f"a sensor of {sensor[0]} x {sensor[1]} pixels is none: give --data.sensor WIDTHxHEIGHT"
+        )
+    return sensor
+
+
+def _microseconds(raw: Raw, asked: Asked) -> npt.NDArray[np.int64]:
+    """Return times in microseconds from the earliest one, with laps of the clock undone."""
+    kind = raw.t.dtype.kind
+    if kind not in "iuf":
+        raise ValueError(f"its times are of the type {raw.t.dtype}, which is no number")
+    if raw.unit is not None and asked.unit is not None and raw.unit != asked.unit:
+        raise ValueError(
+            f"its times are in {raw.unit} by its format, and --data.time_unit says {asked.unit}: leave the "
+            "option out"
+        )
+    unit = raw.unit or asked.unit
+    if unit is None and kind == "f":
+        raise ValueError("its times are floats without a unit: give --data.time_unit s, ms, us or ns")
+    by, over = TO_MICROSECONDS[unit or "us"]
+    if kind == "f":
+        if not np.isfinite(raw.t).all():
+            raise ValueError("it has times that are not finite")
+        return _rounded(raw.t.astype(np.float64), by, over)
+    times = _unwrapped(raw.t, raw.lap)
+    first, last = int(times.min()), int(times.max())
+    if (last - first) * by // over >= LONGEST:
+        raise ValueError(f"its events span more than {LONGEST} microseconds")
+    # Unsigned times of 64 bits may lie beyond an int64; their differences do not.
+    since = (times - times.dtype.type(first)).astype(np.int64)
+    found: npt.NDArray[np.int64] = since * by // over
+    return found
+
+
+def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
+    """Return times in 64 bits; where one falls by more than half a lap, the clock began anew."""
+    wide = times if times.dtype.itemsize == 8 else times.astype(np.int64)
+    if lap is None:
+        return wide
+    signed = wide.astype(np.int64)
+    falls, rises = (np.diff(signed) < -lap // 2, np.diff(signed) > lap // 2)
+    laps = np.cumsum(falls.astype(np.int64) - rises.astype(np.int64))  # an event out of order goes back a lap
+    signed[1:] += laps * lap
+    return signed
+
+
+def _rounded(times: npt.NDArray[np.float64], by: int, over: int) -> npt.NDArray[np.int64]:
+    """Return float times from the earliest one, rounded to the nearest whole microsecond."""
+    since = (times - times.min()) * by / over
+    if since.max() >= LONGEST:
+        raise ValueError(f"its events span more than {LONGEST} microseconds")
+    return np.rint(since).astype(np.int64)
+
+
+def _polarity(p: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which events are ON."""
+    if p.dtype.kind == "b":
+        return p
+    if p.dtype.kind not in "iuf":
+        raise ValueError(f"its polarities are of the type {p.dtype}, which is no number")
+    on = p == 1
+    for off in (0, -1):
+        if (on | (p == off)).all():
+            return on
+    odd = p[~on & (p != 0)] if (p == 0).any() else p[~on & (p != -1)]
+    raise ValueError(f"its polarities must be 0 and 1, or -1 and 1, and one is {odd[0]}")
+
+
+def _places(name: str, values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"its {name} is of the type {values.dtype}, which is no number")
+    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
+        raise ValueError(f"its {name} must be whole numbers, and are not")
+    low, high = values.min(), values.max()
+    if low < 0 or high >= size:
+        raise ValueError(
+            f"its {name} must be from 0 to {size - 1}, and runs from {int(low)} to {int(high)}: compare the "
+            "sensor's size, and the order of the columns"
+        )
+    return values
