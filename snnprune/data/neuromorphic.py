@@ -16,6 +16,8 @@ import numpy as np
 from snnprune.common.errors import UserError
 from snnprune.data.cache import Batch, Stored, cached, fingerprint
 from snnprune.data.download import fetch_recordings
+from snnprune.data.events.gate import LONGEST, admitted
+from snnprune.data.events.stream import Asked, Raw
 from snnprune.data.folders import cache_folder, missing, root_given, search
 from snnprune.data.frames import to_frames
 
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
 LARGEST = 2**28
 """Bytes of a recording: eight million events of DVS-Gesture. A decoder makes several copies of a file."""
-
-LONGEST = 2**42
-"""Microseconds of a recording: seven weeks. Multiplied by any sensible T they still fit an int64."""
 
 COLUMNS = 4
 OVERFLOW = 240  # in place of y: a mark of an overflowing clock in a file of N-MNIST
@@ -154,7 +153,10 @@ class Recordings:
             try:
                 content = self._content(path)
                 tonic_set.data, tonic_set.targets = [content], [recording.label]
-                return checked(tonic_set[0][0], self.sensor)
+                events = tonic_set[0][0]
+                columns = {name: events[name] for name in "txyp"}
+                _, height, width = self.sensor
+                return admitted(Raw(**columns, unit="us", sensor=(width, height)), Asked()).events
             except (
                 ValueError,
                 IndexError,
@@ -246,25 +248,6 @@ def _table(path: Path) -> npt.NDArray[Any]:
     if not np.isfinite(values).all() or (len(values) and np.abs(values.astype(np.float64)).max() > LONGEST):
         raise ValueError("it contains numbers that are not finite or too large for an event")
     return values
-
-
-def checked(events: npt.NDArray[np.void], sensor: tuple[int, int, int]) -> npt.NDArray[np.void]:
-    """Return the events sorted by time.
-
-    Raises:
-        ValueError: there are none, one lies outside the sensor (polarities, height, width), or they span more
-            than `LONGEST`.
-    """
-    if not len(events):
-        raise ValueError("it has no events")
-    for field, size in zip("pyx", sensor, strict=True):
-        low, high = int(events[field].min()), int(events[field].max())
-        if low < 0 or high >= size:
-            raise ValueError(f"its {field} must be from 0 to {size - 1}, and runs from {low} to {high}")
-    times = events["t"]
-    if int(times.max()) - int(times.min()) >= LONGEST:
-        raise ValueError(f"its events span more than {LONGEST} microseconds")
-    return events if (times[1:] >= times[:-1]).all() else events[np.argsort(times, kind="stable")]
 
 
 _DIGITS = tuple("0123456789")
