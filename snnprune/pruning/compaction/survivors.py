@@ -137,6 +137,13 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
         return Cut(now, {name: torch.isin(self[name], other[name]) for name in self})
 
 
+class _Record(SurvivingUnits):
+    """What a network carries: a file holds plain values, so that it is read without snnprune."""
+
+    def __reduce__(self) -> Any:
+        return dict, ({"sizes": self.sizes, "left": self._left, "shapes": self.shapes},)
+
+
 def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
     """Return the topology before the first cut."""
     return resized(now, survivors.cut_sizes)
@@ -145,9 +152,9 @@ def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
 def survivors_of(model: nn.Module) -> SurvivingUnits:
     """Return the surviving units of a network; an empty mapping if it was never cut."""
     found = vars(inside(model)).get(_ATTRIBUTE)
-    if not found:
-        return SurvivingUnits({})
-    return SurvivingUnits(**found).renamed(lambda name: prefix(model) + name)
+    if isinstance(found, dict):  # the network was read from a file
+        found = SurvivingUnits(**found)
+    return found.renamed(lambda name: prefix(model) + name) if found else SurvivingUnits({})
 
 
 def note(changes: Transaction, model: nn.Module, survivors: SurvivingUnits, now: Topology) -> None:
@@ -178,8 +185,7 @@ def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> 
     network, before = inside(model), prefix(model)
     changes.remember(network, _ATTRIBUTE)
     own = survivors.renamed(lambda name: name.removeprefix(before))
-    # Plain values, so that a file of the network is read without snnprune.
-    setattr(network, _ATTRIBUTE, {"sizes": own.sizes, "left": dict(own), "shapes": own.shapes})
+    setattr(network, _ATTRIBUTE, _Record(own.sizes, own, own.shapes))
 
 
 def note_kept(
