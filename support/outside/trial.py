@@ -39,7 +39,8 @@ class Trial:
         build: makes the network.
         shape: of the example. Numbers in it are drawn from [0, 3).
         free: names of the populations that are pruned; the cut is exact.
-        kept: words of the reason why another one is kept whole, by population. The rest is the output.
+        kept: words of the reason why another one is kept whole, by population. The rest is the output. Where
+            several reasons are true, a bar stands between their words.
         series: where time is.
         neurons: returns the classes that are named to discovery.
         apart: globs of the tensors with several axes that nothing is multiplied with, so that they do not
