@@ -69,6 +69,22 @@ def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
     return [judge(name, rate, spikes=name in watch.spiking) for name, rate in watch.rates().items()]
 
 
+class Tally:
+    """How many outputs of layers of neurons were active, by layer, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._outputs: dict[str, tuple[int, int]] = {}
+
+    def add(self, layer: str, active: torch.Tensor, size: int) -> None:
+        """Add ``size`` outputs of a layer, of which ``active`` were not zero."""
+        before = self._outputs.get(layer, (0, 0))
+        self._outputs[layer] = (before[0] + int(active), before[1] + size)
+
+    def rates(self) -> dict[str, float]:
+        """Return the share of each layer's outputs, over time, samples and places, that were not zero."""
+        return {layer: active / max(size, 1) for layer, (active, size) in self._outputs.items()}
+
+
 class Watch:
     """Counts the active outputs of the neurons of a network, from its construction until `close`.
 
@@ -83,7 +99,7 @@ class Watch:
     def __init__(self, model: nn.Module) -> None:
         forget_compiled(model)
         self.spiking: set[str] = set()
-        self._outputs: dict[str, tuple[int, int]] = {}
+        self._tally = Tally()
         self._handles = []
         for name, module in model.named_modules():
             if is_spiking(module):
@@ -93,16 +109,12 @@ class Watch:
             self._handles.append(after(module, self._count(name)))
 
     def rates(self) -> dict[str, float]:
-        """Return the share of each layer's outputs, over time, samples and places, that were not zero.
-
-        By name, in forward order.
-        """
-        return {name: active / max(size, 1) for name, (active, size) in self._outputs.items()}
+        """Return the rates of the layers by name, in forward order (see `Tally.rates`)."""
+        return self._tally.rates()
 
     def _count(self, name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-            active, size = self._outputs.get(name, (0, 0))
-            self._outputs[name] = (active + int(output.count_nonzero()), size + output.numel())
+            self._tally.add(name, output.count_nonzero(), output.numel())
 
         return hook
 

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import tensors_in
-from snnprune.network.firing import Firing, is_spiking, judge
+from snnprune.network.firing import Firing, Tally, is_spiking, judge
 from snnprune.network.hooks import Hook, after
 from snnprune.pruning.forwards import is_training, uncompiled
 
@@ -32,13 +32,13 @@ class BatchFiring:
     def __init__(self, model: nn.Module, neurons: Iterable[str]) -> None:
         self.model, self.neurons = model, list(dict.fromkeys(neurons))
         self.rates: dict[str, float] = {}
-        self._counts: dict[str, tuple[int, int]] = {}
+        self._tally = Tally()
         self._handles: list[Any] = []
 
     def open(self) -> None:
         """Count from now on."""
         self.close()
-        self.rates, self._counts = {}, {}
+        self.rates, self._tally = {}, Tally()
         self._hook()
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ class BatchFiring:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self.rates |= {name: active / max(size, 1) for name, (active, size) in self._counts.items()}
+        self.rates |= self._tally.rates()
 
     def odd(self, masks: Masks) -> list[Firing]:
         """Return the layers of neurons that are silent or saturated: of the outputs of their living units."""
@@ -64,20 +64,16 @@ class BatchFiring:
             self._handles.append(after(module, self._counter(name, module)))
 
     def _counter(self, name: str, own: nn.Module) -> Hook:
-        def add(active: Tensor, size: int) -> None:
-            before = self._counts.get(name, (0, 0))
-            self._counts[name] = (before[0] + int(active), before[1] + size)
-
         def hook(module: nn.Module, _args: Any, output: Any) -> None:
             if module is own and is_training(self.model):  # and no replica, which shares the hooks
                 fired = next(iter(tensors_in(output)), None)
                 if fired is not None:
-                    add(fired.count_nonzero(), fired.numel())
+                    self._tally.add(name, fired.count_nonzero(), fired.numel())
 
         def counts(_output: Tensor, post: Tensor | None, _pre: Tensor | None) -> None:
             """Take spikes [T, B, C] that fused layers have summed over space on the way."""
             if post is not None and is_training(self.model):
-                add(post.sum(), len(post) * own.v.numel())  # type: ignore[operator]
+                self._tally.add(name, post.sum(), len(post) * own.v.numel())  # type: ignore[operator]
 
         counter = Hook(uncompiled(hook))
         counter.counts = counts  # so that layers stay fused: measuring changes no rounding
@@ -87,7 +83,7 @@ class BatchFiring:
         """Return the same for a copy of the model."""
         twin = type(self)(copy.deepcopy(self.model, memo), self.neurons)
         memo[id(self)] = twin
-        twin.rates, twin._counts = dict(self.rates), dict(self._counts)
+        twin.rates, twin._tally = dict(self.rates), copy.deepcopy(self._tally, memo)
         if self._handles:
             twin._hook()
         return twin

@@ -16,7 +16,7 @@ import torch
 from snnprune.pruning.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -144,16 +144,6 @@ class History(Sequence[Row]):
         row = self.rows[-1]
         fires = row.firing if firing is None else dict(firing)
         self.rows[-1] = replace(row, metrics=row.metrics | dict(metrics or {}), firing=fires)
-
-    def undoing(self) -> Callable[[], None]:
-        """Return a function that puts the history back to what it is now."""
-        rows, maps, scored = self.rows[:], dict(self.maps), self.scored
-        series = {name: values[:] for name, values in self.series.items()}
-
-        def undo() -> None:
-            self.rows, self.maps, self.scored, self.series = rows, maps, scored, series
-
-        return undo
 
     def _add(self, name: str, values: Tensor) -> None:
         self.series.setdefault(name, []).append(values.cpu())

@@ -8,7 +8,6 @@ import sys
 import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 import torch
 
@@ -287,7 +286,7 @@ class Pruner:
             )
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
-                changes.on_failure(self.history.undoing())
+                changes.remember_state(vars(self.history))
                 self.record(metrics)
                 state = self.method.state_dict()  # the method is called again if its decision is refused
                 changes.on_failure(lambda: self.method.load_state_dict(state, self._device))
@@ -628,7 +627,6 @@ class Pruner:
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
-        twin._pruned.optimizers = WeakSet()
         twin._watch.call(twin._end_batch)
         twin._steps = twin._watch_steps()
         if not self._steps.is_open:
@@ -640,6 +638,9 @@ class Pruner:
         """Remove every hook from the model; warn where training has ended and the target is missed."""
         self._end_batch()
         self._unhook()
+        self._look_at_end()
+
+    def _look_at_end(self) -> None:
         self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
 
     def _unhook(self) -> None:
@@ -662,7 +663,7 @@ class Pruner:
             return
         self._unhook()
         with suppress(TargetMissedWarning):  # where warnings are errors, `error` is the one to be seen
-            self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
+            self._look_at_end()
 
 
 def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:

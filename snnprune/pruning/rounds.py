@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from snnprune.pruning.optimizers import parameters
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -77,4 +79,4 @@ class Round:
 
 
 def _parameters(optimizers: Iterable[Optimizer]) -> set[int]:
-    return {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+    return {id(p) for optimizer in optimizers for p in parameters(optimizer)}

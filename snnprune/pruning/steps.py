@@ -10,7 +10,7 @@ from weakref import WeakMethod, WeakSet, finalize
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from snnprune.pruning.compaction.shrink import holds_any_of
+from snnprune.pruning.optimizers import holds_any_of, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,11 +162,6 @@ class StepFollower:
 def calls_hooks(optimizer: Optimizer) -> bool:
     """Tell whether a step calls torch's hooks; a wrapper that makes no optimiser of itself calls none."""
     return bool(getattr(optimizer.step, "hooked", False))
-
-
-def parameters(optimizer: Optimizer) -> list[torch.Tensor]:
-    """Return the parameters of all groups of an optimiser."""
-    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def unscale(optimizer: Optimizer) -> None:

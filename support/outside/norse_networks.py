@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from support.outside.parts import IMAGE, ROWS, Taken, by_hand, library, mlp, named
+from support.outside.parts import IMAGE, ROWS, Taken, by_hand, kinds_of, library, mlp, named
 from support.outside.trial import SAMPLES, STEPS, Trial
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ def norse() -> Any:
     return library("norse.torch")
 
 
-def kinds(*names: str) -> Callable[[], tuple[type[nn.Module], ...]]:
-    return lambda: tuple(getattr(norse(), name) for name in names)
+kinds = kinds_of("norse.torch")
 
 
 def neuron(kind: str, parameters: str = "LIF", v_th: float = 0.05) -> Any:

@@ -25,6 +25,11 @@ def library(name: str) -> Any:
     return pytest.importorskip(name, reason=f"needs {top}: pip install {top}")
 
 
+def kinds_of(name: str) -> Callable[..., Callable[[], tuple[type[nn.Module], ...]]]:
+    """Return ``kinds(*names)``, which makes a function that returns classes of the module ``name``."""
+    return lambda *names: lambda: tuple(getattr(library(name), each) for each in names)
+
+
 def mlp(make: Callable[[int], nn.Module], way: Any = nn.Sequential) -> Callable[[], nn.Module]:
     """Return a builder of three linear layers with neurons of ``make(width)`` between them."""
     return lambda: way(nn.Linear(20, 16), make(16), nn.Linear(16, 12), make(12), nn.Linear(12, 3))

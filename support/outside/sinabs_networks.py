@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from support.outside.parts import IMAGE, ROWS, library, mlp, named
+from support.outside.parts import IMAGE, ROWS, kinds_of, library, mlp, named
 from support.outside.trial import SAMPLES, STEPS, Trial
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def layers() -> Any:
     return library("sinabs.layers")
 
 
-def kinds(*names: str) -> Callable[[], tuple[type[nn.Module], ...]]:
-    return lambda: tuple(getattr(layers(), name) for name in names)
+kinds = kinds_of("sinabs.layers")
 
 
 def neuron(kind: str, **constants: Any) -> Callable[[int], nn.Module]:

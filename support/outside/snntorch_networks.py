@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from support.outside.parts import IMAGE, ROWS, Steps, by_hand, library, mlp, named
+from support.outside.parts import IMAGE, ROWS, Steps, by_hand, kinds_of, library, mlp, named
 from support.outside.trial import SAMPLES, STEPS, Trial
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ def snn() -> Any:
     return library("snntorch")
 
 
-def kinds(*names: str) -> Callable[[], tuple[type[nn.Module], ...]]:
-    return lambda: tuple(getattr(snn(), name) for name in names)
+kinds = kinds_of("snntorch")
 
 
 def hidden(kind: str, *constants: Any, **options: Any) -> Callable[[], nn.Module]:

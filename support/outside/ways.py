@@ -77,8 +77,12 @@ class Way:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
+    def begin(self, epoch: int) -> None:
+        """Do what comes before an epoch: nothing."""
+
     def train(self) -> Way:
-        for _ in range(EPOCHS):
+        for epoch in range(EPOCHS):
+            self.begin(epoch)
             for x, labels in batches():
                 self.step(x, labels)
                 functional.reset_net(self.model)
@@ -262,21 +266,14 @@ class Cut(Way):
 class Resumed(Way):
     """Half of the run, its checkpoint, and the other half in new objects."""
 
-    def train(self) -> Way:
-        whole = range(EPOCHS)
-        for epoch in whole:
-            if epoch == EPOCHS // 2:
-                state = (self.pruner.state_dict(), self.model.state_dict(), self.optimizers[0].state_dict())
-                self.pruner.close()
-                self.__init__()  # type: ignore[misc]
-                for thing, saved in zip((self.pruner, self.model, self.optimizers[0]), state, strict=True):
-                    thing.load_state_dict(saved)
-            for x, labels in batches():
-                self.step(x, labels)
-                functional.reset_net(self.model)
-            self.pruner.end_epoch()
+    def begin(self, epoch: int) -> None:
+        if epoch != EPOCHS // 2:
+            return
+        state = (self.pruner.state_dict(), self.model.state_dict(), self.optimizers[0].state_dict())
         self.pruner.close()
-        return self
+        self.__init__()  # type: ignore[misc]
+        for thing, saved in zip((self.pruner, self.model, self.optimizers[0]), state, strict=True):
+            thing.load_state_dict(saved)
 
 
 def dense_sizes(way: type[Way]) -> str:

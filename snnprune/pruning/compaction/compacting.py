@@ -9,9 +9,10 @@ from snnprune.network.duplicate import duplicate
 from snnprune.pruning.compaction.permission import check_unwrapped
 from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
-from snnprune.pruning.compaction.shrink import holds_any_of, shrink
+from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.silence import prove_silent
 from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.optimizers import holds_any_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -47,12 +47,6 @@ def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes:
     note(changes, model, survivors_of(model).after(cut), cut.after)
 
 
-def holds_any_of(optimizer: Optimizer, model: nn.Module) -> bool:
-    """Tell whether ``optimizer`` holds a parameter of ``model``."""
-    mine = {id(p) for p in model.parameters()}
-    return any(id(p) in mine for group in optimizer.param_groups for p in group["params"])
-
-
 def _tensors(model: nn.Module, cut: Cut) -> dict[str, Tensor]:
     """Return the tensors to cut, each once, by one of its keys.
 

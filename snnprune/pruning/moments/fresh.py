@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.pruning.moments.places import inner, is_by_parameter, is_optimizer, parameters
+from snnprune.pruning.moments.places import inner, is_by_parameter, is_optimizer
+from snnprune.pruning.optimizers import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

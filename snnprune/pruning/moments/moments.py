@@ -14,8 +14,9 @@ from snnprune.pruning.moments.asking import ask, refusal, standard
 from snnprune.pruning.moments.carrying import cut_kept, is_view, kept_of, write_rest
 from snnprune.pruning.moments.finding import PLAIN
 from snnprune.pruning.moments.memory import Memory
-from snnprune.pruning.moments.places import keyed, leaves, name_of, nested, parameters
+from snnprune.pruning.moments.places import keyed, leaves, name_of, nested
 from snnprune.pruning.moments.restart import restart
+from snnprune.pruning.optimizers import parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -92,11 +92,6 @@ def put(holder: Any, key: Any, value: Any) -> None:
         setattr(holder, key, value)
 
 
-def parameters(optimizer: Any) -> list[torch.Tensor]:
-    """Return the parameters that an optimiser trains."""
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
 def name_of(path: Path) -> str:
     """Return how a message calls what is kept under a path: its last name."""
     return next((key for key in reversed(path) if isinstance(key, str)), "state")
