@@ -27,7 +27,7 @@ def claim(owner: object, name: str, model: nn.Module) -> None:
         if model_of_other is not None and any(id(p) in mine for p in model_of_other.parameters()):
             raise UserError(
                 f"another open Pruner ('{other}') prunes weights of this {type(model).__name__}, and two "
-                "would undo each other's masks: call close() of the one before the first step of the other"
+                "would undo each other's masks: call close() on the first one before the other's first step"
             )
     _CLAIMS[owner] = (name, ref(model))
 

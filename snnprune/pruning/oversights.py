@@ -56,17 +56,17 @@ LEFT_OUT = (
 
 BEGUN = (
     "layers that did not learn when the pruner was made (requires_grad was False) learn now and stay whole: "
-    "{layers}; to prune them, make a new pruner and call new.inherit(pruner.state_dict())"
+    "{layers}; to prune them, make a new pruner, call new.inherit(pruner.state_dict()), and close this one"
 )
 
 CEASED = (
     "layers that no longer learn (requires_grad is False) are pruned all the same: {layers}; to keep them as "
-    "they are, make a new pruner and call new.inherit(pruner.state_dict())"
+    "they are, make a new pruner, call new.inherit(pruner.state_dict()), and close this one"
 )
 
 IDLE = (
     "no optimiser trains layers that are pruned: {layers}; to keep them whole, make the pruner with "
-    "exclude=..., or set their requires_grad to False before"
+    "exclude=..., or set their requires_grad to False before it is made"
 )
 
 
@@ -195,8 +195,8 @@ class Oversights:
         self._said |= set(low)
         if low:
             self._say(
-                f"only {', '.join(low.values())} are left, less than {floor:.1%}: so little hardly passes on "
-                "anything; prune less, or keep the layer whole with exclude=..."
+                f"only {', '.join(low.values())} are left, less than {floor:.1%}: a layer this small passes "
+                "on almost nothing; prune less, or keep the layer whole with exclude=..."
             )
 
     def look_at_end(self, clock: Clock, target: Target | None, rates: Rates, *, over: bool) -> None:

@@ -74,7 +74,7 @@ def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
         )
     if not all(0 < size <= WIDEST for size in sensor):
         raise ValueError(
-            f"a sensor of {sensor[0]} x {sensor[1]} pixels is none: give --data.sensor WIDTHxHEIGHT"
+            f"a sensor cannot have {sensor[0]} x {sensor[1]} pixels: give --data.sensor WIDTHxHEIGHT"
         )
     return sensor
 
@@ -145,7 +145,7 @@ def _places(name: str, values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
     if values.dtype.kind not in "iuf":
         raise ValueError(f"its {name} is of the type {values.dtype}, which is no number")
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
-        raise ValueError(f"its {name} must be whole numbers, and are not")
+        raise ValueError(f"its values of {name} must be whole numbers, and are not")
     low, high = values.min(), values.max()
     if low < 0 or high >= size:
         raise ValueError(
