@@ -122,3 +122,21 @@ def test_networks_are_as_they_were() -> None:
 def test_refusals(model: object, loader: list[object], options: dict[str, object], said: str) -> None:
     with pytest.raises(snnprune.UserError, match=said):
         snnprune.compare(model, loader, twin=one_hot(4), **options)
+
+
+def test_an_input_may_be_a_tuple_and_a_refusal_leaves_no_hooks() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = one_hot(4)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.layer(x + y)  # type: ignore[no-any-return]
+
+    model, zeros = Two(), torch.zeros(10, 4)
+    found = snnprune.compare(model, [((x, zeros), labels) for x, labels in batches()], twin=Two())
+    assert found.measures["accuracy"].values == (100.0,)
+    broken = [*batches(), (torch.eye(4), torch.eye(4))]
+    with pytest.raises(snnprune.UserError, match="batch 4 of the loader"):
+        snnprune.compare(model.layer, broken, twin=one_hot(4))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

@@ -225,10 +225,10 @@ def shown(layers: list[LayerDemand], verdicts: list[Check]) -> str:
         )
         for c in verdicts
     ]
-    return "\n".join([*_aligned([head, *rows]), "", *_aligned(facts)])
+    return "\n".join([*aligned([head, *rows]), "", *aligned(facts)])
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return rows as lines. Each column is as wide as its widest cell."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -16,7 +16,7 @@ from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import BUDGETS, budgets, check, demand, shown
 from snnprune.export.finding import find
 from snnprune.export.graph import folded
-from snnprune.export.quantisation import quantise
+from snnprune.export.quantisation import Quantised, quantise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -142,15 +142,16 @@ def _connections(
     subject: Subject, model: nn.Module, file: Path, bits: int | None
 ) -> tuple[dict[str, Any], str]:
     """Write the list of alive synapses, read it back and compare weight by weight."""
-    grid = None if bits is None else quantise(model, subject.example(), bits)
-    dense = folded(model)
-    connections.write(model if grid is None else grid, file)
-    differ = alive = 0
-    for name, weight in connections.read(file).items():
-        whole = (
-            dense.get_submodule(name).get_parameter("weight") if grid is None else grid.layers[name].values
-        )
-        mine = whole.detach().numpy()
+    network: nn.Module | Quantised = model if bits is None else quantise(model, subject.example(), bits)
+    connections.write(network, file)
+    read, differ, alive = connections.read(file), 0, 0
+    if isinstance(network, Quantised):
+        own = {name: network.layers[name].values for name in read}
+    else:
+        dense = folded(network)
+        own = {name: dense.get_submodule(name).get_parameter("weight") for name in read}
+    for name, weight in read.items():
+        mine = own[name].detach().numpy()
         differ += int((mine != weight.astype(mine.dtype)).sum())
         alive += int(np.count_nonzero(weight))
     result = {"file": str(file), "bytes": file.stat().st_size, "synapses": alive, "weights_differ": differ}

@@ -17,12 +17,14 @@ from snnprune.common.statistics import (
     paired_difference,
     verdict,
 )
+from snnprune.export.demand import aligned
+from snnprune.network.axes import mapped
 from snnprune.network.cost import rates
 from snnprune.network.discovery import discover
 from snnprune.network.duplicate import reset_states
 from snnprune.network.synops import SpikeCounter
 from snnprune.network.untouched import untouched
-from snnprune.network.weights import synapses_of
+from snnprune.network.weights import device_of, synapses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -90,8 +92,7 @@ class Twins:
                     found.verdict,
                 )
             )
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = aligned(rows)
         seeds = len(self.measures["accuracy"].values)
         shown = f"{self.samples:,} samples, {seeds} seed{'s' * (seeds > 1)}"
         answers = f"{self.differ:.1%} of the answers differ from the twin's"
@@ -155,6 +156,8 @@ def compare(
         for each in {id(m): m for m in (*models, *twins)}.values():
             stack.enter_context(untouched(each))
         sides = [_Side(each, forward or _called, neurons) for each in (*models, *twins)]
+        for side in sides:
+            stack.callback(side.close)
         answered = [_answer(sides, number, batch) for number, batch in enumerate(loader)]
     if not answered:
         raise UserError("the loader yields no batch, so there is nothing to compare: pass one with samples")
@@ -185,10 +188,10 @@ class _Side(nn.Module):
 
     def answer(self, x: Any, labels: Tensor) -> None:
         """Answer a batch, and count its operations."""
-        x = _moved(x, next(self.network.parameters()).device)
+        device = device_of(self.network)
+        x = mapped(x, lambda tensor: tensor.to(device))
         if self.counter is None:
-            self.topology = discover(self, x, neurons=self.neurons)
-            self.counter = SpikeCounter(self, self.topology)
+            self.counter = SpikeCounter(self, discover(self, (x,), neurons=self.neurons))
         scores = _scores(self(x), len(labels))
         self.answers.append(scores.argmax(1).cpu().numpy())
 
@@ -198,9 +201,9 @@ class _Side(nn.Module):
     def costs(self, samples: int) -> dict[str, float]:
         """Return the measures but the accuracy; a weight of zero counts as pruned."""
         assert self.counter is not None
-        alive = {name: synapses_of(self.get_submodule(name)) for name in self.topology.projections}
-        size, counted = rates(self.topology, alive), self.counter.operations(samples, alive)
-        self.counter.close()
+        topology = self.counter.topology
+        alive = {name: synapses_of(self.get_submodule(name)) for name in topology.projections}
+        size, counted = rates(topology, alive), self.counter.operations(samples, alive)
         return {
             "weights": float(size.weights_left),
             "macs": float(size.macs_left),
@@ -209,17 +212,16 @@ class _Side(nn.Module):
             "energy_pj": counted.energy(),
         }
 
+    def close(self) -> None:
+        """Remove the counter's hooks."""
+        if self.counter is not None:
+            self.counter.close()
+
 
 def _called(model: nn.Module, x: Any) -> Tensor:
     reset_states(model)
     out: Tensor = model(*x) if isinstance(x, tuple) else model(x)
     return out
-
-
-def _moved(x: Any, device: torch.device) -> Any:
-    if isinstance(x, Tensor):
-        return x.to(device)
-    return type(x)(_moved(part, device) for part in x) if isinstance(x, tuple | list) else x
 
 
 def _answer(sides: Sequence[_Side], number: int, batch: Any) -> NDArray[np.int64]:

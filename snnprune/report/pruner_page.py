@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
+from snnprune.report import sizes
 from snnprune.report.page import Number, Page, Section, Table, write
 from snnprune.report.picture import draw_all
 from snnprune.report.plots import fan_in, firing, learning, maps, metrics, survival
@@ -72,32 +73,12 @@ def _lead(pruner: Pruner) -> str:
 
 
 def _numbers(size: Size) -> list[Number]:
-    units = [sum(column) for column in zip(*size.neurons_left.values(), strict=True)]
-    return [
-        _share("weights", "of the weights are left", size.weights_left, size.weights_dense),
-        _share("units", "of the neurons and channels are left", *units),
-        _share("macs", "of the multiply-accumulates are left", size.macs_left, size.macs_dense),
-    ]
-
-
-def _share(key: str, label: str, left: int, dense: int) -> Number:
-    return Number(key, f"{left / max(dense, 1):.1%}", label, f"{left:,} of {dense:,}")
+    macs = sizes.share("macs", "of the multiply-accumulates are left", size.macs_left, size.macs_dense)
+    return [*sizes.shares(size), macs]
 
 
 def _layers(size: Size) -> Section:
-    rows = [
-        [name, f"{layer.dense:,}", f"{layer.left:,}", f"{layer.pruned:.1%}", _units(size, name)]
-        for name, layer in size.layers.items()
-    ]
-    return Section(
-        "Layer by layer",
-        tables=[Table("Weights and neurons", ["layer", "weights", "left", "pruned", "neurons left"], rows)],
-    )
-
-
-def _units(size: Size, name: str) -> str:
-    left = size.neurons_left.get(name)
-    return "-" if left is None else f"{left[0]:,} of {left[1]:,}"
+    return Section("Layer by layer", tables=[Table("Weights and neurons", sizes.HEAD, sizes.rows(size))])
 
 
 def _frozen(pruner: Pruner) -> Section:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.common.statistics import Interval, bootstrap_difference
+from snnprune.report import sizes
 from snnprune.report.page import Block, Number, Page, Section, Table, write
 from snnprune.report.picture import draw_all
 from snnprune.report.plots import (
@@ -93,26 +94,8 @@ def _lead(run: Run) -> str:
 
 
 def _numbers(run: Run, interval: Interval | None) -> list[Number]:
-    summary = run.summary
-    units = [sum(column) for column in zip(*summary.neurons_left.values(), strict=True)]
-    left, dense = summary.weights_left, summary.weights_dense
-    return [
-        Number(
-            "accuracy",
-            f"{summary.accuracy:.2%}",
-            "test accuracy",
-            _samples(run),
-        ),
-        _difference(run, interval),
-        Number("weights", f"{left / dense:.1%}", "of the weights are left", f"{left:,} of {dense:,}"),
-        Number(
-            "units",
-            f"{units[0] / units[1]:.1%}",
-            "of the neurons and channels are left",
-            f"{units[0]:,} of {units[1]:,}",
-        ),
-        _operations(run),
-    ]
+    accuracy = Number("accuracy", f"{run.summary.accuracy:.2%}", "test accuracy", _samples(run))
+    return [accuracy, _difference(run, interval), *sizes.shares(run.summary), _operations(run)]
 
 
 def _samples(run: Run) -> str:
@@ -186,21 +169,10 @@ def _pictures(run: Run) -> list[Section]:
 
 def _layers(run: Run) -> Section:
     summary = run.summary
-    rows = []
-    for name, layer in summary.layers.items():
-        units = summary.neurons_left.get(name)
-        rows.append(
-            [
-                name,
-                f"{layer.dense:,}",
-                f"{layer.left:,}",
-                f"{1 - layer.left / layer.dense:.1%}",
-                "-" if units is None else f"{units[0]:,} of {units[1]:,}",
-            ]
-        )
+    rows = sizes.rows(summary)
     left, dense = summary.weights_left, summary.weights_dense
     rows.append(["all", f"{dense:,}", f"{left:,}", f"{1 - left / dense:.1%}", ""])
-    tables = [Table("Weights and neurons", ["layer", "weights", "left", "pruned", "neurons left"], rows)]
+    tables = [Table("Weights and neurons", sizes.HEAD, rows)]
     tables.append(_operations_table(summary.synops))
     return Section("Layer by layer", tables=tables)
 

@@ -28,16 +28,12 @@ class WithTensors:
     about: Any
     tensors: Tensors
 
-    def about_text(self) -> str:
-        """Return the description as it stands in the file."""
-        return json.dumps(asdict(self.about))
-
     def write(self, file: Path) -> None:
         """Write ``file``, whole or not at all."""
         from safetensors import numpy as safetensors  # noqa: PLC0415 - what only reads numbers need not wait
 
         # One entry, since safetensors writes several in random order.
-        content = safetensors.save(self.tensors, {"about": self.about_text()})
+        content = safetensors.save(self.tensors, {"about": json.dumps(asdict(self.about))})
         atomic.write(file, lambda opened: opened.write(content))
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import torch
-
 from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream
+from snnprune.network.untouched import same_dice
 from snnprune.training import assembly
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ def rehearse(task: Task, example: Tensor, method: MethodConfig, epochs: int) -> 
         UserError: the method cannot prune this network as it is asked to: its target cannot be reached, for
             instance, or the run is too short.
     """
-    devices = [example.device] if example.is_cuda else []
-    with torch.random.fork_rng(devices), warnings.catch_warnings():
+    with same_dice([example.device]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the pruner that trains says it again
         assembly.pruning(method, example, seed=0).restored(task.model, example, epochs)
 

@@ -54,10 +54,8 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
     if early:
         order = np.argsort(times, kind="stable")
         times, events = times[order], events[order]
-    if int(times[-1]) - int(times[0]) >= LONGEST:
-        raise ValueError(f"its events span more than {LONGEST} microseconds")
-    events["t"] = times - times[0]
-    return Stream(events, sensor, int(early), raw.said)
+    events["t"] = times
+    return Stream(events, sensor, int(early))
 
 
 def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
@@ -121,10 +119,10 @@ def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
 
 def _rounded(times: npt.NDArray[np.float64], by: int, over: int) -> npt.NDArray[np.int64]:
     """Return float times from the earliest one, rounded to the nearest whole microsecond."""
-    since = (times - times.min()) * by / over
+    since = np.rint((times - times.min()) * by / over)
     if since.max() >= LONGEST:
         raise ValueError(f"its events span more than {LONGEST} microseconds")
-    return np.rint(since).astype(np.int64)
+    return since.astype(np.int64)
 
 
 def _polarity(p: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

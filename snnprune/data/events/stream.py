@@ -29,7 +29,6 @@ class Raw:
         sensor: width and height, where the file says; None where it does not.
         lap: number of units after which the format's clock begins again, for the gate to undo; None where it
             does not, or the reader has undone it.
-        said: sentences for the user, such as streams that were left aside.
     """
 
     t: npt.NDArray[Any]
@@ -39,7 +38,6 @@ class Raw:
     unit: Unit | None = None
     sensor: tuple[int, int] | None = None
     lap: int | None = None
-    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,11 @@ class Stream:
         events: structured array of `EVENT`, in order of time; events of equal time keep their order.
         sensor: width and height.
         disordered: number of events that came before an earlier one of the file, and were sorted.
-        said: sentences for the user.
     """
 
     events: npt.NDArray[np.void]
     sensor: tuple[int, int]
     disordered: int = 0
-    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,11 +62,7 @@ class Asked:
     Attributes:
         sensor: width and height.
         unit: of times.
-        columns: names of the columns of a table, in their order, such as ("t", "x", "y", "p").
-        stream: name or number of the stream, where a file holds several.
     """
 
     sensor: tuple[int, int] | None = None
     unit: Unit | None = None
-    columns: tuple[str, ...] | None = None
-    stream: str | None = None

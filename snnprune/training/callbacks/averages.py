@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnprune.common.errors import UserError
+from snnprune.pruning.optimizers import parameters
 from snnprune.training.callbacks.copies import Search, reachable
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from snnprune.pruning.masks import Masks
-    from snnprune.training.callbacks.copies import Copy
+from snnprune.training.callbacks.copies import Copy
 
 COPY = (
     "{place} is a copy of the network, and keeps its shapes when compact_every cuts the network: if it "
@@ -59,7 +60,7 @@ class Averages:
         Raises:
             UserError: there is an average of weights whose shapes a cut would change.
         """
-        trained = {id(p) for optimizer in optimizers for g in optimizer.param_groups for p in g["params"]}
+        trained = {id(p) for optimizer in optimizers for p in parameters(optimizer)}
         search = Search(self.network, self.place, trained)
         found = [
             (place, known, c) for place, known, kept in reachable(task, holders) for c in search.copies(kept)

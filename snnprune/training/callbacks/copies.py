@@ -13,6 +13,8 @@ AVERAGES = {"AveragedModel", "StochasticWeightAveraging", "ModelEma", "ModelEmaV
 
 DEPTH = 4  # of attributes, lists and dicts in one another
 LONGEST = 10_000  # entries of a list or dict: longer ones hold data, not copies of a network
+TORCHS = {*vars(nn.Module()), "_trainer", "_fabric"}
+"""Attributes in which torch and Lightning keep what is a module's own."""
 
 Copy = nn.Module | list[Tensor]
 Found = tuple[str, bool, object]  # place, whether it is known for an average, and the value
@@ -101,7 +103,7 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
 
 def _is_torchs(value: object, key: str) -> bool:
     """Tell whether an attribute of a module is the way in which torch and Lightning keep what is its own."""
-    return isinstance(value, nn.Module) and key in {*vars(nn.Module()), "_trainer", "_fabric"}
+    return isinstance(value, nn.Module) and key in TORCHS
 
 
 def _is_average(value: object) -> bool:

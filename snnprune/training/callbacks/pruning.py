@@ -9,10 +9,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import lightning
-import torch
 
+from snnprune.common import ranks
 from snnprune.common.errors import UserError
 from snnprune.network.duplicate import reset_states
+from snnprune.network.untouched import same_dice
 from snnprune.pruning import Pruner
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.optimizers import holds_any_of
@@ -37,6 +38,7 @@ from snnprune.training.callbacks.wrapping import can_unwrap, unwrapped
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import torch
     from torch import Tensor, nn
 
     from snnprune.pruning import Method
@@ -212,7 +214,7 @@ class PruningCallback(lightning.Callback):
         if self.logs and not trainer.barebones:
             name = self.network if len(_siblings(trainer)) > 1 else None
             values = logged.values(self.pruner, name)
-            pl_module.log_dict(values, batch_size=1, sync_dist=torch.distributed.is_initialized())
+            pl_module.log_dict(values, batch_size=1, sync_dist=ranks.world_size() > 1)
 
     def _after_evaluation(self, _trainer: Any, pl_module: lightning.LightningModule, *_: Any) -> None:
         if self.reset_states:
@@ -330,8 +332,7 @@ class PruningCallback(lightning.Callback):
             state = self.state_dict()  # a second fit of the same network goes on from the first
         example = example_of(batch) if self.example_input is None else self.example_input.to(pl_module.device)
         # Discovery runs the network once; the user's own random numbers should not notice.
-        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with same_dice([pl_module.device]):
             self.pruner = Pruner(
                 model,
                 example,
