@@ -387,3 +387,25 @@ def test_a_network_that_no_longer_takes_its_example_is_cut_with_a_word() -> None
     net.between = lambda net, y: y.flatten(1) if len(y) == 8 else None  # type: ignore[return-value]
     with pytest.warns(UserWarning, match=r"cannot be tried.*does not take it any more"):
         assert snnprune.compact(net, masks).conv.out_channels == 3
+
+
+def test_a_copied_pruner_puts_away_a_state_that_the_first_forward_made() -> None:
+    class Making(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not hasattr(self, "seen"):
+                self.seen = torch.zeros(())
+            self.seen = self.seen + 1
+            return self.layers(x)  # type: ignore[no-any-return]
+
+    pruner = snnprune.Pruner(Making(), torch.rand(2, 6), "magnitude", epochs=6)
+    twin = copy.deepcopy(pruner)
+    for each in (pruner, twin):
+        example = each.dense.example
+        assert example is not None
+        example.put_at_rest(each.model)
+        assert not hasattr(each.model, "seen")
+        each.close()

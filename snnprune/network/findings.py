@@ -107,7 +107,6 @@ class Findings:
         neuron_calls: for each neuron, the layers that reach it at each call of a forward.
         read: numbers of populations that a layer reads.
         values: of neurons that have several entries; whose they are is asked later.
-        asked: names of the neurons that were asked.
         states_read: neurons whose state, handed out beside the activity, a layer reads.
         used_outside: parameters of leaves that the network uses beside their leaf.
         suspects: populations that go through a module that may be a neuron, with its name.
@@ -130,7 +129,6 @@ class Findings:
     neuron_calls: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     read: set[int] = field(default_factory=set)
     values: list[Values] = field(default_factory=list)
-    asked: set[str] = field(default_factory=set)
     states_read: set[str] = field(default_factory=set)
     used_outside: set[str] = field(default_factory=set)
     suspects: dict[int, str] = field(default_factory=dict)

@@ -49,42 +49,48 @@ def find_fold(asked: Asked) -> Fold | None:
 
 def _divided(asked: Asked, rows: int) -> tuple[int, bool] | None:
     """Return the number of time steps, and whether those of a sample are neighbours."""
-    first = next((row for row in range(1, rows) if _follows(asked, rows, 0, row)), None)
+    first = _follower(asked, rows, 0, rows)
     if first is None:
         return None
     if first > 1:
         return (rows // first, False) if rows % first == 0 else None
-    steps = next((n + 1 for n in range(1, rows - 1) if not _follows(asked, rows, n, n + 1)), rows)
+    steps = next((n + 1 for n in range(1, rows - 1) if _follower(asked, rows, n, n + 2) is None), rows)
     return (steps, True) if rows % steps == 0 else None
 
 
-def _follows(asked: Asked, rows: int, row: int, other: int) -> bool:
-    """Tell whether the answer of row ``other`` depends on ``row``."""
-    x = asked.x
+def _follower(asked: Asked, rows: int, row: int, until: int) -> int | None:
+    """Return the first row behind ``row`` and before ``until`` whose answer depends on it, or None."""
+    x, first = asked.x, until
     shape = torch.Size([rows, x.shape[1], *(min(size, PLACES) for size in x.shape[2:])])
-    return any(
-        _has_slope(asked, given, row, other) or _differs(asked, given, row, other, scale)
-        for scale, given in asked.inputs(shape)
-    )
+    for scale, given in asked.inputs(shape):
+        first = _sloped(asked, given, row, first)
+        first = _different(asked, given, row, first, scale)
+        if first == row + 1:
+            break
+    return first if first < until else None
 
 
 @torch.no_grad()
-def _differs(asked: Asked, given: Tensor, row: int, other: int, scale: float) -> bool:
+def _different(asked: Asked, given: Tensor, row: int, until: int, scale: float) -> int:
+    """Return the first row before ``until`` that answers otherwise where ``row`` is another one."""
+    if until == row + 1:
+        return until
     base = asked.answer(given)
     for change in CHANGES:
         changed = given.clone()
         changed[row] = change * scale
-        if not torch.equal(asked.answer(changed)[other], base[other]):
-            return True
-    return False
+        others = (asked.answer(changed) != base)[row + 1 : until].flatten(1).any(1).nonzero()
+        until = row + 1 + int(others[0]) if len(others) else until
+    return until
 
 
-def _has_slope(asked: Asked, given: Tensor, row: int, other: int) -> bool:
-    """Tell whether a gradient shows what is too small for a spike."""
+def _sloped(asked: Asked, given: Tensor, row: int, until: int) -> int:
+    """Return the same by a gradient, which shows what is too small for a spike."""
     given = given.clone().requires_grad_()
     with torch.enable_grad():
         out = asked.answer(given)
-        if not out.requires_grad:
-            return False
-        (slope,) = torch.autograd.grad(out[other].sum(), given, allow_unused=True)
-    return slope is not None and bool((slope[row].nan_to_num() != 0).any())
+        for other in range(row + 1, until) if out.requires_grad else ():
+            (slope,) = torch.autograd.grad(out[other].sum(), given, retain_graph=True, allow_unused=True)
+            if slope is not None and bool((slope[row].nan_to_num() != 0).any()):
+                return other
+    return until

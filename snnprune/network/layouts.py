@@ -53,17 +53,17 @@ class Layouts:
         self._model, self._arguments, self._leaves = model, arguments, found.leaves
         self._by_sample: dict[Key, bool] = {}
         self._first = tensors_in(list(arguments))[0]
-        self._products, self._more_products = found.products, Products(model)
+        self._products = found.products
+        self._more_products: Products | None = None
         self.samples: int | None = None
         self._more_samples: Mapping[Key, Tensor] | None = None
         self._more_steps: Mapping[Key, Tensor] | None = None
         repeats = any(number for _, number in self._calls)
         for axis in range(min(2, self._first.ndim)):
-            products = Products(model)
             if axis and self._more_samples is not None and not (self._times or repeats):
                 break  # there is no time to be found
-            with products:
-                longer = self._rerun(model, _longer(arguments, axis, self._first, self._rows(axis)))
+            with Products(model) as products:
+                longer = self._rerun(_longer(arguments, axis, self._first, self._rows(axis)))
             if longer is None:
                 continue
             if self._has_more_steps(longer):
@@ -114,8 +114,10 @@ class Layouts:
 
     def products_of_a_sample(self, parameter: str) -> int:
         """Return the multiply-accumulates of one sample with a parameter that belongs to no layer."""
-        before, after = (p.macs[parameter] for p in (self._products, self._more_products))
-        return before // max(self._samples_by_size(), 1) if self._more_samples is None else after - before
+        before = self._products.macs[parameter]
+        if self._more_products is None:
+            return before // max(self._samples_by_size(), 1)
+        return self._more_products.macs[parameter] - before
 
     # --- one more entry
 
@@ -128,7 +130,7 @@ class Layouts:
         """Return how a neuron divides as many rows into samples and time steps; None where none does."""
         return next((f for key, f in self._folds.items() if len(self._calls[key].x) == rows), None)
 
-    def _rerun(self, model: nn.Module, arguments: tuple[Any, ...]) -> Mapping[Key, Tensor] | None:
+    def _rerun(self, arguments: tuple[Any, ...]) -> Mapping[Key, Tensor] | None:
         """Return what the leaves are given; None where the model does not take it."""
         given: list[tuple[str, Tensor]] = []
         counts: Counter[str] = Counter()
@@ -152,13 +154,13 @@ class Layouts:
 
         handles: list[Any] = []
         try:
-            with untouched(model), torch.no_grad():
+            with untouched(self._model), torch.no_grad():
                 for name, (module, _) in self._leaves.items():
                     handles += [
                         module.register_forward_pre_hook(enter, with_kwargs=True),
                         module.register_forward_hook(leave(name), with_kwargs=True, always_call=True),
                     ]
-                model(*arguments)
+                self._model(*arguments)
         except Exception:
             return None  # a model may have the sizes of the example in it
         finally:
@@ -223,7 +225,7 @@ class Layouts:
         if key not in self._by_sample:
             first = self._first.clone()
             first[1] = first[1] + 1
-            seen = self._rerun(self._model, tuple(first if a is self._first else a for a in self._arguments))
+            seen = self._rerun(tuple(first if a is self._first else a for a in self._arguments))
             x = self._calls[key].x
             changed = None if seen is None or key not in seen else (seen[key] != x).movedim(time, 0)
             self._by_sample[key] = changed is None or bool(changed[:, 0].any())

@@ -22,7 +22,10 @@ SAMPLES = 2
 """Number of samples of the example that are kept."""
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-_MISSING = object()
+
+
+class _Missing:
+    """In place of a value that was not there. It is a class, because copies of a class are the class."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Example:
             path = ".".join(part for part in (name, own) if part)
             for attribute, value in self.rest.get(path, {}).items():
                 held = module._buffers if attribute in module._buffers else vars(module)
-                if value is _MISSING:
+                if value is _Missing:
                     held.pop(attribute, None)
                 else:
                     held[attribute] = value.clone() if isinstance(value, torch.Tensor) else value
@@ -81,7 +84,7 @@ class States:
         for name, module, before in self._before:
             now = dict(_held(module))
             other = [k for k, v in now.items() if not _same(v, before.get(k))]
-            changed = {k: before[k][1] if k in before else _MISSING for k in other}
+            changed = {k: before[k][1] if k in before else _Missing for k in other}
             if changed:
                 rest[name] = changed
         left = (

@@ -30,15 +30,16 @@ def question(found: Findings) -> Mapping[str, Time]:
         What is known of the time axis of each neuron that was asked, by name.
     """
     times: dict[str, Time] = {}
+    done: set[str] = set()
     for call in found.calls:
         module, kind = found.leaves[call.name]
         if is_of_spikingjelly(module):
             times.setdefault(call.name, Time(0 if is_multi_step(module) else None))
         if kind == "series" and call.x.ndim == 3:
             times[call.name] = Time(1 if module.batch_first else 0)
-        if kind != "neuron" or call.dim is None or not call.keeps_shape or call.name in found.asked:
+        if kind != "neuron" or call.dim is None or not call.keeps_shape or call.name in done:
             continue
-        found.asked.add(call.name)
+        done.add(call.name)
         asked = Asked(module, call.args, call.kwargs, call.x, call.dim)
         if not _is_of_torch(module):
             _ask_in_training(found, call, asked)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.common.errors import UserError, memory_full
+from snnprune.network.asking import PLACES
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import duplicate
 from snnprune.network.leaves import NORMS, goes_unit_by_unit, is_multi_step, is_of_spikingjelly
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 STEPS = 32
 """Number of time steps without input in which a neuron must stay silent."""
 
-PLACES = 3
-"""Size of each axis behind the channels that is asked first, at most: pictures may be large."""
-
 
 def why_uncut(model: nn.Module, topology: Topology, population: str) -> str | None:
     """Return why dead units of a population can never be proved silent, None if they can.
@@ -41,10 +39,10 @@ def why_uncut(model: nn.Module, topology: Topology, population: str) -> str | No
     everything = torch.ones(topology.populations[population].size, dtype=torch.bool)
     for name in behind(topology, population):
         module = model.get_submodule(name)
-        reason = unrest(model, topology, population, name, everything)
-        if reason is None or goes_unit_by_unit(module):
+        if goes_unit_by_unit(module):
             continue
-        if not isinstance(module, NORMS) or reason == _UNASKED:
+        reason = unrest(model, topology, population, name, everything)
+        if reason is not None and (not isinstance(module, NORMS) or reason == _UNASKED):
             return f"{name} ({type(module).__name__}) {reason}"
     return None
 

@@ -18,8 +18,6 @@ from snnprune.network.places import SAMPLES_FIRST
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from torch import Tensor
-
     from snnprune.network.meetings import Example, Meeting
     from snnprune.network.places import Layout, Site
 
@@ -176,10 +174,6 @@ class Projection:
     def axes(self) -> tuple[int, int]:
         """The weight's axes of the units that it writes into, and of the columns."""
         return (1, 0) if self.transposed else (0, 1)
-
-    def laid_out(self, tensor: Tensor) -> Tensor:
-        """Return [post, columns, ...] for a tensor in the shape of the weight, and the other way round."""
-        return tensor.transpose(0, 1) if self.transposed else tensor
 
     @property
     def weight(self) -> str:

@@ -44,6 +44,10 @@ def synapses_of(layer: nn.Module) -> torch.Tensor:
     return weight != 0
 
 
+_PLAIN: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED: tuple[Any, ...] = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+
+
 def apply_weight(layer: Any, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return what a layer of the geometry of ``layer`` makes of ``x`` with another weight and no bias.
 
@@ -54,18 +58,11 @@ def apply_weight(layer: Any, weight: torch.Tensor, x: torch.Tensor) -> torch.Ten
     """
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight)
+    place = len(layer.kernel_size) - 1
     if isinstance(layer, _ConvTransposeNd):
         moves = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-        transposed: Any = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[
-            len(layer.kernel_size) - 1
-        ]
-        return transposed(x, _turned(weight, layer.groups), None, *moves)
-    plain: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(layer.kernel_size) - 1]
-    return plain._conv_forward(layer, x, weight, None)
-
-
-_PLAIN: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_TRANSPOSED: tuple[Any, ...] = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
+        return _TRANSPOSED[place](x, _turned(weight, layer.groups), None, *moves)
+    return _PLAIN[place]._conv_forward(layer, x, weight, None)
 
 
 def _turned(weight: torch.Tensor, groups: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.common.seeds import Stream
+from snnprune.network.firing import is_spiking
 from snnprune.runs.tensors import AboutExample, Example
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
     handles = [
         module.register_forward_hook(_keep(activity, name, task.spiking))
         for name, module in task.model.named_modules()
-        if hasattr(module, "v_threshold") or isinstance(module, torch.nn.ReLU)
+        if is_spiking(module) or isinstance(module, torch.nn.ReLU)
     ]
     try:
         with torch.inference_mode():

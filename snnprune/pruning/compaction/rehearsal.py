@@ -8,11 +8,10 @@ put back.
 from __future__ import annotations
 
 import linecache
-import sys
 import sysconfig
 import traceback
 import warnings
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +165,6 @@ class _Trial:
         device = next(self.model.parameters()).device
         with ExitStack() as stack:
             stack.enter_context(untouched(self.model))
-            stack.enter_context(_eager())
             self.example.put_at_rest(self.model)
             stack.enter_context(wearing(self.model, contents))
             if cut is not None:
@@ -211,11 +209,6 @@ def _difference(one: list[Tensor], other: list[Tensor]) -> float:
 def _largest(a: Tensor, b: Tensor) -> float:
     equal = (a == b) | (a.isnan() & b.isnan())
     return float((a - b).abs().nan_to_num(nan=torch.inf).masked_fill(equal, 0.0).max())
-
-
-def _eager() -> Any:
-    """Run what was compiled as it was written: nothing is compiled for a trial."""
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _place(error: Exception, model: nn.Module) -> str:

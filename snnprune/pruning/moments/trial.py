@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from snnprune.network.untouched import same_dice, seed_dice
 from snnprune.pruning.moments.carrying import cut_kept, is_view, kept_of, write_rest
 from snnprune.pruning.moments.finding import take
 from snnprune.pruning.moments.places import keyed, leaves, nested
@@ -43,7 +42,7 @@ class Trial:
     """
 
     def __init__(self, make: Callable[[Tensor], Any], weights: Tensor, *, graph: bool) -> None:
-        torch.manual_seed(0)
+        seed_dice(0, weights.device)
         self.standin, self._graph = nn.Parameter(weights.clone()), graph
         self.optimizer, self.draws = make(self.standin), False
         if callable(getattr(self.optimizer, "train", None)):
@@ -132,17 +131,12 @@ def step(optimizer: Any, standin: Tensor, gradient: Tensor, *, graph: bool) -> N
 @contextmanager
 def unnoticed(device: torch.device) -> Iterator[None]:
     """Leave random numbers, warnings and modes around a trial as they were; compile nothing for it."""
-    python, numbers = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global generator
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        stack.enter_context(same_dice([device]))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(full_precision(device))
         stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numbers)  # noqa: NPY002
+        yield
