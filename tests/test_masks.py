@@ -191,3 +191,15 @@ def test_masks_of_another_network_are_refused() -> None:
     state = Masks(first, discover(first, FRAMES[0])).state_dict()
     with pytest.raises(ValueError, match="another network"):
         Masks(second, discover(second, torch.rand(1, 4))).load_state_dict(state)
+
+
+def test_what_is_alive_again_in_a_state_is_counted_also_before_a_transposed_convolution() -> None:
+    """Of four channels two are dead: two rows of nine weights, and two columns of twelve behind them."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2), nn.ReLU())
+    masks = Masks(model, discover(model, torch.rand(2, 1, 5, 5)))
+    masks.keep_units(masks.topology.populations["0"], torch.arange(4) < 2)
+    masks.refresh()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    masks.apply()
+    assert masks.revived(model.state_dict()) == 0
+    assert masks.revived(before) == 2 * 9 + 2 * 3 * 4

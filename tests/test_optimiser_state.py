@@ -628,3 +628,25 @@ class _Half:
 def _trained_with_half_dead(make: Callable[[nn.Module], Any]) -> tuple[_Half, Tensor, Tensor]:
     run = _Half(make)
     return run, run.model[0].weight, torch.arange(128) % 2 == 1
+
+
+def test_a_wrapper_without_a_state_of_its_own_goes_back_to_a_snapshot() -> None:
+    class Back(Method):
+        def end_epoch(self, view: Any, metrics: Any) -> Decision:
+            return Decision(snapshot=True) if view.clock.epoch == 0 else Decision(restore=True, finished=True)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    optimizer, x = Ahead(torch.optim.Adam(model.parameters(), 0.01)), torch.rand(8, 4)
+    pruner = Pruner(model, x, Back(), epochs=4)
+    seen = []
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+        pruner.step(optimizer)  # type: ignore[arg-type]
+        seen.append(model[0].weight.detach().clone())
+        pruner.end_epoch()
+    assert pruner.returned_to == 0
+    assert torch.equal(model[0].weight, seen[0])
+    assert not torch.equal(*seen)

@@ -81,6 +81,10 @@ class Masks:
         own = self.synapses.get(projection.name)
         return (alive if own is None else alive & own).expand(projection.shape)
 
+    def all_alive(self) -> dict[str, Tensor]:
+        """Return `alive` of every projection, by name."""
+        return {p.name: self.alive(p) for p in self.topology.projections.values()}
+
     def rates(self) -> Rates:
         """Count what is left."""
         alive = {p.name: self.alive(p) for p in self.topology.projections.values()}
@@ -190,16 +194,16 @@ class Masks:
                     f"expected a copy of the pruned network, but {key} has shape {shape or 'none'} in it and "
                     f"{tuple(factor.shape)} in the network: pass a copy that has the same shapes"
                 )
-            pairs.append((state[key].data, factor.to(state[key].device)))  # averages may be kept on the CPU
+            pairs.append((state[key].data, factor))
         _erase(pairs)
 
     def revived(self, state: Mapping[str, Tensor]) -> int:
         """Return how many pruned weights are not zero in a state_dict of the network."""
+        weights = {p.weight for p in self.topology.projections.values()} & state.keys()
         return sum(
-            int((state[p.weight].to(alive.device)[~alive] != 0).sum())
-            for p in self.topology.projections.values()
-            for alive in [self.alive(p)]
-            if p.weight in state
+            int((state[key].to(factor.device)[factor == 0] != 0).sum())
+            for key, factor in self.factors().items()
+            if key in weights
         )
 
     # --- another network, or a smaller one
@@ -297,7 +301,7 @@ def erased(gradient: Tensor, factor: Tensor) -> Tensor:
 
 
 def _as_wide(factor: Tensor, tensor: Tensor) -> Tensor:
-    """Return a factor on the device of ``tensor``, in integers of the size of its numbers."""
+    """Return a factor in integers as wide as a tensor's numbers, on its device: averages may be elsewhere."""
     kind = factor.dtype if factor.itemsize == tensor.itemsize else _INTEGERS[tensor.itemsize]
     return factor.to(tensor.device, kind)
 

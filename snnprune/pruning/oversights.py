@@ -11,7 +11,7 @@ from snnprune.pruning.reach import MISSED, WHAT
 from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Collection, Iterable
 
     from torch import nn
     from torch.optim import Optimizer
@@ -152,9 +152,7 @@ class Oversights:
         if clock.epoch >= clock.epochs:
             self._say(BEYOND.format(epochs=clock.epochs))
         for layer in odd:
-            if layer.layer not in self._said:
-                self._said.add(layer.layer)  # its rate is another one in each epoch
-                self._say(str(layer))
+            self._say(str(layer), once=layer.layer)  # its rate is another one in each epoch
         self._batches = clock.batches
         self._active = self._skipped = self._open = False
 
@@ -163,10 +161,8 @@ class Oversights:
         if left_out is not None:
             self._say(LEFT_OUT.format(optimizer=type(left_out).__name__))
 
-    def look_at_learning(
-        self, model: nn.Module, topology: Topology, trains: Callable[[nn.Parameter], bool]
-    ) -> None:
-        """Warn where a layer has begun or ceased to learn, or where no optimiser has ever trained it."""
+    def look_at_learning(self, model: nn.Module, topology: Topology, trained: Collection[int]) -> None:
+        """Warn where a layer has begun or ceased to learn, or is in none of the ids that optimisers hold."""
         if not any(p.requires_grad for p in model.parameters()):
             return
         fixed = fixed_layers(model, topology.projections)
@@ -174,7 +170,7 @@ class Oversights:
         for sentence, layers in (
             (BEGUN, [name for name in topology.fixed if name not in fixed]),
             (CEASED, [p.name for p in pruned if p.name in fixed]),
-            (IDLE, [p.name for p in pruned if not trains(model.get_parameter(p.weight))]),
+            (IDLE, [p.name for p in pruned if trained and id(model.get_parameter(p.weight)) not in trained]),
         ):
             if layers:
                 self._say(sentence.format(layers=_listed(layers)))

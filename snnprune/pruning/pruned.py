@@ -75,7 +75,7 @@ class Pruned:
 
     def rates(self) -> Rates:
         """Return how much of the dense network is pruned, and how much is left."""
-        return rates(self.dense, self._alive(), self.masks.units)
+        return rates(self.dense, self.masks.all_alive(), self.masks.units)
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:
         """Return the masks in the size of the dense network (see `Pruner.dense_masks`)."""
@@ -84,7 +84,7 @@ class Pruned:
         for name, left in self.survivors.items():
             units[name] = torch.zeros(self.survivors.sizes[name], dtype=torch.bool)
             units[name][left] = self.masks.units[name].cpu()
-        for name, own in self._alive().items():
+        for name, own in self.masks.all_alive().items():
             rows, columns = cut.post(name).nonzero(), cut.pre(name).nonzero().T
             synapses[name] = torch.zeros(self.dense.projections[name].shape, dtype=torch.bool)
             synapses[name][rows, columns] = own.cpu()

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import copy
-import math
-import sys
 import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
-from snnprune.config.names import METHODS, PAGE, build
+from snnprune.config.names import PAGE
 from snnprune.network.discovery import discover
+from snnprune.pruning.choosing import method_of, within_reach
 from snnprune.pruning.claims import claim, release
 from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.permission import check_cut_every, check_may_cut, masked_only
-from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.compaction.transaction import Transaction, together
 from snnprune.pruning.firing import BatchFiring
 from snnprune.pruning.forwards import ForwardWatch
 from snnprune.pruning.gradients import DeadGradients
@@ -119,8 +117,7 @@ class Pruner:
         **options: Any,
     ) -> None:
         self.name = method if isinstance(method, str) else type(method).__name__
-        self._asked = method
-        method = method_of(method, options)
+        asked, method = method, method_of(method, options)
         if epochs < 1:
             raise UserError(f"epochs must be at least 1, came {epochs}: pass the length of the run in epochs")
         check_cut_every(compact_every, method)
@@ -156,27 +153,18 @@ class Pruner:
         self._firing.open()
         try:
             if not self._pruned.was_cut:  # else its state may come, of a larger network
-                self._plan(options)
+                self._plan(asked, options)
             self.method.begin(self._view({}))
         except BaseException:
             self._unhook()
             raise
 
-    def _plan(self, options: Mapping[str, Any]) -> None:
+    def _plan(self, asked: str | Method, options: Mapping[str, Any]) -> None:
         """Let the method plan; in place of its usual target, take one that can be reached."""
         try:
             self.method.plan(self._view({}))
         except OutOfReachError as error:
-            usual, given = self.method.target, {"target", "target_macs"} & {*options}
-            if usual is None or given or not isinstance(self._asked, str) or error.most <= 0.0:
-                raise
-            share = math.floor(1000 * usual.rate * error.most) / 1000
-            warnings.warn(
-                f"no target was given, and {error}; {share:g} is taken, {usual.rate:.0%} of what can be "
-                "pruned",
-                stacklevel=3,
-            )
-            self.method = method_of(self._asked, {**options, "target": share})
+            self.method = within_reach(error, asked, options, self.method.target)
             self._identity = Identity.of(self.method)
             self.method.plan(self._view({}))
 
@@ -281,9 +269,8 @@ class Pruner:
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
             self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
-            self._oversights.look_at_learning(
-                self.model, self.topology, lambda p: self._round.trains(p, self._steps.stepped)
-            )
+            trained = self._round.trained(self._steps.stepped)
+            self._oversights.look_at_learning(self.model, self.topology, trained)
         if not self.finished:
             with Transaction() as changes, full_precision(self._device):
                 changes.remember_state(vars(self.history))
@@ -304,7 +291,8 @@ class Pruner:
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
-                self._cut_together()
+                with together() as changes:
+                    self._cut(changes, unread=False)
             except CompactionError as error:  # the decision stands, and masks carry it out
                 self._oversights.look_at_refusal(error)
 
@@ -476,28 +464,6 @@ class Pruner:
         if self._pruned.cut(self.method, changes, unread=unread, **limits):
             self._follow(changes)
 
-    def _cut_together(self) -> None:
-        """Cut in all processes, or in none: they agree on it before the first tensor changes.
-
-        Raises:
-            CompactionError: this process or another one cannot cut the network.
-        """
-        asked = False
-
-        def agreed(able: bool = True) -> None:
-            nonlocal asked
-            asked = True
-            [unable] = ranks.summed([torch.tensor(0.0 if able else 1.0)])
-            if able and unable > 0:
-                raise CompactionError("another process that trains this network cannot cut it")
-
-        try:
-            with Transaction(agreed) as changes:
-                self._cut(changes, unread=False)
-        finally:
-            if not asked:
-                agreed(able=sys.exc_info()[0] is None)
-
     def _follow(self, changes: Transaction) -> None:
         """Make the recorder follow a cut."""
         if self.recorder is not None:
@@ -664,26 +630,3 @@ class Pruner:
         self._unhook()
         with suppress(TargetMissedWarning):  # where warnings are errors, `error` is the one to be seen
             self._look_at_end()
-
-
-def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
-    """Return the method called ``method`` with its ``options``, or ``method`` itself if it is an object.
-
-    Raises:
-        UserError: the method or an option is unknown, ``method`` is neither a name nor a `Method`, or options
-            came beside a method object.
-    """
-    named = isinstance(method, str)
-    made = build(METHODS, "method", method, options) if isinstance(method, str) else method
-    if not isinstance(made, Method):
-        raise UserError(
-            "method must be a name, such as 'dpap', or an object, such as DPAP(target=0.6), "
-            f"came {method!r:.80}"
-        )
-    if options and not named:
-        name = type(made).__name__
-        raise UserError(
-            f"options go with the name of a method, and {sorted(options)} came beside a {name} object: pass "
-            f"them to its class, as in {name}({next(iter(options))}=...)"
-        )
-    return made

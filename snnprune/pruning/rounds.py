@@ -54,10 +54,9 @@ class Round:
         found = (o for o in stepped if o not in self.given and not _parameters([o]) <= told)
         return next(found, None) if told else None
 
-    def trains(self, parameter: nn.Parameter, stepped: Iterable[Optimizer]) -> bool:
-        """Tell whether one of those that ``stepped`` or were given holds ``parameter``; True without any."""
-        seen = _parameters([*stepped, *self.given])
-        return not seen or id(parameter) in seen
+    def trained(self, stepped: Iterable[Optimizer]) -> set[int]:
+        """Return the ids of the parameters of those that ``stepped`` or were given."""
+        return _parameters([*stepped, *self.given])
 
     def is_whole(self, model: nn.Module) -> bool:
         """Tell whether no other optimiser is to be waited for."""

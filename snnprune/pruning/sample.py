@@ -43,7 +43,7 @@ class Sample:
         self.linear = [p for p in pruned.dense.projections.values() if p.kind == "linear"]
         sizes = {p.name: p.size for p in pruned.dense.populations.values()}
         self._cut = pruned.survivors.cut(pruned.dense)
-        self._alive = {p.name: pruned.masks.alive(p) for p in pruned.topology.projections.values()}
+        self._alive = pruned.masks.all_alive()
         self._units = {
             name: _places(self._cut.unit(name), _spread(size, UNITS)) for name, size in sizes.items()
         }

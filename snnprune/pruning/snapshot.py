@@ -12,6 +12,7 @@ from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
 from snnprune.pruning.compaction.survivors import SurvivingUnits
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.moments import moments_of, outermost
+from snnprune.pruning.moments.places import keyed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,7 +107,8 @@ class Snapshot:
         masks.load_state_dict(self.masks)
         optimizers = list(optimizers)
         for optimizer in optimizers:
-            changes.remember_items(optimizer.state)
+            for _, kept in keyed(optimizer):
+                changes.remember_items(kept)
         for name, tensor in tensors.items():  # nothing here can fail
             tensor.grad = None
             tensor.copy_(self.tensors[name])

@@ -118,13 +118,8 @@ class Solver:
             p.name: _at_least(floor, math.prod(p.shape)) if p.name in self.open else 1 for p in single
         }
         self.fewest_units = {p.name: self._fewest_units(p) for p in topology.populations.values()}
-        self.dense = self.cost(self.all_units, {})
+        self.dense = self.cost({p.name: float(p.size) for p in topology.populations.values()}, {})
         self.wanted = (1.0 - rate) * self.dense
-
-    @property
-    def all_units(self) -> dict[str, float]:
-        """The number of units of the dense network, by population."""
-        return {p.name: float(p.size) for p in self.topology.populations.values()}
 
     @property
     def thinnest(self) -> dict[str, float]:

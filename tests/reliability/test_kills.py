@@ -25,7 +25,7 @@ import pytest
 import torch
 
 from snnprune.data import cache
-from snnprune.pruning import pruner
+from snnprune.pruning import pruned
 from snnprune.report import report as pages
 from snnprune.runs.checkpoint import AtomicCheckpoints
 from support.short_run import alone, config, differences, frames_of, go_on, recordings, result
@@ -39,7 +39,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "cache": (cache, "_write"),
     "training": (lightning.Trainer, "fit"),
     "checkpoint": (AtomicCheckpoints, "save_checkpoint"),
-    "compaction": (pruner, "carry_out"),
+    "compaction": (pruned, "carry_out"),
     "report": (pages, "report"),
 }
 """Which function a stage is."""

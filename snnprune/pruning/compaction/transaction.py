@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gc
 import operator
+import sys
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from snnprune.common import ranks
 from snnprune.common.errors import CompactionError
 from snnprune.network.duplicate import reset_states, states_in
 from snnprune.pruning.state import Stateful
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
     from types import TracebackType
 
     from torch import Tensor
@@ -127,6 +129,30 @@ class Transaction:
             except RuntimeError as error:
                 raise CompactionError(f"{name} cannot change its shape in place: {error}") from error
             self.on_failure(lambda a=tensor, b=other: torch.utils.swap_tensors(a, b))  # type: ignore[misc]
+
+
+@contextmanager
+def together() -> Iterator[Transaction]:
+    """Yield a transaction that all processes make, or none: they agree before the first tensor changes.
+
+    Raises:
+        CompactionError: another process cannot make the change.
+    """
+    asked = False
+
+    def agreed(able: bool = True) -> None:
+        nonlocal asked
+        asked = True
+        [unable] = ranks.summed([torch.tensor(0.0 if able else 1.0)])
+        if able and unable > 0:
+            raise CompactionError("another process that trains this network cannot cut it")
+
+    try:
+        with Transaction(agreed) as changes:
+            yield changes
+    finally:
+        if not asked:
+            agreed(able=sys.exc_info()[0] is None)
 
 
 def is_held(tensor: Tensor) -> bool:

@@ -10,7 +10,7 @@ import torch
 
 from snnprune.common.errors import in_one_line
 from snnprune.pruning.moments.comparing import EQUAL, Comparison
-from snnprune.pruning.moments.finding import Finding, Role, distance, take
+from snnprune.pruning.moments.finding import Finding, Role, crossed, distance, take
 from snnprune.pruning.moments.fresh import fingerprint, fresh_ones
 from snnprune.pruning.moments.places import name_of
 from snnprune.pruning.moments.trial import STEPS, Trial, unnoticed
@@ -106,7 +106,7 @@ class _Question:
 
     def _compare(self, stays: list[Tensor], finding: Finding) -> None:
         """Compare a stand-in whose dead rows and columns never lived to one that does not have them."""
-        alive = _crossed(stays)
+        alive = crossed(stays)
         weights, gradients = self._numbers(1, alive)
         other_weights, other_gradients = self._numbers(2, alive)
 
@@ -138,7 +138,7 @@ class _Question:
 
     def _try_cut(self, stays: list[Tensor], finding: Finding) -> None:
         """Let rows and columns that have lived die, and look whether masks and a cut go on alike."""
-        alive = _crossed(stays).to(self.like.device)
+        alive = crossed(stays).to(self.like.device)
         weights, lived = self._numbers(4, torch.ones(self.shape))
         masked, cut = (self._trial(weights).train(lived[: STEPS // 2]) for _ in range(2))
 
@@ -206,14 +206,6 @@ class _Question:
             alive = torch.rand(self.shape, generator=dice) < 0.6
         weights, *gradients = [(t * alive).to(self.like.device, self.like.dtype) for t in drawn]
         return weights / 10, gradients
-
-
-def _crossed(stays: list[Tensor]) -> Tensor:
-    """Return bool, shape of the weight: where every axis lives."""
-    alive = torch.ones([len(each) for each in stays], dtype=torch.bool)
-    for axis, each in enumerate(stays):
-        alive &= each.view([-1 if a == axis else 1 for a in range(len(stays))])
-    return alive
 
 
 def refusal(finding: Finding) -> str | None:

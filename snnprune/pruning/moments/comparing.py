@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.pruning.moments.finding import PLAIN, Role, dense, distance, take
+from snnprune.pruning.moments.finding import PLAIN, Role, crossed, dense, distance, take
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,7 +117,7 @@ class Comparison:
         again = dense(still) if isinstance(still, torch.Tensor) else None
         if again is not None and distance(again, self.weights) <= ALIKE:
             return 0  # weights once more: the slow ones of Lookahead, those that are averaged
-        dead = self._dead(numbers)
+        dead = ~crossed(self.stays).to(numbers.device)
         apart = (
             float((numbers[dead].double() - other[dead].double()).norm()) if other is not None else torch.inf
         )
@@ -127,14 +127,8 @@ class Comparison:
         book = self.whole.get((*path[:-1], CODEBOOKS.get(path[-1])))
         if book is not None:
             return int(book.abs().argmin())
-        held = codes[self._dead(codes)].unique()
+        held = codes[~crossed(self.stays).to(codes.device)].unique()
         return int(held[0]) if len(held) == 1 and codes.dtype in {torch.int8, torch.uint8} else None
-
-    def _dead(self, tensor: Tensor) -> Tensor:
-        dead = torch.zeros(tensor.shape, dtype=torch.bool, device=tensor.device)
-        for axis, alive in enumerate(self.stays):
-            dead |= ~alive.to(dead.device).view([-1 if a == axis else 1 for a in range(dead.ndim)])
-        return dead
 
 
 def _reason(whole: Tensor, kept: Tensor, fewer: Tensor, *, local: bool) -> str | None:

@@ -121,3 +121,11 @@ def distance(one: Tensor, other: Tensor, *, scaled: bool = False) -> float:
         one = one * (one @ other / (one @ one))
     length = max(float(one.norm()), float(other.norm()))
     return float((one - other).norm()) / length if length else 0.0
+
+
+def crossed(stays: Sequence[Tensor]) -> Tensor:
+    """Return bool, shape of the weight: where every axis lives."""
+    alive = torch.ones([len(each) for each in stays], dtype=torch.bool)
+    for axis, each in enumerate(stays):
+        alive &= each.view([-1 if a == axis else 1 for a in range(len(stays))])
+    return alive

@@ -39,17 +39,16 @@ def fresh_ones(optimizer: Any, parameter: Tensor) -> Iterator[Callable[[Tensor],
 def fingerprint(optimizer: Any, parameter: Tensor) -> tuple[Any, ...] | None:
     """Return what optimisers have to share to be alike; None where they are never known to be."""
     options = {name: value for name, value in _group(optimizer, parameter).items() if name not in _NAMES}
-    attributes = {
-        name: value
-        for name, value in vars(optimizer).items()
-        if name not in {"param_groups", "state", "defaults", "step"} and not name.endswith("_hooks")
-    }
     parts = inner(optimizer)
-    told = [*options.values(), *(value for name, value in attributes.items() if name not in parts)]
+    apart = {"param_groups", "state", "defaults", "step", *parts}
+    attributes = [
+        v for name, v in vars(optimizer).items() if name not in apart and not name.endswith("_hooks")
+    ]
+    told = [*options.values(), *attributes]
     within = [fingerprint(part, parameter) for part in parts.values()]
     if not all(map(_is_plain, told)) or None in within:
         return None
-    return type(optimizer), repr(options), repr([v for n, v in attributes.items() if n not in parts]), *within
+    return type(optimizer), repr(options), repr(attributes), *within
 
 
 _NAMES = {"params", "param_names"}

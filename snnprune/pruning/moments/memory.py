@@ -7,6 +7,9 @@ from weakref import ref
 
 import torch
 
+from snnprune.pruning.moments.finding import crossed
+from snnprune.pruning.optimizers import parameters
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -44,19 +47,17 @@ class Memory:
                 self._state.clear()
         return []
 
-    def refusal(self, tensors: Mapping[str, Tensor]) -> str | None:  # noqa: ARG002
-        """Return None: any cut can be followed."""
-        return None
-
     def check(self, tensors: Mapping[str, Tensor]) -> None:
         """Do nothing: any cut can be followed."""
 
     def shrink(self, tensors: Mapping[str, Tensor], cut: Cut, changes: Transaction) -> None:
         """Take what is cut from parameters, by name, out of the memory, before they are cut themselves."""
         keys = {id(parameter): key for key, parameter in tensors.items()}
-        stays = self._flat(
-            {id(p): _stays(cut, keys[id(p)], p) for p in self._parameters if id(p) in keys}, rest=True
-        )
+        axes = {id(p): enumerate(p.shape) for p in self._parameters if id(p) in keys}
+        known = {
+            of: crossed([cut.stays(keys[of], axis, n) for axis, n in shape]) for of, shape in axes.items()
+        }
+        stays = self._flat(known, rest=True)
         for holder, key, vector in list(self._vectors()):
             changes.on_failure(lambda holder=holder, key=key, vector=vector: holder.__setitem__(key, vector))  # type: ignore[misc]
             holder[key] = vector[stays.to(vector.device)]
@@ -68,8 +69,8 @@ class Memory:
         return None
 
     def forget(self, parameter: Tensor) -> None:  # noqa: ARG002
-        """Clear the memory, which is of all parameters."""
-        self._state.clear()
+        """Forget the memory, which is of all parameters."""
+        self._alive.state.pop(self._parameters[0], None)
 
     @property
     def _alive(self) -> Any:
@@ -77,7 +78,7 @@ class Memory:
 
     @property
     def _parameters(self) -> list[Tensor]:
-        return [p for group in self._alive.param_groups for p in group["params"]]
+        return parameters(self._alive)
 
     @property
     def _state(self) -> dict[str, Any]:
@@ -95,11 +96,3 @@ class Memory:
         """Return bool for all entries of all parameters, in the order of the memory."""
         parts = [known.get(id(p), torch.full(p.shape, rest, device=p.device)) for p in self._parameters]
         return torch.cat([part.reshape(-1).to(parts[0].device) for part in parts])
-
-
-def _stays(cut: Cut, key: str, parameter: Tensor) -> Tensor:
-    """Return bool, shape of the parameter: which of its entries stay."""
-    stays = torch.ones(parameter.shape, dtype=torch.bool)
-    for axis, n in enumerate(parameter.shape):
-        stays &= cut.stays(key, axis, n).view([-1 if a == axis else 1 for a in range(parameter.ndim)])
-    return stays

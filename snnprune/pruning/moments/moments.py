@@ -108,21 +108,6 @@ class Moments:
 
     # --- cuts
 
-    def refusal(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """Return why a cut of some of these parameters, by name, cannot be followed; None if it can."""
-        optimizer = self._optimizer()
-        for key, parameter in tensors.items():
-            kept = list(kept_of(optimizer, parameter))
-            if not kept:
-                continue
-            plan = self._plan(parameter)
-            for path, _, _, leaf in kept:
-                self._role(plan, path, leaf, parameter)
-            reason = refusal(plan.finding) or plan.unseen
-            if reason is not None:
-                return REFUSED.format(name=self._name, key=key, reason=reason)
-        return None
-
     def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:
         """Return why parameters, by name, cannot be cut in training, or what a cut would change."""
         mine = {id(p) for p in parameters(self._optimizer())}
@@ -139,9 +124,17 @@ class Moments:
         Raises:
             CompactionError: it cannot.
         """
-        reason = self.refusal(tensors)
-        if reason is not None:
-            raise CompactionError(reason)
+        optimizer = self._optimizer()
+        for key, parameter in tensors.items():
+            kept = list(kept_of(optimizer, parameter))
+            if not kept:
+                continue
+            plan = self._plan(parameter)
+            for path, _, _, leaf in kept:
+                self._role(plan, path, leaf, parameter)
+            reason = refusal(plan.finding) or plan.unseen
+            if reason is not None:
+                raise CompactionError(REFUSED.format(name=self._name, key=key, reason=reason))
 
     def shrink(self, tensors: Mapping[str, Tensor], cut: Cut, changes: Transaction) -> None:
         """Cut what is kept of parameters, by name, before these are cut themselves; `check` comes first."""
@@ -162,14 +155,15 @@ class Moments:
     def _plan(self, parameter: Tensor) -> _Plan:
         plan = self._plans.get(id(parameter))
         if plan is None or plan.shape != parameter.shape:
-            finding = self._ask(parameter, standard(parameter.shape))
+            finding = self._ask(parameter)
             plan = self._plans[id(parameter)] = _Plan(parameter.shape, finding)
         return plan
 
-    def _ask(self, parameter: Tensor, shape: Sequence[int], *, own: bool = False) -> Finding:
+    def _ask(self, parameter: Tensor, *, own: bool = False) -> Finding:
         optimizer: Any = self._optimizer()
         holds = (any(p is parameter for p in group["params"]) for group in optimizer.param_groups)
         group = next((i for i, held in enumerate(holds) if held), None)
+        shape = parameter.shape if own else standard(parameter.shape)
         question = (group, *shape, parameter.dtype, parameter.device, own)
         if question not in self._asked:
             self._asked[question] = ask(optimizer, parameter, own_shape=own)
@@ -184,7 +178,7 @@ class Moments:
             if role is not None and role.fits(leaf, parameter.shape):
                 return role
             if own and not plan.own:
-                plan.finding, plan.own = self._ask(parameter, parameter.shape, own=True), True
+                plan.finding, plan.own = self._ask(parameter, own=True), True
         if leaf.numel() > 1:
             plan.unseen = f"it keeps '{name_of(path)}', which it did not keep of a stand-in"
         return None

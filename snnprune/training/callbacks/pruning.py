@@ -15,9 +15,9 @@ from snnprune.common.errors import UserError
 from snnprune.network.duplicate import reset_states
 from snnprune.network.untouched import same_dice
 from snnprune.pruning import Pruner
+from snnprune.pruning.choosing import method_of
 from snnprune.pruning.compaction.permission import check_cut_every
 from snnprune.pruning.optimizers import holds_any_of
-from snnprune.pruning.pruner import method_of
 from snnprune.pruning.steps import StepFollower
 from snnprune.training.callbacks import logged
 from snnprune.training.callbacks.averages import Averages
