@@ -18,9 +18,11 @@ def raw(**columns: object) -> Raw:
 
 
 def test_times_begin_at_zero_and_fields_are_what_they_were() -> None:
-    events = admitted(raw(), SENSOR).events
-    assert events.tolist() == [(0, 0, 7, 0), (2, 9, 0, 1), (4, 3, 2, 1)]
-    assert [events.dtype[name].str[1:] for name in "txyp"] == ["i8", "u2", "u2", "u1"]
+    found = admitted(raw(remarks=("ends early",)), SENSOR)
+    assert [found[name].tolist() for name in "txyp"] == [[0, 2, 4], [0, 9, 3], [7, 0, 2], [False, True, True]]
+    assert [found[name].dtype.str[1:] for name in "txyp"] == ["i8", "u2", "u2", "b1"]
+    assert found.sensor == (10, 8)
+    assert found.remarks == ("ends early",)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,7 @@ def test_times_begin_at_zero_and_fields_are_what_they_were() -> None:
     [[False, True, True], [0, 1, 1], [-1, 1, 1], np.array([0.0, 1.0, 1.0]), np.array([-1, 1, 1], np.int8)],
 )
 def test_polarities_of_three_kinds_mean_the_same(p: object) -> None:
-    assert admitted(raw(p=p), SENSOR).events["p"].tolist() == [0, 1, 1]
+    assert admitted(raw(p=p), SENSOR).p.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -43,28 +45,28 @@ def test_polarities_of_three_kinds_mean_the_same(p: object) -> None:
 )
 def test_units(unit: str | None, t: list[float], expected: list[int]) -> None:
     found = admitted(raw(t=t), replace(SENSOR, unit=unit))
-    assert found.events["t"].tolist() == expected
+    assert found.t.tolist() == expected
     if unit:
-        assert np.array_equal(admitted(raw(t=t, unit=unit), SENSOR).events, found.events)
+        assert np.array_equal(admitted(raw(t=t, unit=unit), SENSOR).t, found.t)
 
 
 @pytest.mark.parametrize("dtype", [np.uint64, np.int64, np.uint32, np.int32, np.int16, np.uint8])
 def test_times_of_any_width_keep_their_differences(dtype: type) -> None:
     ends = np.iinfo(dtype)
     t = np.array([ends.max - 100, ends.max - 40, ends.max], dtype)
-    assert admitted(raw(t=t), SENSOR).events["t"].tolist() == [0, 60, 100]
+    assert admitted(raw(t=t), SENSOR).t.tolist() == [0, 60, 100]
 
 
 def test_events_out_of_order_are_sorted_stably_and_counted() -> None:
     found = admitted(raw(t=[5, 9, 5, 9, 7], x=[0, 1, 2, 3, 4], y=[0] * 5, p=[0] * 5), SENSOR)
-    assert found.events["x"].tolist() == [0, 2, 4, 1, 3]
+    assert found.x.tolist() == [0, 2, 4, 1, 3]
     assert found.disordered == 2
 
 
 def test_laps_of_a_clock_are_undone_also_around_an_event_out_of_order() -> None:
     t = np.array([90, 99, 2, 98, 5, 40, 80, 3], np.uint8)
     found = admitted(raw(t=t, x=[0] * 8, y=[0] * 8, p=[0] * 8, lap=100), SENSOR)
-    assert sorted(found.events["t"].tolist()) == [0, 8, 9, 12, 15, 50, 90, 113]
+    assert sorted(found.t.tolist()) == [0, 8, 9, 12, 15, 50, 90, 113]
     assert found.disordered == 1
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from snnprune.config.values import MOST, Called, Count, File, Folder, Share, Within
+from snnprune.config.values import MOST, Called, Count, File, Folder, Pixels, Share, Span, Within
 
 MOST_STEPS = 10_000
 """Most time steps: a recording of N-MNIST then has 23 MB of frames."""
@@ -43,6 +43,23 @@ class DataConfig:
         classes: labels of the classes to use, joined by commas ("0,1,2,3,4"); without them, all classes.
         download: download the data set into `root` if it is not there.
         skip_corrupt: leave out unreadable recordings, report how many there are, and continue.
+        sensor: width and height of the camera in pixels, for files that do not say it ("346x260").
+        time_unit: of the times in files that do not say it. Whole numbers are taken for microseconds.
+        columns: what the columns of a table without names hold ("t,x,y,p"; "-" for one to leave out).
+        stream: which stream of events to read from a file that holds several: its name or number.
+        crop: keep this many pixels at the centre of the sensor ("256x256").
+        size: pool the counts of neighbouring pixels to frames of this width and height ("64x64"), by whole
+            numbers of pixels.
+        polarity: ON and OFF in channels of their own, summed in one, or ON alone.
+        bin: length of each frame ("10ms"), in place of a share of each recording; a sample then lasts
+            `time_steps` of them. What a recording has beyond is left out, what it lacks stays empty.
+        window: cut each recording into samples of this length ("300ms").
+        stride: from the beginning of one window to that of the next; without one, the window's length.
+        hot_pixels: keep the events of pixels that fire far more often than all around them, or remove them.
+        augment: changes of the training samples, anew in each epoch ("shift=2,flip=0.5,drop=0.1,jitter=0.1").
+        test: share of each class that is set aside for the test, where a folder has no parts of its own.
+        group: a pattern (a regular expression) whose match in a file's path names its group, such as a
+            person: no group is in more than one of training, validation and test.
 
     Examples:
         >>> import snnprune
@@ -61,6 +78,20 @@ class DataConfig:
     classes: Annotated[str, Called("labels joined by commas")] | None = None
     download: bool = False
     skip_corrupt: bool = False
+    sensor: Pixels | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    columns: Annotated[str, Called("names of columns joined by commas")] | None = None
+    stream: Annotated[str, Called("the name or number of a stream")] | None = None
+    crop: Pixels | None = None
+    size: Pixels | None = None
+    polarity: Literal["both", "merged", "on"] = "both"
+    bin: Span | None = None
+    window: Span | None = None
+    stride: Span | None = None
+    hot_pixels: Literal["keep", "remove"] = "keep"
+    augment: Annotated[str, Called("changes joined by commas")] | None = None
+    test: Share = 0.2
+    group: Annotated[str, Called("a regular expression")] | None = None
 
 
 @dataclass(frozen=True)

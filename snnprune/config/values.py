@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -76,6 +77,27 @@ class Called:
         return self.what
 
 
+@dataclass(frozen=True)
+class Written:
+    """Text of a fixed form, such as a size in pixels or a length of time.
+
+    Attributes:
+        form: what the whole text must match.
+        what: a description of the form, with an example.
+    """
+
+    form: str
+    what: str
+
+    def problem(self, value: str) -> bool:
+        """Tell whether ``value`` is of another form."""
+        return re.fullmatch(self.form, value, re.ASCII) is None
+
+    def wanted(self, word: str) -> str:  # noqa: ARG002
+        """Return the description of the form."""
+        return self.what
+
+
 MOST = 10**9
 """The largest count: libraries below keep counts in 32 bits."""
 
@@ -83,6 +105,22 @@ Count = Annotated[int, Within(1, MOST)]
 Share = Annotated[float, Within(0, 1, below=True)]
 Folder = Annotated[str, Called("the name of a folder")]
 File = Annotated[str, Called("the name of a file")]
+Pixels = Annotated[str, Written("[1-9][0-9]{0,4}x[1-9][0-9]{0,4}", "WIDTHxHEIGHT in pixels, such as 346x260")]
+Span = Annotated[
+    str, Written("[1-9][0-9]{0,11}(us|ms|s)", "a whole number with its unit us, ms or s, such as 10ms")
+]
+
+
+def pixels(text: str) -> tuple[int, int]:
+    """Return the width and height that a text of the type `Pixels` names."""
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
+def microseconds(text: str) -> int:
+    """Return the length of time that a text of the type `Span` names, in microseconds."""
+    number, unit = re.fullmatch("([0-9]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
+    return int(number) * {"us": 1, "ms": 1_000, "s": 1_000_000}[unit]
 
 
 class UnfitError(ValueError):

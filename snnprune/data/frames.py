@@ -18,17 +18,19 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from snnprune.data.events.stream import Stream
+
 Binning = Literal["time", "count", "tonic"]
 
 
 def to_frames(
-    events: npt.NDArray[np.void], T: int, shape: tuple[int, int, int], binning: Binning = "time"
+    events: npt.NDArray[np.void] | Stream, T: int, shape: tuple[int, int, int], binning: Binning = "time"
 ) -> npt.NDArray[np.uint8]:
     """Count the events of one recording.
 
     Args:
-        events: structured array with fields x, y, p (integers inside ``shape``) and t (microseconds, never
-            decreasing); at least one event.
+        events: stream, or structured array with fields x, y, p (whole numbers inside ``shape``) and t
+            (microseconds, never decreasing); at least one event.
         T: number of bins.
         shape: polarities P, height H, width W.
         binning: the rule, see the module.

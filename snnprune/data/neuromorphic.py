@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snnprune.config.schema import DataConfig
+    from snnprune.data.events.stream import Stream
     from snnprune.data.splits import Splits
 
 LARGEST = 2**28
@@ -136,7 +137,7 @@ class Recordings:
         """Import Tonic and return its class for this data set."""
         return getattr(importlib.import_module("tonic.datasets"), self.tonic)
 
-    def reader(self) -> Callable[[Recording], npt.NDArray[np.void]]:
+    def reader(self) -> Callable[[Recording], Stream]:
         """Return a function that decodes a recording with Tonic and checks its events.
 
         For a recording that is empty, cannot be decoded, or has events outside the sensor, the function
@@ -148,7 +149,7 @@ class Recordings:
         unchecked = type(self.tonic, (tonic_class,), {"_check_exists": lambda _: True})
         tonic_set = unchecked(save_to=os.devnull)
 
-        def read(recording: Recording) -> npt.NDArray[np.void]:
+        def read(recording: Recording) -> Stream:
             path = recording.path
             try:
                 content = self._content(path)
@@ -156,7 +157,7 @@ class Recordings:
                 events = tonic_set[0][0]
                 columns = {name: events[name] for name in "txyp"}
                 _, height, width = self.sensor
-                return admitted(Raw(**columns, unit="us", sensor=(width, height)), Asked()).events
+                return admitted(Raw(**columns, unit="us", sensor=(width, height)), Asked())
             except (
                 ValueError,
                 IndexError,

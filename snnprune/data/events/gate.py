@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnprune.data.events.stream import EVENT, Stream
+from snnprune.data.events.stream import Stream
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -45,17 +46,21 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
     if not counts["t"]:
         raise ValueError("it has no events")
     sensor = _sensor(raw, asked)
-    times = _microseconds(raw, asked)
-    events = np.empty(len(times), EVENT)
-    events["p"] = _polarity(raw.p)
-    for name, size in zip("xy", sensor, strict=True):
-        events[name] = _places(name, getattr(raw, name), size)
-    early = np.count_nonzero(times[1:] < np.maximum.accumulate(times)[:-1])
-    if early:
-        order = np.argsort(times, kind="stable")
-        times, events = times[order], events[order]
-    events["t"] = times
-    return Stream(events, sensor, int(early))
+    times, first = _microseconds(raw, asked)
+    width, height = sensor
+    found = Stream(
+        times,
+        _places("x", raw.x, width),
+        _places("y", raw.y, height),
+        _polarity(raw.p),
+        sensor,
+        first,
+        remarks=raw.remarks,
+    )
+    if (times[1:] >= times[:-1]).all():
+        return found
+    early = int(np.count_nonzero(times < np.maximum.accumulate(times)))
+    return replace(found.picked(np.argsort(times, kind="stable")), disordered=early)
 
 
 def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
@@ -77,8 +82,8 @@ def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
     return sensor
 
 
-def _microseconds(raw: Raw, asked: Asked) -> npt.NDArray[np.int64]:
-    """Return times in microseconds from the earliest one, with laps of the clock undone."""
+def _microseconds(raw: Raw, asked: Asked) -> tuple[npt.NDArray[np.int64], int]:
+    """Return times in microseconds from the earliest one, with laps of the clock undone, and that one."""
     kind = raw.t.dtype.kind
     if kind not in "iuf":
         raise ValueError(f"its times are of the type {raw.t.dtype}, which is no number")
@@ -94,15 +99,14 @@ def _microseconds(raw: Raw, asked: Asked) -> npt.NDArray[np.int64]:
     if kind == "f":
         if not np.isfinite(raw.t).all():
             raise ValueError("it has times that are not finite")
-        return _rounded(raw.t.astype(np.float64), by, over)
+        return _rounded(raw.t.astype(np.float64), by, over), round(float(raw.t.min()) * by / over)
     times = _unwrapped(raw.t, raw.lap)
     first, last = int(times.min()), int(times.max())
     if (last - first) * by // over >= LONGEST:
         raise ValueError(f"its events span more than {LONGEST} microseconds")
     # Unsigned times of 64 bits may lie beyond an int64; their differences do not.
     since = (times - times.dtype.type(first)).astype(np.int64)
-    found: npt.NDArray[np.int64] = since * by // over
-    return found
+    return (since if by == over else since * by // over), first * by // over
 
 
 def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
@@ -131,7 +135,7 @@ def _polarity(p: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         return p
     if p.dtype.kind not in "iuf":
         raise ValueError(f"its polarities are of the type {p.dtype}, which is no number")
-    on = p == 1
+    on: npt.NDArray[np.bool_] = p == 1
     for off in (0, -1):
         if (on | (p == off)).all():
             return on
@@ -139,7 +143,7 @@ def _polarity(p: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     raise ValueError(f"its polarities must be 0 and 1, or -1 and 1, and one is {odd[0]}")
 
 
-def _places(name: str, values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+def _places(name: str, values: npt.NDArray[Any], size: int) -> npt.NDArray[np.uint16]:
     if values.dtype.kind not in "iuf":
         raise ValueError(f"its {name} is of the type {values.dtype}, which is no number")
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
@@ -150,4 +154,4 @@ def _places(name: str, values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
             f"its {name} must be from 0 to {size - 1}, and runs from {int(low)} to {int(high)}: compare the "
             "sensor's size, and the order of the columns"
         )
-    return values
+    return values.astype(np.uint16, copy=False)

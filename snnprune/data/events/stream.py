@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 Unit = Literal["s", "ms", "us", "ns"]
-
-EVENT = np.dtype([("t", np.int64), ("x", np.uint16), ("y", np.uint16), ("p", np.uint8)])
-"""An event behind the gate: microseconds from the first one, column, row from the top, 1 for ON or 0."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,8 @@ class Raw:
         sensor: width and height, where the file says; None where it does not.
         lap: number of units after which the format's clock begins again, for the gate to undo; None where it
             does not, or the reader has undone it.
+        remarks: what the user should know of how the file was read, each the end of a sentence that begins
+            with the file, such as "ends within an event, which was left out".
     """
 
     t: npt.NDArray[Any]
@@ -38,21 +36,44 @@ class Raw:
     unit: Unit | None = None
     sensor: tuple[int, int] | None = None
     lap: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Events behind the gate.
+    """Events behind the gate, in order of time; events of equal time keep the order of the file.
 
     Attributes:
-        events: structured array of `EVENT`, in order of time; events of equal time keep their order.
+        t: int64, microseconds from the first event.
+        x: uint16, columns within the sensor.
+        y: uint16, rows from the top within the sensor.
+        p: bool, True for ON.
         sensor: width and height.
+        first: time of the first event on the file's own clock, in microseconds: what was subtracted.
         disordered: number of events that came before an earlier one of the file, and were sorted.
+        remarks: as in `Raw`.
     """
 
-    events: npt.NDArray[np.void]
+    t: npt.NDArray[np.int64]
+    x: npt.NDArray[np.uint16]
+    y: npt.NDArray[np.uint16]
+    p: npt.NDArray[np.bool_]
     sensor: tuple[int, int]
+    first: int = 0
     disordered: int = 0
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """Return a column, as a structured array of events does."""
+        columns: dict[str, npt.NDArray[Any]] = {"t": self.t, "x": self.x, "y": self.y, "p": self.p}
+        return columns[name]
+
+    def picked(self, chosen: slice | npt.NDArray[Any]) -> Stream:
+        """Return some of the events: those of a slice, an index or a mask."""
+        return replace(self, t=self.t[chosen], x=self.x[chosen], y=self.y[chosen], p=self.p[chosen])
 
 
 @dataclass(frozen=True)
@@ -62,7 +83,11 @@ class Asked:
     Attributes:
         sensor: width and height.
         unit: of times.
+        columns: what the columns of a table without names hold; "-" for one to leave out.
+        stream: name or number of the stream to read, of several.
     """
 
     sensor: tuple[int, int] | None = None
     unit: Unit | None = None
+    columns: tuple[str, ...] | None = None
+    stream: str | None = None

@@ -1,0 +1,70 @@
+"""A file of events, of any format that is known, becomes a stream behind the gate."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from snnprune.common.errors import UserError, in_one_line
+from snnprune.data.events.gate import admitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from snnprune.data.events.stream import Asked, Raw, Stream
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of event files.
+
+    Attributes:
+        title: its name in messages.
+        suffixes: endings of its files, in small letters.
+        place: "module:function" of its reader, below `snnprune.data.events.formats`. It is called with the
+            path and what the user says of the file, and returns `Raw`. It raises ValueError (whose message is
+            the end of a sentence that begins with the file) or OSError for a file that cannot be read.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    place: str
+
+    def read(self, path: Path, asked: Asked) -> Raw:
+        """Return the columns of a file."""
+        module, _, name = self.place.partition(":")
+        raw: Raw = getattr(importlib.import_module(f"{__package__}.formats.{module}"), name)(path, asked)
+        return raw
+
+
+FORMATS: tuple[Format, ...] = ()
+"""Every format that is read. A new one is a reader in `formats`, and a line here."""
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format that the ending of a file's name stands for, or None."""
+    ending = path.suffix.lower()
+    return next((known for known in FORMATS if ending in known.suffixes), None)
+
+
+def read(path: Path, asked: Asked) -> Stream:
+    """Read the events of a file.
+
+    Args:
+        path: a file of one of `FORMATS`.
+        asked: what the user says of files that do not say it themselves.
+
+    Raises:
+        UserError: the format is not known, or the file is damaged or does not pass the gate. The message
+            names the file, what is wrong and what to do.
+    """
+    known = format_of(path)
+    if known is None:
+        endings = ", ".join(sorted(suffix for form in FORMATS for suffix in form.suffixes))
+        raise UserError(f"{path} is in no format that is read: the ending must be one of {endings}")
+    try:
+        return admitted(known.read(path, asked), asked)
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else in_one_line(error)
+        raise UserError(f"{path} is not a usable {known.title} recording: {why}") from error
