@@ -70,7 +70,7 @@ def recordings_in(root: str | None, many: int) -> tuple[list[np.ndarray], str]:
     folder = NMNIST.found(root_given(root))
     if folder is not None:
         read = NMNIST.reader()
-        listed = NMNIST.list(folder / NMNIST.train)
+        listed = NMNIST.list(folder, "train")
         spread = listed[:: max(len(listed) // many, 1)][:many]
         return [read(recording) for recording in spread], "N-MNIST recordings"
     dtype = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])

@@ -44,7 +44,7 @@ def recordings(root: str | None) -> dict[str, list[np.ndarray]]:
     real, still = NMNIST.found(folder), MNIST.found(folder)
     if real is None or still is None:
         raise SystemExit(f"both N-MNIST and MNIST are needed in {folder}: pass --data.root")
-    listed = NMNIST.list(real / NMNIST.train)
+    listed = NMNIST.list(real, "train")
     images = datasets.MNIST(still.parent, train=True).data.numpy()
     read = NMNIST.reader()
     twins = images[[int(recording.path.stem) - 1 for recording in listed]]

@@ -76,6 +76,7 @@ TRAITS = {
     "cached": "its frames are kept in a cache",
     "files": "recordings or images are files, of which one may be unreadable",
     "divided": "has a validation set of its own",
+    "own": "files of the user's own, of formats that do not say everything",
     "time": "a spiking network with time steps",
 }
 
@@ -226,6 +227,12 @@ def _takes_three(found: Any) -> bool:
 
 
 DATASETS: dict[str, Entry] = {
+    "recordings": Entry(
+        "your own recordings: a folder of event files of any camera, by class (docs/recordings.md)",
+        "-",
+        "snnprune.data.events.recordings:RECORDINGS",
+        frozenset({"events", "cached", "files", "own"}),
+    ),
     "digits-events": Entry(
         "1,797 scanned digits seen by a simulated event camera; comes with the package",
         "scikit-learn (UCI optical recognition of handwritten digits); simulation after Orchard et al. 2015",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from snnprune.common.errors import UserError
 from snnprune.common.lazy import lazily
 from snnprune.common.phases import phase
-from snnprune.config.check import check_values
+from snnprune.config.check import check_data, check_values
 from snnprune.config.names import DATASETS, pick
 from snnprune.data.folders import root_given
 
@@ -42,6 +42,7 @@ def load(config: DataConfig) -> Splits:
         UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
     """
     check_values(config, "data")
+    check_data(config)
     phase(f"reading {config.name}")
     return _narrowed(_source(config.name).load(config), config)
 

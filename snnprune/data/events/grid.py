@@ -86,8 +86,8 @@ def _uneven(crop: tuple[int, int], size: tuple[int, int], *, cropped: bool) -> s
     if by < 1:
         return f"is smaller than --data.size {size[0]}x{size[1]}: {what} can be pooled, not divided"
     return (
-        f"cannot be pooled to --data.size {size[0]}x{size[1]} by whole numbers of {what}: keep the centre with "
-        f"--data.crop {size[0] * by}x{size[1] * by}, which is pooled {by} x {by}"
+        f"cannot be pooled to --data.size {size[0]}x{size[1]} by whole numbers of {what}: keep the centre "
+        f"with --data.crop {size[0] * by}x{size[1] * by}, which is pooled {by} x {by}"
     )
 
 

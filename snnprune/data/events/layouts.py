@@ -42,7 +42,7 @@ class Recording:
     Attributes:
         path: the file.
         label: index of its class.
-        group: what may not be divided between parts, such as a person; by default the file itself.
+        group: what may not be divided between parts, such as a person; None for the file itself.
         part: the part that the folder or the table puts it in; None where we divide.
         start: beginning of the interval in microseconds on the file's own clock; None for the first event.
         end: end of the interval, itself outside; None for after the last event.
@@ -50,7 +50,7 @@ class Recording:
 
     path: Path
     label: int
-    group: str
+    group: str | None = None
     part: Part | None = None
     start: int | None = None
     end: int | None = None
@@ -146,21 +146,16 @@ def _listing(folder: Path, found: list[tuple[Part | None, str, Path]], group: st
     return Listing(folder, classes, tuple(recordings))
 
 
-def group_of(path: Path, folder: Path, pattern: str | None) -> str:
-    """Return the group of a file: what ``pattern`` finds in its path, or the path itself.
+def group_of(path: Path, folder: Path, pattern: str | None) -> str | None:
+    """Return the group of a file: what ``pattern`` finds in its path; None without a pattern.
 
     Raises:
-        UserError: ``pattern`` is no regular expression, or finds nothing.
+        UserError: ``pattern`` finds nothing.
     """
-    relative = os.path.relpath(path, folder)
     if pattern is None:
-        return relative
-    try:
-        match = re.search(pattern, relative)
-    except re.error as error:
-        raise UserError(
-            f"data.group must be a regular expression, and '{pattern}' is none: {error}"
-        ) from error
+        return None
+    relative = os.path.relpath(path, folder)
+    match = re.search(pattern, relative)
     if match is None:
         raise UserError(
             f"data.group '{pattern}' finds no group in '{relative}': every recording needs one, such as "

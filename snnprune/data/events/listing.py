@@ -116,6 +116,8 @@ def _recording(table: Path, line: int, row: Row, classes: tuple[str, ...], group
     for need in NEEDED:
         if not row[need]:
             raise UserError(f"{table}, line {line} has no {need}")
+    if "\0" in row["file"]:
+        raise UserError(f"{table}, line {line} has a file name with a zero byte in it")
     path = table.parent / row["file"]
     start, end = (_time(table, line, name, row[name]) for name in ("start", "end"))
     if start is not None and end is not None and end <= start:
