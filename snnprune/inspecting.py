@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -88,12 +88,11 @@ def _print(looked: Inspection, odd: list[Odd], title: str) -> None:
     console = Console()
     if title:
         say(console, f"read as {title}")
-    numbers = by_class(looked)
+    numbers = by_class(looked, "{}\n{} - {}")  # on two lines, so that the table fits a narrow terminal
     table = Table(title=numbers.title, title_justify="left", title_style="bold")
     for place, head in enumerate(numbers.head):
-        table.add_column(
-            head, justify="right" if 0 < place < len(numbers.head) - 1 else "left", overflow="fold"
-        )
+        justify: Literal["left", "right"] = "right" if 0 < place < len(numbers.head) - 1 else "left"
+        table.add_column(head, justify=justify, overflow="fold")
     for row in numbers.rows:
         table.add_row(*map(Text, row))
     console.print(table)

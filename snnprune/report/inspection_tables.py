@@ -22,20 +22,25 @@ HEAD = ("class", "files", "events", "span", "events a second", "ON", "formats")
 
 RULES = (
     "Median, and lowest to highest. The span is from the first event to the last. In a class of at least "
-    f"{FEWEST} readable recordings, one is odd where its span or its events a second are more than {FAR} times "
-    f"the median of the class, or less than 1/{FAR} of it."
+    f"{FEWEST} readable recordings, one is odd where its span or its events a second are more than {FAR} "
+    f"times the median of the class, or less than 1/{FAR} of it."
 )
 
 
-def by_class(found: Inspection) -> Table:
-    """Return the numbers of each class, and of all."""
-    rows = [_row(name, found, label) for label, name in enumerate(found.listing.classes)]
+def by_class(found: Inspection, form: str = "{} ({} to {})") -> Table:
+    """Return the numbers of each class, and of all.
+
+    Args:
+        found: what was found.
+        form: how a median, a lowest and a highest number are written.
+    """
+    rows = [_row(name, found, label, form) for label, name in enumerate(found.listing.classes)]
     if len(rows) > 1:
-        rows.append(_row("all", found, None))
+        rows.append(_row("all", found, None, form))
     return Table("Recordings by class", HEAD, rows, RULES)
 
 
-def _row(name: str, found: Inspection, label: int | None) -> list[str]:
+def _row(name: str, found: Inspection, label: int | None, form: str) -> list[str]:
     looks = [look for look in found.looks if label in (None, look.recording.label)]
     read = found.numbers(label)
     rates = [one.rate for one in read if one.rate is not None]
@@ -43,20 +48,20 @@ def _row(name: str, found: Inspection, label: int | None) -> list[str]:
     return [
         name,
         f"{len(looks):,}" if len(read) == len(looks) else f"{len(looks):,}, {len(read):,} readable",
-        _ranged([one.events for one in read], lambda n: f"{n:,.0f}"),
-        _ranged([one.span for one in read], lasting),
-        _ranged(rates, short),
-        _ranged([one.share for one in read], lambda share: f"{share:.2f}"),
+        _ranged([one.events for one in read], form, lambda n: f"{n:,.0f}"),
+        _ranged([one.span for one in read], form, lasting),
+        _ranged(rates, form, short),
+        _ranged([one.share for one in read], form, lambda share: f"{share:.2f}"),
         ", ".join(f"{count:,} {form}" for form, count in sorted(formats.items())),
     ]
 
 
-def _ranged(numbers: Sequence[float], said: Callable[[float], str]) -> str:
+def _ranged(numbers: Sequence[float], form: str, said: Callable[[float], str]) -> str:
     found = spread(numbers)
     if found is None:
         return "-"
     middle, low, high = said(found.median), said(found.low), said(found.high)
-    return middle if low == high else f"{middle} ({low} to {high})"
+    return middle if low == high else form.format(middle, low, high)
 
 
 def format_name(path: Path) -> str:

@@ -170,15 +170,15 @@ class Rates:
 
     Attributes:
         times: seconds from the first event to the middle of each span, [n].
-        mean: mean over the recordings, [n]; one that has ended counts as silent.
+        mean: over the recordings, [n]; one that has ended counts as silent.
         low: that a tenth of the recordings stays below, [n].
         high: that a tenth of the recordings exceeds, [n].
     """
 
-    times: npt.NDArray[np.float64]
-    mean: npt.NDArray[np.float64]
-    low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
+    times: npt.NDArray[np.floating]
+    mean: npt.NDArray[np.floating]
+    low: npt.NDArray[np.floating]
+    high: npt.NDArray[np.floating]
 
 
 def rates(courses: Sequence[Course], most: int = BINS // 2) -> Rates:
@@ -190,9 +190,8 @@ def rates(courses: Sequence[Course], most: int = BINS // 2) -> Rates:
         width, used = 2 * width, -(-used // 2)
         counts = counts.reshape(len(counts), -1, 2).sum(axis=2)
     found = counts[:, :used] * (1e6 / width)
-    middles = (np.arange(used) + 0.5) * width * 1e-6
-    low, high = (np.asarray(np.quantile(found, share, axis=0), np.float64) for share in (0.1, 0.9))
-    return Rates(middles, np.asarray(found.mean(axis=0), np.float64), low, high)
+    low, high = np.quantile(found, (0.1, 0.9), axis=0)
+    return Rates((np.arange(used) + 0.5) * width * 1e-6, found.mean(axis=0), low, high)
 
 
 def _coarsened(one: Course, width: int) -> npt.NDArray[np.int64]:
