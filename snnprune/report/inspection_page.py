@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 MOST_NAMED = 200
 """Most odd recordings that a page names."""
 
+LEGEND = (
+    "Of each class, left: the mean of its recordings, ON in blue and OFF in orange. Right: events over time, "
+    "mean of the recordings, and from their tenth to their ninetieth percentile; one that has ended counts as "
+    "silent. Below: the recording whose number of events is the median of the class, in equal spans of time, "
+    "each with its beginning."
+)
+
 MOST_CARDS = 12
 """Most classes that are shown one by one: a picture of each takes up to a quarter of a megabyte."""
 
@@ -99,9 +106,9 @@ def _classes(found: Inspection) -> list[Section]:
     many = len(found.means)
     detail = next((width for most, width in DETAIL if many <= most), DETAIL[-1][1])
     kinds = [_kind(found, label, detail) for label in found.means]
-    drawn, missing, text = [], [], []
+    drawn, missing, text = [], [], [LEGEND]
     if many > MOST_CARDS:
-        text = [f"The first {MOST_CARDS} of {many:,} classes are shown one by one."]
+        text.append(f"The first {MOST_CARDS} of {many:,} classes are shown one by one.")
         made = draw_all((means,), kinds[:MOST_MEANS], None)
         drawn, missing = [*made[0]], [*made[1]]
     for kind in kinds[:MOST_CARDS]:
@@ -112,7 +119,8 @@ def _classes(found: Inspection) -> list[Section]:
 
 
 def _kind(found: Inspection, label: int, detail: int) -> Kind:
-    read, film = found.numbers(label), found.films.get(label)
+    read = [one for one in found.numbers(label) if one.sensor == found.sensor]
+    film = found.films.get(label)
     return Kind(
         number=label,
         name=found.listing.classes[label],

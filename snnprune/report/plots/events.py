@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from snnprune.common.console import lasting
-from snnprune.data.events.statistics import rates, spread
+from snnprune.data.events.statistics import rates
 from snnprune.report.picture import Picture, canvas
 from snnprune.report.plots.recording import picture_of
 from snnprune.report.style import FAINT, INK, PRUNED, WIDTH, clipped, short, tidy
@@ -62,19 +62,13 @@ def events(kind: Kind) -> Picture:
     """Return the picture."""
     many = len(kind.courses)
     off, on = kind.mean.sum(axis=(1, 2))
-    film = (
-        "" if kind.film is None else f" Below, in equal spans of time, {kind.film.path.name}: the recording "
-    )
-    about = f"{film}with the median number of events." if film else ""
-    middle = spread([float(span) for span in kind.spans])
+    film = "" if kind.film is None else f" Below: {kind.film.path.name}."
+    middle = lasting(float(np.median(kind.spans)))
     return Picture(
         f"class-{kind.number}",
         f"Class {clipped(kind.name, 40)}",
-        f"Left, the mean of {many:,} recording{'s' * (many != 1)}; blue: brighter, orange: darker. Right, "
-        "events over time: mean of the recordings, and from their tenth to their ninetieth percentile. A "
-        f"recording that has ended counts as silent.{about}",
-        f"Class {kind.name}: {many} recordings, median span {lasting(middle.median if middle else 0)}, "
-        f"{on / max(on + off, 1e-9):.0%} ON events.",
+        f"{many:,} recording{'s' * (many != 1)}.{film}",
+        f"Class {kind.name}: {many} recordings, median span {middle}, {on / (on + off):.0%} ON events.",
         lambda: _draw(kind),
     )
 
@@ -147,6 +141,7 @@ def _over_time(axes: Axes, kind: Kind) -> None:
     axes.fill_between(times, found.low, found.high, color=PRUNED, alpha=0.25, linewidth=0)
     axes.plot(times, found.mean, color=PRUNED)
     axes.set(xlim=(0, None), ylim=(0, None), xlabel="s" if long else "ms")
+    axes.xaxis.label.set_size(7)
     axes.set_title("events a second", loc="left", fontsize=6.5, pad=2)
     axes.locator_params(nbins=5)
     axes.yaxis.set_major_formatter(lambda number, _: short(number))
