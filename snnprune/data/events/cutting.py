@@ -11,6 +11,7 @@ import numpy as np
 from snnprune.config.values import microseconds
 from snnprune.data.events.grid import grid
 from snnprune.data.events.hot import hot
+from snnprune.data.events.interval import interval
 from snnprune.data.frames import to_frames
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: 
     if stream.disordered:
         remarks.append(f"has {stream.disordered:,} events out of order, which were sorted by time")
     last = int(stream.t[-1])
-    stream, begin, end = _interval(stream, recording)
+    stream, begin, end = interval(stream, recording)
     stream = _without_hot(stream, config, remarks, named=named)
     try:
         shown = grid(config, stream.sensor)
@@ -84,23 +85,6 @@ def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: 
         raise ValueError("has no events of the polarity and the part of the sensor that are asked for")
     spans = _spans(begin, end, last, config, remarks)
     return Samples(_frames(events, spans, shown.shape, config, remarks), remarks)
-
-
-def _interval(stream: Stream, recording: Recording) -> tuple[Stream, int | None, int | None]:
-    """Return the events of the labelled interval, and its ends in the stream's time where they are given."""
-    if recording.start is None and recording.end is None:
-        return stream, None, None
-    last = int(stream.t[-1])
-    begin = 0 if recording.start is None else recording.start - stream.first
-    end = last + 1 if recording.end is None else recording.end - stream.first
-    # Numbers of any size may come from a table: they are compared before they meet an array.
-    cuts = np.searchsorted(stream.t, [min(max(bound, 0), last + 1) for bound in (begin, end)])
-    if cuts[0] >= cuts[1]:
-        raise ValueError(
-            f"has no events from {recording.start} to {recording.end}: start and end are on the file's own "
-            f"clock, which runs from {stream.first} to {stream.first + last}"
-        )
-    return stream.picked(slice(*cuts)), begin, end
 
 
 def _without_hot(stream: Stream, config: DataConfig, remarks: list[str], *, named: bool) -> Stream:

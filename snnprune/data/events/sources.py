@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-import numpy as np
-
 from snnprune.common.errors import UserError
 from snnprune.config.names import DATASETS
-from snnprune.config.values import pixels
 from snnprune.data.events import reading
+from snnprune.data.events.framing import asked
+from snnprune.data.events.interval import interval
 from snnprune.data.events.layouts import PARTS, TABLE, Listing, Part, Recording, natural
 from snnprune.data.events.listing import listed
-from snnprune.data.events.stream import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
-    from snnprune.data.events.stream import Stream
+    from snnprune.data.events.stream import Asked, Stream
 
     Read = Callable[[Recording], Stream]
 
@@ -51,7 +49,7 @@ def found(path: Path, config: DataConfig) -> Found:
     """
     own = reader(asked(config))
     if path.is_file():
-        return Found(Listing(path.parent, (path.name,), (Recording(path, 0, path.name),)), own)
+        return Found(Listing(path.parent, (path.name,), (Recording(path, 0),)), own)
     if not path.exists():
         raise UserError(f"there is no file or folder {path}: give a recording, or a folder of them")
     try:
@@ -67,13 +65,9 @@ def _public(folder: Path) -> Found | None:
     for entry in DATASETS.values():
         source = entry.load()
         if hasattr(source, "reader") and source.found(folder) == folder:
-            recordings = (
-                Recording(each.path, each.label, each.path.name, part)
-                for part in get_args(Part)
-                if hasattr(source, part)
-                for each in source.list(folder / getattr(source, part))
-            )
-            return Found(Listing(folder, source.classes, tuple(recordings)), source.reader(), source.title)
+            parts = (part for part in get_args(Part) if hasattr(source, part))
+            recordings = tuple(recording for part in parts for recording in source.list(folder, part))
+            return Found(Listing(folder, source.classes, recordings), source.reader(), source.title)
     return None
 
 
@@ -83,17 +77,7 @@ def _flat(folder: Path) -> Listing | None:
     if not paths or any(path.is_dir() or path.name == TABLE for path in paths):
         return None
     paths.sort(key=lambda path: natural(path.name))
-    return Listing(folder, (folder.resolve().name,), tuple(Recording(path, 0, path.name) for path in paths))
-
-
-def asked(config: DataConfig) -> Asked:
-    """Return what the configuration says of files that do not say it themselves."""
-    return Asked(
-        sensor=pixels(config.sensor) if config.sensor else None,
-        unit=config.time_unit,
-        columns=tuple(name.strip() for name in config.columns.split(",")) if config.columns else None,
-        stream=config.stream,
-    )
+    return Listing(folder, (folder.resolve().name,), tuple(Recording(path, 0) for path in paths))
 
 
 def reader(said: Asked) -> Read:
@@ -107,21 +91,9 @@ def reader(said: Asked) -> Read:
         if recording.path not in last:
             last.clear()
             last[recording.path] = reading.read(recording.path, said)
-        return _interval(last[recording.path], recording)
+        try:
+            return interval(last[recording.path], recording)[0]
+        except ValueError as error:
+            raise UserError(f"{recording.path} {error}") from error
 
     return read
-
-
-def _interval(stream: Stream, recording: Recording) -> Stream:
-    """Return the events of a labelled interval."""
-    last = int(stream.t[-1])
-    begin = 0 if recording.start is None else recording.start - stream.first
-    end = last + 1 if recording.end is None else recording.end - stream.first
-    # Numbers of any size may come from a table: they are compared before they meet an array.
-    cuts = np.searchsorted(stream.t, [min(max(bound, 0), last + 1) for bound in (begin, end)])
-    if cuts[0] >= cuts[1]:
-        raise UserError(
-            f"{recording.path} has no events from {recording.start} to {recording.end}: start and end are on "
-            f"the file's own clock, which runs from {stream.first} to {stream.first + last}"
-        )
-    return stream.picked(slice(*cuts))
