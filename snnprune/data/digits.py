@@ -80,7 +80,7 @@ class DigitsEvents:
         sensor = self.camera.width, self.camera.height
         for events in record(self.images()[0], self.camera):
             x, y = (events[name].astype(np.uint16) for name in "xy")
-            yield Stream(events["t"], x, y, events["p"] == 1, sensor)
+            yield Stream(events["t"] - events["t"][0], x, y, events["p"] == 1, sensor)
 
 
 def labelled() -> Any:
