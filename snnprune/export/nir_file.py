@@ -17,8 +17,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from snnprune.common import atomic
 from snnprune.common.errors import UserError, first_line
-from snnprune.export.comparison import Watched
 from snnprune.common.extras import need
+from snnprune.export.comparison import Watched
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
 from snnprune.network.duplicate import reset_states

@@ -1,8 +1,8 @@
 """AEDAT 2.0 of jAER: pairs of an address and a time, 32 bits each, most significant byte first.
 
-What an address means is up to the class of jAER that describes the chip
-(docs.inivation.com, "AEDAT 2.0"), so the reader follows these classes. All count x from the right of what jAER shows,
-and y from the bottom; both are turned here, so that x counts from the left and y from the top.
+What an address means is up to the class of jAER that describes the chip (docs.inivation.com, "AEDAT 2.0"), so
+the reader follows these classes. All count x from the right of what jAER shows, and y from the bottom. Both
+are turned here: x counts from the left, and y from the top.
 
 | Chip | y | x | polarity | no polarity event if |
 | --- | --- | --- | --- | --- |
@@ -86,7 +86,11 @@ def _fields(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Return x, y and whether events are ON. What lies outside the sensor becomes negative."""
     width, height = sensor
-    x, y = (address >> 1 & 0x7F, address >> 8 & 0x7F) if is_dvs128 else (address >> 12 & 0x3FF, address >> 22 & 0x1FF)
+    x, y = (
+        (address >> 1 & 0x7F, address >> 8 & 0x7F)
+        if is_dvs128
+        else (address >> 12 & 0x3FF, address >> 22 & 0x1FF)
+    )
     on = (address & 1) == 0 if is_dvs128 else (address & 0x800) != 0
     return np.int16(width - 1) - x.astype(np.int16), np.int16(height - 1) - y.astype(np.int16), on
 
@@ -119,7 +123,13 @@ def _told(asked: Asked) -> tuple[tuple[int, int], bool]:
     known = {DVS128, *DAVIS.values()}
     listed = ", ".join(f"{width}x{height}" for width, height in sorted(known))
     if asked.sensor is None:
-        raise ValueError(f"its header names no camera, and addresses depend on it: give one of {listed} as --data.sensor")
+        raise ValueError(
+            f"its header names no camera, and addresses depend on it: give one of {listed} as --data.sensor"
+        )
     if asked.sensor not in known:
-        raise ValueError("its header names no camera, and none has {} x {} pixels: give one of {} as --data.sensor".format(*asked.sensor, listed))
+        raise ValueError(
+            "its header names no camera, and none has {} x {} pixels: give one of {} as --data.sensor".format(
+                *asked.sensor, listed
+            )
+        )
     return asked.sensor, asked.sensor == DVS128

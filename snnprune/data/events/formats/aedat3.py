@@ -1,8 +1,8 @@
 """AEDAT 3.1 of cAER and DV: packets of typed events, least significant byte first; y counts from the top.
 
-A packet is a header of 28 bytes (type, source, size of an event, place of its time, laps of the clock, capacity,
-number of events, number of valid ones), then the events. A polarity event is 32 bits (bit 0 valid, bit 1 ON, bits 2
-to 16 y, bits 17 to 31 x) and 31 bits of time in microseconds.
+A packet is a header of 28 bytes (type, source, size of an event, place of its time, laps of the clock,
+capacity, number of events, number of valid ones), then the events. A polarity event is 32 bits (bit 0 valid,
+bit 1 ON, bits 2 to 16 y, bits 17 to 31 x) and 31 bits of time in microseconds.
 Source: docs.inivation.com, "AEDAT 3.1". The lines of text at the beginning are those of AEDAT 2.0, too.
 """
 
@@ -94,7 +94,9 @@ def read(data: npt.NDArray[np.uint8], asked: Asked) -> Raw:
     laps = np.repeat([lap for _, lap in packets[source]], [len(words) for words, _ in packets[source]])
     valid = (words[:, 0] & 1) != 0
     if not valid.all():
-        remarks.append(f"holds {(~valid).sum()} events that its filters marked as invalid, which were left out")
+        remarks.append(
+            f"holds {(~valid).sum()} events that its filters marked as invalid, which were left out"
+        )
         words, laps = words[valid], laps[valid]
     return Raw(
         t=laps.astype(np.int64) << TIME_BITS | (words[:, 1] & 0x7FFFFFFF),

@@ -1,9 +1,9 @@
 """AEDAT4 of DV: packets of flatbuffers, each compressed for itself; y counts from the top.
 
-A file is a line of text, a flatbuffer `IOHE` (compression, place of the table of packets, XML of the streams), packets
-(number of the stream, bytes, content), and a table of the packets at the end, if the recording was closed.
-Source: docs.inivation.com, "AEDAT 4.0". The container is read here, as the libraries for it end the process on some
-damaged files.
+A file is a line of text, a flatbuffer `IOHE` (compression, place of the table of packets, XML of the
+streams), packets (number of the stream, bytes, content), and a table of the packets at the end, if the
+recording was closed. Source: docs.inivation.com, "AEDAT 4.0". The container is read here, as the libraries
+for it end the process on some damaged files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from snnprune.data.events.stream import Asked
 
 MAGIC = b"#!AER-DAT4.0\r\n"
-EVENT = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "?"), ("padding", "V3")])
+EVENT = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("padding", "V3")])
 NONE, LZ4, LZ4_HIGH, ZSTD, ZSTD_HIGH = range(5)
 """Ways to compress, as a file's header numbers them."""
 
@@ -102,18 +102,22 @@ def _events(unpacked: Callable[[bytes], bytes], packed: bytes, at: int) -> npt.N
         ValueError: it is damaged.
     """
     try:
-        buffer = unpacked(packed)
-        table = flatbuffer.root(buffer, 4, b"EVTS")
-        elements = flatbuffer.field(buffer, table, 0)
-        if elements is None:
-            return np.empty(0, EVENT)
-        begin, many = flatbuffer.vector(buffer, elements, EVENT.itemsize)
-        flags = np.frombuffer(buffer, np.uint8, many * EVENT.itemsize, begin)[12 :: EVENT.itemsize]
-        if many and flags.max() > 1:
-            raise ValueError("a polarity is neither 0 nor 1")
-        return np.frombuffer(buffer, EVENT, many, begin)
+        return _elements(unpacked(packed))
     except Exception as error:  # of lz4 and zstandard, too
         raise ValueError(f"the packet that begins at byte {at} is damaged: {in_one_line(error)}") from error
+
+
+def _elements(buffer: bytes) -> npt.NDArray[Any]:
+    """Return the events of a flatbuffer `EVTS`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    elements = flatbuffer.field(buffer, flatbuffer.root(buffer, 4, b"EVTS"), 0)
+    if elements is None:
+        return np.empty(0, EVENT)
+    begin, many = flatbuffer.vector(buffer, elements, EVENT.itemsize)
+    return np.frombuffer(buffer, EVENT, many, begin)
 
 
 def _unpacker(compression: int) -> Callable[[bytes], bytes]:
@@ -158,8 +162,6 @@ def _contents(data: npt.NDArray[np.uint8]) -> Contents:
         raise ValueError(f"its first line is not {MAGIC.decode().strip()}")
     try:
         size = flatbuffer.number("I", data[:begin].tobytes(), len(MAGIC))
-        if begin + size > len(data):
-            raise ValueError("it was cut short")
         buffer = data[begin : begin + size].tobytes()
         table = flatbuffer.root(buffer, 0, b"IOHE")
         compression, place, xml = (flatbuffer.field(buffer, table, index) for index in range(3))
@@ -208,7 +210,9 @@ def _streams(xml: bytes) -> tuple[dict[str, tuple[int, int] | None], dict[str, s
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = letters, refused
     parser.Parse(xml.rstrip(b"\0 \r\n"), True)
     kind = "typeIdentifier"
-    numbers = [place[1] for place, text in values.items() if place[::2] == ("outInfo", kind) and text == "EVTS"]
+    numbers = [
+        place[1] for place, text in values.items() if place[::2] == ("outInfo", kind) and text == "EVTS"
+    ]
     numbers = [number for number in numbers if re.fullmatch("[0-9]{1,9}", number)]
     streams = {number: _size(values, ("outInfo", number, "info")) for number in numbers}
     return streams, {number: values.get(("outInfo", number, "originalOutputName"), "") for number in numbers}

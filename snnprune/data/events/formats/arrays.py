@@ -11,16 +11,15 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from snnprune.common.errors import in_one_line
-from snnprune.data.events.formats.columns import named, positions
+from snnprune.data.events.formats.columns import named, positions, raw
 from snnprune.data.events.formats.streams import chosen
-from snnprune.data.events.stream import Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
 
-    from snnprune.data.events.stream import Asked
+    from snnprune.data.events.stream import Asked, Raw
 
 DESCRIPTIONS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -44,7 +43,7 @@ def npy(path: Path, asked: Asked) -> Raw:
     except Exception as error:  # numpy reads a header as Python, and fails as tokenisers and parsers do
         raise ValueError(f"its header cannot be read: {in_one_line(error)}") from error
     if not isinstance(table, np.ndarray):
-        raise ValueError("it is an archive of arrays: its name must end in .npz")
+        raise ValueError("it is an archive of arrays: its name must end in .npz")  # noqa: TRY004 - of a file
     return from_table(np.asarray(table), asked)
 
 
@@ -57,18 +56,27 @@ def npz(path: Path, asked: Asked) -> Raw:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
-            columns = named(members)
-            if columns is not None and asked.stream is None:
-                return Raw(**{column: _column(_member(archive, members[name])) for column, name in columns.items()})
-            tables = [name for name in members if _holds_events(archive, members[name])]
-            if not tables:
-                raise ValueError(f"it has no events: its arrays are {', '.join(members)[:200] or 'none'}")
-            return from_table(_member(archive, members[chosen(tables, asked.stream)]), asked)
+            return _from_archive(archive, asked)
     except (OSError, ValueError):
         raise
     except Exception as error:  # damage shows as an error of zipfile, zlib, struct or a parser
         raise ValueError(f"it cannot be unpacked: {in_one_line(error)}") from error
+
+
+def _from_archive(archive: zipfile.ZipFile, asked: Asked) -> Raw:
+    """Return the columns of an archive's arrays.
+
+    Raises:
+        ValueError: it holds no events, or several arrays could be the events.
+    """
+    members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
+    columns = named(members)
+    if columns is not None and asked.stream is None:
+        return raw({column: _column(_member(archive, members[name])) for column, name in columns.items()})
+    tables = [name for name in members if _holds_events(archive, members[name])]
+    if not tables:
+        raise ValueError(f"it has no events: its arrays are {', '.join(members)[:200] or 'none'}")
+    return from_table(_member(archive, members[chosen(tables, asked.stream)]), asked)
 
 
 def from_table(table: npt.NDArray[Any], asked: Asked) -> Raw:
@@ -80,19 +88,21 @@ def from_table(table: npt.NDArray[Any], asked: Asked) -> Raw:
     names = table.dtype.names
     if names is not None:
         if table.ndim != 1:
-            raise ValueError(f"its structured array has the shape {list(table.shape)}, expected one dimension")
+            raise ValueError(
+                f"its structured array has the shape {list(table.shape)}, expected one dimension"
+            )
         places = positions(len(names), names, asked.columns)
-        return Raw(**{column: _column(table[names[place]]) for column, place in places.items()})
+        return raw({column: _column(table[names[place]]) for column, place in places.items()})
     if table.ndim != 2 or table.dtype.kind not in "biuf":
         raise ValueError(
-            f"it is an array of {table.dtype} of the shape {list(table.shape)}, expected a structured array or "
-            "a table of numbers with a row for each event"
+            f"it is an array of {table.dtype} of the shape {list(table.shape)}, expected a structured array "
+            "or a table of numbers with a row for each event"
         )
     many, wide = table.shape
     if many == 4 < wide and len(asked.columns or ()) != wide:
-        raise ValueError(f"its table of {many} x {wide} has a column for each event, expected a row: transpose it")
+        raise ValueError(f"its table of {many} x {wide} has a column for each event: transpose it")
     places = positions(wide, None, asked.columns)
-    return Raw(**{column: _column(table[:, place]) for column, place in places.items()})
+    return raw({column: _column(table[:, place]) for column, place in places.items()})
 
 
 def _column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from snnprune.data.events.stream import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+
+    from snnprune.data.events.stream import Unit
 
 NAMES = {
     "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
@@ -43,16 +49,17 @@ def positions(many: int, names: Sequence[str] | None, asked: tuple[str, ...] | N
         asked: what the user says that they hold, "-" for one to leave out.
 
     Raises:
-        ValueError: neither says it, they contradict each other, or the user's columns are not those of the
-            table.
+        ValueError: neither says it, they contradict each other, or there are not as many as in the table.
     """
     own = named(names) if names is not None else None
     if own is not None and names is not None:
+        if len(names) != many:
+            raise ValueError(f"it has {many} columns, and {len(names)} names for them")
         places = {column: list(names).index(name) for column, name in own.items()}
         if asked is not None and places != _told(many, asked):
             raise ValueError(
-                f"its columns are called {', '.join(names)}, and --data.columns says {','.join(asked)}: leave "
-                "the option out"
+                f"its columns are called {', '.join(names)}, and --data.columns says {','.join(asked)}: "
+                "leave the option out"
             )
         return places
     if asked is None:
@@ -62,6 +69,13 @@ def positions(many: int, names: Sequence[str] | None, asked: tuple[str, ...] | N
             "column to leave out)"
         )
     return _told(many, asked)
+
+
+def raw(
+    columns: dict[str, npt.NDArray[Any]], unit: Unit | None = None, sensor: tuple[int, int] | None = None
+) -> Raw:
+    """Return events whose columns are called t, x, y and p."""
+    return Raw(columns["t"], columns["x"], columns["y"], columns["p"], unit, sensor)
 
 
 def _told(many: int, asked: tuple[str, ...]) -> dict[str, int]:

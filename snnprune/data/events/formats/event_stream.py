@@ -1,6 +1,7 @@
 """Event Stream (`.es`) of DVS and ATIS cameras, through the library faery.
 
-The format counts y from the bottom (github.com/neuromorphicsystems/event_stream), and faery turns it to the top.
+The format counts y from the bottom (github.com/neuromorphicsystems/event_stream), and faery turns it to the
+top.
 """
 
 from __future__ import annotations
