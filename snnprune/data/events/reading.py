@@ -38,7 +38,15 @@ class Format:
         return raw
 
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format("AEDAT4", (".aedat4",), "aedat4:read"),
+    Format("AEDAT", (".aedat",), "aedat:read"),
+    Format("Event Stream", (".es",), "event_stream:read"),
+    Format("HDF5", (".h5", ".hdf5"), "hdf5:read"),
+    Format("numpy", (".npy",), "arrays:npy"),
+    Format("numpy", (".npz",), "arrays:npz"),
+    Format("text", (".csv", ".txt", ".tsv"), "text:read"),
+)
 """Every format that is read. A new one is a reader in `formats`, and a line here."""
 
 
