@@ -6,14 +6,14 @@ are repeated so often that no lap of a clock passes unseen.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from snnprune.data.events.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -211,15 +211,37 @@ def atis_bin(path: Path, events: Stream) -> None:
     path.write_bytes(rows.astype(np.uint8).tobytes())
 
 
-WRITERS: dict[str, Sequence[tuple[str, Callable[[Path, Stream], None]]]] = {
+class Writer(NamedTuple):
+    """What writes files of a format, and what these can hold.
+
+    Attributes:
+        suffix: ending of a file's name.
+        write: of a path and a stream.
+        sensor: the largest one, width and height.
+        gap: the longest time between neighbouring events, in microseconds, that the format can tell.
+    """
+
+    suffix: str
+    write: Callable[[Path, Stream], None]
+    sensor: tuple[int, int]
+    gap: int = 1 << 40
+
+    def __str__(self) -> str:
+        return self.write.__name__
+
+
+WRITERS: dict[str, tuple[Writer, ...]] = {
     "Prophesee RAW": (
-        (".raw", evt2),
-        (".raw", evt21),
-        (".raw", evt21_legacy),
-        (".raw", evt3),
-        (".raw", evt3_single),
+        Writer(".raw", evt2, (2048, 2048)),
+        Writer(".raw", evt21, (2048, 2048)),
+        Writer(".raw", evt21_legacy, (2048, 2048)),
+        Writer(".raw", evt3, (2048, 2048), gap=1 << 32),
+        Writer(".raw", evt3_single, (2048, 2048), gap=1 << 32),
     ),
-    "Prophesee DAT": ((".dat", dat), (".dat", dat_first)),
-    "ATIS": ((".bin", atis_bin),),
+    "Prophesee DAT": (
+        Writer(".dat", dat, (16384, 16384), gap=1 << 31),
+        Writer(".dat", dat_first, (512, 256), gap=1 << 31),
+    ),
+    "ATIS": (Writer(".bin", atis_bin, (256, 240), gap=1 << 32),),
 }
-"""By the title of a format: the ending of a file's name, and what writes one."""
+"""Those of each format that is read, by its title."""

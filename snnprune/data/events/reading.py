@@ -38,7 +38,11 @@ class Format:
         return raw
 
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format("Prophesee RAW", (".raw",), "evt:read"),
+    Format("Prophesee DAT", (".dat",), "dat:read"),
+    Format("ATIS", (".bin",), "atis:read"),
+)
 """Every format that is read. A new one is a reader in `formats`, and a line here."""
 
 
