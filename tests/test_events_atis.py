@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tonic
 
+from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.data.events.reading import read
 from snnprune.data.events.stream import Asked
@@ -70,10 +71,10 @@ def test_tonic_reads_the_same(path: Path) -> None:
 
 @pytest.mark.data
 def test_real_recordings(real_data: Path) -> None:
-    listed = sorted(real_data.glob("*/Train/*/*.bin"))[:100]
-    if not listed:
+    folder = data.where("nmnist", real_data)
+    if folder is None:
         pytest.skip(f"no N-MNIST in {real_data}")
-    for recording in listed:
+    for recording in sorted(folder.glob("Train/*/*.bin"))[:100]:
         found, theirs = read(recording, SENSOR), tonic.io.read_mnist_file(str(recording), DTYPE)
         assert np.array_equal(found.t + found.first, theirs["t"])
         for name in "xyp":

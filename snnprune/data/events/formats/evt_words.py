@@ -6,8 +6,8 @@ pixels (external triggers, counts of the camera, what continues them) and are pa
 Two kinds of words make a time: TIME_HIGH has its upper bits, other words the lower ones. The clock begins
 again when TIME_HIGH is full. A TIME_HIGH that is lower than the last one by more than half of its range
 begins a new lap; one that is lower by less goes back, as cameras now and then do. **A lap that passes without
-any TIME_HIGH cannot be seen**, nor the end of one if more than half of a lap passes without any. Cameras write
-one every few microseconds.
+any TIME_HIGH cannot be seen**, nor the end of one if more than half of a lap passes without any. Cameras
+write one every few microseconds.
 
 Events before the first TIME_HIGH (or, in EVT 3.0, before the row or column that they need) have no time or no
 place. They are counted and left out.
@@ -153,8 +153,8 @@ def fill_evt3(data, t, x, y, p):  # type: ignore[no-untyped-def]
     """Write the events. A word changes the state, or makes events of it.
 
     ADDR_Y (0): row, 11 bits. ADDR_X (2): polarity, column 11 bits; one event. VECT_BASE_X (3): the same, as
-    the base of vectors. VECT_12 (4), VECT_8 (5): bit i stands for an event at base + i; then the base moves by
-    the number of bits. TIME_LOW (6): 12 bits. TIME_HIGH (8): 12 bits; where it changes, the lower bits are
+    the base of vectors. VECT_12 (4), VECT_8 (5): bit i stands for an event at base + i; then the base moves
+    by the number of bits. TIME_LOW (6): 12 bits. TIME_HIGH (8): 12 bits; where it changes, the lower bits are
     zero until the next TIME_LOW, as in the maker's decoder.
     """
     n, lap, high, now, last = 0, 0, 0, 0, -1
