@@ -105,7 +105,7 @@ def _microseconds(raw: Raw, asked: Asked) -> tuple[npt.NDArray[np.int64], int]:
     if (last - first) * by // over >= LONGEST:
         raise ValueError(f"its events span more than {LONGEST} microseconds")
     # Unsigned times of 64 bits may lie beyond an int64; their differences do not.
-    since = (times - times.dtype.type(first)).astype(np.int64)
+    since = (times - times.dtype.type(first)).astype(np.int64, copy=False)
     return (since if by == over else since * by // over), first * by // over
 
 
@@ -114,11 +114,13 @@ def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
     wide = times if times.dtype.itemsize == 8 else times.astype(np.int64)
     if lap is None:
         return wide
-    signed = wide.astype(np.int64)
-    falls, rises = (np.diff(signed) < -lap // 2, np.diff(signed) > lap // 2)
-    laps = np.cumsum(falls.astype(np.int64) - rises.astype(np.int64))  # an event out of order goes back a lap
-    signed[1:] += laps * lap
-    return signed
+    signed = wide.astype(np.int64, copy=False)
+    steps = np.diff(signed)
+    if -lap // 2 <= steps.min(initial=0) and steps.max(initial=0) <= lap // 2:
+        return signed
+    # An event out of order goes back a lap.
+    laps = np.cumsum((steps < -lap // 2).astype(np.int64) - (steps > lap // 2))
+    return np.concatenate([signed[:1], signed[1:] + laps * lap])
 
 
 def _rounded(times: npt.NDArray[np.float64], by: int, over: int) -> npt.NDArray[np.int64]:

@@ -46,6 +46,9 @@ FORMATS: tuple[Format, ...] = (
     Format("numpy", (".npy",), "arrays:npy"),
     Format("numpy", (".npz",), "arrays:npz"),
     Format("text", (".csv", ".txt", ".tsv"), "text:read"),
+    Format("Prophesee RAW", (".raw",), "evt:read"),
+    Format("Prophesee DAT", (".dat",), "dat:read"),
+    Format("ATIS", (".bin",), "atis:read"),
 )
 """Every format that is read. A new one is a reader in `formats`, and a line here."""
 
