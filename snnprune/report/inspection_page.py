@@ -25,9 +25,9 @@ MOST_NAMED = 200
 
 LEGEND = (
     "Of each class, left: the mean of its recordings, ON in blue and OFF in orange. Right: events over time, "
-    "mean of the recordings, and from their tenth to their ninetieth percentile; one that has ended counts as "
-    "silent. Below: the recording whose number of events is the median of the class, in equal spans of time, "
-    "each with its beginning."
+    "mean of the recordings, and from their tenth to their ninetieth percentile; one that has ended counts "
+    "as silent. Below: the recording whose number of events is the median of the class, in equal spans of "
+    "time, each with its beginning."
 )
 
 MOST_CARDS = 12

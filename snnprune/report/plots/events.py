@@ -141,7 +141,7 @@ def _over_time(axes: Axes, kind: Kind) -> None:
     axes.fill_between(times, found.low, found.high, color=PRUNED, alpha=0.25, linewidth=0)
     axes.plot(times, found.mean, color=PRUNED)
     axes.set(xlim=(0, None), ylim=(0, None), xlabel="s" if long else "ms")
-    axes.xaxis.label.set_size(7)
+    axes.xaxis.label.set_fontsize(7)
     axes.set_title("events a second", loc="left", fontsize=6.5, pad=2)
     axes.locator_params(nbins=5)
     axes.yaxis.set_major_formatter(lambda number, _: short(number))
