@@ -340,12 +340,8 @@ def data_command(given: list[str]) -> int | None:
         return 0
     name, *rest = given or [""]
     if name not in DATA_COMMANDS:
-        said = (
-            f"there is no command 'data {name}': {nearest(name, DATA_COMMANDS)}"
-            if name
-            else "data does what?"
-        )
-        raise UserError(f"{said} (snnprune data prepare NAME, or snnprune data inspect FOLDER)")
+        wrong = f"there is no command 'data {name}', {nearest(name, DATA_COMMANDS)}: " if name else ""
+        raise UserError(f"{wrong}write snnprune data prepare NAME, or snnprune data inspect FOLDER")
     return DATA_COMMANDS[name](rest)
 
 

@@ -116,7 +116,7 @@ def test_real_recordings_have_none_until_one_is_put_in(source: Recordings, real_
     if folder is None:
         pytest.skip(f"no {source.title} in {real_data}")
     read = source.reader()
-    recordings = [each for part in (source.train, source.test) for each in source.list(folder / part)]
+    recordings = [each for part in ("train", "test") for each in source.list(folder, part)]
     for number, recording in enumerate(recordings[::3]):
         events = read(recording)
         assert not hot(events).any()
