@@ -97,6 +97,11 @@ TABLE: tuple[Row, ...] = (
         "it is for recordings, and {data.name} holds still images",
     ),
     (
+        "data.augment",
+        lambda f: f.data.has("events") is False,
+        "it is for recordings, and {data.name} holds still images",
+    ),
+    (
         "data.skip_corrupt",
         lambda f: f.data.has("files") is False,
         "{data.name} is not read from a file for each sample",
