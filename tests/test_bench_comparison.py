@@ -272,6 +272,24 @@ def test_analogue_columns_are_shown_where_there_is_something_in_them(compared: A
     assert not any("SynOps" in name for name in header)
 
 
+def counted(by_events: Counts | None) -> Synops:
+    kinds = Counts(2e6, 1e6, 1e6)
+    return Synops(2e6, 1e6, 1e6, Counts(0.0, 0.0, 0.0), kinds, {}, {}, by_events)
+
+
+def test_operations_by_events_have_a_column_where_they_differ() -> None:
+    runs = [
+        result(name, target, 0, 8, RISE, synops=counted(by_events))
+        for name, target, by_events in (("dense", None, Counts(5e6, 3e6, 3e6)), ("dpap", 0.4, None))
+    ]
+    table = tables(compare(Found(runs, [])))[2]
+    assert [row[table.header.index("SynOps by events (M) alive")] for row in table.rows] == ["3.000", "-"]
+    assert "each event" in table.notes[0]
+    for same in (None, Counts(2e6, 1e6, 1e6)):  # not counted, or no cell has two events
+        alone = tables(compare(Found([result("dense", None, 0, 8, RISE, synops=counted(same))], [])))[2]
+        assert not any("by events" in text for text in (*alone.header, *alone.notes))
+
+
 def test_csv_has_a_row_for_each_group_and_measure(compared: Any) -> None:
     rows = list(csv.DictReader(io.StringIO(formats.tidy(compared))))
     assert len({(row["group"], row["measure"]) for row in rows}) == len(rows)

@@ -137,9 +137,13 @@ def test_what_a_run_leaves_agrees_with_itself(whole: Path) -> None:
             assert sum(layer[kind] for layer in layers) == pytest.approx(operations[kind])
             picojoules = 4.6 * operations.macs[kind] + 0.9 * operations[kind]
             assert operations.energy_pj[kind] == pytest.approx(picojoules)
+            events = sum(layer.by_events[kind] for layer in layers)
+            assert events == pytest.approx(operations.by_events[kind])
+            assert events > operations[kind]
         metrics = (whole / result.name / "metrics.csv").read_text().splitlines()
         last = dict(zip(metrics[0].split(","), metrics[-1].split(","), strict=True))
         assert float(last["synops"]) == pytest.approx(operations["masked"])
+        assert float(last["synops_by_events"]) == pytest.approx(operations.by_events["masked"])
         machine = summary["machine"]
         assert machine["inference_batch"] == 12
         assert min(machine.inference_seconds.values()) > 0

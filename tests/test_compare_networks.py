@@ -95,6 +95,18 @@ def test_spiking_networks_with_time_on_either_side(*, time_first: bool) -> None:
     assert 0 < found.measures["synops"].values[0] < 5.0 * 10 * 4
 
 
+def test_events_have_a_row_where_a_cell_has_several() -> None:
+    torch.manual_seed(0)
+    frames = torch.poisson(torch.full((5, 8, 6), 0.9))
+    found = snnprune.compare(spiking(10), [(frames, torch.arange(8) % 4)], twin=spiking(20))
+    several = (frames.sum() - (frames != 0).sum()) / 8
+    by_events, by_cells = (found.measures[name].values[0] for name in ("synops_by_events", "synops"))
+    assert by_events - by_cells == pytest.approx(10 * several)
+    assert "SynOps by events, a sample" in str(found)
+    found = snnprune.compare(spiking(10), [((frames > 0).float(), torch.arange(8) % 4)], twin=spiking(20))
+    assert "by events" not in str(found)
+
+
 def test_networks_are_as_they_were() -> None:
     model = nn.Sequential(
         nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 4)

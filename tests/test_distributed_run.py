@@ -60,7 +60,7 @@ def test_two_processes_end_as_one_does(pair: Path, tmp_path: Path) -> None:
     assert a["pruning_rate"] == pytest.approx(b["pruning_rate"], abs=0.02)
     assert b["weights_left"] < b["weights_dense"]
     for early, late in zip(first[:1], second[:1], strict=True):  # before sums rounded otherwise flip a spike
-        for name in ("train_loss", "synops", "val_accuracy", "test_accuracy"):
+        for name in ("train_loss", "synops", "synops_by_events", "val_accuracy", "test_accuracy"):
             assert float(late[name]) == pytest.approx(float(early[name]), rel=1e-3), name
 
 

@@ -59,9 +59,12 @@ def test_operations_are_those_of_the_summary(
 ) -> None:
     out, _ = exported
     synops = json.loads((out / "summary.json").read_text())["synops"]
-    assert evaluation.evaluate(out)["operations"]["synops"] == pytest.approx(synops["masked"])
+    counted = evaluation.evaluate(out)["operations"]
+    assert counted["synops"] == pytest.approx(synops["masked"])
+    assert counted["synops_by_events"] == pytest.approx(synops["by_events"]["masked"])
     # A word of its own: the MACs of the table of `train` count every weight, spikes or not.
-    assert " 0 analogue MACs a sample" in capsys.readouterr().out
+    shown = f"SynOps ({counted['synops_by_events']:,.0f} by events) and 0 analogue MACs a sample"
+    assert shown in " ".join(capsys.readouterr().out.split())
     compact = evaluation.evaluate(out / "model.safetensors")["operations"]
     assert compact["synops"] > 0
     for to in FORMATS:

@@ -34,8 +34,7 @@ def operations(model: nn.Module, topology: Topology, x: Tensor) -> Operations:
 
 @pytest.mark.parametrize("spiking", [True, False])
 def test_a_cut_network_says_what_its_spikes_would_do_in_the_whole_one(spiking: bool) -> None:
-    x = torch.rand(4, 3, 2, 12, 12) if spiking else torch.rand(3, 2, 12, 12)
-    x = (x < 0.5).float() if spiking else x
+    x = torch.poisson(torch.ones(4, 3, 2, 12, 12)) if spiking else torch.rand(3, 2, 12, 12)
     model = conv_snn() if spiking else conv_ann()
     topology = discover(model, x)
     masks = Masks(model, topology)
@@ -52,7 +51,9 @@ def test_a_cut_network_says_what_its_spikes_would_do_in_the_whole_one(spiking: b
     again = undone(left, now, topology)
     for name, layer in whole.layers.items():
         assert again.layers[name].synops == pytest.approx(layer.synops)
+        assert again.layers[name].synops_by_events == pytest.approx(layer.synops_by_events)
         assert again.layers[name].macs == pytest.approx(layer.macs)
+    assert (whole.synops_by_events > whole.synops) == spiking
     assert (whole.synops > 0) == spiking
     assert (whole.macs > 0) != spiking
 

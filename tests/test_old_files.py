@@ -38,10 +38,10 @@ def test_the_record_of_a_run_says_what_its_files_say(name: str) -> None:
     assert list(json.loads(run.summary.json())) == list(written)
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == list(vars(run.rows[0]))
-    assert [[float(value) for value in row.values()] for row in rows] == [
-        list(vars(row).values()) for row in run.rows
+    assert [{key: float(value) for key, value in row.items()} for row in rows] == [
+        {key: value for key, value in vars(row).items() if key != "synops_by_events"} for row in run.rows
     ]
+    assert {row.synops_by_events for row in run.rows} == {None}
     assert run.predictions is not None
     assert run.predictions.csv() == (folder / "predictions.csv").read_text()
     if not name.startswith("bench"):
@@ -82,6 +82,7 @@ def test_a_finished_run_has_its_page(tmp_path: Path) -> None:
     page = (run / "report.html").read_text()
     assert f"{json.loads((run / 'summary.json').read_text())['accuracy']:.2%}" in page
     assert "not shown" not in page
+    assert "by events" not in page  # version 0.1 did not count them
 
 
 def test_a_finished_run_is_exported(tmp_path: Path) -> None:
@@ -96,6 +97,7 @@ def test_an_unfinished_run_goes_on_to_the_end_that_it_would_have_had(tmp_path: P
     assert cli.main(["train", "--resume", str(run)]) == 0
     whole, resumed = read_run(WRITTEN / "run"), read_run(run)
     assert len(resumed.rows) == 6
+    assert [row.synops_by_events is None for row in resumed.rows] == [True] * 4 + [False] * 2
     four = [vars(row) | {"seconds": 0} for row in read_run(run).rows[:4]]
     assert four == [vars(row) | {"seconds": 0} for row in whole.rows[:4]]
     for key in ("weights_left", "neurons_left", "pruning_rate", "layers"):
@@ -112,6 +114,8 @@ def test_a_bench_is_compared_and_has_its_page(tmp_path: Path) -> None:
     after = json.loads((bench / "comparison.json").read_text())
     assert after["groups"] == before["groups"]
     assert after["pareto"] == before["pareto"]
+    with (bench / "cells.csv").open() as file:
+        assert {row["synops_by_events_masked"] for row in csv.DictReader(file)} == {""}
 
 
 # --- states of methods

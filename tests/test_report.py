@@ -136,6 +136,10 @@ def test_numbers_are_those_of_the_summary(folder, parsed):
     assert parsed.texts["units"] == f"{units[0] / units[1]:.1%}"
     whole = {c: synops[c] + synops["macs"][c] for c in ("masked", "dense")}
     assert parsed.texts["operations"] == f"{whole['masked'] / whole['dense']:.1%}"
+    html = (folder / "report.html").read_text()
+    row = html[html.index("all, by events") :].split("</tr>")[0]
+    assert [f"{synops['by_events'][c]:,.0f}" in row for c in ("dense", "masked", "compact")] == [True] * 3
+    assert "by events, they count each event" in html
 
 
 def test_page_says_how_to_repeat_the_run(folder):

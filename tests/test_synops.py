@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer
+from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpCounter
 from torch import Tensor, nn
 
 from snnprune.network import discover
@@ -207,6 +209,65 @@ def test_pictures_cost_multiplications_in_the_first_layer_alone() -> None:
     assert found.macs == found.layers["0"].macs
     assert found.energy() == pytest.approx(4.6 * found.macs + 0.9 * found.synops)
     assert found.energy(1.0, 0.0) == found.macs
+
+
+def test_events_on_paper() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), lif(), nn.Linear(4, 2), lif())
+    functional.set_step_mode(model, "m")
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)  # every spike fires all 4 units
+        model[0].bias.zero_()
+    frames = torch.tensor([[[0.0, 1.0, 3.0]], [[2.0, 0.0, 0.0]]])  # T 2, one sample: 3 cells, 6 events
+    first, second = operations(model, frames, {}, 1).layers.values()
+    assert (first.synops, first.synops_by_events) == (3 * 4, 6 * 4)
+    assert (second.synops, second.synops_by_events) == (2 * 4 * 2, 2 * 4 * 2)
+    one = {"0": torch.tensor([True, False, False]).expand(4, 3)}  # only what the first input feeds is alive
+    first = operations(model, frames, one, 1).layers["0"]
+    assert (first.synops, first.synops_by_events) == (1 * 4, 2 * 4)
+
+
+def test_by_events_is_by_cells_of_the_events_one_by_one() -> None:
+    torch.manual_seed(0)
+    model = Block(2, 3, 2, pool=True).eval()
+    model.load_state_dict({name: torch.rand_like(value) for name, value in model.state_dict().items()})
+    frames = torch.poisson(torch.full((2, 2, 2, 8, 8), 0.8), torch.Generator().manual_seed(0))
+    assert frames.max() > 2
+    # A time step for the first event of each cell, one for the second, and so on.
+    alone = torch.cat([(frames > already).float() for already in range(int(frames.max()))])
+    assert alone.sum() == frames.sum()
+    found, streamed = operations(model, frames, {}, 2), operations(model, alone, {}, 2)
+    assert found.layers["stem"].synops_by_events == streamed.layers["stem"].synops
+    assert found.layers["stem"].synops < found.layers["stem"].synops_by_events
+    for counted in (*list(found.layers.values())[1:], *streamed.layers.values()):
+        assert counted.synops_by_events == counted.synops
+    assert found.synops_by_events - found.synops == pytest.approx(
+        found.layers["stem"].synops_by_events - found.layers["stem"].synops
+    )
+
+
+@pytest.mark.parametrize("change", [torch.rand_like, lambda x: x / 255, lambda x: x - x.mean()])
+def test_what_is_no_count_has_no_events(change: Any) -> None:
+    torch.manual_seed(0)
+    x = change(torch.poisson(torch.ones(3, 2, 2, 12, 12)))
+    first = operations(conv_snn().eval(), x, {}, 2).layers["0"]
+    assert (first.synops, first.synops_by_events) == (0, 0)
+    assert first.macs > 0
+
+
+def test_spikingjelly_counts_the_same_where_no_cell_has_two_events() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        layer.Conv2d(2, 4, 3, stride=2, padding=1, bias=False), lif(),
+        layer.Conv2d(4, 6, 3, bias=False), lif(), layer.Flatten(), layer.Linear(54, 3, bias=False), lif(),
+    ).eval()  # fmt: skip
+    functional.set_step_mode(model, "m")
+    x = (torch.rand(3, 2, 2, 9, 9) < 0.4).float()
+    counter = SynOpCounter()
+    with torch.no_grad(), DispatchCounterMode([counter]):
+        model(x)
+    functional.reset_net(model)
+    found = operations(model, x, {}, 1)
+    assert found.synops == found.synops_by_events == counter.get_total() > 0
 
 
 def test_an_ann_costs_multiplications_everywhere() -> None:

@@ -27,7 +27,7 @@ from snnprune.common.statistics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from snnprune.bench.results import Found
     from snnprune.runs.reading import Run
@@ -38,13 +38,13 @@ SAME_COST = 1e-3
 
 @dataclass(frozen=True)
 class Measure:
-    """One number that every run has.
+    """One number of a run.
 
     Attributes:
         key: its name in files.
         title: its name in tables.
         unit: its unit.
-        read: returns it for a run, in that unit.
+        read: returns it for a run, in that unit; None for a run of a version that did not count it.
         digits: decimal places.
         good: 1 if more is better, -1 if less is better, 0 if neither is.
     """
@@ -52,13 +52,21 @@ class Measure:
     key: str
     title: str
     unit: str
-    read: Callable[[Run], float]
+    read: Callable[[Run], float | None]
     digits: int
     good: int
 
 
 def _synops(kind: str) -> Callable[[Run], float]:
     return lambda r: float(r.summary.synops[kind]) / 1e6
+
+
+def _by_events(kind: str) -> Callable[[Run], float | None]:
+    def read(run: Run) -> float | None:
+        counted = run.summary.synops.by_events
+        return None if counted is None else float(counted[kind]) / 1e6
+
+    return read
 
 
 def _compact(what: str, unit: float) -> Callable[[Run], float]:
@@ -97,6 +105,9 @@ MEASURES = (
     Measure("synops_dense", "SynOps, all synapses", "M", _synops("dense"), 3, -1),
     Measure("synops_masked", "SynOps, alive synapses", "M", _synops("masked"), 3, -1),
     Measure("synops_compact", "SynOps, compact network", "M", _synops("compact"), 3, -1),
+    Measure("synops_by_events_dense", "SynOps by events, all synapses", "M", _by_events("dense"), 3, -1),
+    Measure("synops_by_events_masked", "SynOps by events, alive", "M", _by_events("masked"), 3, -1),
+    Measure("synops_by_events_compact", "SynOps by events, compact", "M", _by_events("compact"), 3, -1),
     Measure("analogue_dense", "MACs of analogue layers, all synapses", "M", _macs("dense"), 3, -1),
     Measure("analogue_masked", "MACs of analogue layers, alive", "M", _macs("masked"), 3, -1),
     Measure("analogue_compact", "MACs of analogue layers, compact", "M", _macs("compact"), 3, -1),
@@ -161,7 +172,7 @@ class Group:
         method: the name of the method.
         target: the target share of weights to prune.
         seeds: seeds of its finished runs.
-        measures: entries by `Measure.key`.
+        measures: entries by `Measure.key`, without those that a run of the group does not have.
         bootstrap: difference in accuracy to the unpruned runs, in points, over seeds and test samples.
         speedups: convergence, by share of the unpruned network's best accuracy.
         learning_speed: the learning speed L.
@@ -236,7 +247,9 @@ def _group(runs: list[Run], dense: dict[int, Run]) -> Group:
         method=first.method,
         target=first.target,
         seeds=tuple(run.seed for run in runs),
-        measures={m.key: _entry(m, runs, pairs, bootstrap) for m in MEASURES},
+        measures={
+            m.key: _entry(m, runs, pairs, bootstrap) for m in MEASURES if len(_values(m, runs)) == len(runs)
+        },
         bootstrap=bootstrap,
         speedups={
             share: _speed({a.seed: convergence(_curve(d), _curve(a), share) for a, d in pairs})
@@ -268,12 +281,11 @@ def _bootstrap(pairs: Sequence[tuple[Run, Run]]) -> Interval | None:
 
 def _entry(
     measure: Measure,
-    runs: Iterable[Run],
+    runs: Sequence[Run],
     pairs: Sequence[tuple[Run, Run]],
     bootstrap: Interval | None,
 ) -> Entry:
-    values = {run.seed: measure.read(run) for run in runs}
-    reference = {d.seed: measure.read(d) for _, d in pairs}
+    values, reference = _values(measure, runs), _values(measure, [dense for _, dense in pairs])
     difference = paired_difference(values, reference)
     # Predictions are those of the last epoch, so the best epoch on validation has no second interval.
     second = bootstrap if measure.key == "accuracy" else None
@@ -283,6 +295,12 @@ def _entry(
         difference,
         "" if difference is None else verdict(difference, second, measure.good),
     )
+
+
+def _values(measure: Measure, runs: Sequence[Run]) -> dict[int, float]:
+    """Return a measure by seed, of the runs that have it."""
+    found = {run.seed: measure.read(run) for run in runs}
+    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def _speed(races: dict[int, Race | None]) -> Speed:

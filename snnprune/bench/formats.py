@@ -173,7 +173,8 @@ def cells(comparison: Comparison) -> str:
     rows: list[tuple[object, ...]] = []
     for group in comparison.groups:
         for seed in group.seeds:
-            numbers = (entry.values[seed] for entry in group.measures.values())
+            there = group.measures
+            numbers = (there[key].values[seed] if key in there else None for key in BY_KEY)
             rows.append((group.name, group.method, group.target, seed, *numbers))
     return csv_text(header, rows)
 

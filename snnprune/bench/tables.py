@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from snnprune.bench.comparison import BY_KEY, OPEN, operations
 from snnprune.common.statistics import LEVEL
 from snnprune.pruning.oversights import misses
+from snnprune.runs.summary import BY_EVENTS
 
 if TYPE_CHECKING:
     from snnprune.bench.comparison import Comparison, Group, Speed
@@ -125,6 +126,10 @@ def _operations(comparison: Comparison) -> Table:
         for key, name in columns.items()
         if any(any(group.measures[key].values.values()) for group in comparison.groups)
     }
+    note = ""
+    if any(_events_differ(group) for group in comparison.groups):
+        there["synops_by_events_masked"] = "SynOps by events (M) alive"
+        note = f" {BY_EVENTS}"
     return _counted(
         "operations",
         "Operations of one test sample",
@@ -132,8 +137,14 @@ def _operations(comparison: Comparison) -> Table:
         there,
         "The spikes of the trained network at all synapses of the dense network (dense), at those that are "
         "not pruned (alive), and at those of the compact network (compact). Energy is that of the arithmetic "
-        "only, with constants of 45 nm; it compares networks and does not predict a chip.",
+        f"only, with constants of 45 nm; it compares networks and does not predict a chip.{note}",
     )
+
+
+def _events_differ(group: Group) -> bool:
+    """Tell whether a cell of the group's recordings holds several events."""
+    by_events = group.measures.get("synops_by_events_masked")
+    return by_events is not None and by_events.values != group.measures["synops_masked"].values
 
 
 def _counted(key: str, title: str, comparison: Comparison, columns: dict[str, str], note: str) -> Table:
@@ -218,6 +229,8 @@ def between(interval: Interval | None, digits: int, *, signed: bool = False) -> 
 
 
 def _cell(group: Group, key: str) -> str:
+    if key not in group.measures:
+        return NONE
     return spread(group.measures[key].interval, BY_KEY[key].digits)
 
 

@@ -20,6 +20,7 @@ class Stream(IntEnum):
     VALIDATION = 3
     TEST = 4
     METHOD = 5
+    AUGMENT = 6
 
 
 def derive(seed: int, stream: Stream, *at: int) -> int:

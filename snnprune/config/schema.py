@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from snnprune.config.changes import Listed
 from snnprune.config.values import MOST, Called, Count, File, Folder, Pixels, Share, Span, Within
 
 MOST_STEPS = 10_000
@@ -56,7 +57,8 @@ class DataConfig:
         window: cut each recording into samples of this length ("300ms").
         stride: from the beginning of one window to that of the next; without one, the window's length.
         hot_pixels: keep the events of pixels that fire far more often than all around them, or remove them.
-        augment: changes of the training samples, anew in each epoch ("shift=2,flip=0.5,drop=0.1,jitter=0.1").
+        augment: changes of the frames of training recordings, anew in each epoch
+            ("shift=2,flip=0.5,drop=0.1,jitter=0.1"; docs/data.md).
         test: share of each class that is set aside for the test, where a folder has no parts of its own.
         group: a pattern (a regular expression) whose match in a file's path names its group, such as a
             person: no group is in more than one of training, validation and test.
@@ -89,7 +91,7 @@ class DataConfig:
     window: Span | None = None
     stride: Span | None = None
     hot_pixels: Literal["keep", "remove"] = "keep"
-    augment: Annotated[str, Called("changes joined by commas")] | None = None
+    augment: Annotated[str, Listed()] | None = None
     test: Share = 0.2
     group: Annotated[str, Called("a regular expression")] | None = None
 

@@ -118,6 +118,11 @@ TABLE: tuple[Row, ...] = (
         for name in ("sensor", "time_unit", "columns", "stream", "test", "group")
     ),
     (
+        "data.augment",
+        lambda f: f.data.has("events") is False,
+        "it is for recordings, and {data.name} holds still images",
+    ),
+    (
         "data.skip_corrupt",
         lambda f: f.data.has("files") is False,
         "{data.name} is not read from a file for each sample",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
+    from snnprune.data.augmentation import AugmentedSet, augmented
     from snnprune.data.encoding import Encoder, encode
     from snnprune.data.source import Source
     from snnprune.data.splits import FrameSet, Splits, as_is
@@ -27,12 +28,26 @@ else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "snnprune.data.augmentation": ["AugmentedSet", "augmented"],
             "snnprune.data.encoding": ["Encoder", "encode"],
             "snnprune.data.splits": ["FrameSet", "Splits", "as_is"],
         },
     )
 
-__all__ = ["Encoder", "FrameSet", "Splits", "as_is", "encode", "load", "look", "prepare", "read", "where"]
+__all__ = [
+    "AugmentedSet",
+    "Encoder",
+    "FrameSet",
+    "Splits",
+    "as_is",
+    "augmented",
+    "encode",
+    "load",
+    "look",
+    "prepare",
+    "read",
+    "where",
+]
 
 
 def load(config: DataConfig) -> Splits:

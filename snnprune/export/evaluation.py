@@ -121,7 +121,11 @@ def _operations(subject: Subject, counter: SpikeCounter | None) -> Result | None
         return None if subject.counting is None else dict(subject.counting.operations(samples))
     alive = {name: synapses_of(counter.model.get_submodule(name)) for name in counter.topology.projections}
     counted = counter.operations(samples, alive)
-    return {"synops": counted.synops, "macs": counted.macs}
+    return {
+        "synops": counted.synops,
+        "synops_by_events": counted.synops_by_events,
+        "macs": counted.macs,
+    }
 
 
 def _quantised(subject: Subject, bits: int) -> Result:
@@ -171,16 +175,20 @@ def described(result: Result, classes: tuple[str, ...]) -> str:
             f"floats (`snnprune export --to csr --bits {result['bits']}` writes it)",
         ]
     if result.get("operations"):
-        counts = result["operations"]
-        lines.append(
-            f"{counts['synops']:,.0f} SynOps and {counts['macs']:,.0f} analogue MACs a sample (of layers "
-            "that read spikes, and of those that read other numbers)"
-        )
+        lines.append(_counts(**result["operations"]))
     if "latency" in result:
         lines += [_timing(result["latency"], size) for size in BATCHES]
     if len(classes) <= WIDEST:
         lines += ["", *_table(result["confusion"], classes)]
     return "\n".join(lines)
+
+
+def _counts(synops: float, synops_by_events: float, macs: float) -> str:
+    several = "" if synops_by_events == synops else f" ({synops_by_events:,.0f} by events)"
+    return (
+        f"{synops:,.0f} SynOps{several} and {macs:,.0f} analogue MACs a sample (of layers that read spikes, "
+        "and of those that read other numbers)"
+    )
 
 
 def _timing(latencies: Result, size: int) -> str:

@@ -119,6 +119,7 @@ def undone(counted: Operations, small: Topology, dense: Topology) -> Operations:
         now, before = small.projections[name], dense.projections[name]
         layers[name] = LayerOperations(
             layer.synops * _fan_out(before) / _fan_out(now),
+            layer.synops_by_events * _fan_out(before) / _fan_out(now),
             layer.macs * math.prod(before.shape) / math.prod(now.shape),
             layer.rate,
         )
@@ -136,6 +137,7 @@ def _report(operations: dict[str, Operations]) -> dict[str, Any]:
     first = operations["masked"]
     return {
         **{name: counted.synops for name, counted in operations.items()},
+        "by_events": {name: counted.synops_by_events for name, counted in operations.items()},
         "macs": {name: counted.macs for name, counted in operations.items()},
         "energy_pj": {name: counted.energy() for name, counted in operations.items()},
         "constants_pj": {"mac": MAC_PJ, "accumulate": ACCUMULATE_PJ},
@@ -143,6 +145,9 @@ def _report(operations: dict[str, Operations]) -> dict[str, Any]:
             layer: {
                 "rate": first.layers[layer].rate,
                 **{name: counted.layers[layer].synops for name, counted in operations.items()},
+                "by_events": {
+                    name: counted.layers[layer].synops_by_events for name, counted in operations.items()
+                },
                 "macs": {name: counted.layers[layer].macs for name, counted in operations.items()},
             }
             for layer in first.layers

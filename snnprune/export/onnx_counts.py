@@ -1,7 +1,8 @@
 """Count the operations of an ONNX file in its own graph, with a second copy of each layer.
 
 The copy gets 1 for each input that is not zero, and has 1 for each weight that is not zero. The sum of its
-outputs is then the number of operations of the spikes, borders and strides included.
+outputs is then the number of operations of the spikes, borders and strides included. A copy that gets the
+inputs themselves counts by events (`snnprune.network.synops`).
 """
 
 from __future__ import annotations
@@ -27,20 +28,24 @@ class Layer:
 
     Attributes:
         outputs: names of its outputs in the graph: operations of spikes; for layers before the first neuron
-            also operations of all inputs, and the distance of these inputs from whole numbers.
+            also operations of all inputs, the distance of these inputs from whole numbers, and operations
+            by events.
         synops: operations of its inputs that are not zero.
+        synops_by_events: these, with an input that counts events taken as often as it counts.
         macs: operations of all its inputs.
         analogue: whether its inputs are not spikes: no neuron is before it, and they are not whole numbers.
     """
 
     outputs: tuple[str, ...]
     synops: float = 0.0
+    synops_by_events: float = 0.0
     macs: float = 0.0
     analogue: bool = False
 
     def add(self, answers: Sequence[Any]) -> None:
         """Add the graph's outputs for one time step."""
         self.synops += float(answers[0])
+        self.synops_by_events += float(answers[-1])
         if len(answers) > 1:
             self.macs += float(answers[1])
             self.analogue |= float(answers[2]) != 0.0
@@ -90,6 +95,7 @@ class _Writer:
             outputs.append(self._total(layer, self._node("Add", "all", nothing, self.one), "macs"))
             rest = self._node("Sub", "rest", source, self._node("Round", "whole", source))
             outputs.append(self._node("ReduceMax", "uneven", self._node("Abs", "off", rest), keepdims=0))
+            outputs.append(self._total(layer, self._node("Abs", "events", source), "by_events"))
         shapeless = self.onnx.helper.make_tensor_value_info
         self.graph.output.extend(shapeless(name, self.kind, None) for name in outputs)
         return tuple(outputs)

@@ -202,9 +202,14 @@ class Runner:
             layer.add([next(left) for _ in layer.outputs])
 
     def operations(self, samples: int) -> dict[str, float]:
-        """Return the operations per sample of all runs so far: "synops", and "macs" of analogue layers."""
+        """Return the operations per sample of all runs so far.
+
+        They are "synops" and "synops_by_events" of layers that read spikes, and "macs" of analogue layers.
+        """
+        spikes = [layer for layer in self._layers if not layer.analogue]
         return {
-            "synops": sum(layer.synops for layer in self._layers if not layer.analogue) / samples,
+            "synops": sum(layer.synops for layer in spikes) / samples,
+            "synops_by_events": sum(layer.synops_by_events for layer in spikes) / samples,
             "macs": sum(layer.macs for layer in self._layers if layer.analogue) / samples,
         }
 

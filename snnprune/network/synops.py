@@ -4,6 +4,15 @@ A spike causes one operation at every alive synapse that it reaches. The number 
 the place: at the border of a feature map it is smaller than inside, and with a stride it can be 0. Inputs are
 counted for each place while the network runs. The synapses that a place reaches are counted once, at the end,
 and for any masks.
+
+A frame of a recording holds counts: a cell (pixel, polarity, time step) may stand for several events. Two
+numbers say what they cost, with r the synapses that a place reaches and x its value at each time step:
+
+    by cells    sum of r [x != 0]   hardware that is fed frames: one operation for each cell with events
+    by events   sum of r |x|        hardware that is fed the events one by one
+
+They differ only in layers that read counts, which are those that are called before any spiking neuron. Later
+layers read spikes, and count the same in both.
 """
 
 from __future__ import annotations
@@ -42,11 +51,14 @@ class LayerOperations:
 
     Attributes:
         synops: operations caused by spikes: non-zero inputs times the synapses that they reach.
+        synops_by_events: the same with an input that is a count of events taken as often as it counts;
+            equal to ``synops`` in a layer that reads spikes.
         macs: multiply-accumulates of a layer with analogue input; every place counts, zero or not.
         rate: share of the layer's inputs that are not zero, in [0, 1].
     """
 
     synops: float
+    synops_by_events: float
     macs: float
     rate: float
 
@@ -63,8 +75,13 @@ class Operations:
 
     @property
     def synops(self) -> float:
-        """Operations caused by spikes."""
+        """Operations caused by spikes, by cells."""
         return sum(layer.synops for layer in self.layers.values())
+
+    @property
+    def synops_by_events(self) -> float:
+        """Operations caused by spikes, by events."""
+        return sum(layer.synops_by_events for layer in self.layers.values())
 
     @property
     def macs(self) -> float:
@@ -74,7 +91,8 @@ class Operations:
     def energy(self, mac_pj: float = MAC_PJ, accumulate_pj: float = ACCUMULATE_PJ) -> float:
         """Return the energy of the arithmetic in pJ: spikes are added, analogue values multiplied and added.
 
-        Memory and leakage are not included, so the number compares networks and does not predict a chip.
+        A spike is an operation by cells. Memory and leakage are not included, so the number compares networks
+        and does not predict a chip.
         """
         return self.macs * mac_pj + self.synops * accumulate_pj
 
@@ -85,17 +103,17 @@ class _Inputs:
 
     Attributes:
         counts: number of times that each place was not zero, in the shape of one sample.
+        events: sum of the absolute values of each place; None for a layer that reads spikes.
         calls: number of samples times time steps.
         analogue: whether the input is analogue, not spikes.
-        spikes: whether a spiking neuron was called before the layer.
         shape: shape of one sample's input of the module, behind an axis of length 1.
     """
 
     shape: tuple[int, ...]
     counts: Tensor
+    events: Tensor | None
     calls: int = 0
     analogue: bool = False
-    spikes: bool = False
 
 
 class SpikeCounter:
@@ -105,6 +123,10 @@ class SpikeCounter:
     the first forward, and its input holds other values than whole numbers, as pictures do. In a network
     without spiking neurons, every layer has analogue input. Frames of event counts are spikes. Averages of
     spikes after a pool are spikes, too: each non-zero value counts once.
+
+    Whole numbers before the first spiking neuron are taken for counts of events. Counts that were averaged,
+    normalised or scaled before the first layer are no whole numbers, so that layer is analogue: multiplies
+    are counted, and no events. Counts that a frame could not hold (above 255) are missing in both numbers.
 
     Use it as ``with SpikeCounter(model, topology) as counter:`` around forwards in evaluation mode.
 
@@ -152,11 +174,12 @@ class SpikeCounter:
     def _layer(self, projection: Projection, samples: int, alive: Tensor | None) -> LayerOperations:
         inputs = self._inputs[projection.name]
         reach = self._reach(projection, inputs.shape, alive)
-        macs = inputs.calls * float(reach.sum()) / samples if inputs.analogue else 0.0
-        synops = 0.0 if inputs.analogue else float((inputs.counts * reach).sum()) / samples
-        return LayerOperations(
-            synops, macs, float(inputs.counts.sum()) / max(inputs.counts.numel() * inputs.calls, 1)
-        )
+        rate = float(inputs.counts.sum()) / max(inputs.counts.numel() * inputs.calls, 1)
+        if inputs.analogue:
+            return LayerOperations(0.0, 0.0, inputs.calls * float(reach.sum()) / samples, rate)
+        synops = float((inputs.counts * reach).sum()) / samples
+        by_events = synops if inputs.events is None else float((inputs.events * reach).sum()) / samples
+        return LayerOperations(synops, by_events, 0.0, rate)
 
     def _reach(self, projection: Projection, shape: tuple[int, ...], alive: Tensor | None) -> Tensor:
         """Return how many synapses each place of one sample's input reaches, computed as a derivative.
@@ -194,12 +217,14 @@ class SpikeCounter:
             if inputs is None:
                 zeros = torch.zeros(sample, dtype=torch.float64, device=x.device)
                 shape = (1, *sample)
-                inputs = self._inputs[projection.name] = _Inputs(shape, zeros, spikes=self._spiked)
+                events = None if self._spiked else torch.zeros_like(zeros)
+                inputs = self._inputs[projection.name] = _Inputs(shape, zeros, events)
             # As floats of the same size: on a CPU many times faster than to make booleans and sum them.
             active = torch.ne(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))
             inputs.counts += active.reshape(-1, *sample).sum(0)
             inputs.calls += math.prod(x.shape[:leading])
-            if not inputs.analogue and not inputs.spikes:
+            if not inputs.analogue and inputs.events is not None:
+                inputs.events += x.reshape(-1, *sample).abs().sum(0, dtype=torch.float64)
                 inputs.analogue = not self._spiking or bool((x != x.round()).any())
 
         return hook

@@ -24,6 +24,7 @@ from snnprune.report.plots import (
 )
 from snnprune.report.style import short
 from snnprune.runs.reading import read_run
+from snnprune.runs.summary import BY_EVENTS
 from snnprune.runs.typed import read_file
 
 if TYPE_CHECKING:
@@ -185,13 +186,24 @@ def _operations_table(counted: Synops) -> Table:
     rows.append(
         ["all", *(f"{sum(row[column] for row in by_layer.values()):,.0f}" for column in operations.COLUMNS)]
     )
+    by_events = _by_events(counted)
+    rows += by_events
     rows.append(["energy, nJ", *(f"{counted.energy_pj[c] / 1e3:,.1f}" for c in operations.COLUMNS)])
     constants = counted.constants_pj
     note = (
         f"{operations.MEANING} Energy of the arithmetic: {constants['accumulate']} pJ for an accumulate and "
         f"{constants['mac']} pJ for a multiply-accumulate (45 nm), without memory and leakage."
+        + (f" {BY_EVENTS}" if by_events else "")
     )
     return Table("Synaptic operations a sample", ["layer", *operations.COLUMNS], rows, note)
+
+
+def _by_events(counted: Synops) -> list[list[str]]:
+    """Return the row of the operations by events, or none where nothing differs or nobody counted them."""
+    found = counted.by_events
+    if found is None or all(found[column] == counted[column] for column in operations.COLUMNS):
+        return []
+    return [["all, by events", *(f"{found[c] + counted.macs[c]:,.0f}" for c in operations.COLUMNS)]]
 
 
 def _how(run: Run) -> Section:

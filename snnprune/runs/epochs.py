@@ -26,8 +26,10 @@ class Epoch(Record):
         pruned_neurons: share of all neurons and channels that is pruned.
         weights: number of weights left.
         macs: multiply-accumulates of one sample at the weights left.
-        synops: synaptic operations of one test sample, on average.
+        synops: synaptic operations of one test sample, on average, one for each cell with events.
         seconds: time of training, validation and test together.
+        synops_by_events: the same, one for each event (`snnprune.network.synops`); None in runs of versions
+            that did not count it.
     """
 
     epoch: int
@@ -41,6 +43,7 @@ class Epoch(Record):
     macs: int
     synops: float
     seconds: float
+    synops_by_events: float | None = None
 
 
 COLUMNS = columns(Epoch)

@@ -32,14 +32,21 @@ MEASURED_ON = {
     "compact": "the saved network, with the zeros of pruned synapses between surviving units; macs are of "
     "one sample over all its time steps, as macs_dense and macs_left are",
     "synops": "test set, average of a sample over all its time steps: spikes of the last epoch's network "
-    "at all synapses of the dense network, at those not pruned, at those of the compact network; macs are of "
-    "layers with analogue input; energy_pj is of the arithmetic alone",
+    "at all synapses of the dense network, at those not pruned, at those of the compact network, once for "
+    "each cell (pixel, polarity, time step) with events; by_events once for each event, which differs in "
+    "layers that read the recordings; macs are of layers with analogue input; energy_pj is of the arithmetic "
+    "alone, by cells",
     "seconds": "training, validation and test of all epochs",
     "inference_seconds": "median forward of one test batch; dense (freshly built) and compact take turns",
     "peak_memory_mb": "peak during training in 10^6 bytes, of the last session of a resumed run: on a CPU "
     "resident memory of the process with its libraries, on a GPU memory that torch allocated",
 }
 
+BY_EVENTS = (
+    "SynOps count a cell (pixel, polarity, time step) with several events once, as hardware that is fed "
+    "frames does; by events, they count each event, as hardware that is fed events one by one does."
+)
+"""What the two numbers of operations mean, for a reader of a table."""
 
 SHARES = (
     "accuracy", "validation_accuracy", "accuracy_at_best", "target", "pruning_rate", "pruned_neurons",
@@ -66,20 +73,29 @@ class Counts(Record):
 
 @dataclass(frozen=True)
 class LayerSynops(Counts):
-    """Synaptic operations at one layer, its MACs if its input is analogue, and its input's rate."""
+    """Synaptic operations at one layer, its MACs if its input is analogue, and its input's rate.
+
+    ``by_events`` is None in runs of versions that did not count it.
+    """
 
     macs: Counts
     rate: float
+    by_events: Counts | None = None
 
 
 @dataclass(frozen=True)
 class Synops(Counts):
-    """Synaptic operations of one test sample; MACs of layers with analogue input; energy in picojoules."""
+    """Synaptic operations of one test sample; MACs of layers with analogue input; energy in picojoules.
+
+    The operations are by cells, and those of ``by_events`` by events (`snnprune.network.synops`). It is None
+    in runs of versions that did not count it.
+    """
 
     macs: Counts
     energy_pj: Counts
     constants_pj: dict[str, float]
     layers: dict[str, LayerSynops]
+    by_events: Counts | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +170,12 @@ class Summary(Record):
 
     def json(self) -> str:
         """Return the text of summary.json."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(asdict(self, dict_factory=_written), indent=2) + "\n"
+
+
+def _written(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a record without those that its version did not count."""
+    return {name: value for name, value in fields if name != "by_events" or value is not None}
 
 
 def read_summary(file: Path) -> Summary:

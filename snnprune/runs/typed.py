@@ -117,16 +117,20 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def from_table(kind: type[Kind], text: str) -> list[Kind]:
-    """Return the rows of a table of numbers that has at least the columns of ``kind``.
+    """Return the rows of a table of numbers that has at least the columns of ``kind`` without a default.
+
+    A column with a default may be missing, and a cell of it may be empty, which stands for None.
 
     Raises:
         ValueError: a column is missing, or a line is not a row of finite numbers.
     """
-    header, lines = table_lines(text, columns(kind))
+    optional = {f.name for f in fields(kind) if f.default is not MISSING}  # type: ignore[arg-type]
+    header, lines = table_lines(text, [name for name in columns(kind) if name not in optional])
     found = []
     for number, line in enumerate(lines, 2):
         try:
-            cells = dict(zip(header, map(float, line), strict=True))
+            pairs = zip(header, line, strict=True)
+            cells = {n: None if n in optional and cell == "" else float(cell) for n, cell in pairs}
         except ValueError as error:
             raise ValueError(f"line {number} is not a row of {len(header)} numbers") from error
         try:

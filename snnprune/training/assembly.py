@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from snnprune import data
 from snnprune.common import ranks
+from snnprune.config.changes import Changes
 from snnprune.config.check import check_method, options_of_run
 from snnprune.config.names import METHODS, build
 from snnprune.export.limits import check_nir
@@ -46,28 +47,37 @@ def loader(
     Args:
         frames: the samples.
         config: of the run.
-        shuffled: in the order of the epoch, for training.
+        shuffled: in the order of the epoch, for training, and with the changes of ``data.augment``, which are
+            made to recordings only.
         shared: only the part of this process, if there are several: a share of each training batch, or
             whole batches in turn for validation and test. No sample is given to two processes.
     """
     size = config.train.batch_size
+    samples = _augmented(frames, config) if shuffled else frames
+    order = EpochSampler(len(frames), config.train.seed, with_epoch=samples is not frames)
     if shared and ranks.world_size() > 1:
         rank, world_size = ranks.rank(), ranks.world_size()
         starts = range(rank * size, len(frames), world_size * size)
         own: Any = [list(range(start, min(start + size, len(frames)))) for start in starts]
         if shuffled:
-            own = SharedBatches(EpochSampler(len(frames), config.train.seed), size, rank, world_size)
+            own = SharedBatches(order, size, rank, world_size)
         return DataLoader(
-            frames, batch_sampler=own, collate_fn=data.as_is, pin_memory=device_of(config) == "cuda"
+            samples, batch_sampler=own, collate_fn=data.as_is, pin_memory=device_of(config) == "cuda"
         )
     return DataLoader(
-        frames,
+        samples,
         batch_size=size,
         drop_last=shuffled and len(frames) > size and len(frames) % size == 1,
-        sampler=EpochSampler(len(frames), config.train.seed) if shuffled else None,
+        sampler=order if shuffled else None,
         collate_fn=data.as_is,
         pin_memory=device_of(config) == "cuda",
     )
+
+
+def _augmented(frames: data.FrameSet, config: RunConfig) -> data.FrameSet | data.AugmentedSet:
+    if config.data.augment is None or len(frames.shape) != 4:
+        return frames
+    return data.AugmentedSet(frames, Changes.of(config.data.augment), config.train.seed)
 
 
 def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:

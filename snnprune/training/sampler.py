@@ -17,11 +17,18 @@ class EpochSampler(Sampler[int]):
     """Every index of ``range(size)`` once, in an order that depends only on (seed, epoch).
 
     Lightning calls ``set_epoch`` before each epoch, also in a resumed run.
+
+    Args:
+        size: number of samples.
+        seed: of the run.
+        with_epoch: yield ``epoch * size + index`` in place of the index, for samples that are other ones in
+            each epoch (`snnprune.data.AugmentedSet`).
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int, *, with_epoch: bool = False) -> None:
         self.size = size
         self.seed = seed
+        self.with_epoch = with_epoch
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -30,7 +37,7 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng(derive(self.seed, Stream.ORDER, self.epoch)).permutation(self.size)
-        return iter(order.tolist())
+        return iter((order + self.epoch * self.size if self.with_epoch else order).tolist())
 
     def __len__(self) -> int:
         return self.size

@@ -35,7 +35,7 @@ def operations(run: Run) -> Picture:
     return Picture(
         "synops",
         "Synaptic operations per layer",
-        MEANING + " The axis is logarithmic.",
+        MEANING + " A cell of a recording with several events counts once. The axis is logarithmic.",
         f"Dot plot of operations for each layer, dense, masked and compact: {said}.",
         lambda: _draw(rows),
     )

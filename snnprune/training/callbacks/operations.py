@@ -23,7 +23,8 @@ TEST = 1
 class CountOperations(lightning.Callback):
     """Counts the operations of alive synapses on the test set, in each epoch.
 
-    It sets ``pl_module.measured["synops"]`` to the mean number of operations per sample.
+    It sets ``pl_module.measured["synops"]`` and ``["synops_by_events"]`` to the mean numbers of operations
+    per sample.
 
     Args:
         pruning: the callback with the network and its masks.
@@ -54,14 +55,15 @@ class CountOperations(lightning.Callback):
     def on_validation_epoch_end(self, trainer: lightning.Trainer, pl_module: Task) -> None:  # type: ignore[override]
         """Publish the count."""
         assert self.pruning.pruner is not None
-        synops = 0.0  # for a process without a batch of the test set
+        counts = [0.0, 0.0]  # for a process without a batch of the test set
         if self._counter is not None:
-            synops = self._counter.operations(self._samples, alive(self.pruning.pruner)).synops
+            counted = self._counter.operations(self._samples, alive(self.pruning.pruner))
+            counts = [counted.synops, counted.synops_by_events]
         if ranks.world_size() > 1:
-            own = torch.tensor([synops * self._samples, self._samples], dtype=torch.float64)
-            total, samples = ranks.summed([own])[0].tolist()
-            synops = total / samples
-        pl_module.measured["synops"] = synops
+            own = torch.tensor([*(n * self._samples for n in counts), self._samples], dtype=torch.float64)
+            *totals, samples = ranks.summed([own])[0].tolist()
+            counts = [total / samples for total in totals]
+        pl_module.measured["synops"], pl_module.measured["synops_by_events"] = counts
         self._close()
 
     def on_exception(

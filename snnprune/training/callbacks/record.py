@@ -63,6 +63,7 @@ class Record(lightning.Callback):
             macs=rates.macs_left,
             synops=measured["synops"],
             seconds=round(time.perf_counter() - self._started, 3),
+            synops_by_events=measured["synops_by_events"],
         )
         self.history.rows.append(row)
         self.history.network = Size.of(rates)
