@@ -59,6 +59,10 @@ class Stored:
     labels: npt.NDArray[np.int64]
     skipped: tuple[str, ...]
 
+    def none(self) -> Stored:
+        """Return no samples, of the same shape."""
+        return Stored(np.zeros((0, *self.frames.shape[1:]), np.uint8), np.zeros(0, np.int64), ())
+
 
 @dataclass(frozen=True)
 class Batch:
