@@ -68,7 +68,7 @@ class OneByOne:
 def recordings_in(root: str | None, many: int) -> tuple[list[np.ndarray], str]:
     """Return recordings with Tonic's own type of event, and what they are."""
     folder = NMNIST.found(root_given(root))
-    if folder is not None:
+    if folder is not None and NMNIST.absent(folder, "train") is None:
         read = NMNIST.reader()
         listed = NMNIST.list(folder, "train")
         spread = listed[:: max(len(listed) // many, 1)][:many]

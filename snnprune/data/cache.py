@@ -61,6 +61,10 @@ class Stored:
     skipped: tuple[str, ...]
     remarks: tuple[str, ...] = ()
 
+    def none(self) -> Stored:
+        """Return no samples, of the same shape."""
+        return Stored(np.zeros((0, *self.frames.shape[1:]), np.uint8), np.zeros(0, np.int64), ())
+
 
 @dataclass(frozen=True)
 class Batch:

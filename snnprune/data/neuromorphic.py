@@ -20,7 +20,8 @@ from snnprune.data.events.framing import WAYS_OUT, framed
 from snnprune.data.events.gate import LONGEST, admitted
 from snnprune.data.events.layouts import Recording
 from snnprune.data.events.stream import Asked, Raw
-from snnprune.data.folders import missing, root_given, search
+from snnprune.data.folders import held, incomplete, missing, root_given, search
+from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from snnprune.data.events.layouts import Part
     from snnprune.data.events.parting import Held
     from snnprune.data.events.stream import Stream
+    from snnprune.data.source import Half
     from snnprune.data.splits import Splits
 
 LARGEST = 2**28
@@ -77,8 +79,8 @@ class Recordings:
     events: ClassVar[bool] = True
 
     def found(self, root: Path | None) -> Path | None:
-        """Return the folder with the training and test folders, or None."""
-        return search(root, (self.tonic,), lambda folder: (folder / self.train).is_dir())
+        """Return the folder with the training and test folders, or with one of them, or None."""
+        return search(root, (self.tonic,), lambda folder, half: (folder / getattr(self, half)).is_dir())
 
     def load(self, config: DataConfig) -> Splits:
         """Bin all recordings, or open the cache of an earlier call.
@@ -91,24 +93,43 @@ class Recordings:
         folder = self.folder(config)
         return parted([self._held(folder, half, config) for half in ("train", "test")], self.classes, config)
 
-    def folder(self, config: DataConfig) -> Path:
-        """Return the data set's folder. Download the data set first if the configuration asks for it.
+    def load_test(self, config: DataConfig) -> Splits:
+        """Bin the test recordings, or open the cache of an earlier call.
 
         Raises:
-            UserError: the folder is not there, or has no test recordings.
+            UserError: as `load`, of the test set.
         """
-        root = root_given(config.root)
-        folder = self.found(root)
-        if folder is None and config.download and root is not None:
-            fetch_recordings(self.tonic_class(), root / self.tonic, self.title, self.home)
-            folder = self.found(root)
-        if folder is None:
-            raise self.missing(root)
-        if not (folder / self.test).is_dir():
-            raise UserError(
-                f"{self.title}: expected the test recordings in {folder / self.test}, which is not there"
-            )
-        return folder
+        from snnprune.data.events.parting import parted  # noqa: PLC0415 - imports torch
+
+        return parted([self._held(self.folder(config, "test"), "test", config)], self.classes, config)
+
+    def folder(self, config: DataConfig, *halves: Half) -> Path:
+        """Return the data set's folder. Download what is not there first if the configuration asks for it.
+
+        Args:
+            config: says where the folder is.
+            halves: that have to be there; both by default.
+
+        Raises:
+            UserError: the folder or one of these halves is not there.
+        """
+        root, halves = root_given(config.root), halves or HALVES
+        try:
+            return held(self, root, halves)
+        except UserError:
+            if not config.download or root is None:
+                raise
+        folder = self.found(root) or root / self.tonic
+        lacking = [half for half in halves if self.absent(folder, half)]
+        fetch_recordings(self.tonic_class(), folder, self.title, self.home, lacking)
+        return held(self, root, halves)
+
+    def absent(self, folder: Path, half: Half) -> UserError | None:
+        """Return the error for a half whose folder is not there, else None."""
+        if (folder / getattr(self, half)).is_dir():
+            return None
+        what = f"{'training' if half == 'train' else 'test'} recordings"
+        return incomplete(self.title, what, folder / getattr(self, half), self.home, downloads=True)
 
     def missing(self, root: Path | None) -> UserError:
         """Return the error for a data set that is not on disk."""
