@@ -228,7 +228,7 @@ def _takes_three(found: Any) -> bool:
 
 DATASETS: dict[str, Entry] = {
     "recordings": Entry(
-        "your own recordings: a folder of event files of any camera, by class (docs/recordings.md)",
+        "your own recordings: a folder of event files of any camera, by class (docs/data.md)",
         "-",
         "snnprune.data.events.recordings:RECORDINGS",
         frozenset({"events", "cached", "files", "own"}),
