@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -88,8 +89,8 @@ def _print(looked: Inspection, odd: list[Odd], title: str) -> None:
     console = Console()
     if title:
         say(console, f"read as {title}")
-    numbers = by_class(looked, "{}\n{} - {}")  # on two lines, so that the table fits a narrow terminal
-    table = Table(title=numbers.title, title_justify="left", title_style="bold")
+    numbers = by_class(looked, "{}\n{}-{}")  # on two lines, so that the table fits a narrow terminal
+    table = Table(title=numbers.title, title_justify="left", title_style="bold", box=SIMPLE)
     for place, head in enumerate(numbers.head):
         justify: Literal["left", "right"] = "right" if 0 < place < len(numbers.head) - 1 else "left"
         table.add_column(head, justify=justify, overflow="fold")
