@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from snnprune.data.events.oddities import Odd
     from snnprune.data.events.sources import Found
 
+WIDE = 150
+"""Columns of a terminal in which a median and its range stand side by side."""
+
 
 def inspect(path: Path, config: DataConfig, out: Path | None) -> bool:
     """Look at every recording at ``path``, print a table and what is odd, and write a page.
@@ -89,7 +92,8 @@ def _print(looked: Inspection, odd: list[Odd], title: str) -> None:
     console = Console()
     if title:
         say(console, f"read as {title}")
-    numbers = by_class(looked, "{}\n{}-{}")  # on two lines, so that the table fits a narrow terminal
+    wide = console.width >= WIDE
+    numbers = by_class(looked, *(() if wide else ("{}\n{} to\n{}",)))
     table = Table(title=numbers.title, title_justify="left", title_style="bold", box=SIMPLE)
     for place, head in enumerate(numbers.head):
         justify: Literal["left", "right"] = "right" if 0 < place < len(numbers.head) - 1 else "left"
@@ -101,9 +105,9 @@ def _print(looked: Inspection, odd: list[Odd], title: str) -> None:
     for one in odd:
         line = "; ".join(one.said)
         say(console, f"{name_of(one, looked)} {line}" if one.look.numbers else line)
-    bad = sum(not one.usable for one in odd)
+    many, bad = len(looked.looks), sum(not one.usable for one in odd)
     say(
         console,
-        f"{len(looked.looks):,} recordings: {len(looked.looks) - bad:,} can be trained on, {bad:,} cannot; "
-        f"{len(odd) - bad:,} are odd",
+        f"{many:,} recording{'s' * (many != 1)}: {many - bad:,} can be trained on, {bad:,} cannot; "
+        f"{len(odd) - bad:,} odd",
     )

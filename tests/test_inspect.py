@@ -72,7 +72,7 @@ def test_a_folder_without_anything_odd(tmp_path: Path, capsys: pytest.CaptureFix
     before = sorted(folder(tmp_path).rglob("*"))
     assert inspect(tmp_path / "set") == 0
     said = capsys.readouterr()
-    assert "8 recordings: 8 can be trained on, 0 cannot; 0 are odd" in said.out
+    assert "8 recordings: 8 can be trained on, 0 cannot; 0 odd" in said.out
     assert re.search(r"kind1 +4 +215 ", said.out)
     assert said.err == ""
     html = (tmp_path / "here" / "set-inspection.html").read_text()
@@ -117,7 +117,7 @@ def test_what_is_odd_is_said_of_each_file_and_stops_nothing(
         assert said in line, name
     assert next(line for line in out.splitlines() if "damaged.saved" in line)
     assert "notes.txt is in no format that is read" in out
-    assert "31 recordings: 26 can be trained on, 5 cannot; 8 are odd" in out
+    assert "31 recordings: 26 can be trained on, 5 cannot; 8 odd" in out
     html = (tmp_path / "here" / "set-inspection.html").read_text()
     for name in (*ODD, *UNUSABLE, "kind1/damaged.saved", "kind1/notes.txt"):
         assert name in html
@@ -170,7 +170,7 @@ def test_one_recording_and_a_folder_of_files_alone(
 ) -> None:
     data = folder(tmp_path)
     assert inspect(data / "kind0" / "2.saved") == 0
-    assert "1 recordings: 1 can be trained on" in capsys.readouterr().out
+    assert "1 recording: 1 can be trained on" in capsys.readouterr().out
     assert "Class 2.saved" in (tmp_path / "here" / "2.saved-inspection.html").read_text()
     assert inspect(data / "kind0") == 0
     assert "4 recordings: 4 can be trained on" in capsys.readouterr().out
@@ -320,7 +320,7 @@ def test_a_public_data_set_is_read_as_what_it_is(tmp_path: Path, capsys: pytest.
     assert cli.main(["data", "inspect", str(root)]) == 1
     out = capsys.readouterr().out
     assert "read as POKER-DVS" in out
-    assert "16 recordings: 13 can be trained on, 3 cannot; 1 are odd" in out
+    assert "16 recordings: 13 can be trained on, 3 cannot; 1 odd" in out
     assert "pips_train/he/1.npy has 399 events out of order" in out
     html = (tmp_path / "here" / "POKERDVS-inspection.html").read_text()
     for suit in ("club", "heart", "diamond", "spade"):
@@ -358,7 +358,7 @@ def test_files_of_several_formats_in_a_program_of_its_own(tmp_path: Path) -> Non
     )
     assert done.returncode == 1
     assert done.stderr == ""
-    assert "12 recordings: 10 can be trained on, 2 cannot; 0 are odd" in done.stdout
+    assert "12 recordings: 10 can be trained on, 2 cannot; 0 odd" in done.stdout
     assert re.search(r"up +6, 5 readable +400 .* 2 ATIS, 2 numpy, 2 text", done.stdout)
     assert "set/test/up/a.bin is not a usable ATIS recording" in done.stdout
     assert "set/test/down/c.csv is not a usable text recording: its x must be from 0 to 29" in done.stdout
@@ -389,4 +389,4 @@ def test_nothing_is_odd_about_real_recordings(
         pytest.skip(f"no {folder} in {real_data}")
     monkeypatch.setattr(reading, "FORMATS", FORMATS)
     assert cli.main(["data", "inspect", str(real_data / folder), *options]) == 0
-    assert f"{many} recordings: {many} can be trained on, 0 cannot; 0 are odd" in capsys.readouterr().out
+    assert f"{many} recordings: {many} can be trained on, 0 cannot; 0 odd" in capsys.readouterr().out
