@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from snnprune.common.console import say
+from snnprune.common.console import legible, say
 from snnprune.common.errors import UserError
 from snnprune.data.events.inspection import inspected
 from snnprune.data.events.oddities import oddities
@@ -53,7 +53,7 @@ def inspect(path: Path, config: DataConfig, out: Path | None) -> bool:
     written = write_inspection(looked, odd, path.resolve().name, page)
     for sentence in written.failures:
         sys.stderr.write(f"snnprune: warning: {sentence}\n")
-    sys.stdout.write(f"{written.path}\n")
+    sys.stdout.write(f"{legible(written.path)}\n")
     return all(one.usable for one in odd)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,27 @@ def test_names_of_classes_and_files_are_text(tmp_path: Path, capsys: pytest.Capt
     assert "<b>" not in html
 
 
+def test_names_that_cannot_be_shown_stop_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = Path(os.fsdecode(b"kind\xff\x1b[31m"))
+    save(tmp_path / "set" / odd / os.fsdecode(b"a\n\xfe.saved"), p=np.ones(200, bool))
+    (tmp_path / "set" / odd / os.fsdecode(b"\xfe.unknown\xfe")).write_text("mine")
+    assert inspect(tmp_path / "set") == 1
+    out = capsys.readouterr().out
+    assert "kind??[31m/a??.saved has ON events only\n" in out
+    assert "/?.unknown? is in no format" in out
+    assert "\x1b" not in out
+    assert "Class kind??[31m" in (tmp_path / "here" / "set-inspection.html").read_text()
+
+
+def test_a_pipe_among_the_recordings_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder(tmp_path, classes=1)
+    os.mkfifo(tmp_path / "set" / "kind0" / "pipe.saved")
+    assert inspect(tmp_path / "set") == 1
+    assert "pipe.saved must be a file of events, and is a folder, a pipe" in capsys.readouterr().out
+
+
 def test_a_page_of_many_classes_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     monkeypatch.setattr(
@@ -306,6 +328,13 @@ def test_memory_that_is_full_for_one_file_stops_nothing(tmp_path: Path) -> None:
     listing = Listing(tmp_path, ("0", "1", "2"), tuple(_recordings(tmp_path, 3)))
     (odd,) = oddities(inspected(listing, read))
     assert odd.said == (f"{tmp_path / '1'} does not fit into the memory",)
+
+
+def test_a_sensor_beyond_any_camera_is_said_with_the_file(tmp_path: Path) -> None:
+    listing = Listing(tmp_path, ("0",), tuple(_recordings(tmp_path, 1)))
+    (odd,) = oddities(inspected(listing, lambda _: replace(plain((12, 10)), sensor=(60_000, 60_000))))
+    assert odd.said[0].startswith(f"{tmp_path / '0'}: events are counted on sensors of at most")
+    assert not odd.usable
 
 
 def test_a_public_data_set_is_read_as_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
