@@ -36,7 +36,7 @@ MOST_CARDS = 12
 MOST_MEANS = 120
 """Most classes whose mean frames are shown."""
 
-DETAIL = ((2, 128), (8, 64), (MOST_CARDS, 32))
+DETAIL = ((2, 128), (8, 64), (MOST_CARDS, 36))
 """Most pixels a side of a frame, by the number of classes: all pictures together stay below a page's size."""
 
 
