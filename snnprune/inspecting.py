@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from snnprune.common.console import say
+from snnprune.common.console import legible, say
 from snnprune.common.errors import UserError
 from snnprune.data.events.inspection import inspected
 from snnprune.data.events.oddities import oddities
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from snnprune.data.events.inspection import Inspection
     from snnprune.data.events.oddities import Odd
     from snnprune.data.events.sources import Found
+
+WIDE = 150
+"""Columns of a terminal in which a median and its range stand side by side."""
 
 
 def inspect(path: Path, config: DataConfig, out: Path | None) -> bool:
@@ -49,7 +53,7 @@ def inspect(path: Path, config: DataConfig, out: Path | None) -> bool:
     written = write_inspection(looked, odd, path.resolve().name, page)
     for sentence in written.failures:
         sys.stderr.write(f"snnprune: warning: {sentence}\n")
-    sys.stdout.write(f"{written.path}\n")
+    sys.stdout.write(f"{legible(written.path)}\n")
     return all(one.usable for one in odd)
 
 
@@ -88,8 +92,9 @@ def _print(looked: Inspection, odd: list[Odd], title: str) -> None:
     console = Console()
     if title:
         say(console, f"read as {title}")
-    numbers = by_class(looked, "{}\n{} - {}")  # on two lines, so that the table fits a narrow terminal
-    table = Table(title=numbers.title, title_justify="left", title_style="bold")
+    wide = console.width >= WIDE
+    numbers = by_class(looked, *(() if wide else ("{}\n{} to\n{}",)))
+    table = Table(title=numbers.title, title_justify="left", title_style="bold", box=SIMPLE)
     for place, head in enumerate(numbers.head):
         justify: Literal["left", "right"] = "right" if 0 < place < len(numbers.head) - 1 else "left"
         table.add_column(head, justify=justify, overflow="fold")
@@ -100,9 +105,9 @@ def _print(looked: Inspection, odd: list[Odd], title: str) -> None:
     for one in odd:
         line = "; ".join(one.said)
         say(console, f"{name_of(one, looked)} {line}" if one.look.numbers else line)
-    bad = sum(not one.usable for one in odd)
+    many, bad = len(looked.looks), sum(not one.usable for one in odd)
     say(
         console,
-        f"{len(looked.looks):,} recordings: {len(looked.looks) - bad:,} can be trained on, {bad:,} cannot; "
-        f"{len(odd) - bad:,} are odd",
+        f"{many:,} recording{'s' * (many != 1)}: {many - bad:,} can be trained on, {bad:,} cannot; "
+        f"{len(odd) - bad:,} odd",
     )

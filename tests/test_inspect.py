@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from snnprune.data.events import reading
 from snnprune.data.events.inspection import FRAMES, Inspection, inspected
 from snnprune.data.events.layouts import Listing, Recording
 from snnprune.data.events.oddities import oddities
-from snnprune.data.events.reading import Format
+from snnprune.data.events.reading import FORMATS, Format
 from snnprune.data.events.stream import Asked, Raw, Stream
 from snnprune.report import inspection_page, page
 from snnprune.report.inspection_page import MOST_CARDS, write_inspection
-from support.recordings import moving_bar, write_poker_dvs
+from support.recordings import moving_bar, write_bin, write_poker_dvs
 
 SENSOR = (12, 10)
 
@@ -72,8 +73,8 @@ def test_a_folder_without_anything_odd(tmp_path: Path, capsys: pytest.CaptureFix
     before = sorted(folder(tmp_path).rglob("*"))
     assert inspect(tmp_path / "set") == 0
     said = capsys.readouterr()
-    assert "8 recordings: 8 can be trained on, 0 cannot; 0 are odd" in said.out
-    assert re.search(r"kind1 +│ +4 │ +215 │", said.out)
+    assert "8 recordings: 8 can be trained on, 0 cannot; 0 odd" in said.out
+    assert re.search(r"kind1 +4 +215 ", said.out)
     assert said.err == ""
     html = (tmp_path / "here" / "set-inspection.html").read_text()
     assert "Class kind0" in html
@@ -117,7 +118,7 @@ def test_what_is_odd_is_said_of_each_file_and_stops_nothing(
         assert said in line, name
     assert next(line for line in out.splitlines() if "damaged.saved" in line)
     assert "notes.txt is in no format that is read" in out
-    assert "31 recordings: 26 can be trained on, 5 cannot; 8 are odd" in out
+    assert "31 recordings: 26 can be trained on, 5 cannot; 8 odd" in out
     html = (tmp_path / "here" / "set-inspection.html").read_text()
     for name in (*ODD, *UNUSABLE, "kind1/damaged.saved", "kind1/notes.txt"):
         assert name in html
@@ -170,7 +171,7 @@ def test_one_recording_and_a_folder_of_files_alone(
 ) -> None:
     data = folder(tmp_path)
     assert inspect(data / "kind0" / "2.saved") == 0
-    assert "1 recordings: 1 can be trained on" in capsys.readouterr().out
+    assert "1 recording: 1 can be trained on" in capsys.readouterr().out
     assert "Class 2.saved" in (tmp_path / "here" / "2.saved-inspection.html").read_text()
     assert inspect(data / "kind0") == 0
     assert "4 recordings: 4 can be trained on" in capsys.readouterr().out
@@ -183,8 +184,8 @@ def test_intervals_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "set" / "recordings.csv").write_text("\n".join(["file,label,start,end", *rows]))
     assert inspect(tmp_path / "set") == 1
     out = capsys.readouterr().out
-    assert re.search(r"up +│ +1 │ +50 │ +490 us", out)
-    assert re.search(r"down +│ +2, 1", out)
+    assert re.search(r"up +1 +50 +490 us", out)
+    assert re.search(r"down +2, 1", out)
     assert "a.saved has no events from 9000 to 9001" in out
     assert "clock, which runs from 5000 to 5990" in out
 
@@ -249,6 +250,27 @@ def test_names_of_classes_and_files_are_text(tmp_path: Path, capsys: pytest.Capt
     assert "<b>" not in html
 
 
+def test_names_that_cannot_be_shown_stop_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = Path(os.fsdecode(b"kind\xff\x1b[31m"))
+    save(tmp_path / "set" / odd / os.fsdecode(b"a\n\xfe.saved"), p=np.ones(200, bool))
+    (tmp_path / "set" / odd / os.fsdecode(b"\xfe.unknown\xfe")).write_text("mine")
+    assert inspect(tmp_path / "set") == 1
+    out = capsys.readouterr().out
+    assert "kind??[31m/a??.saved has ON events only\n" in out
+    assert "/?.unknown? is in no format" in out
+    assert "\x1b" not in out
+    assert "Class kind??[31m" in (tmp_path / "here" / "set-inspection.html").read_text()
+
+
+def test_a_pipe_among_the_recordings_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder(tmp_path, classes=1)
+    os.mkfifo(tmp_path / "set" / "kind0" / "pipe.saved")
+    assert inspect(tmp_path / "set") == 1
+    assert "pipe.saved must be a file of events, and is a folder, a pipe" in capsys.readouterr().out
+
+
 def test_a_page_of_many_classes_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     monkeypatch.setattr(
@@ -256,13 +278,13 @@ def test_a_page_of_many_classes_stays_small(tmp_path: Path, monkeypatch: pytest.
     )
     many = MOST_CARDS + 90
     listing = Listing(tmp_path, tuple(map(str, range(many))), tuple(_recordings(tmp_path, many)))
-    found = inspected(listing, lambda one: plain((346, 260), 50 + one.label))
+    found = inspected(listing, lambda one: plain((64, 48), 50 + one.label))
     written = write_inspection(found, [], "many", tmp_path / "many.html")
     assert f"<td>{50 + many - 1}</td>" in written.path.read_text()
     sheet, *cards = drawn
     assert len(sheet) == many
     assert [card.number for card in cards] == list(range(MOST_CARDS))
-    assert {kind.mean.shape for kind in sheet} == {(2, 22, 29)}
+    assert {kind.mean.shape for kind in sheet} == {(2, 24, 32)}
 
 
 @pytest.mark.slow
@@ -308,7 +330,14 @@ def test_memory_that_is_full_for_one_file_stops_nothing(tmp_path: Path) -> None:
     assert odd.said == (f"{tmp_path / '1'} does not fit into the memory",)
 
 
-def test_public_data_set_in_a_program_of_its_own(tmp_path: Path) -> None:
+def test_a_sensor_beyond_any_camera_is_said_with_the_file(tmp_path: Path) -> None:
+    listing = Listing(tmp_path, ("0",), tuple(_recordings(tmp_path, 1)))
+    (odd,) = oddities(inspected(listing, lambda _: replace(plain((12, 10)), sensor=(60_000, 60_000))))
+    assert odd.said[0].startswith(f"{tmp_path / '0'}: events are counted on sensors of at most")
+    assert not odd.usable
+
+
+def test_a_public_data_set_is_read_as_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_poker_dvs(tmp_path) / "POKERDVS"
     rows = np.load(root / "pips_train" / "he" / "1.npy")
     np.save(root / "pips_train" / "cl" / "0.npy", rows[:0])
@@ -317,22 +346,52 @@ def test_public_data_set_in_a_program_of_its_own(tmp_path: Path) -> None:
     np.save(root / "pips_train" / "cl" / "1.npy", outside)
     np.save(root / "pips_train" / "he" / "1.npy", rows[::-1])
     (root / "pips_test" / "sp" / "0.npy").write_bytes(b"\x93NUMPY, or not")
+    assert cli.main(["data", "inspect", str(root)]) == 1
+    out = capsys.readouterr().out
+    assert "read as POKER-DVS" in out
+    assert "16 recordings: 13 can be trained on, 3 cannot; 1 odd" in out
+    assert "pips_train/he/1.npy has 399 events out of order" in out
+    html = (tmp_path / "here" / "POKERDVS-inspection.html").read_text()
+    for suit in ("club", "heart", "diamond", "spade"):
+        assert f"Class {suit}" in html
+
+
+def test_files_of_several_formats_in_a_program_of_its_own(tmp_path: Path) -> None:
+    """With the package's own readers."""
+    bar = moving_bar(0, 0, side=30)
+    for part in ("train", "test"):
+        for kind in ("up", "down"):
+            home = tmp_path / "set" / part / kind
+            write_bin(home / "a.bin", bar)
+            np.save(home / "b.npy", bar)
+            header, rows = "t,x,y,p\n", (f"{e['t']},{e['x']},{e['y']},{e['p']}\n" for e in bar)
+            (home / "c.csv").write_text(header + "".join(rows))
+    (tmp_path / "set" / "test" / "up" / "a.bin").write_bytes(b"")
+    (tmp_path / "set" / "test" / "down" / "c.csv").write_text("t,x,y,p\n1,30,99,1\n")
     done = subprocess.run(
-        [sys.executable, "-m", "snnprune", "data", "inspect", str(root)],
+        [
+            sys.executable,
+            "-m",
+            "snnprune",
+            "data",
+            "inspect",
+            str(tmp_path / "set"),
+            "--data.sensor",
+            "30x30",
+        ],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path / "here",
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200"},
     )
     assert done.returncode == 1
     assert done.stderr == ""
-    assert "read as POKER-DVS" in done.stdout
-    assert "16 recordings: 13 can be trained on, 3 cannot; 1 are odd" in done.stdout
-    assert "pips_train/he/1.npy has 399 events out of order" in done.stdout
-    html = (tmp_path / "here" / "POKERDVS-inspection.html").read_text()
-    for suit in ("club", "heart", "diamond", "spade"):
-        assert f"Class {suit}" in html
+    assert "12 recordings: 10 can be trained on, 2 cannot; 0 odd" in done.stdout
+    assert re.search(r"up +6, 5 readable +400 .* 2 ATIS, 2 numpy, 2 text", done.stdout)
+    assert "set/test/up/a.bin is not a usable ATIS recording" in done.stdout
+    assert "set/test/down/c.csv is not a usable text recording: its x must be from 0 to 29" in done.stdout
+    assert (tmp_path / "here" / "set-inspection.html").is_file()
 
 
 def test_the_page_of_a_folder_is_named_after_it(tmp_path: Path) -> None:
@@ -340,8 +399,23 @@ def test_the_page_of_a_folder_is_named_after_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_real_recordings(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if not (real_data / "POKERDVS" / "pips_train").is_dir():
-        pytest.skip(f"no POKER-DVS in {real_data}")
-    assert cli.main(["data", "inspect", str(real_data / "POKERDVS")]) == 0
-    assert "68 recordings: 68 can be trained on, 0 cannot; 0 are odd" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("given", "many"),
+    [
+        (["POKERDVS"], 68),
+        pytest.param(["NMNIST-small/NMNIST", "--data.sensor", "34x34"], 700, marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_is_odd_about_real_recordings(
+    given: list[str],
+    many: int,
+    real_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, *options = given
+    if not (real_data / folder).is_dir():
+        pytest.skip(f"no {folder} in {real_data}")
+    monkeypatch.setattr(reading, "FORMATS", FORMATS)
+    assert cli.main(["data", "inspect", str(real_data / folder), *options]) == 0
+    assert f"{many} recordings: {many} can be trained on, 0 cannot; 0 odd" in capsys.readouterr().out

@@ -20,6 +20,11 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def legible(text: object) -> str:
+    """Return ``text`` in one line, with "?" for what cannot be shown, which a name of a file may hold."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
 def lasting(microseconds: float) -> str:
     """Return a short length of time with its unit: 12 us, 306 ms, 4.25 s, or 3:20 min."""
     if microseconds >= 100e6:

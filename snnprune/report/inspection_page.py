@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from snnprune.common.console import lasting
+from snnprune.common.console import lasting, legible
 from snnprune.data.events.statistics import pooled, spread
 from snnprune.report.inspection_tables import by_class, name_of
 from snnprune.report.page import Number, Page, Section, write
@@ -36,7 +36,7 @@ MOST_CARDS = 12
 MOST_MEANS = 120
 """Most classes whose mean frames are shown."""
 
-DETAIL = ((2, 128), (8, 64), (MOST_CARDS, 32))
+DETAIL = ((2, 128), (8, 64), (MOST_CARDS, 36))
 """Most pixels a side of a frame, by the number of classes: all pictures together stay below a page's size."""
 
 
@@ -59,7 +59,7 @@ def write_inspection(found: Inspection, odd: Sequence[Odd], title: str, path: Pa
     return write(
         Page(
             kind="Inspection of recordings",
-            title=title,
+            title=legible(title),
             lead="What the recordings are like before anything is trained on them. Nothing was changed.",
             numbers=_numbers(found, unusable, remarked),
             sections=[*sections, *_classes(found)],
@@ -123,7 +123,7 @@ def _kind(found: Inspection, label: int, detail: int) -> Kind:
     film = found.films.get(label)
     return Kind(
         number=label,
-        name=found.listing.classes[label],
+        name=legible(found.listing.classes[label]),
         spans=[one.span for one in read],
         courses=[one.course for one in read],
         mean=pooled(found.means[label], detail),

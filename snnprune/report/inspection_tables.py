@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from snnprune.common.console import lasting
+from snnprune.common.console import lasting, legible
 from snnprune.data.events.reading import format_of
 from snnprune.data.events.statistics import FAR, FEWEST, spread
 from snnprune.report.page import Table
@@ -46,7 +46,7 @@ def _row(name: str, found: Inspection, label: int | None, form: str) -> list[str
     rates = [one.rate for one in read if one.rate is not None]
     formats = Counter(format_name(look.recording.path) for look in looks)
     return [
-        name,
+        legible(name),
         f"{len(looks):,}" if len(read) == len(looks) else f"{len(looks):,}, {len(read):,} readable",
         _ranged([one.events for one in read], form, lambda n: f"{n:,.0f}"),
         _ranged([one.span for one in read], form, lasting),
@@ -67,7 +67,7 @@ def _ranged(numbers: Sequence[float], form: str, said: Callable[[float], str]) -
 def format_name(path: Path) -> str:
     """Return the name of a file's format, or its ending where the format is not known."""
     known = format_of(path)
-    return path.suffix.lower() or "without ending" if known is None else known.title
+    return legible(path.suffix.lower()) or "without ending" if known is None else known.title
 
 
 def name_of(odd: Odd, found: Inspection) -> str:
@@ -79,6 +79,6 @@ def name_of(odd: Odd, found: Inspection) -> str:
         else one.path
     )
     if one.start is None and one.end is None:
-        return str(path)
+        return legible(path)
     ends = ("the first event" if one.start is None else one.start, "the last" if one.end is None else one.end)
-    return "{} from {} to {}".format(path, *ends)
+    return "{} from {} to {}".format(legible(path), *ends)

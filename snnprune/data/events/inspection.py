@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from snnprune.common.console import legible
 from snnprune.common.errors import UserError
 from snnprune.data.events.statistics import measured, strip
 
@@ -114,7 +115,11 @@ def inspected(listing: Listing, read: Read, seen: Callable[[], None] = lambda: N
 
 
 def _why(recording: Recording, error: UserError | MemoryError) -> str:
-    return str(error) if isinstance(error, UserError) else f"{recording.path} does not fit into the memory"
+    """Return a sentence that names the recording."""
+    if isinstance(error, MemoryError):
+        return legible(f"{recording.path} does not fit into the memory")
+    named = str(recording.path) in str(error)
+    return legible(error if named else f"{recording.path}: {error}")
 
 
 def _films(looks: list[Look], sensor: tuple[int, int], read: Read) -> dict[int, Film]:

@@ -74,6 +74,8 @@ def read(path: Path, asked: Asked) -> Stream:
     if known is None:
         endings = ", ".join(sorted(suffix for form in FORMATS for suffix in form.suffixes))
         raise UserError(f"{path} is in no format that is read: the ending must be one of {endings}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} must be a file of events, and is a folder, a pipe or a device: remove it")
     try:
         return admitted(known.read(path, asked), asked)
     except (ValueError, OSError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from snnprune.common.console import lasting
+from snnprune.common.console import lasting, legible
 from snnprune.data.events.statistics import rates
 from snnprune.report.picture import Picture, canvas
 from snnprune.report.plots.recording import picture_of
@@ -62,7 +62,7 @@ def events(kind: Kind) -> Picture:
     """Return the picture."""
     many = len(kind.courses)
     off, on = kind.mean.sum(axis=(1, 2))
-    film = "" if kind.film is None else f" Below: {kind.film.path.name}."
+    film = "" if kind.film is None else f" Below: {legible(kind.film.path.name)}."
     middle = lasting(float(np.median(kind.spans)))
     return Picture(
         f"class-{kind.number}",
