@@ -43,8 +43,8 @@ def recording(seed: int = 0, shape: tuple[int, ...] = (4, 2, 6, 7), rate: float 
     return dice(seed).poisson(rate, shape).astype(np.uint8)
 
 
-def with_changes(text: str | None, **train: Any) -> Run:
-    config = tiny_run.config(**train)
+def with_changes(text: str | None, method: str = "dense", **train: Any) -> Run:
+    config = tiny_run.config(method, **train)
     return replace(config, data=replace(config.data, augment=text))
 
 
@@ -267,8 +267,8 @@ def test_without_changes_batches_are_what_they_were() -> None:
 # --- runs
 
 
-def trained(out: Path, text: str | None, **options: Any) -> Path:
-    run.train(with_changes(text, epochs=3, **options), out, page=False)
+def trained(out: Path, epochs: int, method: str = "dense", *, twin: bool = False) -> Path:
+    run.train(with_changes(ALL, method, epochs=epochs, twin=twin), out, page=False)
     return out
 
 
@@ -280,7 +280,7 @@ def rows(out: Path) -> list[str]:
 
 
 def test_an_interrupted_run_ends_as_the_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, out = trained(tmp_path / "whole", ALL), tmp_path / "run"
+    whole, out = trained(tmp_path / "whole", 2), tmp_path / "run"
     step = Task.training_step
 
     def interrupted(self: Task, batch: Any, batch_idx: int) -> Any:
@@ -291,7 +291,7 @@ def test_an_interrupted_run_ends_as_the_whole_one(tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(Task, "training_step", interrupted)
         with pytest.raises(RuntimeError, match="the power went"):
-            trained(out, ALL)
+            trained(out, 2)
     run.resume(out, page=False)
     assert rows(out) == rows(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
@@ -313,7 +313,7 @@ def test_the_twin_trains_on_the_same_changes(tmp_path: Path, monkeypatch: pytest
     start = AugmentedSet.__init__
     monkeypatch.setattr(AugmentedSet, "__init__", begun)
     monkeypatch.setattr(AugmentedSet, "__getitems__", watched)
-    trained(tmp_path / "run", "drop=0.3,flip=0.5", twin=True)
+    trained(tmp_path / "run", 3, "dpap", twin=True)
     pruned, twin = asked
     assert pruned == twin
     assert len(set(pruned)) == 15  # five batches an epoch, other ones in each

@@ -27,9 +27,9 @@ class Epoch(Record):
         weights: number of weights left.
         macs: multiply-accumulates of one sample at the weights left.
         synops: synaptic operations of one test sample, on average, one for each cell with events.
-        seconds: time of training, validation and test together.
         synops_by_events: the same, one for each event (`snnprune.network.synops`); None in runs of versions
             that did not count it.
+        seconds: time of training, validation and test together.
     """
 
     epoch: int
@@ -42,8 +42,8 @@ class Epoch(Record):
     weights: int
     macs: int
     synops: float
+    synops_by_events: float | None = field(default=None, kw_only=True)
     seconds: float
-    synops_by_events: float | None = None
 
 
 COLUMNS = columns(Epoch)

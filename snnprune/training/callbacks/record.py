@@ -62,8 +62,8 @@ class Record(lightning.Callback):
             weights=rates.weights_left,
             macs=rates.macs_left,
             synops=measured["synops"],
-            seconds=round(time.perf_counter() - self._started, 3),
             synops_by_events=measured["synops_by_events"],
+            seconds=round(time.perf_counter() - self._started, 3),
         )
         self.history.rows.append(row)
         self.history.network = Size.of(rates)
