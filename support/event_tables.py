@@ -170,6 +170,7 @@ def _described(streams: int, sensor: tuple[int, int]) -> bytes:
     return f'<dv version="2.0"><node name="outInfo" path="/outInfo/">{nodes}</node></dv>'.encode()
 
 
+MAGIC = b"#!AER-DAT4.0\r\n"
 AEDAT4_EVENT = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1"), ("padding", "V3")])
 
 
@@ -182,11 +183,6 @@ def aedat4(path: Path, events: Stream, streams: int = 1, packet: int = 100) -> N
         streams: number of event streams; each gets all the events.
         packet: most events of a packet.
     """
-    described = _described(streams, events.sensor)
-    # Flatbuffers: root, identifier, offsets of fields (compression, position of the table, XML), the fields.
-    header = struct.pack("<I4s6xHHHHH", 24, b"IOHE", 10, 20, 4, 12, 8) + struct.pack("<iiIq", 10, 0, 12, -1)
-    header += struct.pack("<I", len(described)) + described + b"\0"
-    header += b"\0" * (-len(header) % 4)
     table = np.zeros(len(events), AEDAT4_EVENT)
     for name in "xyp":
         table[name] = events[name]
@@ -197,4 +193,11 @@ def aedat4(path: Path, events: Stream, streams: int = 1, packet: int = 100) -> N
         inner = struct.pack("<I4sHHH2xiII", 16, b"EVTS", 6, 8, 4, 8, 4, len(part)) + part.tobytes()
         for stream in range(streams):
             body += struct.pack("<iiI", stream, len(inner) + 4, len(inner)) + inner
-    path.write_bytes(b"#!AER-DAT4.0\r\n" + struct.pack("<I", len(header)) + header + body)
+    described = _described(streams, events.sensor)
+    described = struct.pack("<I", len(described)) + described + b"\0"
+    described += b"\0" * (-len(described) % 4)
+    # Flatbuffers: root, identifier, offsets of fields (compression, end of the packets, XML), the fields.
+    header = struct.pack("<I4s6xHHHHH", 24, b"IOHE", 10, 20, 4, 12, 8)
+    size = len(header) + 20 + len(described)
+    header += struct.pack("<iiIq", 10, 0, 12, len(MAGIC) + 4 + size + len(body)) + described
+    path.write_bytes(MAGIC + struct.pack("<I", size) + header + body)

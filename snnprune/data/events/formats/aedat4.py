@@ -72,8 +72,7 @@ def read(path: Path, asked: Asked) -> Raw:
     held = _contents(data)
     if not held.streams:
         raise ValueError("it has no stream of events")
-    called = [number for number, name in held.names.items() if name == asked.stream]
-    stream = chosen(list(held.streams), called[0] if len(called) == 1 else asked.stream)
+    stream = _stream(held, asked.stream)
     unpacked = _unpacker(held.compression)
     packets, remarks = [], []
     at = held.start
@@ -93,6 +92,20 @@ def read(path: Path, asked: Asked) -> Raw:
     events = np.concatenate(packets) if packets else np.empty(0, EVENT)
     t, x, y, on = (np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "on"))
     return Raw(t, x, y, on, "us", held.streams[stream], remarks=tuple(remarks))
+
+
+def _stream(held: Contents, asked: str | None) -> str:
+    """Return the number of the stream that is asked for by its number or, where these differ, by its name.
+
+    Raises:
+        ValueError: there are several and none is asked for, or none is called so.
+    """
+    if asked in held.streams:
+        return str(asked)
+    if len(set(held.names.values()) - {""}) < len(held.streams):
+        return chosen(list(held.streams), asked)
+    numbers = {name: number for number, name in held.names.items()}
+    return numbers[chosen(list(numbers), asked)]
 
 
 def _events(unpacked: Callable[[bytes], bytes], packed: bytes, at: int) -> npt.NDArray[Any]:

@@ -41,7 +41,7 @@ def npy(path: Path, asked: Asked) -> Raw:
     except OSError:
         raise
     except Exception as error:  # numpy reads a header as Python, and fails as tokenisers and parsers do
-        raise ValueError(f"its header cannot be read: {in_one_line(error)}") from error
+        raise ValueError(f"it is cut short or damaged: {in_one_line(error)}") from error
     if not isinstance(table, np.ndarray):
         raise ValueError("it is an archive of arrays: its name must end in .npz")  # noqa: TRY004 - of a file
     return from_table(np.asarray(table), asked)
@@ -54,13 +54,14 @@ def npz(path: Path, asked: Asked) -> Raw:
         ValueError: it is damaged, holds objects or no events, or several arrays could be the events.
         OSError: it cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _from_archive(archive, asked)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # damage shows as an error of zipfile, zlib, struct or a parser
-        raise ValueError(f"it cannot be unpacked: {in_one_line(error)}") from error
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _from_archive(archive, asked)
+        except ValueError:
+            raise
+        except Exception as error:  # damage shows as an error of zipfile, zlib, struct, a parser or a seek
+            raise ValueError(f"it cannot be unpacked: {in_one_line(error)}") from error
 
 
 def _from_archive(archive: zipfile.ZipFile, asked: Asked) -> Raw:
@@ -75,7 +76,7 @@ def _from_archive(archive: zipfile.ZipFile, asked: Asked) -> Raw:
         return raw({column: _column(_member(archive, members[name])) for column, name in columns.items()})
     tables = [name for name in members if _holds_events(archive, members[name])]
     if not tables:
-        raise ValueError(f"it has no events: its arrays are {', '.join(members)[:200] or 'none'}")
+        raise ValueError(f"it has no events: its arrays are {', '.join(members)[:80] or 'none'}")
     return from_table(_member(archive, members[chosen(tables, asked.stream)]), asked)
 
 

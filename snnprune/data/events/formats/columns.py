@@ -58,12 +58,12 @@ def positions(many: int, names: Sequence[str] | None, asked: tuple[str, ...] | N
         places = {column: list(names).index(name) for column, name in own.items()}
         if asked is not None and places != _told(many, asked):
             raise ValueError(
-                f"its columns are called {', '.join(names)}, and --data.columns says {','.join(asked)}: "
-                "leave the option out"
+                f"its columns are called {', '.join(names)[:60]}, and --data.columns says "
+                f"{','.join(asked)[:40]}: leave the option out"
             )
         return places
     if asked is None:
-        called = "have no names" if names is None else f"are called {', '.join(names)[:100]}"
+        called = "have no names" if names is None else f"are called {', '.join(names)[:60]}"
         raise ValueError(
             f"its {many} columns {called}: say what they hold with --data.columns, such as t,x,y,p (- for a "
             "column to leave out)"
@@ -86,8 +86,10 @@ def _told(many: int, asked: tuple[str, ...]) -> dict[str, int]:
     """
     if sorted(name for name in asked if name != "-") != sorted(NAMES):
         raise ValueError(
-            f"--data.columns must name t, x, y and p once each, and - for others, not {','.join(asked)}"
+            f"--data.columns must name t, x, y and p once each, and - for others, not {','.join(asked)[:60]}"
         )
     if len(asked) != many:
-        raise ValueError(f"it has {many} columns, and --data.columns names {len(asked)}: {','.join(asked)}")
+        raise ValueError(
+            f"it has {many} columns, and --data.columns names {len(asked)}: {','.join(asked)[:60]}"
+        )
     return {name: asked.index(name) for name in NAMES}

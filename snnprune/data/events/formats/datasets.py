@@ -16,14 +16,11 @@ ECF = 0x8ECF
 """Prophesee's own filter."""
 
 
-def read_dataset(
-    dataset: h5py.Dataset, place: str, room: int, dimensions: tuple[int, ...] = (1,)
-) -> npt.NDArray[Any]:
+def read_dataset(dataset: h5py.Dataset, room: int, dimensions: tuple[int, ...] = (1,)) -> npt.NDArray[Any]:
     """Read a dataset.
 
     Args:
         dataset: the dataset.
-        place: the stream that it belongs to, for messages.
         room: bytes of the file.
         dimensions: numbers of dimensions that it may have.
 
@@ -31,11 +28,11 @@ def read_dataset(
         ValueError: it has other dimensions, lies in another file, claims more than its file can hold, holds
             no numbers, or is compressed in an unknown way.
     """
-    name = dataset.name
+    name = dataset.name[:60]
     if dataset.shape is None or dataset.ndim not in dimensions:
         shape = "none" if dataset.shape is None else list(dataset.shape)
         raise ValueError(
-            f"the dataset {name} of its stream {place} has the shape {shape}, expected one value an event"
+            f"the dataset {name} of its events has the shape {shape}, expected one value an event"
         )
     if dataset.is_virtual or dataset.external:
         raise ValueError(f"its dataset {name} lies in other files, which are not read")
@@ -69,6 +66,6 @@ def _need_filters(dataset: h5py.Dataset) -> None:
                 )
             called = name.decode("latin-1")[:40] or "without a name"
             raise ValueError(
-                f"its dataset {dataset.name} is compressed by the filter {code} ({called}), which is not "
-                "installed: pip install 'snnprune[events]' has the usual ones"
+                f"its dataset {dataset.name[:40]} is compressed by the filter {code} ({called}), which is "
+                "not installed: pip install 'snnprune[events]' has the usual ones"
             )

@@ -43,6 +43,10 @@ PAIRS = ("geometry", "sensor_resolution", "resolution", "sensor_size")
 """Names in use for the sensor's size, as two numbers and as a pair."""
 
 
+SHOWN = 40
+"""Characters of a list that a message repeats."""
+
+
 @dataclass(frozen=True)
 class Place:
     """One stream of events.
@@ -116,11 +120,11 @@ def _places(datasets: dict[str, h5py.Dataset]) -> Iterator[Place]:
 
 def _nothing(datasets: dict[str, h5py.Dataset], links: list[str]) -> str:
     """Return why there are no events."""
-    found = ", ".join(sorted(datasets))[:200] or "no datasets"
-    linked = f"; {', '.join(links)[:100]} are links, which are not followed" if links else ""
+    found = ", ".join(sorted(datasets))[:SHOWN] or "no datasets"
+    linked = f"; links are not followed: {', '.join(links)[:SHOWN]}" if links else ""
     return (
-        "it has no events that are known, which are datasets t, x, y and p in a group, a compound dataset "
-        f"with these fields, or a table called events: it has {found}{linked}"
+        "no group or compound dataset has t, x, y and p, and no table is called events; it has "
+        f"{found}{linked}"
     )
 
 
@@ -137,9 +141,9 @@ def _read(file: h5py.File, asked: Asked) -> Raw:
     place = places[chosen(sorted(places), asked.stream)]
     room = file.id.get_filesize()
     if place.whole is None:
-        found = {column: read_dataset(dataset, place.path, room) for column, dataset in place.columns.items()}
+        found = {column: read_dataset(dataset, room) for column, dataset in place.columns.items()}
     else:
-        found = _split(place, read_dataset(place.whole, place.path, room, dimensions=(1, 2)), asked)
+        found = _split(place, read_dataset(place.whole, room, dimensions=(1, 2)), asked)
     group = "" if place.path == "/" else place.path
     around = [group, group.rpartition("/")[0], ""]
     marks = {mark for mark in MARKS for base in around[:2] if f"{base}/{mark}".lstrip("/") in datasets}

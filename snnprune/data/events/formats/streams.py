@@ -18,7 +18,7 @@ def chosen(names: Sequence[str], asked: str | None) -> str:
     Raises:
         ValueError: there are several and none is asked for, or none is called so.
     """
-    listed = ", ".join(names)[:200]
+    listed = ", ".join(names)[:80]
     if asked is None:
         if len(names) > 1:
             raise ValueError(f"it holds several streams of events: give one of {listed} as --data.stream")
@@ -28,4 +28,6 @@ def chosen(names: Sequence[str], asked: str | None) -> str:
     below = [name for name in names if name.startswith(asked.strip("/") + "/")]
     if len(below) == 1:
         return below[0]
-    raise ValueError(f"it holds no stream of events called {asked!r}: --data.stream must be one of {listed}")
+    raise ValueError(
+        f"it holds no stream of events called {asked[:30]!r}: --data.stream must be one of {listed}"
+    )

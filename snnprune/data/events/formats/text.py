@@ -32,6 +32,9 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 GEOMETRY = re.compile(r"geometry\W{0,3}(\d{1,5})\s?[x,;: ]\s?(\d{1,5})", re.IGNORECASE)
 """The sensor in a comment, as Prophesee's tools write it."""
 
+SIZE = re.compile(r"([xy])@(\d{1,5})")
+"""The sensor in the names of columns, as faery writes it."""
+
 TRUTH = ("true", "false")
 
 
@@ -120,7 +123,9 @@ def _head(head: bytes) -> Head:
         elif len(cells) == 2 and not sized and all(cell.isdecimal() and len(cell) < 6 for cell in cells):
             sensor, sized = (int(cells[0]), int(cells[1])), True
         elif line and not any(_is_number(cell) for cell in cells):
-            names = tuple(cells)
+            names = tuple(cell.partition("@")[0] for cell in cells)
+            sizes = {size[1]: int(size[2]) for size in map(SIZE.fullmatch, cells) if size}
+            sensor = (sizes["x"], sizes["y"]) if len(sizes) == 2 else sensor
         elif line:
             separator = _checked(number, line, separator)
             return Head(start + match.start(), number, line, separator, comment, names, sensor, sized)
@@ -141,7 +146,8 @@ def _checked(number: int, line: str, separator: str) -> str:
     Raises:
         ValueError: commas stand beside other separators, as decimal commas do.
     """
-    inside = [cell for cell in line.split(separator) if len(cell.split()) > 1] if separator != " " else []
+    parts = [cell.split() for cell in line.split(separator)] if separator != " " else []
+    inside = any(len(cell) > 1 and all(_is_number(part) for part in cell) for cell in parts)
     if inside or (separator == ";" and "," in line):
         raise ValueError(f"its line {number} mixes commas and other separators: write decimals with a point")
     return separator
