@@ -276,7 +276,7 @@ def test_polarities_that_are_none(path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["evt2", "evt3", "dat1", "dat2"])
 def test_what_faery_writes(tmp_path: Path, form: str) -> None:
-    faery = pytest.importorskip("faery")
+    faery = pytest.importorskip("faery", reason="needs faery: pip install faery")
     events = event_files.drawn(2_000, (304, 240), gap=900)
     path = tmp_path / f"recording{'.dat' if form.startswith('dat') else '.raw'}"
     columns = np.zeros(len(events), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), (("p", "on"), "?")])
@@ -290,7 +290,7 @@ def test_what_faery_writes(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["evt2", "dat"])
 def test_what_expelliarmus_writes(tmp_path: Path, form: str) -> None:
-    expelliarmus = pytest.importorskip("expelliarmus")
+    expelliarmus = pytest.importorskip("expelliarmus", reason="needs expelliarmus: pip install expelliarmus")
     events = event_files.drawn(2_000, (640, 480))
     path = tmp_path / f"recording{'.dat' if form == 'dat' else '.raw'}"
     columns = np.zeros(len(events), [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1")])

@@ -10,6 +10,7 @@ were written. Ratios are to the fastest library, and are medians of the ratios w
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import tempfile
@@ -36,17 +37,18 @@ TICK = 2
 """Largest time between neighbouring rows, in microseconds: about six million events a second."""
 
 
-def faery(path: Path, _: Writer) -> Any:
-    import faery
+def library(name: str) -> Any:
+    """Import a library that is no dependency, and may be absent."""
+    return importlib.import_module(name)
 
-    return faery.events_stream_from_file(path).to_array()
+
+def faery(path: Path, _: Writer) -> Any:
+    return library("faery").events_stream_from_file(path).to_array()
 
 
 def expelliarmus(path: Path, writer: Writer) -> Any:
-    from expelliarmus import Wizard
-
     form = "dat" if writer.suffix == ".dat" else str(writer).partition("_")[0]
-    return Wizard(encoding=form).read(path)
+    return library("expelliarmus").Wizard(encoding=form).read(path)
 
 
 def tonic(path: Path, _: Writer) -> Any:

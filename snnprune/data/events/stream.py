@@ -25,9 +25,9 @@ class Raw:
         sensor: width and height, where the file says; None where it does not.
         lap: number of units after which the format's clock begins again, for the gate to undo; None where it
             does not, or the reader has undone it.
-        zero: time on the file's own clock, in units, at which `t` is 0: what the reader has subtracted.
         remarks: what the user should know of how the file was read, each the end of a sentence that begins
             with the file, such as "ends within an event, which was left out".
+        zero: time on the file's own clock, in units, at which `t` is 0: what the reader has subtracted.
     """
 
     t: npt.NDArray[Any]
@@ -37,8 +37,8 @@ class Raw:
     unit: Unit | None = None
     sensor: tuple[int, int] | None = None
     lap: int | None = None
-    zero: int = 0
     remarks: tuple[str, ...] = ()
+    zero: int = 0
 
 
 @dataclass(frozen=True)

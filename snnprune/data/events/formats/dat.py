@@ -59,7 +59,7 @@ def read(path: Path, asked: Asked) -> Raw:  # noqa: ARG001 - the file says all t
     t, x, y, p = (np.empty(len(pairs), kind) for kind in (np.int64, np.uint16, np.uint16, np.uint8))
     zero = fill(events, t, x, y, p, BITS[_version(head.values, pairs)])
     remarks = (f"ends within an event, of which {over} bytes were left out",) if over else ()
-    return Raw(t, x, y, p, "us", _sensor(head.values), LAP, zero, remarks)
+    return Raw(t, x, y, p, "us", _sensor(head.values), LAP, remarks, zero)
 
 
 @compiled
