@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from snnprune.data.events.stream import Asked
 from support import event_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from snnprune.data.events.stream import Stream
 
@@ -200,6 +201,20 @@ def test_headers_that_are_refused(path: Path, lines: str, said: str) -> None:
     assert len(str(refused.value)) < 400
 
 
+@pytest.mark.parametrize("write", [event_files.evt2, event_files.evt21, event_files.evt3, event_files.dat])
+def test_an_event_takes_13_bytes(path: Path, write: Callable[[Path, Stream], None]) -> None:
+    path = path.with_suffix(".dat" if write is event_files.dat else ".raw")
+    events = event_files.drawn(200_000, (1280, 720))
+    write(path, events)
+    read(path, Asked())  # compiles
+    tracemalloc.start()
+    found = read(path, Asked())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 200_000
+    assert peak < 13 * 200_000 + 500_000  # and some room for a header, and pieces that are looked at
+
+
 # --- DAT
 
 
@@ -261,7 +276,7 @@ def test_polarities_that_are_none(path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["evt2", "evt3", "dat1", "dat2"])
 def test_what_faery_writes(tmp_path: Path, form: str) -> None:
-    faery = pytest.importorskip("faery")
+    faery = pytest.importorskip("faery", reason="needs faery: pip install faery")
     events = event_files.drawn(2_000, (304, 240), gap=900)
     path = tmp_path / f"recording{'.dat' if form.startswith('dat') else '.raw'}"
     columns = np.zeros(len(events), [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), (("p", "on"), "?")])
@@ -275,7 +290,7 @@ def test_what_faery_writes(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["evt2", "dat"])
 def test_what_expelliarmus_writes(tmp_path: Path, form: str) -> None:
-    expelliarmus = pytest.importorskip("expelliarmus")
+    expelliarmus = pytest.importorskip("expelliarmus", reason="needs expelliarmus: pip install expelliarmus")
     events = event_files.drawn(2_000, (640, 480))
     path = tmp_path / f"recording{'.dat' if form == 'dat' else '.raw'}"
     columns = np.zeros(len(events), [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "u1")])

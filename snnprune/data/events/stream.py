@@ -31,6 +31,7 @@ class Raw:
             does not, or the reader has undone it.
         remarks: what the user should know of how the file was read, each the end of a sentence that begins
             with the file, such as "ends within an event, which was left out".
+        zero: time on the file's own clock, in units, at which `t` is 0: what the reader has subtracted.
     """
 
     t: npt.NDArray[Any]
@@ -41,6 +42,7 @@ class Raw:
     sensor: tuple[int, int] | None = None
     lap: int | None = None
     remarks: tuple[str, ...] = ()
+    zero: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.common.compiling import compiled
+from snnprune.data.events.formats.bits import byte, put
 from snnprune.data.events.formats.header import content
 from snnprune.data.events.stream import Raw
 
@@ -49,9 +50,12 @@ def fill(data, t, x, y, p):  # type: ignore[no-untyped-def]
     """Write the events: microseconds, columns, rows, and whether they are ON."""
     n = past = 0
     for at in range(0, data.size - 4, 5):
-        if data[at + 1] == OVERFLOW:
+        row, last = byte(data, at + 1), np.int64(byte(data, at + 2))
+        if row == OVERFLOW:
             past += OVERFLOWED
         else:
-            t[n] = past + ((data[at + 2] & 127) << 16 | data[at + 3] << 8 | data[at + 4])
-            x[n], y[n], p[n] = data[at], data[at + 1], data[at + 2] > 127
+            time = past + (
+                (last & 127) << 16 | np.int64(byte(data, at + 3)) << 8 | np.int64(byte(data, at + 4))
+            )
+            put(t, x, y, p, n, (time, byte(data, at), row, last > 127))
             n += 1

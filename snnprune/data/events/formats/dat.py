@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.common.compiling import compiled
-from snnprune.data.events.formats.bits import word_32
+from snnprune.data.events.formats.bits import put, word_32
 from snnprune.data.events.formats.header import content, header, number
 from snnprune.data.events.stream import Raw
 
@@ -56,21 +56,26 @@ def read(path: Path, asked: Asked) -> Raw:  # noqa: ARG001 - the file says all t
     events = data[head.size + 2 :]
     over = len(events) % SIZE
     pairs = events[: len(events) - over].view("<u4").reshape(-1, 2)
-    x, y, p = (np.empty(len(pairs), kind) for kind in (np.uint16, np.uint16, np.uint8))
-    fill(events, x, y, p, BITS[_version(head.values, pairs)])
+    t, x, y, p = (np.empty(len(pairs), kind) for kind in (np.int64, np.uint16, np.uint16, np.uint8))
+    zero = fill(events, t, x, y, p, BITS[_version(head.values, pairs)])
     remarks = (f"ends within an event, of which {over} bytes were left out",) if over else ()
-    return Raw(pairs[:, 0], x, y, p, "us", _sensor(head.values), LAP, remarks)
+    return Raw(t, x, y, p, "us", _sensor(head.values), LAP, remarks, zero)
 
 
 @compiled
-def fill(events, x, y, p, bits):  # type: ignore[no-untyped-def]
-    """Write columns, rows and polarities; ``bits`` are their numbers of bits."""
+def fill(events, t, x, y, p, bits):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    """Write the events: times from the first one, columns, rows, polarities. Return the first one's time.
+
+    ``bits`` are the numbers of bits of x, y and p.
+    """
     across, down, deep = bits
+    zero = word_32(events, 0) if events.size >= 8 else 0
     for n in range(events.size // 8):
         word = word_32(events, 8 * n + 4)
-        x[n] = word & ((1 << across) - 1)
-        y[n] = (word >> across) & ((1 << down) - 1)
-        p[n] = (word >> (across + down)) & ((1 << deep) - 1)
+        column, row = word & ((1 << across) - 1), (word >> across) & ((1 << down) - 1)
+        on = (word >> (across + down)) & ((1 << deep) - 1)
+        put(t, x, y, p, n, (word_32(events, 8 * n) - zero, column, row, on))
+    return zero
 
 
 def _version(values: Mapping[str, str], pairs: npt.NDArray[np.uint32]) -> int:

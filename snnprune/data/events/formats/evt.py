@@ -57,7 +57,7 @@ def read(path: Path, asked: Asked) -> Raw:  # noqa: ARG001 - the file says all t
     many, early = count(words, *order)
     t, x, y = np.empty(many, np.int64), np.empty(many, np.uint16), np.empty(many, np.uint16)
     p = np.empty(many, np.bool_)
-    fill(words, t, x, y, p, *order)
+    zero = fill(words, t, x, y, p, *order)
     remarks = []
     if over:
         remarks.append(f"ends within a word, of which {over} bytes were left out")
@@ -65,7 +65,7 @@ def read(path: Path, asked: Asked) -> Raw:  # noqa: ARG001 - the file says all t
         remarks.append(
             f"has {early} events before the first word of their time or place, which were left out"
         )
-    return Raw(t, x, y, p, "us", _sensor(head.values, fields), remarks=tuple(remarks))
+    return Raw(t, x, y, p, "us", _sensor(head.values, fields), zero=zero, remarks=tuple(remarks))
 
 
 def _fields(values: Mapping[str, str]) -> dict[str, str]:

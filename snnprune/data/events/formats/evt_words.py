@@ -14,12 +14,12 @@ place. They are counted and left out.
 
 Source of the layouts: docs.prophesee.ai, "EVT 2.0 Format", "EVT 2.1 Format" and "EVT 3.0 Format".
 """
-# ruff: noqa: C901, PLR0917 - a kernel is given arrays one by one, and tests every type of word
+# ruff: noqa: C901, PLR0912, PLR0917 - a kernel is given arrays one by one, and tests every type of word
 
 from __future__ import annotations
 
 from snnprune.common.compiling import compiled
-from snnprune.data.events.formats.bits import lowest, ones, word_16, word_32
+from snnprune.data.events.formats.bits import byte, lowest, ones, put, word_16, word_32
 
 HALF_28, LAP_28 = 1 << 27, 1 << 34
 """Of EVT 2.0 and 2.1: half of TIME_HIGH's range, and microseconds of a lap, 4.8 hours."""
@@ -40,7 +40,7 @@ def count_evt2(data):  # type: ignore[no-untyped-def]
     many = early = 0
     timed = False
     for at in range(3, data.size, 4):
-        kind = data[at] >> 4
+        kind = byte(data, at) >> 4
         if kind <= 1:
             if timed:
                 many += 1
@@ -53,26 +53,27 @@ def count_evt2(data):  # type: ignore[no-untyped-def]
 
 @compiled
 def fill_evt2(data, t, x, y, p):  # type: ignore[no-untyped-def]
-    """Write the events: microseconds without laps, columns, rows, and whether they are ON.
+    """Write the events: microseconds from the first one, columns, rows, whether ON. Return that one's time.
 
     CD_OFF (0), CD_ON (1): time 6 bits, x 11 bits, y 11 bits. TIME_HIGH (8): 28 bits.
     """
-    n, lap, base, last = 0, 0, 0, -1
+    n, zero, lap, base, last = 0, 0, 0, 0, -1
     for at in range(0, data.size - 3, 4):
         word = word_32(data, at)
         kind = word >> 28
         if kind <= 1:
             if last >= 0:
-                t[n] = base + ((word >> 22) & 63)
-                x[n] = (word >> 11) & 2047
-                y[n] = word & 2047
-                p[n] = kind == 1
+                now = base + ((word >> 22) & 63)
+                if not n:
+                    zero = now
+                put(t, x, y, p, n, (now - zero, (word >> 11) & 2047, word & 2047, kind == 1))
                 n += 1
         elif kind == 8:
             high = word & 0xFFFFFFF
             if last - high > HALF_28:
                 lap += LAP_28
             base, last = lap + (high << 6), high
+    return zero
 
 
 @compiled
@@ -81,7 +82,7 @@ def count_evt21(data, upper):  # type: ignore[no-untyped-def]
     many = early = 0
     timed = False
     for at in range(0, data.size - 7, 8):
-        kind = data[at + upper + 3] >> 4
+        kind = byte(data, at + upper + 3) >> 4
         if kind <= 1:
             events = ones(word_32(data, at + 4 - upper))
             if timed:
@@ -95,23 +96,23 @@ def count_evt21(data, upper):  # type: ignore[no-untyped-def]
 
 @compiled
 def fill_evt21(data, t, x, y, p, upper):  # type: ignore[no-untyped-def]
-    """Write the events.
+    """Do the same for EVT 2.1.
 
     EVT_NEG (0), EVT_POS (1): time 6 bits, x 11 bits, y 11 bits; then 32 bits, of which bit i stands for an
     event at x + i. TIME_HIGH (8): 28 bits; then nothing.
     """
-    n, lap, base, last = 0, 0, 0, -1
+    n, zero, lap, base, last = 0, 0, 0, 0, -1
     for at in range(0, data.size - 7, 8):
         word = word_32(data, at + upper)
         kind = word >> 28
         if kind <= 1:
             if last >= 0:
                 left, column = word_32(data, at + 4 - upper), (word >> 11) & 2047
+                now = base + ((word >> 22) & 63)
+                if not n:
+                    zero = now
                 while left:
-                    t[n] = base + ((word >> 22) & 63)
-                    x[n] = column + lowest(left)
-                    y[n] = word & 2047
-                    p[n] = kind == 1
+                    put(t, x, y, p, n, (now - zero, column + lowest(left), word & 2047, kind == 1))
                     n += 1
                     left &= left - 1
         elif kind == 8:
@@ -119,6 +120,7 @@ def fill_evt21(data, t, x, y, p, upper):  # type: ignore[no-untyped-def]
             if last - high > HALF_28:
                 lap += LAP_28
             base, last = lap + (high << 6), high
+    return zero
 
 
 @compiled
@@ -127,7 +129,7 @@ def count_evt3(data):  # type: ignore[no-untyped-def]
     many = early = 0
     timed = placed = based = False
     for at in range(0, data.size - 1, 2):
-        kind = data[at + 1] >> 4
+        kind = byte(data, at + 1) >> 4
         if kind == 2:
             if timed and placed:
                 many += 1
@@ -150,14 +152,14 @@ def count_evt3(data):  # type: ignore[no-untyped-def]
 
 @compiled
 def fill_evt3(data, t, x, y, p):  # type: ignore[no-untyped-def]
-    """Write the events. A word changes the state, or makes events of it.
+    """Do the same for EVT 3.0: a word changes the state, or makes events of it.
 
     ADDR_Y (0): row, 11 bits. ADDR_X (2): polarity, column 11 bits; one event. VECT_BASE_X (3): the same, as
     the base of vectors. VECT_12 (4), VECT_8 (5): bit i stands for an event at base + i; then the base moves
     by the number of bits. TIME_LOW (6): 12 bits. TIME_HIGH (8): 12 bits; where it changes, the lower bits are
     zero until the next TIME_LOW, as in the maker's decoder.
     """
-    n, lap, high, now, last = 0, 0, 0, 0, -1
+    n, zero, lap, high, now, last = 0, 0, 0, 0, 0, -1
     row = base = -1
     on = False
     for at in range(0, data.size - 1, 2):
@@ -165,14 +167,18 @@ def fill_evt3(data, t, x, y, p):  # type: ignore[no-untyped-def]
         kind, value = word >> 12, word & 0xFFF
         if kind == 2:
             if last >= 0 and row >= 0:
-                t[n], x[n], y[n], p[n] = now, value & 2047, row, value > 2047
+                if not n:
+                    zero = now
+                put(t, x, y, p, n, (now - zero, value & 2047, row, value > 2047))
                 n += 1
         elif 4 <= kind <= 5:
             bits = 12 if kind == 4 else 8
             left = value & ((1 << bits) - 1)
             if last >= 0 and row >= 0 and base >= 0:
+                if not n:
+                    zero = now
                 while left:
-                    t[n], x[n], y[n], p[n] = now, base + lowest(left), row, on
+                    put(t, x, y, p, n, (now - zero, base + lowest(left), row, on))
                     n += 1
                     left &= left - 1
             if base >= 0:
@@ -188,3 +194,4 @@ def fill_evt3(data, t, x, y, p):  # type: ignore[no-untyped-def]
                 lap += LAP_12
             high, last = lap + (value << 12), value
             now = high
+    return zero
