@@ -55,9 +55,10 @@ def read(path: Path, asked: Asked) -> Stream | None:
     try:
         return reading.read(path, asked)
     except UserError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < len(str(path)) + LONGEST
-        return None
+        said = str(error)
+    assert "\n" not in said
+    assert len(said) < len(str(path)) + LONGEST
+    return None
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -115,8 +115,10 @@ TABLE: tuple[Row, ...] = (
             lambda f: f.data.has("own") is False,
             "it is for data set 'recordings', and {data.name} is known",
         )
-        for name in ("sensor", "time_unit", "columns", "stream", "test", "group")
+        for name in ("sensor", "time_unit", "columns", "stream", "group")
     ),
+    ("data.test", lambda f: f.data.has("undivided") is False, "{data.name} has a test set of its own"),
+    ("data.polarity", lambda f: f.data.has("channels") is True, "{data.name} has events of one polarity"),
     (
         "data.augment",
         lambda f: f.data.has("events") is False,
@@ -193,7 +195,10 @@ def reasons(config: RunConfig, chosen: Collection[str]) -> dict[str, str]:
     if data.kind is not None:
         events = getattr(data.load(), "events", None)
         # It is not known which other settings a data set of the user's own uses.
-        data = replace(data, traits=frozenset({"cached", "files", "own"} | ({"events"} if events else set())))
+        data = replace(
+            data,
+            traits=frozenset({"cached", "files", "own", "undivided"} | ({"events"} if events else set())),
+        )
     facts = Facts(config, data, pick(MODELS, "model", config.model.name))
     found: dict[str, str] = {}
     for key, is_useless, why in TABLE:

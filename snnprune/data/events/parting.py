@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from snnprune.data.events.layouts import Part, Recording
 
 
+TEST = 0.2
+"""Share for the test by default: with a tenth for validation, seven tenths remain for training."""
+
 PARTED: tuple[Part, ...] = ("train", "validation", "test")
 
 
@@ -85,7 +88,8 @@ def parted(held: Sequence[Held], classes: tuple[str, ...], config: DataConfig) -
                 chosen[part] = _Chosen(one, rows)
     _check_groups(chosen)
     if None in chosen:
-        chosen["train"], chosen["test"] = chosen.pop(None).divided(config.test, "data.test")
+        share = TEST if config.test is None else config.test
+        chosen["train"], chosen["test"] = chosen.pop(None).divided(share, "data.test")
     if "train" in chosen and "validation" not in chosen:
         chosen["train"], chosen["validation"] = chosen["train"].divided(config.validation, "data.validation")
     frames = held[0].stored.frames

@@ -59,18 +59,19 @@ def format_of(path: Path) -> Format | None:
     return next((known for known in FORMATS if ending in known.suffixes), None)
 
 
-def read(path: Path, asked: Asked) -> Stream:
+def read(path: Path, asked: Asked, form: Format | None = None) -> Stream:
     """Read the events of a file.
 
     Args:
         path: a file of one of `FORMATS`.
         asked: what the user says of files that do not say it themselves.
+        form: its format, where the ending does not tell.
 
     Raises:
         UserError: the format is not known, or the file is damaged or does not pass the gate. The message
             names the file, what is wrong and what to do.
     """
-    known = format_of(path)
+    known = form or format_of(path)
     if known is None:
         endings = ", ".join(sorted(suffix for form in FORMATS for suffix in form.suffixes))
         raise UserError(f"{path} is in no format that is read: the ending must be one of {endings}")
