@@ -81,7 +81,7 @@ def test_a_file_cut_at_every_byte(name: str, tmp_path: Path) -> None:
         ("aedat4", 3, 6, "ends within a packet, which was left out"),
     ],
 )
-def test_what_is_whole_is_read(
+def test_what_is_whole_is_read(  # noqa: PLR0917
     name: str, cut: int, left: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, content = good(name, tmp_path)

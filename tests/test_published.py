@@ -1,4 +1,4 @@
-"""Public sets of events: small copies in their own forms on disk become frames, with nothing lost or turned."""
+"""Public sets of events: small copies in their own forms on disk become frames; nothing is lost or turned."""
 
 from __future__ import annotations
 
