@@ -22,8 +22,9 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "events"
 LARGEST_SEED = 1 << 14
 """Bytes of a golden file that is still damaged: of a large one, most bytes are never changed."""
 
-ASKED = Asked(sensor=(346, 260))
-"""The sensor of the golden files; others are drawn for it."""
+SENSOR = (346, 260)
+ASKED = Asked(sensor=SENSOR)
+"""What is said of golden files; others are drawn for their sensor."""
 
 BYTES, TIMES = 1 << 21, 2000
 """Memory that a file of n bytes may take: BYTES + TIMES n.
@@ -47,12 +48,13 @@ NUMBERS = [
 
 
 class Seed(NamedTuple):
-    """A good file: its format, where it is from, the ending of its name, and its bytes."""
+    """A good file: its format, where it is from, the ending of its name, its bytes, what is said of it."""
 
     title: str
     source: str
     suffix: str
     content: bytes
+    asked: Asked = ASKED
 
     def __str__(self) -> str:
         return f"{self.title}, {self.source}"
@@ -64,9 +66,12 @@ def seeds() -> list[Seed]:
     with tempfile.TemporaryDirectory() as folder:
         for known in FORMATS:
             for writer in event_files.WRITERS.get(known.title, ()):
+                if writer.suffix not in known.suffixes:
+                    continue
                 path = Path(folder) / f"seed{writer.suffix}"
-                writer.write(path, replace(event_files.drawn(12, (256, 240), gap=3_000), sensor=ASKED.sensor))
-                found.append(Seed(known.title, str(writer), writer.suffix, path.read_bytes()))
+                writer.write(path, replace(event_files.drawn(12, (256, 240), gap=3_000), sensor=SENSOR))
+                said = writer.said(SENSOR)
+                found.append(Seed(known.title, str(writer), writer.suffix, path.read_bytes(), said))
             golden = (path for path in sorted(GOLDEN.glob("*")) if path.suffix in known.suffixes)
             found += [
                 Seed(known.title, path.name, path.suffix, path.read_bytes())
@@ -130,7 +135,7 @@ _DAMAGES: tuple[Callable[[bytearray, int, np.random.Generator], None], ...] = (
 )
 
 
-def look(path: Path, content: bytes) -> None:
+def look(path: Path, content: bytes, asked: Asked) -> None:
     """Write a file, read it, and see that what is read is what a gate lets through.
 
     Raises:
@@ -140,7 +145,7 @@ def look(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     tracemalloc.start()
     try:
-        found = read(path, ASKED)
+        found = read(path, asked)
         assert len({len(found[name]) for name in "txyp"}) == 1
         assert found.t[0] == 0
         assert (np.diff(found.t) >= 0).all()

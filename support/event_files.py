@@ -6,11 +6,13 @@ are repeated so often that no lap of a clock passes unseen.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from snnprune.data.events.stream import Stream
+from snnprune.data.events.stream import Asked, Stream
+from support import event_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,17 +220,28 @@ class Writer(NamedTuple):
         suffix: ending of a file's name.
         write: of a path and a stream.
         sensor: the largest one, width and height.
-        gap: the longest time between neighbouring events, in microseconds, that the format can tell.
+        gap: the longest time between neighbouring events, in microseconds, that the format can tell, or tells
+            in few bytes.
+        only: whether its cameras have no other sensor.
+        asked: what has to be said of such a file besides the sensor.
     """
 
     suffix: str
     write: Callable[[Path, Stream], None]
     sensor: tuple[int, int]
     gap: int = 1 << 40
+    only: bool = False
+    asked: Asked = Asked()
 
     def __str__(self) -> str:
         return self.write.__name__
 
+    def said(self, sensor: tuple[int, int]) -> Asked:
+        """Return what a user says of such a file, the sensor too."""
+        return replace(self.asked, sensor=sensor)
+
+
+ANY, LAP_32 = (65_535, 65_535), 1 << 31
 
 WRITERS: dict[str, tuple[Writer, ...]] = {
     "Prophesee RAW": (
@@ -239,9 +252,28 @@ WRITERS: dict[str, tuple[Writer, ...]] = {
         Writer(".raw", evt3_single, (2048, 2048), gap=1 << 32),
     ),
     "Prophesee DAT": (
-        Writer(".dat", dat, (16384, 16384), gap=1 << 31),
-        Writer(".dat", dat_first, (512, 256), gap=1 << 31),
+        Writer(".dat", dat, (16_384, 16_384), gap=LAP_32),
+        Writer(".dat", dat_first, (512, 256), gap=LAP_32),
     ),
     "ATIS": (Writer(".bin", atis_bin, (256, 240), gap=1 << 32),),
+    "AEDAT4": (Writer(".aedat4", event_tables.aedat4, (32_768, 32_768)),),
+    "AEDAT": (
+        Writer(".aedat", event_tables.aedat2, (346, 260), gap=LAP_32, only=True),
+        Writer(".aedat", event_tables.aedat31, (346, 260), gap=LAP_32, only=True),
+    ),
+    "Event Stream": (Writer(".es", event_tables.es, ANY, gap=1 << 18),),
+    "HDF5": (
+        Writer(".h5", event_tables.h5_group, ANY, gap=1 << 26),
+        Writer(".h5", event_tables.h5_compound, ANY),
+    ),
+    "numpy": (
+        Writer(".npy", event_tables.npy_structured, ANY),
+        Writer(".npy", event_tables.npy_table, ANY, asked=Asked(columns=("t", "x", "y", "p"))),
+        Writer(".npz", event_tables.npz, ANY),
+    ),
+    "text": (
+        Writer(".csv", event_tables.csv, ANY),
+        Writer(".txt", event_tables.text, ANY, asked=Asked(columns=("t", "x", "y", "p"), unit="s")),
+    ),
 }
 """Those of each format that is read, by its title."""

@@ -226,7 +226,8 @@ class Readers:
         self.seeds = {str(seed): seed for seed in damaged_events.seeds()}
         for good in self.seeds.values():
             (folder / f"recording{good.suffix}").write_bytes(good.content)
-            reading.read(folder / f"recording{good.suffix}", damaged_events.ASKED)
+            with contextlib.suppress(UserError):
+                reading.read(folder / f"recording{good.suffix}", good.asked)
         looks = (self._resumed, self._evaluated, self._reported, self._loaded, self._configured)
         for look in looks:  # what is right is read, and takes its memory before anything is counted
             with contextlib.suppress(UserError):
@@ -240,7 +241,8 @@ class Readers:
     def events(self, name: str, content: bytes) -> None:
         """Decode and bin a recording of a data set, or read a file of a format."""
         if name in self.seeds:
-            damaged_events.look(self.folder / f"recording{self.seeds[name].suffix}", content)
+            good = self.seeds[name]
+            damaged_events.look(self.folder / f"recording{good.suffix}", content, good.asked)
             return
         source, read = self.sets[name]
         path = self.folder / f"recording{'.bin' if name == 'nmnist' else '.npy'}"

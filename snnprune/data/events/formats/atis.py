@@ -15,7 +15,7 @@ import numpy as np
 
 from snnprune.common.compiling import compiled
 from snnprune.data.events.formats.bits import byte, put
-from snnprune.data.events.formats.header import content
+from snnprune.data.events.formats.content import content
 from snnprune.data.events.stream import Raw
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def read(path: Path, asked: Asked) -> Raw:  # noqa: ARG001 - the file says all t
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: it is empty.
     """
     data = content(path)
     over = len(data) % SIZE

@@ -12,7 +12,8 @@ import numpy as np
 
 from snnprune.common.compiling import compiled
 from snnprune.data.events.formats.bits import put, word_32
-from snnprune.data.events.formats.header import content, header, number
+from snnprune.data.events.formats.content import content
+from snnprune.data.events.formats.header import header, number
 from snnprune.data.events.stream import Raw
 
 if TYPE_CHECKING:

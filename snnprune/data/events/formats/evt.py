@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.data.events.formats import evt_words
-from snnprune.data.events.formats.header import SHOWN, content, header, number
+from snnprune.data.events.formats.content import content
+from snnprune.data.events.formats.header import SHOWN, header, number
 from snnprune.data.events.stream import Raw
 
 if TYPE_CHECKING:

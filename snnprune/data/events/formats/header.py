@@ -1,4 +1,4 @@
-"""The content of a file, and the lines of text with which files of Prophesee's cameras begin."""
+"""The lines of text with which files of Prophesee's cameras begin."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    import numpy as np
     import numpy.typing as npt
 
 LONGEST = 1 << 16
@@ -31,23 +28,6 @@ class Header:
 
     values: dict[str, str]
     size: int
-
-
-def content(path: Path) -> npt.NDArray[np.uint8]:
-    """Map the bytes of a file into memory, to be read only.
-
-    Raises:
-        OSError: the file is not there, or may not be read.
-        ValueError: it is no regular file.
-    """
-    size = path.stat().st_size
-    if not path.is_file():
-        raise ValueError("it is not a regular file")
-    if size:
-        return np.asarray(np.memmap(path, np.uint8, "r"))
-    nothing = np.empty(0, np.uint8)
-    nothing.flags.writeable = False
-    return nothing
 
 
 def header(data: npt.NDArray[np.uint8]) -> Header:
