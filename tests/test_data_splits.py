@@ -16,7 +16,7 @@ from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream
 from snnprune.config.names import DATASETS
 from snnprune.config.schema import DataConfig
-from snnprune.data.dividing import divide
+from snnprune.data.dividing import divide, divide_groups
 from support.recordings import write_nmnist
 
 if TYPE_CHECKING:
@@ -47,6 +47,33 @@ def test_a_class_of_one_stays_in_training() -> None:
     train, validation = divide(np.array([0, 1, 1]), 0.5)
     assert train.tolist() == [0, 1]
     assert validation.tolist() == [2]
+
+
+def test_whole_groups_are_set_aside() -> None:
+    # one class a group: the groups of class 0 are a b c, those of class 1 are d e f; the second of each goes
+    labels = np.array([0, 0, 1, 0, 1, 1, 0, 1])
+    groups = ["a", "b", "d", "a", "e", "e", "c", "f"]
+    kept, aside = divide_groups(labels, groups, 0.34, "data.test")
+    assert {groups[i] for i in aside} == {"b", "e"}
+    assert not {groups[i] for i in aside} & {groups[i] for i in kept}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.75])
+def test_people_of_all_classes_are_on_one_side_each(share: float) -> None:
+    labels = np.arange(240) % 6
+    groups = [f"person{i // 12}" for i in range(240)]  # twenty people, two recordings of each class
+    kept, aside = divide_groups(labels, groups, share, "data.test")
+    assert not {groups[i] for i in aside} & {groups[i] for i in kept}
+    assert np.bincount(labels[aside]).tolist() == [round(40 * share)] * 6
+
+
+def test_groups_that_cannot_be_divided() -> None:
+    with pytest.raises(UserError, match=r"data\.test 0\.2 sets whole groups aside, and all .* group, 'a'"):
+        divide_groups(np.array([0, 1]), ["a", "a"], 0.2, "data.test")
+    with pytest.raises(UserError, match="each class is of one group"):
+        divide_groups(np.array([0, 1]), ["a", "b"], 0.2, "data.test")
+    with pytest.raises(UserError, match="would set all recordings of a class aside"):
+        divide_groups(np.array([0, 1, 0, 1, 1, 2]), ["a", "a", "b", "b", "b", "c"], 0.9, "data.test")
 
 
 def test_no_sample_is_in_two_sets(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from snnprune.common.errors import UserError
 from snnprune.data.events import reading
 from snnprune.data.events.formats import aedat4
 from snnprune.data.events.stream import Asked, Stream
-from support import event_tables
+from support import event_files, event_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -329,3 +329,12 @@ def test_event_streams_of_other_kinds(tmp_path: Path) -> None:
     found = reading.read(path, Asked())
     assert [found[name].tolist() for name in "txyp"] == [[0, 4], [0, 2], [7, 5], [True, True]]
     assert found.remarks == ("holds measurements of exposure, which were left out",)
+
+
+@pytest.mark.parametrize("x", [160, 175, 208])
+def test_data_that_begin_as_a_line_of_text_does_are_data(x: int, tmp_path: Path) -> None:
+    # Row 140 from the bottom makes # of the first byte, and some columns an end of line of what follows.
+    events = event_files.stream([0, 1, 2], [345 - x, 5, 6], [259 - 140, 7, 8], [1, 0, 1], (346, 260))
+    event_tables.aedat2(tmp_path / "a.aedat", events)
+    found = reading.read(tmp_path / "a.aedat", Asked())
+    assert all(np.array_equal(found[name], events[name]) for name in "txyp")

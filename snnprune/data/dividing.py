@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,8 +61,8 @@ def divide_groups(
         The indices of the samples that are kept and of those set aside, both in increasing order.
 
     Raises:
-        UserError: a share is asked for and there is one group alone, or a class is in one group alone and
-            would be missing from what is kept.
+        UserError: a share is asked for and there is one group alone, or one in each class; or a class would
+            be missing from what is kept.
     """
     names, place = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     if not share or not len(labels):
@@ -84,6 +85,11 @@ def divide_groups(
                 f"{what} {share} would set all recordings of a class aside, since they are of one group: add "
                 "recordings of it in other groups, or give the parts yourself"
             )
+    if not aside.any():
+        raise UserError(
+            f"{what} {share} sets whole groups of each class aside, and each class is of one group: add "
+            f"recordings of other groups, or set {what} to 0"
+        )
     return np.flatnonzero(~aside), np.flatnonzero(aside)
 
 
@@ -97,9 +103,11 @@ def _fold(
     count = min(max(round(1 / smaller), 2), len(np.unique(groups)))
     wanted = np.bincount(labels) * smaller
     folds = []
-    for _, fold in StratifiedGroupKFold(count).split(labels, labels, groups):
-        distance = np.abs(np.bincount(labels[fold], minlength=len(wanted)) - wanted).sum()
-        folds.append((distance, fold))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # no class need be in each
+        for _, fold in StratifiedGroupKFold(count).split(labels, labels, groups):
+            distance = np.abs(np.bincount(labels[fold], minlength=len(wanted)) - wanted).sum()
+            folds.append((distance, fold))
     best = min(folds, key=lambda pair: pair[0])[1]
     chosen = np.zeros(len(labels), np.bool_)
     chosen[best] = True

@@ -16,7 +16,7 @@ import numpy as np
 from snnprune.common.errors import UserError
 from snnprune.data.cache import fingerprint
 from snnprune.data.download import fetch_recordings
-from snnprune.data.events.framing import WAYS_OUT, framed
+from snnprune.data.events.framing import framed
 from snnprune.data.events.gate import LONGEST, admitted
 from snnprune.data.events.layouts import Recording
 from snnprune.data.events.stream import Asked, Raw
@@ -180,9 +180,7 @@ class Recordings:
                 OSError,
                 SyntaxError,
             ) as error:
-                raise UserError(
-                    f"{path} is not a usable {self.title} recording ({error}): {WAYS_OUT}"
-                ) from error
+                raise UserError(f"{path} is not a usable {self.title} recording ({error})") from error
 
         return read
 

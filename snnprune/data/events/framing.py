@@ -92,17 +92,14 @@ def _batches(
     for number, recording in enumerate(recordings):
         name = str(recording.path)
         try:
-            stream = read(recording)
-            try:
-                cut = samples(stream, recording, config, named=named)
-                for frames in cut.frames:
-                    shape = _same(shape, frames.shape, recordings[0])
-                    yield Batch(frames[None], np.asarray([number]), share=0)
-            except ValueError as error:
-                raise UserError(f"{name} {in_one_line(error)}; {WAYS_OUT}") from error
-        except UserError:
+            cut = samples(read(recording), recording, config, named=named)
+            for frames in cut.frames:
+                shape = _same(shape, frames.shape, recordings[0])
+                yield Batch(frames[None], np.asarray([number]), share=0)
+        except (UserError, ValueError) as error:
             if not config.skip_corrupt:
-                raise
+                said = str(error) if isinstance(error, UserError) else f"{name} {in_one_line(error)}"
+                raise UserError(f"{said}; {WAYS_OUT}") from error
             yield Batch(np.zeros((0, *(shape or (0,))), np.uint8), nothing, (name,))
             continue
         remarks = tuple((name, remark) for remark in cut.remarks)

@@ -16,7 +16,7 @@ import numpy as np
 from snnprune.common.errors import UserError, in_one_line
 from snnprune.common.extras import need
 from snnprune.data.cache import fingerprint
-from snnprune.data.events.framing import WAYS_OUT, framed
+from snnprune.data.events.framing import framed
 from snnprune.data.events.gate import admitted
 from snnprune.data.events.layouts import Part, Recording
 from snnprune.data.events.stream import Asked, Raw
@@ -140,7 +140,7 @@ def _reader(path: Path) -> Callable[[Recording], Stream]:
             rows, on = np.zeros(len(units), np.uint8), np.ones(len(units), np.bool_)
             return admitted(Raw(seconds, units, rows, on, "s", (CHANNELS, 1)), Asked())
         except Exception as error:  # as above
-            raise UserError(f"{recording.path} is not usable ({in_one_line(error)}): {WAYS_OUT}") from error
+            raise UserError(f"{recording.path} is not usable ({in_one_line(error)})") from error
 
     return read
 

@@ -63,7 +63,7 @@ def read(path: Path, asked: Asked) -> Raw:
 
 
 def _read(data: npt.NDArray[np.uint8], asked: Asked) -> Raw:
-    header = aedat3.header(data)
+    header = aedat3.header(data, unit=8)
     chip = next((line.partition(":")[2].strip() for line in header.lines if "AEChip:" in line), None)
     sensor, is_dvs128 = camera(chip) if chip is not None else _told(asked)
     left = (len(data) - header.size) // 8 * 8

@@ -51,11 +51,15 @@ class Header:
     size: int
 
 
-def header(data: npt.NDArray[np.uint8]) -> Header:
+def header(data: npt.NDArray[np.uint8], unit: int | None = None) -> Header:
     """Read the lines that begin with `#`, until one says that it is the last, or data follow.
 
     Data may begin with the byte of `#`, too. A line of text has no control characters; the last byte of an
-    address of a DAVIS camera is one.
+    address of a DAVIS camera is one. If data begin with the bytes of an empty line, their number tells.
+
+    Args:
+        data: the bytes of a file.
+        unit: bytes of an event where no line says that it is the last.
 
     Raises:
         ValueError: the header never ends.
@@ -66,6 +70,8 @@ def header(data: npt.NDArray[np.uint8]) -> Header:
         end = head.find(b"\n", at)
         line = head[at:end].rstrip(b"\r")
         if end < 0 or re.search(rb"[^\t -~\x80-\xff]", line):
+            break
+        if line == b"#" and unit is not None and (len(data) - at) % unit == 0:
             break
         lines.append(line.decode("latin-1").lstrip("# "))
         at = end + 1
