@@ -153,6 +153,7 @@ def _rounded(times: npt.NDArray[np.float64], by: int, over: int) -> npt.NDArray[
 
 def _polarity(p: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which events are ON."""
+    p = np.ascontiguousarray(p)
     if p.dtype.kind == "b":
         return p
     if p.dtype == np.uint8 and p.max() <= 1:
@@ -172,6 +173,7 @@ def _places(name: str, values: npt.NDArray[Any], size: int) -> npt.NDArray[np.ui
         raise ValueError(f"its {name} is of the type {values.dtype}, which is no number")
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
         raise ValueError(f"its values of {name} must be whole numbers, and are not")
+    values = np.ascontiguousarray(values)  # columns of a table are far apart: each look at them takes longer
     low, high = values.min(), values.max()
     if low < 0 or high >= size:
         raise ValueError(
