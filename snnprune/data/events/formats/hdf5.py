@@ -13,6 +13,7 @@ Links are not followed: a file is read from itself alone.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from snnprune.common.errors import UserError, in_one_line
 from snnprune.common.extras import need
+from snnprune.data.events.formats import heaps
 from snnprune.data.events.formats.columns import named, positions, raw
 from snnprune.data.events.formats.datasets import read_dataset
 from snnprune.data.events.formats.streams import chosen
@@ -73,6 +75,7 @@ def read(path: Path, asked: Asked) -> Raw:
     need("events", "an HDF5 file", "h5py")
     import h5py  # noqa: PLC0415 - an extra
 
+    heaps.check(path)
     try:
         with h5py.File(path, "r") as file:
             return _read(file, asked)
@@ -195,7 +198,8 @@ def _sensor(
 ) -> tuple[int, int] | None:
     """Return the size of the sensor that attributes or datasets around the events say, or None."""
     for base in around:
-        attributes = dict(file[base or "/"].attrs.items())
+        own = file[base or "/"].attrs
+        attributes = {name: own[name] for name in (*PAIRS, *itertools.chain(*SIZES)) if name in own}
         for name in PAIRS:
             for path in (f"{base}/{name}", f"{base}/calib/{name}"):
                 dataset = datasets.get(path.lstrip("/"))
