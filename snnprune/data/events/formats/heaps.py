@@ -1,7 +1,7 @@
 """Global heaps of HDF5 files, checked before the library HDF5 walks through them.
 
-HDF5 2.0 never returns from a heap with an object of no size. Source: HDF5 File Format Specification, "III.E. Disk
-Format: Level 1E - Global Heap". Files whose lengths have 8 bytes are meant, as all tools write them.
+HDF5 2.0 never returns from a heap with an object of no size. Source: HDF5 File Format Specification, "III.E.
+Disk Format: Level 1E - Global Heap". Files whose lengths have 8 bytes are meant, as all tools write them.
 """
 
 from __future__ import annotations
