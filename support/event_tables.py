@@ -85,7 +85,7 @@ def h5_compound(path: Path, events: Stream) -> None:
 
     with h5py.File(path, "w") as file:
         file.create_dataset("CD/events", data=structured(events), compression="gzip")
-        file.attrs["geometry"] = "{}x{}".format(*events.sensor)
+        file.attrs["geometry"] = np.bytes_("{}x{}".format(*events.sensor))
 
 
 def es(path: Path, events: Stream) -> None:

@@ -64,7 +64,7 @@ def read(path: Path, asked: Asked) -> Stream | None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_cut_at_every_byte(name: str, tmp_path: Path) -> None:
     path, content = good(name, tmp_path)
-    step = max(1, len(content) // 1500)  # HDF5 has thousands
+    step = max(1, len(content) // 400)  # HDF5 has thousands
     for size in range(0, len(content), step):
         path.write_bytes(content[:size])
         found = read(path, FORMATS[name][1])
@@ -74,23 +74,21 @@ def test_a_file_cut_at_every_byte(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "cut", "left", "said"),
+    ("name", "said"),
     [
-        ("aedat2", 3, 6, "ends within an event, which was left out"),
-        ("aedat31", 3, 6, "ends within a packet, of which whole events were read"),
-        ("aedat4", 3, 6, "ends within a packet, which was left out"),
+        ("aedat2", "ends within an event, which was left out"),
+        ("aedat31", "ends within a packet, of which whole events were read"),
+        ("aedat4", "ends within a packet, which was left out"),
     ],
 )
-def test_what_is_whole_is_read(  # noqa: PLR0917
-    name: str, cut: int, left: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_whole_is_read(name: str, said: str, tmp_path: Path) -> None:
     path, content = good(name, tmp_path)
     if name == "aedat4":
         event_tables.aedat4(path, EVENTS, packet=1)
         content = path.read_bytes()
-    path.write_bytes(content[:-cut])
+    path.write_bytes(content[:-3])
     found = reading.read(path, FORMATS[name][1])
-    assert found.x.tolist() == EVENTS.x[:left].tolist()
+    assert found.x.tolist() == EVENTS.x[: MANY - 1].tolist()
     assert found.remarks == (said,)
 
 
@@ -98,7 +96,7 @@ def test_what_is_whole_is_read(  # noqa: PLR0917
 def test_every_byte_changed(name: str, tmp_path: Path) -> None:
     path, content = good(name, tmp_path)
     draw = random.Random(0)
-    places = range(len(content)) if len(content) < 1500 else sorted(draw.sample(range(len(content)), 1000))
+    places = range(len(content)) if len(content) < 1000 else sorted(draw.sample(range(len(content)), 300))
     for place, value in itertools.product(places, (0, 255)):
         path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
         read(path, FORMATS[name][1])

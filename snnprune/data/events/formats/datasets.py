@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 RATIO = 1100
 """Bytes of a dataset for each byte of its file at most: gzip packs zeros 1,032 times."""
+
+MOST_VALUES = 4
+"""Numbers of an attribute at most."""
 
 ECF = 0x8ECF
 """Prophesee's own filter."""
@@ -43,6 +47,21 @@ def read_dataset(dataset: h5py.Dataset, room: int, dimensions: tuple[int, ...] =
     _need_filters(dataset)
     values: npt.NDArray[Any] = dataset[()]
     return values
+
+
+def read_attributes(thing: h5py.Group | h5py.Dataset, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return those attributes of a group or dataset that are a few numbers, or texts of fixed length.
+
+    Others are left out. HDF5 2.0 does not come back, or ends the process, from texts of variable length that are
+    damaged.
+    """
+    found = {}
+    for name in names:
+        if name in thing.attrs:
+            attribute = thing.attrs.get_id(name)
+            if attribute.dtype.kind in "iufS" and math.prod(attribute.shape) <= MOST_VALUES:
+                found[name] = thing.attrs[name]
+    return found
 
 
 def _need_filters(dataset: h5py.Dataset) -> None:

@@ -8,11 +8,13 @@
 | MVSEC | tables `davis/left/events` and `right`, columns x, y, t, p | seconds |
 | others | a group, compound dataset or table with the names of `columns`, at any depth | as the user says |
 
-Links are not followed: a file is read from itself alone.
+Links are not followed: a file is read from itself alone. Attributes that are texts of variable length are not
+read, as HDF5 2.0 does not survive some damaged ones: where only such a one names the sensor, the user has to.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,9 @@ import numpy as np
 
 from snnprune.common.errors import UserError, in_one_line
 from snnprune.common.extras import need
+from snnprune.data.events.formats import heaps
 from snnprune.data.events.formats.columns import named, positions, raw
-from snnprune.data.events.formats.datasets import read_dataset
+from snnprune.data.events.formats.datasets import read_attributes, read_dataset
 from snnprune.data.events.formats.streams import chosen
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ def read(path: Path, asked: Asked) -> Raw:
     need("events", "an HDF5 file", "h5py")
     import h5py  # noqa: PLC0415 - an extra
 
+    heaps.check(path)
     try:
         with h5py.File(path, "r") as file:
             return _read(file, asked)
@@ -195,7 +199,7 @@ def _sensor(
 ) -> tuple[int, int] | None:
     """Return the size of the sensor that attributes or datasets around the events say, or None."""
     for base in around:
-        attributes = dict(file[base or "/"].attrs.items())
+        attributes = read_attributes(file[base or "/"], (*PAIRS, *itertools.chain(*SIZES)))
         for name in PAIRS:
             for path in (f"{base}/{name}", f"{base}/calib/{name}"):
                 dataset = datasets.get(path.lstrip("/"))
