@@ -20,7 +20,7 @@ from snnprune.common.phases import phase, told
 from snnprune.config import values
 from snnprune.config.check import check, check_names, check_values
 from snnprune.config.names import DATASETS, label, nearest, pick
-from snnprune.config.reading import BENCH_LISTS, Parser, chosen, data_config, run_config
+from snnprune.config.reading import BENCH_LISTS, KEYS, Parser, chosen, data_config, run_config
 from snnprune.config.schema import SECTIONS, RunConfig
 from snnprune.config.unused import unused
 from snnprune.runs.folder import RunFolder
@@ -56,9 +56,24 @@ commands:
   report RUN           write one page with the numbers and pictures of a run or a bench
   list [KIND [NAME]]   data sets (and whether they are on disk), models and methods; the options of one
   data prepare NAME    fetch a data set, or build its cache of frames
+  data inspect FOLDER  look at recordings before training on them: a table, what is odd, and a page
 
 `snnprune COMMAND --help` lists the options of a command; `snnprune --version` prints the version.
 """
+
+
+DATA_USAGE = """\
+usage: snnprune data COMMAND [OPTION ...]
+
+commands:
+  prepare NAME    fetch a data set, or build its cache of frames
+  inspect FOLDER  look at recordings before training on them: a table, what is odd, and a page
+
+`snnprune data COMMAND --help` lists the options of a command.
+"""
+
+OF_FILES = tuple(f"data.{name}" for name in ("sensor", "time_unit", "columns", "stream", "group", "test"))
+"""Settings that say how the files of recordings are read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,8 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command line; without them, the process's own.
 
     Returns:
-        The exit code: 0, 1 if a run of a bench failed or was left out, 2 for input that cannot be used or
-        memory that is full (one sentence on stderr says why), 130 after Ctrl-C.
+        The exit code: 0, 1 if a run of a bench failed or was left out, or if a recording that was looked at
+        cannot be trained on, 2 for input that cannot be used or memory that is full (one sentence on stderr
+        says why), 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not {"", str(Path.cwd())} & set(sys.path):
@@ -317,19 +333,50 @@ def show(given: list[str]) -> None:
         listing.show([listing.WORDS[parsed.kind]] if parsed.kind else listing.KINDS, root)
 
 
+def data_command(given: list[str]) -> int | None:
+    """Look up a command on data, and give it the rest of the line."""
+    if given and given[0] in ("-h", "--help"):
+        sys.stdout.write(DATA_USAGE)
+        return 0
+    name, *rest = given or [""]
+    if name not in DATA_COMMANDS:
+        wrong = f"there is no command 'data {name}', {nearest(name, DATA_COMMANDS)}: " if name else ""
+        raise UserError(f"{wrong}write snnprune data prepare NAME, or snnprune data inspect FOLDER")
+    return DATA_COMMANDS[name](rest)
+
+
 def prepare(given: list[str]) -> None:
     """Prepare a data set."""
-    if not given or given[0] not in ("prepare", "-h", "--help"):
-        raise UserError("`snnprune data` has one command: snnprune data prepare NAME")
     parser = Parser("data prepare", "Download a data set if asked, and build its cache of frames.", "NAME ")
     parser.add_argument("name", help="a data set (`snnprune list` names them)")
     parser.settings("data", skip=("data.name",))
-    parsed: Any = parser.read(given[1:] if given[0] == "prepare" else given)
+    parsed: Any = parser.read(given)
     config = data_config(parsed.given, parsed.name)
     _warn(unused(RunConfig(data=config), chosen(parsed.given)))
     data.look(config)
     with told(_say):
         sys.stdout.write(f"{data.prepare(config)}\n")
+
+
+def inspect(given: list[str]) -> int:
+    """Look at recordings before anything is trained on them."""
+    parser = Parser(
+        "data inspect",
+        "Look at every recording of a folder: numbers by class, what is odd, and a page with pictures. The "
+        "exit code is 0 if all can be trained on, and 1 if some cannot.",
+        "FOLDER ",
+    )
+    parser.add_argument("folder", help="a folder of recordings, or one recording")
+    parser.option("out", values.File, "the page (default: FOLDER-inspection.html in the current folder)")
+    parser.settings("data", skip=[key for key in KEYS if key not in OF_FILES])
+    parsed: Any = parser.read(given)
+    config = run_config(parsed.given).data
+    path = Path(parsed.folder).expanduser()
+    if not path.exists():
+        raise UserError(f"there is no file or folder {path}: give a folder of recordings, or one recording")
+    from snnprune import inspecting  # noqa: PLC0415 - matplotlib
+
+    return 0 if inspecting.inspect(path, config, None if parsed.out is None else Path(parsed.out)) else 1
 
 
 def _warn(sentences: Iterable[str]) -> None:
@@ -351,5 +398,8 @@ COMMANDS = {
     "export": export,
     "report": report,
     "list": show,
-    "data": prepare,
+    "data": data_command,
 }
+
+DATA_COMMANDS: dict[str, Callable[[list[str]], int | None]]
+DATA_COMMANDS = {"prepare": prepare, "inspect": inspect}

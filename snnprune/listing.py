@@ -61,8 +61,9 @@ def describe(kind: str, name: str, root: str | None) -> None:
     if entry.source != "-":
         lines.append(f"source: {entry.source}")
     if kind == "datasets":
-        place = data.where(name, root)
-        lines.append("not on disk" if place is None else f"on disk: {place}")
+        place, word = data.where(name, root), _on_disk(name, root)
+        part = f" ({word})" if word.endswith("only") else ""
+        lines.append("not on disk" if place is None else f"on disk: {place}{part}")
     rows = list(_constants(found)) if kind == "methods" else list(_settings(kind, name))
     console = Console()
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
@@ -130,6 +131,12 @@ def _table(kind: str, root: str | None) -> Table:
     for name, entry in TABLES[kind].items():
         row = [name, entry.summary, entry.source]
         if kind == "datasets":
-            row.append("yes" if data.where(name, root) else "no")
+            row.append(_on_disk(name, root))
         table.add_row(*map(Text, row))
     return table
+
+
+def _on_disk(name: str, root: str | None) -> str:
+    """Return "yes", "no", "train only" or "test only"."""
+    halves = data.halves(name, root)
+    return f"{halves[0]} only" if len(halves) == 1 else "yes" if halves else "no"

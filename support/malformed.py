@@ -28,11 +28,13 @@ import snnprune
 from snnprune.common.errors import UserError
 from snnprune.config import reading as settings
 from snnprune.data import neuromorphic
+from snnprune.data.events import reading
 from snnprune.data.frames import to_frames
 from snnprune.runs import checkpoint
 from snnprune.runs import reading as run_files
 from snnprune.runs.folder import RunFolder
 from snnprune.training.table import comparison, shortfall
+from support import damaged_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,13 +223,27 @@ class Readers:
         )
         sets = (neuromorphic.NMNIST, neuromorphic.DVS_GESTURE, neuromorphic.POKER_DVS)
         self.sets = {source.name: (source, source.reader()) for source in sets}
+        self.seeds = {str(seed): seed for seed in damaged_events.seeds()}
+        for good in self.seeds.values():
+            (folder / f"recording{good.suffix}").write_bytes(good.content)
+            with contextlib.suppress(UserError):
+                reading.read(folder / f"recording{good.suffix}", good.asked)
         looks = (self._resumed, self._evaluated, self._reported, self._loaded, self._configured)
         for look in looks:  # what is right is read, and takes its memory before anything is counted
             with contextlib.suppress(UserError):
                 look()
 
+    @property
+    def recordings(self) -> list[str]:
+        """The names of recordings that `events` reads."""
+        return sorted({*self.sets, *self.seeds})
+
     def events(self, name: str, content: bytes) -> None:
-        """Decode and bin a recording."""
+        """Decode and bin a recording of a data set, or read a file of a format."""
+        if name in self.seeds:
+            good = self.seeds[name]
+            damaged_events.look(self.folder / f"recording{good.suffix}", content, good.asked)
+            return
         source, read = self.sets[name]
         path = self.folder / f"recording{'.bin' if name == 'nmnist' else '.npy'}"
         path.write_bytes(content)
@@ -315,7 +331,11 @@ def kinds(readers: Readers) -> dict[str, tuple[st.SearchStrategy[Any], Callable[
     files = st.sampled_from(sorted(readers.whole)).flatmap(
         lambda name: st.tuples(st.just(name), damaged(name, readers.whole[name]))
     )
+    seeds = st.sampled_from(sorted(readers.seeds)).flatmap(
+        lambda name: st.tuples(st.just(name), changed(readers.seeds[name].content))
+    )
     recordings = st.one_of(
+        seeds,
         st.tuples(st.just("nmnist"), st.one_of(streams(), GARBAGE)),
         st.tuples(st.sampled_from(["dvs-gesture", "poker-dvs"]), st.one_of(tables(), tables(), GARBAGE)),
     )
@@ -333,10 +353,9 @@ def good_files(readers: Readers, kind: str) -> list[bytes]:
         memory = io.BytesIO()
         np.save(memory, rows)
         stream = bytes([3, 5, 128, 0, 10, 4, 6, 0, 0, 20])
-        return [
-            bytes([i]) + (stream if name == "nmnist" else memory.getvalue())
-            for i, name in enumerate(sorted(readers.sets))
-        ]
+        whole = {name: stream if name == "nmnist" else memory.getvalue() for name in readers.sets}
+        whole |= {name: seed.content for name, seed in readers.seeds.items()}
+        return [bytes([i]) + whole[name] for i, name in enumerate(readers.recordings)]
     if kind == "configurations":
         return [
             b"\0" + readers.whole["config.yaml"],

@@ -174,6 +174,7 @@ WRONG = [
     ("list modles", "invalid choice: 'modles'"),
     ("data", "snnprune data prepare NAME"),
     ("data prepar nmnist", "snnprune data prepare NAME"),
+    ("data inspct", "did you mean 'inspect'?"),
     ("data prepare", "required: name"),
     ("data prepare nminst", "did you mean 'nmnist'"),
 ]
@@ -312,6 +313,8 @@ LIGHT = (
     "export nowhere",
     "report nowhere",
     "data prepare nmnist --data.root nowhere",
+    "data --help",
+    "data inspect nowhere",
 )
 """Lines that name things, and are answered before anything that takes seconds to import."""
 
@@ -328,7 +331,7 @@ def test_names_and_help_are_answered_before_anything_heavy_is_imported() -> None
     assert done.returncode == 0, done.stderr
     for word in ("train", "eval NETWORK", "export RUN", "nmnist", "conv-snn", "dpap"):
         assert word in done.stdout
-    assert done.stderr.count("snnprune: ") == 16
+    assert done.stderr.count("snnprune: ") == 17
 
 
 def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,7 +340,8 @@ def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str])
         (["eval"], "--bits"),
         (["export"], "--budgets"),
         (["list"], "--data.root"),
-        (["data"], "--data.download"),
+        (["data", "prepare"], "--data.download"),
+        (["data", "inspect"], "--data.sensor"),
     ):
         with pytest.raises(SystemExit) as stop:
             cli.main([*command, "--help"])
@@ -348,6 +352,9 @@ def test_help_of_a_command_lists_its_options(capsys: pytest.CaptureFixture[str])
 def test_no_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     assert "data prepare NAME" in capsys.readouterr().out
+    assert cli.main(["data"]) == 2
+    assert cli.main(["data", "--help"]) == 0
+    assert "inspect FOLDER" in capsys.readouterr().out
 
 
 def test_list_says_what_is_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

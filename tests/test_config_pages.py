@@ -10,7 +10,21 @@ from pathlib import Path
 import pytest
 import yaml
 
+from snnprune.data.events.published import DVS_LIP
+from support import public_sets
 from support.recordings import write_dvs_gesture
+
+MADE = {
+    "dvs-gesture": lambda root: write_dvs_gesture(root, train=2, test=1),
+    "cifar10-dvs": public_sets.cifar10_dvs,
+    "n-caltech101": lambda root: public_sets.n_caltech101(root, each=4),
+    "n-cars": lambda root: public_sets.n_cars(root, each=4),
+    "asl-dvs": lambda root: public_sets.asl_dvs(root, each=4),
+    "dvs-lip": lambda root: public_sets.dvs_lip(root, words=DVS_LIP.classes, each=2),
+    "shd": public_sets.shd,
+    "ssc": public_sets.ssc,
+}
+"""Small copies of the data sets that are not in the folder of real data."""
 
 FOLDER = Path(__file__).parents[1] / "configs"
 BENCHES = sorted((FOLDER / "bench").glob("*.yaml"))
@@ -37,10 +51,13 @@ def shortened(file: Path, tmp_path: Path, real_data: Path) -> list[str]:
     """Return options that leave of a configuration what can be trained in a minute."""
     read = yaml.safe_load(file.read_text())
     data, model = read["data"]["name"], read.get("model", {}).get("name", "conv-snn")
-    root = write_dvs_gesture(tmp_path / "data", train=2, test=1) if data == "dvs-gesture" else real_data
+    root = real_data
+    if data in MADE:
+        root = tmp_path / "data"
+        MADE[data](root)
     options = ["--config", str(file), "--data.root", str(root), "--train.threads", "1"]
     options += ["--train.device", "cpu", "--train.epochs", "1" if model in HEAVY else "3"]
-    if data == "dvs-gesture":
+    if data in MADE:
         return [*options, "--data.validation", "0.5", "--train.epochs", "1"]
     if data in ("mnist", "fashion-mnist", "cifar10"):
         many = min(20 if model in HEAVY else 500, read["data"].get("samples", 500))

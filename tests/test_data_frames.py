@@ -71,9 +71,17 @@ def test_rules_say_what_the_formulas_say(binning: str) -> None:
         width = max(span // T, 1)
         bins = {"time": passed * T // (span + 1), "count": i * T // n, "tonic": passed // width}[binning]
         if binning == "tonic" and span < T:
-            bins = np.full(n, T)
+            with pytest.raises(ValueError, match="take another"):
+                edges(time, T, binning)
+            continue
         expected = np.bincount(bins[bins < T], minlength=T)
         assert np.diff(edges(time, T, binning)).tolist() == expected.tolist()
+
+
+def test_a_span_of_its_own_is_divided_in_place_of_the_events() -> None:
+    # [9, 15) by 3: two microseconds each, so 10 | 12 | 14; what lies before and after is left out
+    assert counts(to_frames(FIVE, 3, SENSOR, "time", (9, 15))) == [1, 1, 1]
+    assert counts(to_frames(FIVE, 2, SENSOR, "time", (0, 40))) == [5, 0]
 
 
 def test_counts_stay_at_255() -> None:

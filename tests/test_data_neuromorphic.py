@@ -59,7 +59,7 @@ def test_reads_what_tonic_reads(name: str, tmp_path: Path) -> None:
 def test_events_survive_the_way_to_disk_and_back(tmp_path: Path) -> None:
     recorded = moving_bar(7, 0, side=34)
     write_bin(tmp_path / "Train" / "7" / "1.bin", recorded)
-    (recording,) = NMNIST.list(tmp_path / "Train")
+    (recording,) = NMNIST.list(tmp_path, "train")
     read = NMNIST.reader()(recording)
     assert recording.label == 7
     for field in "xyp":
@@ -69,7 +69,7 @@ def test_events_survive_the_way_to_disk_and_back(tmp_path: Path) -> None:
 
 def test_gesture_times_are_milliseconds_on_disk(tmp_path: Path) -> None:
     write_dvs_gesture(tmp_path)
-    recording = DVS_GESTURE.list(tmp_path / "DVSGesture" / "ibmGestureTrain")[0]
+    recording = DVS_GESTURE.list(tmp_path / "DVSGesture", "train")[0]
     read = DVS_GESTURE.reader()(recording)
     times = np.load(recording.path)[:, 3]
     assert read["t"].max() == (times.max() - times.min()) * 1000
@@ -92,7 +92,7 @@ def test_the_folder_may_have_any_name(tmp_path: Path) -> None:
 
 def test_order_does_not_depend_on_the_file_system(tmp_path: Path) -> None:
     write_nmnist(tmp_path)
-    listed = [str(recording.path) for recording in NMNIST.list(tmp_path / "NMNIST" / "Train")]
+    listed = [str(recording.path) for recording in NMNIST.list(tmp_path / "NMNIST", "train")]
     assert listed == sorted(listed)
     first = data.load(config("nmnist", tmp_path))
     with mock.patch.object(
@@ -107,7 +107,7 @@ def test_order_does_not_depend_on_the_file_system(tmp_path: Path) -> None:
 def test_a_changed_file_is_binned_again(tmp_path: Path) -> None:
     write_nmnist(tmp_path)
     before = data.load(config("nmnist", tmp_path)).test[0][0]
-    file = NMNIST.list(tmp_path / "NMNIST" / "Test")[0].path
+    file = NMNIST.list(tmp_path / "NMNIST", "test")[0].path
     write_bin(file, moving_bar(9, 9, side=34))
     os.utime(file, ns=(1, 1))
     assert not np.array_equal(before, data.load(config("nmnist", tmp_path)).test[0][0])
@@ -116,7 +116,7 @@ def test_a_changed_file_is_binned_again(tmp_path: Path) -> None:
 def damaged(tmp_path: Path, name: str) -> Path:
     WRITERS[name](tmp_path)
     source = SOURCES[name]
-    return source.list(tmp_path / source.tonic / source.train)[0].path
+    return source.list(tmp_path / source.tonic, "train")[0].path
 
 
 def empty(path: Path) -> None:

@@ -16,7 +16,7 @@ from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream
 from snnprune.config.names import DATASETS
 from snnprune.config.schema import DataConfig
-from snnprune.data.splits import divide
+from snnprune.data.dividing import divide
 from support.recordings import write_nmnist
 
 if TYPE_CHECKING:

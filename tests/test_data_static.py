@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import re
-import tarfile
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,7 +14,7 @@ from PIL import Image
 from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig
-from snnprune.data.cifar import CLASSES
+from support.pictures import picture, pictures, write_archives, write_binary, write_folders
 from support.recordings import write_mnist
 
 if TYPE_CHECKING:
@@ -57,56 +55,6 @@ def test_files_cut_short(part: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=re.escape(str(path.parent))) as caught:
         data.load(config("mnist", tmp_path))
     assert "\n" not in str(caught.value)
-
-
-def picture(label: int, number: int) -> bytes:
-    pixels = np.full((32, 32, 3), 20 * label, np.uint8)
-    pixels[number] = 255
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def pictures(per_class: int = 3) -> dict[str, bytes]:
-    return {
-        f"{name}/{number:04d}.png": picture(label, number)
-        for label, name in enumerate(CLASSES)
-        for number in range(per_class)
-    }
-
-
-def write_archives(root: Path, changes: dict[str, bytes | None] | None = None) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "test"):
-        members = {**pictures(), **((changes or {}) if split == "train" else {})}
-        with tarfile.open(root / f"{split}.tar.gz", "w:gz") as tar:
-            for name, content in reversed(members.items()):  # order in the archive must not matter
-                if content is not None:
-                    member = tarfile.TarInfo(f"{split}/{name}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
-    return root
-
-
-def write_folders(root: Path) -> Path:
-    for split in ("train", "test"):
-        for name, content in pictures().items():
-            path = root / split / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    return root
-
-
-def write_binary(root: Path) -> Path:
-    root.mkdir(parents=True)
-    rows = np.zeros((30, 3073), np.uint8)
-    for row, (name, content) in zip(rows, pictures().items(), strict=True):
-        row[0] = CLASSES.index(name.split("/")[0])
-        row[1:] = np.asarray(Image.open(io.BytesIO(content))).transpose(2, 0, 1).ravel()
-    rows[:20].tofile(root / "data_batch_1.bin")
-    rows[20:].tofile(root / "data_batch_2.bin")
-    rows.tofile(root / "test_batch.bin")
-    return root
 
 
 FORMS = {"cifar10-jpg": write_archives, "cifar10": write_folders, "cifar-10-batches-bin": write_binary}

@@ -166,20 +166,35 @@ def test_other_data_have_to_fit(
         evaluation.evaluate(out / file, **asked)
 
 
-def test_other_data_are_not_cut_to_what_the_run_learnt(
+def test_other_data_do_not_take_over_what_is_said_of_the_runs_own(
     tmp_path: Path, exported: tuple[Path, dict[str, Any]]
 ) -> None:
     out = tmp_path / "run"
     shutil.copytree(exported[0], out)
     written = yaml.safe_load((out / "config.yaml").read_text())
-    written["data"] |= {"samples": 12, "classes": "0,1,2"}
+    own = {
+        "root": "/own",
+        "samples": 12,
+        "classes": "0,1,2",
+        "download": True,
+        "sensor": "8x8",
+        "time_unit": "ms",
+        "columns": "t,x,y,p",
+        "stream": "left",
+        "group": "user..",
+    }
+    written["data"] |= own | {"cache": "/kept"}
     (out / "config.yaml").write_text(yaml.safe_dump(written))
     tiny_run.STRIPES.asked.clear()
     ELSEWHERE.asked.clear()
     evaluation.evaluate(out)
     evaluation.evaluate(out, OTHER["data"])
-    read = [(config.samples, config.classes) for config in tiny_run.STRIPES.asked + ELSEWHERE.asked]
-    assert read == [(12, "0,1,2"), (None, None)]
+    read = [asdict(config) for config in tiny_run.STRIPES.asked + ELSEWHERE.asked]
+    assert [{name: one[name] for name in own} for one in read] == [
+        own,
+        dict.fromkeys(own) | {"download": False},
+    ]
+    assert [one["cache"] for one in read] == ["/kept", "/kept"]
 
 
 @pytest.mark.parametrize("file", [".", "model.safetensors", "export/model.onnx", "export/model.nir"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from snnprune.data.events.gate import LONGEST, admitted
+from snnprune.data.events.gate import LONGEST, PIECE, admitted
 from snnprune.data.events.stream import Asked, Raw
 
 SENSOR = Asked(sensor=(10, 8))
@@ -27,7 +27,14 @@ def test_times_begin_at_zero_and_fields_are_what_they_were() -> None:
 
 @pytest.mark.parametrize(
     "p",
-    [[False, True, True], [0, 1, 1], [-1, 1, 1], np.array([0.0, 1.0, 1.0]), np.array([-1, 1, 1], np.int8)],
+    [
+        [False, True, True],
+        [0, 1, 1],
+        [-1, 1, 1],
+        np.array([0.0, 1.0, 1.0]),
+        np.array([-1, 1, 1], np.int8),
+        np.array([0, 1, 1], np.uint8),
+    ],
 )
 def test_polarities_of_three_kinds_mean_the_same(p: object) -> None:
     assert admitted(raw(p=p), SENSOR).p.tolist() == [0, 1, 1]
@@ -68,6 +75,25 @@ def test_laps_of_a_clock_are_undone_also_around_an_event_out_of_order() -> None:
     found = admitted(raw(t=t, x=[0] * 8, y=[0] * 8, p=[0] * 8, lap=100), SENSOR)
     assert sorted(found.t.tolist()) == [0, 8, 9, 12, 15, 50, 90, 113]
     assert found.disordered == 1
+
+
+@pytest.mark.parametrize("many", [1, 2, PIECE, PIECE + 1, 3 * PIECE + 5])
+def test_order_and_laps_are_seen_wherever_pieces_end(many: int) -> None:
+    rest = {name: np.zeros(many, np.uint8) for name in "xyp"}
+    t = np.arange(many)
+    for at in {0, 1, PIECE - 1, PIECE, PIECE + 1, many - 2} & set(range(many - 1)):
+        turned = t.copy()
+        turned[[at, at + 1]] = turned[[at + 1, at]]
+        found = admitted(raw(t=turned, **rest), SENSOR)
+        assert found.disordered == 1
+        assert np.array_equal(found.t, t)
+        wrapped = (t + 2**16 - 1 - at).astype(np.uint16)
+        assert np.array_equal(admitted(raw(t=wrapped, lap=2**16, **rest), SENSOR).t, t)
+
+
+def test_what_the_reader_has_subtracted_is_part_of_the_clock() -> None:
+    assert admitted(raw(zero=1_000), SENSOR).first == 1_005
+    assert admitted(raw(zero=1_000, unit="ms"), SENSOR).first == 1_005_000
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 import snnprune
+from snnprune.common import extras
 from snnprune.common.errors import UserError
-from snnprune.export import extras, nir_file
+from snnprune.export import nir_file
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.graph import folded
 from snnprune.export.limits import check_nir
@@ -189,4 +190,4 @@ def test_a_file_of_something_else_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_missing_extra_says_what_to_install() -> None:
     with pytest.raises(UserError, match=r"dancing needs no_such_package: pip install 'snnprune\[export\]'"):
-        extras.need("dancing", "torch", "no_such_package")
+        extras.need("export", "dancing", "torch", "no_such_package")

@@ -529,7 +529,7 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
 
 
 def test_kernels_compile_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    from snnprune.nn.fused.compiling import compiled
+    from snnprune.common.compiling import compiled
 
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
     assert compiled(lambda n: n + 1)(1) == 2

@@ -74,7 +74,7 @@ def test_what_is_imported_is_declared_and_the_reverse() -> None:
     names = {DISTRIBUTION.get(name, name): file for name, file in used.items()}
     known = declared(PROJECT["dependencies"])
     optional = PROJECT["optional-dependencies"]
-    extras = declared(optional["ray"] + optional["export"])
+    extras = declared(optional["ray"] + optional["export"] + optional["events"])
     assert {name: file for name, file in names.items() if name not in known | extras} == {}
     assert (known | extras) - set(names) == BEHIND_OTHERS
     assert extras <= declared(optional["dev"]), "what is not in dev is not tested"

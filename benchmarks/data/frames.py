@@ -65,17 +65,20 @@ class OneByOne:
         return self.frames[i]
 
 
+TONICS = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
+"""Tonic's own type of event."""
+
+
 def recordings_in(root: str | None, many: int) -> tuple[list[np.ndarray], str]:
     """Return recordings with Tonic's own type of event, and what they are."""
     folder = NMNIST.found(root_given(root))
-    if folder is not None:
+    if folder is not None and NMNIST.absent(folder, "train") is None:
         read = NMNIST.reader()
-        listed = NMNIST.list(folder / NMNIST.train)
+        listed = NMNIST.list(folder, "train")
         spread = listed[:: max(len(listed) // many, 1)][:many]
-        return [read(recording) for recording in spread], "N-MNIST recordings"
-    dtype = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
+        return [read(recording).structured().astype(TONICS) for recording in spread], "N-MNIST recordings"
     images, _ = DIGITS_EVENTS.images()
-    return [events.astype(dtype) for events in record(images[:many])], "simulated recordings"
+    return [events.astype(TONICS) for events in record(images[:many])], "simulated recordings"
 
 
 def rates(

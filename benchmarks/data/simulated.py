@@ -18,7 +18,7 @@ from torchvision import datasets
 
 from benchmarks import harness
 from snnprune.data.digits import DIGITS_EVENTS
-from snnprune.data.folders import root_given
+from snnprune.data.folders import held, root_given
 from snnprune.data.neuromorphic import NMNIST
 from snnprune.data.saccade import Camera, record
 from snnprune.data.static import MNIST
@@ -41,10 +41,8 @@ SIDE = 34
 def recordings(root: str | None) -> dict[str, list[np.ndarray]]:
     """Return real recordings, their simulated twins, and the embedded data set."""
     folder = root_given(root)
-    real, still = NMNIST.found(folder), MNIST.found(folder)
-    if real is None or still is None:
-        raise SystemExit(f"both N-MNIST and MNIST are needed in {folder}: pass --data.root")
-    listed = NMNIST.list(real / NMNIST.train)
+    real, still = held(NMNIST, folder, ["train"]), held(MNIST, folder)
+    listed = NMNIST.list(real, "train")
     images = datasets.MNIST(still.parent, train=True).data.numpy()
     read = NMNIST.reader()
     twins = images[[int(recording.path.stem) - 1 for recording in listed]]

@@ -5,6 +5,7 @@ They come before a run reads data or writes a file.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -44,6 +45,7 @@ def check(config: RunConfig, *, data: bool = True) -> None:
         )
     for name in SECTIONS:
         check_values(getattr(config, name), name)
+    check_data(config.data)
     if data:
         pick(DATASETS, "data set", config.data.name)
     check_model(config.model)
@@ -89,6 +91,45 @@ def check_values(section: DataConfig | ModelConfig | MethodConfig | TrainConfig,
         raise UserError(f"{name} must be a {SECTIONS[name].__name__}, and is {values.shown(section)}")
     for key, kind in types_of(SECTIONS[name]).items():
         values.check(getattr(section, key), kind, f"{name}.{key}")
+
+
+def check_data(data: DataConfig) -> None:
+    """Check that the settings of time and size of ``data`` go together.
+
+    Raises:
+        UserError: a stride without a window; frames of fixed length with a rule that gives them others, or
+            that do not fill a window; frames larger than the crop; or ``group`` is no regular expression.
+    """
+    if data.stride is not None and data.window is None:
+        raise UserError("data.stride is from one window to the next, and there is no data.window: give both")
+    if data.bin is not None and data.binning != "time":
+        raise UserError(
+            f"data.bin gives every frame {data.bin}, and data.binning {data.binning} gives frames other "
+            "lengths: leave one of them out"
+        )
+    if data.bin is not None and data.window is not None:
+        shown, window = data.time_steps * values.microseconds(data.bin), values.microseconds(data.window)
+        if shown != window:
+            fit = divmod(window, values.microseconds(data.bin))
+            hint = f"give data.time_steps {fit[0]}" if fit[0] and not fit[1] else "leave data.bin out"
+            raise UserError(
+                f"data.window {data.window} must be as long as data.time_steps {data.time_steps} frames of "
+                f"data.bin {data.bin} together: {hint}"
+            )
+    if data.size is not None and data.crop is not None:
+        size, crop = values.pixels(data.size), values.pixels(data.crop)
+        if any(whole % part for whole, part in zip(crop, size, strict=True)):
+            raise UserError(
+                f"data.size {data.size} must divide data.crop {data.crop} in width and height: pixels are "
+                "pooled by whole numbers"
+            )
+    if data.group is not None:
+        try:
+            re.compile(data.group)
+        except re.error as error:
+            raise UserError(
+                f"data.group must be a regular expression, and is '{data.group}': {error}"
+            ) from error
 
 
 def check_model(model: ModelConfig) -> None:

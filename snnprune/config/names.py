@@ -76,6 +76,9 @@ TRAITS = {
     "cached": "its frames are kept in a cache",
     "files": "recordings or images are files, of which one may be unreadable",
     "divided": "has a validation set of its own",
+    "undivided": "has no official test set",
+    "channels": "channels of sound, of one row and one polarity",
+    "own": "files of the user's own, of formats that do not say everything",
     "time": "a spiking network with time steps",
 }
 
@@ -226,6 +229,12 @@ def _takes_three(found: Any) -> bool:
 
 
 DATASETS: dict[str, Entry] = {
+    "recordings": Entry(
+        "your own recordings: a folder of event files of any camera, by class (docs/data.md)",
+        "-",
+        "snnprune.data.events.recordings:RECORDINGS",
+        frozenset({"events", "cached", "files", "own", "undivided"}),
+    ),
     "digits-events": Entry(
         "1,797 scanned digits seen by a simulated event camera; comes with the package",
         "scikit-learn (UCI optical recognition of handwritten digits); simulation after Orchard et al. 2015",
@@ -249,6 +258,48 @@ DATASETS: dict[str, Entry] = {
         "Serrano-Gotarredona and Linares-Barranco, Frontiers in Neuroscience 9:481, 2015",
         "snnprune.data.neuromorphic:POKER_DVS",
         frozenset({"events", "cached", "files"}),
+    ),
+    "cifar10-dvs": Entry(
+        "CIFAR10-DVS: 10,000 moving images of CIFAR-10 seen by an event camera, 128 x 128",
+        "Li et al., Frontiers in Neuroscience 11:309, 2017",
+        "snnprune.data.events.published:CIFAR10_DVS",
+        frozenset({"events", "cached", "files", "undivided"}),
+    ),
+    "n-caltech101": Entry(
+        "N-Caltech101: images of 101 kinds of things recorded in three saccades, 240 x 180",
+        "Orchard et al., Frontiers in Neuroscience 9:437, 2015",
+        "snnprune.data.events.published:N_CALTECH101",
+        frozenset({"events", "cached", "files", "undivided"}),
+    ),
+    "n-cars": Entry(
+        "N-CARS: cars and background, cut from recordings of a driving car, up to 120 x 100",
+        "Sironi et al., HATS, CVPR 2018",
+        "snnprune.data.events.published:N_CARS",
+        frozenset({"events", "cached", "files"}),
+    ),
+    "asl-dvs": Entry(
+        "ASL-DVS: 24 letters of the American Sign Language, 240 x 180",
+        "Bi et al., ICCV 2019",
+        "snnprune.data.events.published:ASL_DVS",
+        frozenset({"events", "cached", "files", "undivided"}),
+    ),
+    "dvs-lip": Entry(
+        "DVS-Lip: 100 words read from lips, 128 x 128",
+        "Tan et al., CVPR 2022",
+        "snnprune.data.events.published:DVS_LIP",
+        frozenset({"events", "cached", "files"}),
+    ),
+    "shd": Entry(
+        "SHD: spoken digits in English and German as spikes of 700 channels of a cochlea",
+        "Cramer et al., IEEE TNNLS 33, 2022",
+        "snnprune.data.events.spoken:SHD",
+        frozenset({"events", "cached", "files", "channels"}),
+    ),
+    "ssc": Entry(
+        "SSC: 35 spoken commands as spikes of 700 channels of a cochlea",
+        "Cramer et al., IEEE TNNLS 33, 2022",
+        "snnprune.data.events.spoken:SSC",
+        frozenset({"events", "cached", "files", "channels", "divided"}),
     ),
     "mnist": Entry(
         "MNIST: 70,000 grey images of handwritten digits, 28 x 28",

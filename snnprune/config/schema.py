@@ -59,7 +59,8 @@ class DataConfig:
         hot_pixels: keep the events of pixels that fire far more often than all around them, or remove them.
         augment: changes of the frames of training recordings, anew in each epoch
             ("shift=2,flip=0.5,drop=0.1,jitter=0.1"; docs/data.md).
-        test: share of each class that is set aside for the test, where a folder has no parts of its own.
+        test: share of each class that is set aside for the test, where the recordings have no parts of their
+            own; without a number, a fifth, and for a public data set the share that papers use.
         group: a pattern (a regular expression) whose match in a file's path names its group, such as a
             person: no group is in more than one of training, validation and test.
 
@@ -92,7 +93,7 @@ class DataConfig:
     stride: Span | None = None
     hot_pixels: Literal["keep", "remove"] = "keep"
     augment: Annotated[str, Listed()] | None = None
-    test: Share = 0.2
+    test: Share | None = None
     group: Annotated[str, Called("a regular expression")] | None = None
 
 

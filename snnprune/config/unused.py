@@ -91,11 +91,34 @@ TABLE: tuple[Row, ...] = (
         lambda f: f.data.has("events") is True,
         "it is for still images, and {data.name} holds recordings",
     ),
-    (
-        "data.binning",
-        lambda f: f.data.has("events") is False,
-        "it is for recordings, and {data.name} holds still images",
+    *(
+        (
+            f"data.{name}",
+            lambda f: f.data.has("events") is False,
+            "it is for recordings, and {data.name} holds still images",
+        )
+        for name in (
+            "binning",
+            "bin",
+            "window",
+            "stride",
+            "crop",
+            "size",
+            "polarity",
+            "hot_pixels",
+            "augment",
+        )
     ),
+    *(
+        (
+            f"data.{name}",
+            lambda f: f.data.has("own") is False,
+            "it is for data set 'recordings', and {data.name} is known",
+        )
+        for name in ("sensor", "time_unit", "columns", "stream", "group")
+    ),
+    ("data.test", lambda f: f.data.has("undivided") is False, "{data.name} has a test set of its own"),
+    ("data.polarity", lambda f: f.data.has("channels") is True, "{data.name} has events of one polarity"),
     (
         "data.augment",
         lambda f: f.data.has("events") is False,
@@ -172,7 +195,10 @@ def reasons(config: RunConfig, chosen: Collection[str]) -> dict[str, str]:
     if data.kind is not None:
         events = getattr(data.load(), "events", None)
         # It is not known which other settings a data set of the user's own uses.
-        data = replace(data, traits=frozenset({"cached", "files"} | ({"events"} if events else set())))
+        data = replace(
+            data,
+            traits=frozenset({"cached", "files", "own", "undivided"} | ({"events"} if events else set())),
+        )
     facts = Facts(config, data, pick(MODELS, "model", config.model.name))
     found: dict[str, str] = {}
     for key, is_useless, why in TABLE:

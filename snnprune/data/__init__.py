@@ -5,14 +5,16 @@ It does not depend on any network. Modules are imported on first use, so that `w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 from snnprune.common.errors import UserError
 from snnprune.common.lazy import lazily
 from snnprune.common.phases import phase
-from snnprune.config.check import check_values
+from snnprune.config.check import check_data, check_values
 from snnprune.config.names import DATASETS, pick
-from snnprune.data.folders import root_given
+from snnprune.data.folders import held, root_given
+from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from snnprune.config.schema import DataConfig
     from snnprune.data.augmentation import AugmentedSet, augmented
     from snnprune.data.encoding import Encoder, encode
-    from snnprune.data.source import Source
+    from snnprune.data.source import Half, HalfSource, Source
     from snnprune.data.splits import FrameSet, Splits, as_is
 else:
     # Names that need torch are imported on first use.
@@ -42,6 +44,7 @@ __all__ = [
     "as_is",
     "augmented",
     "encode",
+    "halves",
     "load",
     "look",
     "prepare",
@@ -56,9 +59,7 @@ def load(config: DataConfig) -> Splits:
     Raises:
         UserError: unknown name, data not on disk, unreadable recording, or a setting out of range.
     """
-    check_values(config, "data")
-    phase(f"reading {config.name}")
-    return _narrowed(_source(config.name).load(config), config)
+    return _loaded(config, test_only=False)
 
 
 def read(
@@ -71,12 +72,13 @@ def read(
     Args:
         config: names the data set.
         given: the data, if they were made by hand.
-        needed: which of the three sets must not be empty.
+        needed: which of the three sets must not be empty. If it is the test set alone, the other two are not
+            read from a data set that has them apart, and need not be there.
 
     Raises:
         UserError: as `load`, or one of the ``needed`` sets is empty.
     """
-    splits = load(config) if given is None else given
+    splits = _loaded(config, test_only=set(needed) == {"test"}) if given is None else given
     for name in needed:
         if len(getattr(splits, name)) == 0:
             raise UserError(
@@ -100,7 +102,7 @@ def prepare(config: DataConfig) -> str:
 
 
 def where(name: str, root: str | Path | None = None) -> Path | None:
-    """Return the folder that holds a data set, or None if it is not on disk.
+    """Return the folder that holds a data set or a part of it, or None if it is not on disk.
 
     Args:
         name: a data set.
@@ -112,18 +114,48 @@ def where(name: str, root: str | Path | None = None) -> Path | None:
     return _source(name).found(root_given(root))
 
 
+def halves(name: str, root: str | Path | None = None) -> tuple[Half, ...]:
+    """Return which of "train" (with the validation set) and "test" are on disk.
+
+    Args:
+        name: a data set.
+        root: as in `where`.
+
+    Raises:
+        UserError: there is no data set of this name.
+    """
+    source = _source(name)
+    folder = source.found(root_given(root))
+    if folder is None:
+        return ()
+    return tuple(
+        half for half in HALVES if not hasattr(source, "absent") or source.absent(folder, half) is None
+    )
+
+
 def look(config: DataConfig) -> None:
     """Check that a data set is on disk or may be downloaded, before anything slow is imported.
 
     A data set of the user's own is not checked here: its `load` raises the error.
 
     Raises:
-        UserError: the data set is not on disk and may not be downloaded.
+        UserError: the data set or a part of it is not on disk, and may not be downloaded.
     """
     source, root = _source(config.name), root_given(config.root)
     fetched = config.download and root is not None
-    if hasattr(source, "missing") and not fetched and source.found(root) is None:
-        raise source.missing(root)
+    if hasattr(source, "missing") and not fetched:
+        held(cast("HalfSource", source), root)
+
+
+def _loaded(config: DataConfig, *, test_only: bool) -> Splits:
+    check_values(config, "data")
+    check_data(config)
+    phase(f"reading {config.name}")
+    source = _source(config.name)
+    if test_only:
+        read = source.load_test if hasattr(source, "load_test") else source.load
+        return _narrowed(read(config), replace(config, samples=None))  # they are training samples
+    return _narrowed(source.load(config), config)
 
 
 def _narrowed(splits: Splits, config: DataConfig) -> Splits:

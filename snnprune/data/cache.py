@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-FORMAT = 2
+FORMAT = 3
 MAGIC = b"snnprune frames\n"
 START = 64
 END = struct.Struct("<QI16s")
@@ -53,11 +53,17 @@ class Stored:
         frames: uint8 [N, ...], a read-only memory map (an empty array if N is 0).
         labels: int64 [N].
         skipped: files left out when it was built.
+        remarks: what was noticed when it was built, a sentence each.
     """
 
     frames: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     skipped: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    def none(self) -> Stored:
+        """Return no samples, of the same shape."""
+        return Stored(np.zeros((0, *self.frames.shape[1:]), np.uint8), np.zeros(0, np.int64), ())
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,38 @@ class Batch:
         frames: uint8 [n, ...].
         labels: n integers.
         skipped: files that could not be read, left out.
+        remarks: pairs of a file and what was noticed of it, the end of a sentence that begins with the file.
+        share: of the work, where the whole is the ``total`` that `cached` is told; by default the samples and
+            what was skipped.
     """
 
     frames: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     skipped: tuple[str, ...] = ()
+    remarks: tuple[tuple[str, str], ...] = ()
+    share: int | None = None
+
+
+class Remarks:
+    """Sentences on many files: those that differ in their numbers alone become one."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._files: dict[str, int] = {}
+
+    def add(self, file: str, said: str) -> None:
+        """Note what is said of a file."""
+        kind = re.sub("[0-9][0-9,]*", "0", said)
+        self._first.setdefault(kind, f"{file} {said}")
+        self._files[kind] = self._files.get(kind, 0) + 1
+
+    def sentences(self) -> list[str]:
+        """Return a sentence for each kind: that on the first file, and how many others are like it."""
+        return [
+            sentence + (f" ({others:,} other{' is' if others == 1 else 's are'} like it)" if others else "")
+            for kind, sentence in self._first.items()
+            for others in [self._files[kind] - 1]
+        ]
 
 
 def cached(
@@ -145,7 +178,7 @@ def opened(path: Path, made_of: Mapping[str, Any]) -> Stored | None:
     labels = np.asarray(footer["labels"], dtype=np.int64)
     shape = (len(labels), *footer["shape"])
     frames = np.memmap(path, np.uint8, "r", START, shape) if len(labels) else np.zeros(shape, np.uint8)
-    return Stored(frames, labels, tuple(footer["skipped"]))
+    return Stored(frames, labels, tuple(footer["skipped"]), tuple(footer["remarks"]))
 
 
 def _footer(file: BinaryIO) -> dict[str, Any] | None:
@@ -175,6 +208,7 @@ def _write(path: Path, made_of: Mapping[str, Any], batches: Iterable[Batch]) -> 
     aside = path.with_suffix(".part")
     labels: list[int] = []
     skipped: list[str] = []
+    remarks = Remarks()
     shape: list[int] = []
     checksum = 0
     try:
@@ -186,8 +220,16 @@ def _write(path: Path, made_of: Mapping[str, Any], batches: Iterable[Batch]) -> 
                 file.write(content)
                 labels += [int(label) for label in batch.labels]
                 skipped += batch.skipped
+                for remark in batch.remarks:
+                    remarks.add(*remark)
                 shape = list(batch.frames.shape[1:])
-            footer = {"made_of": made_of, "shape": shape, "labels": labels, "skipped": skipped}
+            footer = {
+                "made_of": made_of,
+                "shape": shape,
+                "labels": labels,
+                "skipped": skipped,
+                "remarks": remarks.sentences(),
+            }
             text = json.dumps(footer).encode()
             file.write(text)
             file.write(END.pack(len(text), zlib.crc32(text, checksum), MAGIC))
@@ -205,7 +247,8 @@ def _shown(batches: Iterable[Batch], title: str, total: int) -> Iterator[Batch]:
         task = bar.add_task(f"binning {title}", total=total)
         for batch in batches:
             yield batch
-            bar.advance(task, len(batch.labels) + len(batch.skipped))
+            done = len(batch.labels) + len(batch.skipped) if batch.share is None else batch.share
+            bar.advance(task, done)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,8 @@ from snnprune.common.errors import UserError
 from snnprune.data import archives
 from snnprune.data.cache import Batch, Stored, cached, fingerprint
 from snnprune.data.download import fetch_cifar10
-from snnprune.data.folders import cache_folder, missing, root_given, search
+from snnprune.data.folders import cache_folder, held, incomplete, missing, root_given, search
+from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snnprune.config.schema import DataConfig
+    from snnprune.data.source import Half
     from snnprune.data.splits import Splits
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 SHAPE = (3, 32, 32)
 BINARY = "cifar-10-batches-bin"
+FOLDERS = (BINARY, "cifar10", "cifar10-jpg")
 # Bytes of a file. A JPEG or PNG of 32 x 32 pixels takes under 10 kB; a far larger file is something else.
 LARGEST = 2**20
 # Members of an archive. CIFAR-10 has at most 50,000 in one.
@@ -49,9 +52,7 @@ class Cifar10:
 
     def found(self, root: Path | None) -> Path | None:
         """Return the folder with the archives, the image folders or the binary batches, or None."""
-        return search(
-            root, (BINARY, "cifar10", "cifar10-jpg"), lambda folder: _parts(folder, "train") is not None
-        )
+        return search(root, FOLDERS, _holds)
 
     def load(self, config: DataConfig) -> Splits:
         """Decode all images, or open the cache of an earlier call.
@@ -61,39 +62,64 @@ class Cifar10:
         """
         from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does not need
 
-        root = root_given(config.root)
-        folder = self.found(root)
-        if folder is None and config.download and root is not None:
-            fetch_cifar10(root, HOME)
-            folder = self.found(root)
-        if folder is None:
-            raise self.missing(root)
-        train, test = (_stored(folder, split, config) for split in ("train", "test"))
+        folder = self._folder(config, *HALVES)
+        train, test = (_stored(folder, half, config) for half in HALVES)
         return assembled(train, test, config.validation, CLASSES, SHAPE, events=False)
+
+    def load_test(self, config: DataConfig) -> Splits:
+        """Decode the images of the test set, or open the cache of an earlier call.
+
+        Raises:
+            UserError: as `load`, of the test set.
+        """
+        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does not need
+
+        test = _stored(self._folder(config, "test"), "test", config)
+        return assembled(test.none(), test, config.validation, CLASSES, SHAPE, events=False)
 
     def missing(self, root: Path | None) -> UserError:
         """Return the error for a data set that is not on disk."""
         return missing("CIFAR-10 (binary version)", root, BINARY, HOME, downloads=True)
 
+    def absent(self, folder: Path, half: Half) -> UserError | None:
+        """Return the error for a half of which there is no file, else None."""
+        if _parts(folder, half):
+            return None
+        other: Half = "train" if half == "test" else "test"
+        what, name = ("training", "data_batch_1.bin") if half == "train" else ("test", "test_batch.bin")
+        beside = _parts(folder, other)
+        if beside and beside[0].suffix != ".bin":
+            name = beside[0].name.replace(other, half)
+        return incomplete("CIFAR-10", f"{what} images", folder / name, HOME, downloads=True)
 
-def _parts(folder: Path, split: str) -> list[Path] | None:
-    """Return the files or folders of a split: binary batches, an archive, or a folder of classes."""
-    batches = sorted(folder.glob("data_batch_[1-5].bin" if split == "train" else "test_batch.bin"))
+    def _folder(self, config: DataConfig, *halves: Half) -> Path:
+        root = root_given(config.root)
+        try:
+            return held(self, root, halves)
+        except UserError:
+            if not config.download or root is None:
+                raise
+        fetch_cifar10(root, HOME)
+        return held(self, root, halves)
+
+
+def _parts(folder: Path, half: Half) -> list[Path]:
+    """Return the files or folders of a half: binary batches, an archive, or a folder of classes."""
+    batches = sorted(folder.glob("data_batch_[1-5].bin" if half == "train" else "test_batch.bin"))
     if batches:
         return batches
-    archive, pictures = folder / f"{split}.tar.gz", folder / split
+    archive, pictures = folder / f"{half}.tar.gz", folder / half
     if archive.is_file():
         return [archive]
-    return [pictures] if any((pictures / name).is_dir() for name in CLASSES) else None
+    return [pictures] if any((pictures / name).is_dir() for name in CLASSES) else []
 
 
-def _stored(folder: Path, split: str, config: DataConfig) -> Stored:
+def _holds(folder: Path, half: Half) -> bool:
+    return bool(_parts(folder, half))
+
+
+def _stored(folder: Path, split: Half, config: DataConfig) -> Stored:
     parts = _parts(folder, split)
-    if parts is None:
-        raise UserError(
-            f"CIFAR-10 in {folder} has training but no {split} images: add them, or get the data set "
-            f"from {HOME}"
-        )
     files = sorted(path for part in parts for path in ([part] if part.is_file() else part.glob("*/*")))
     key = {
         "data": f"cifar10-{split}",

@@ -9,21 +9,22 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from snnprune.data.cache import Batch, cached
-from snnprune.data.folders import cache_folder
-from snnprune.data.frames import to_frames
+from snnprune.data.events.framing import framed
+from snnprune.data.events.layouts import Recording
+from snnprune.data.events.stream import Stream
 from snnprune.data.saccade import Camera, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
     from snnprune.config.schema import DataConfig
+    from snnprune.data.events.layouts import Part
     from snnprune.data.splits import Splits
 
 TOTAL = 1797
@@ -53,41 +54,44 @@ class DigitsEvents:
 
     def load(self, config: DataConfig) -> Splits:
         """Simulate and bin all recordings, or open the cache of an earlier call."""
-        from snnprune.data.splits import FrameSet, Splits  # noqa: PLC0415 - imports torch
+        from snnprune.data.events.parting import Held, parted  # noqa: PLC0415 - imports torch
 
-        key = {
-            "data": "digits-events",
-            "made": [self.side, self.contrast, asdict(self.camera)],
-            "time_steps": config.time_steps,
-            "binning": config.binning,
-        }
-        title = f"digits-events-T{config.time_steps}-{config.binning}"
-        stored = cached(cache_folder(config.cache), title, key, lambda: self._binned(config), TOTAL)
-        whole = np.arange(TOTAL)
-        parts = whole[:TRAIN], whole[TRAIN:VALIDATION], whole[VALIDATION:]
-        train, validation, test = (FrameSet(stored.frames, stored.labels, part) for part in parts)
-        return Splits(train, validation, test, tuple("0123456789"), self._shape, events=True)
+        labels = labelled().target
+        recordings = [
+            Recording(Path(f"digit {i}"), int(label), part=_part(i)) for i, label in enumerate(labels)
+        ]
+        key = {"data": "digits-events", "made": [self.side, self.contrast, asdict(self.camera)]}
+        stored = framed("digits-events", recordings, self._reader, config, key)
+        return parted([Held(recordings, stored)], tuple("0123456789"), config)
 
     def images(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """Return what the camera looks at, uint8 [1797, 28, 28], and the labels."""
-        from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import
-
-        digits = load_digits()
+        digits = labelled()
         images = enlarged(digits.images / 16, self.side, self.contrast)
         margin = (28 - self.side) // 2
         rest = 28 - self.side - margin
         return np.pad(images, ((0, 0), (margin, rest), (margin, rest))), digits.target.astype(np.int64)
 
-    def _binned(self, config: DataConfig) -> Iterator[Batch]:
-        images, labels = self.images()
-        for label, events in zip(labels, record(images, self.camera), strict=True):
-            yield Batch(
-                to_frames(events, config.time_steps, self._shape, config.binning)[None], np.asarray([label])
-            )
+    def _reader(self) -> Callable[[Recording], Stream]:
+        streams = self._streams()
+        return lambda _: next(streams)
 
-    @property
-    def _shape(self) -> tuple[int, int, int]:
-        return 2, self.camera.height, self.camera.width
+    def _streams(self) -> Iterator[Stream]:
+        sensor = self.camera.width, self.camera.height
+        for events in record(self.images()[0], self.camera):
+            x, y = (events[name].astype(np.uint16) for name in "xy")
+            yield Stream(events["t"] - events["t"][0], x, y, events["p"] == 1, sensor)
+
+
+def labelled() -> Any:
+    """Return scikit-learn's digits: ``images``, [1797, 8, 8] from 0 to 16, and ``target``, their labels."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import
+
+    return load_digits()
+
+
+def _part(i: int) -> Part:
+    return "train" if i < TRAIN else "validation" if i < VALIDATION else "test"
 
 
 def enlarged(images: npt.NDArray[np.float64], side: int, contrast: float) -> npt.NDArray[np.uint8]:

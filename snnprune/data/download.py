@@ -6,23 +6,29 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.common.errors import UserError
 from snnprune.data.archives import unpack
+from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from snnprune.data.source import Half
 
 CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 
 
-def fetch_recordings(tonic_class: Any, folder: Path, title: str, home: str) -> None:
-    """Download both archives that a Tonic class names into ``folder``, and unpack them there.
+def fetch_recordings(
+    tonic_class: Any, folder: Path, title: str, home: str, halves: Sequence[Half] = HALVES
+) -> None:
+    """Download the archives of ``halves`` that a Tonic class names into ``folder``, and unpack them there.
 
     Raises:
         UserError: Tonic has no address for them, there is no network, or a checksum is wrong.
     """
     from tonic.download_utils import download_url  # noqa: PLC0415 - slow to import
 
-    for part in ("train", "test"):
+    for part in halves:
         address = getattr(tonic_class, f"{part}_url", None)
         if address is None:
             raise UserError(

@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from snnprune.common.errors import UserError
-from snnprune.data.cache import Batch, Stored, cached, fingerprint
+from snnprune.data.cache import fingerprint
 from snnprune.data.download import fetch_recordings
+from snnprune.data.events.framing import WAYS_OUT, framed
 from snnprune.data.events.gate import LONGEST, admitted
+from snnprune.data.events.layouts import Recording
 from snnprune.data.events.stream import Asked, Raw
-from snnprune.data.folders import cache_folder, missing, root_given, search
-from snnprune.data.frames import to_frames
+from snnprune.data.folders import held, incomplete, missing, root_given, search
+from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
 
     from snnprune.config.schema import DataConfig
+    from snnprune.data.events.layouts import Part
+    from snnprune.data.events.parting import Held
     from snnprune.data.events.stream import Stream
+    from snnprune.data.source import Half
     from snnprune.data.splits import Splits
 
 LARGEST = 2**28
@@ -38,16 +43,6 @@ COLUMNS = 4
 OVERFLOW = 240  # in place of y: a mark of an overflowing clock in a file of N-MNIST
 OVERFLOWS = 1000
 """Most such marks in a file. For each of them the decoder adds to all later times, which takes long."""
-
-WAYS_OUT = "replace the file, or leave it out with --data.skip_corrupt true"
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One file and its label."""
-
-    path: Path
-    label: int
 
 
 @dataclass(frozen=True)
@@ -84,8 +79,8 @@ class Recordings:
     events: ClassVar[bool] = True
 
     def found(self, root: Path | None) -> Path | None:
-        """Return the folder with the training and test folders, or None."""
-        return search(root, (self.tonic,), lambda folder: (folder / self.train).is_dir())
+        """Return the folder with the training and test folders, or with one of them, or None."""
+        return search(root, (self.tonic,), lambda folder, half: (folder / getattr(self, half)).is_dir())
 
     def load(self, config: DataConfig) -> Splits:
         """Bin all recordings, or open the cache of an earlier call.
@@ -93,43 +88,61 @@ class Recordings:
         Raises:
             UserError: no data, a class without a recording, or a recording that cannot be read.
         """
-        from snnprune.data.splits import assembled  # noqa: PLC0415 - imports torch, which `found` does not need
+        from snnprune.data.events.parting import parted  # noqa: PLC0415 - imports torch
 
         folder = self.folder(config)
-        train, test = (self._stored(folder / part, config) for part in (self.train, self.test))
-        return assembled(train, test, config.validation, self.classes, self.sensor, events=True)
+        return parted([self._held(folder, half, config) for half in ("train", "test")], self.classes, config)
 
-    def folder(self, config: DataConfig) -> Path:
-        """Return the data set's folder. Download the data set first if the configuration asks for it.
+    def load_test(self, config: DataConfig) -> Splits:
+        """Bin the test recordings, or open the cache of an earlier call.
 
         Raises:
-            UserError: the folder is not there, or has no test recordings.
+            UserError: as `load`, of the test set.
         """
-        root = root_given(config.root)
-        folder = self.found(root)
-        if folder is None and config.download and root is not None:
-            fetch_recordings(self.tonic_class(), root / self.tonic, self.title, self.home)
-            folder = self.found(root)
-        if folder is None:
-            raise self.missing(root)
-        if not (folder / self.test).is_dir():
-            raise UserError(
-                f"{self.title}: expected the test recordings in {folder / self.test}, which is not there"
-            )
-        return folder
+        from snnprune.data.events.parting import parted  # noqa: PLC0415 - imports torch
+
+        return parted([self._held(self.folder(config, "test"), "test", config)], self.classes, config)
+
+    def folder(self, config: DataConfig, *halves: Half) -> Path:
+        """Return the data set's folder. Download what is not there first if the configuration asks for it.
+
+        Args:
+            config: says where the folder is.
+            halves: that have to be there; both by default.
+
+        Raises:
+            UserError: the folder or one of these halves is not there.
+        """
+        root, halves = root_given(config.root), halves or HALVES
+        try:
+            return held(self, root, halves)
+        except UserError:
+            if not config.download or root is None:
+                raise
+        folder = self.found(root) or root / self.tonic
+        lacking = [half for half in halves if self.absent(folder, half)]
+        fetch_recordings(self.tonic_class(), folder, self.title, self.home, lacking)
+        return held(self, root, halves)
+
+    def absent(self, folder: Path, half: Half) -> UserError | None:
+        """Return the error for a half whose folder is not there, else None."""
+        if (folder / getattr(self, half)).is_dir():
+            return None
+        what = f"{'training' if half == 'train' else 'test'} recordings"
+        return incomplete(self.title, what, folder / getattr(self, half), self.home, downloads=True)
 
     def missing(self, root: Path | None) -> UserError:
         """Return the error for a data set that is not on disk."""
         return missing(self.title, root, f"{self.tonic}/{self.train}", self.home, downloads=True)
 
-    def list(self, folder: Path) -> list[Recording]:
-        """List the recordings of a training or test folder, sorted by path."""
+    def list(self, folder: Path, part: Part) -> list[Recording]:
+        """List the recordings of a part in the data set's folder, sorted by path."""
         # With a wildcard in the last part of a pattern, glob returns broken links, too. `reader` names them.
         pattern = self.pattern.replace(".", "[.]")
         found = [
-            Recording(path, label)
+            Recording(path, label, part=part)
             for label, word in enumerate(self.words)
-            for path in folder.glob(pattern.format(word=word))
+            for path in (folder / getattr(self, part)).glob(pattern.format(word=word))
         ]
         return sorted(found, key=lambda recording: str(recording.path))
 
@@ -193,41 +206,23 @@ class Recordings:
             raise ValueError(f"its clock overflows more than {OVERFLOWS} times")
         return str(path)
 
-    def _stored(self, folder: Path, config: DataConfig) -> Stored:
-        recordings = self.list(folder)
+    def _held(self, folder: Path, part: Part, config: DataConfig) -> Held:
+        from snnprune.data.events.parting import Held  # noqa: PLC0415 - imports torch
+
+        recordings, home = self.list(folder, part), folder / getattr(self, part)
         absent = sorted(set(range(len(self.words))) - {recording.label for recording in recordings})
         if absent and not (config.skip_corrupt and recordings):
-            expected = folder / self.pattern.format(word=self.words[absent[0]])
+            expected = home / self.pattern.format(word=self.words[absent[0]])
             raise UserError(
-                f"{self.title} has no recording of class '{self.classes[absent[0]]}' in {folder}, expected "
+                f"{self.title} has no recording of class '{self.classes[absent[0]]}' in {home}, expected "
                 f"as {expected}: add it, or train without it with --data.skip_corrupt true"
             )
         key = {
             "data": self.name,
-            "files": fingerprint(folder, [recording.path for recording in recordings]),
-            "time_steps": config.time_steps,
-            "binning": config.binning,
+            "files": fingerprint(home, [recording.path for recording in recordings]),
             "sensor": self.sensor,
-            "skip_corrupt": config.skip_corrupt,
         }
-        title = f"{self.name}-{folder.name}-T{config.time_steps}-{config.binning}"
-        return cached(
-            cache_folder(config.cache), title, key, lambda: self._binned(recordings, config), len(recordings)
-        )
-
-    def _binned(self, recordings: Sequence[Recording], config: DataConfig) -> Iterator[Batch]:
-        read = self.reader()
-        for recording in recordings:
-            try:
-                events = read(recording)
-            except UserError:
-                if not config.skip_corrupt:
-                    raise
-                nothing = np.zeros((0, config.time_steps, *self.sensor), np.uint8)
-                yield Batch(nothing, np.zeros(0, np.int64), (str(recording.path),))
-                continue
-            frames = to_frames(events, config.time_steps, self.sensor, config.binning)
-            yield Batch(frames[None], np.asarray([recording.label]))
+        return Held(recordings, framed(f"{self.name}-{home.name}", recordings, self.reader, config, key))
 
 
 def _table(path: Path) -> npt.NDArray[Any]:

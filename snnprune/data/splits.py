@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from snnprune.common.errors import UserError
+from snnprune.data.dividing import divide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,14 +187,6 @@ def assembled(
         events: as in `Splits`.
     """
     kept, aside = divide(train.labels, share)
-    skipped = train.skipped + test.skipped
-    if skipped:
-        count = f"{len(skipped)} could not be read and {'was' if len(skipped) == 1 else 'were'} left out"
-        warnings.warn(
-            f"of {len(skipped) + len(train.labels) + len(test.labels)} samples {count}: "
-            f"{skipped[0]}{', ...' if len(skipped) > 1 else ''}",
-            stacklevel=2,
-        )
     return Splits(
         train=FrameSet(train.frames, train.labels, kept),
         validation=FrameSet(train.frames, train.labels, aside),
@@ -201,32 +194,20 @@ def assembled(
         classes=classes,
         shape=shape,
         events=events,
-        skipped=skipped,
+        skipped=noticed(train, test),
     )
 
 
-def divide(
-    labels: npt.NDArray[np.int64], share: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Set a share of every class aside for validation, evenly spaced in the given order.
-
-    No seed is involved: the same samples in the same order are always divided in the same way. A class with
-    at least two samples gives at least one and keeps at least one, unless the share is 0.
-
-    Args:
-        labels: int64 [N].
-        share: of each class to set aside, in [0, 1).
-
-    Returns:
-        The indices of the training and of the validation samples, both in increasing order.
-    """
-    aside = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        wanted = round(len(members) * share) if share else 0
-        if share and len(members) > 1:
-            wanted = min(max(wanted, 1), len(members) - 1)
-        aside.append(members[((np.arange(wanted) + 0.5) * len(members) / max(wanted, 1)).astype(np.int64)])
-    validation = np.sort(np.concatenate(aside)) if aside else np.zeros(0, dtype=np.int64)
-    train = np.setdiff1d(np.arange(len(labels)), validation, assume_unique=True)
-    return train, validation
+def noticed(*stored: Stored) -> tuple[str, ...]:
+    """Warn of what was noticed when frames were made, and return the files that were left out."""
+    skipped = tuple(file for one in stored for file in one.skipped)
+    for remark in dict.fromkeys(remark for one in stored for remark in one.remarks):
+        warnings.warn(remark, stacklevel=3)
+    if skipped:
+        count = f"{len(skipped)} could not be read and {'was' if len(skipped) == 1 else 'were'} left out"
+        warnings.warn(
+            f"of {len(skipped) + sum(len(one.labels) for one in stored)} samples {count}: "
+            f"{skipped[0]}{', ...' if len(skipped) > 1 else ''}",
+            stacklevel=3,
+        )
+    return skipped

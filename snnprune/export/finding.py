@@ -12,6 +12,7 @@ from snnprune import data as datasets
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.config.check import check
+from snnprune.config.schema import DataConfig
 from snnprune.export import connections, load, nir_file, onnx_file
 from snnprune.export.compact import about_of
 from snnprune.export.subject import Subject
@@ -28,6 +29,20 @@ if TYPE_CHECKING:
 
     from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
+
+OF_ONE_DATA_SET = (
+    "root",
+    "samples",
+    "classes",
+    "download",
+    "sensor",
+    "time_unit",
+    "columns",
+    "stream",
+    "group",
+)
+"""Settings that say where the data of a run are, what their files leave open, and which samples are used.
+Other data do not take them over."""
 
 
 def find(
@@ -74,9 +89,8 @@ class _Asked:
         """Return the configuration of a run with these replacements, checked."""
         data = own.data
         if self.data.get("name", data.name) != data.name:
-            data = replace(
-                data, samples=None, classes=None
-            )  # they apply to the data that the run was trained on
+            default = DataConfig()
+            data = replace(data, **{name: getattr(default, name) for name in OF_ONE_DATA_SET})
         changed = replace(own, data=replace(data, **self.data))
         if self.device is not None:
             changed = replace(changed, train=replace(changed.train, device=self.device))  # type: ignore[arg-type]

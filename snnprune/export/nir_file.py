@@ -17,8 +17,8 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from snnprune.common import atomic
 from snnprune.common.errors import UserError, first_line
+from snnprune.common.extras import need
 from snnprune.export.comparison import Watched
-from snnprune.export.extras import need
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
 from snnprune.network.duplicate import reset_states
@@ -50,7 +50,7 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
     Raises:
         UserError: NIR cannot hold a layer, nir is not installed, or the file cannot be written.
     """
-    need("an export to NIR", "nir", "nirtorch")
+    need("export", "an export to NIR", "nir", "nirtorch")
     check_nir(model)
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import export_to_nir  # noqa: PLC0415 - imports nir
@@ -75,7 +75,7 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
     Raises:
         UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know.
     """
-    need("reading NIR", "nir", "nirtorch")
+    need("export", "reading NIR", "nir", "nirtorch")
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import import_from_nir  # noqa: PLC0415 - imports nir
 

@@ -16,7 +16,7 @@ import torch
 
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError, first_line
-from snnprune.export.extras import need
+from snnprune.common.extras import need
 from snnprune.export.graph import plain
 from snnprune.export.onnx_counts import FIRES, add_counts
 from snnprune.export.step import Step
@@ -47,7 +47,7 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
         UserError: a neuron or operation that cannot be written, onnx is not installed, or the file cannot be
             written.
     """
-    need("an export to ONNX", "onnx", "onnxscript", "onnxruntime")
+    need("export", "an export to ONNX", "onnx", "onnxscript", "onnxruntime")
     spiking = bool(getattr(model, "spiking", True))
     exported = _exported(model, example[0] if spiking else example, spiking=spiking)
     for key, text in {ABOUT: about, REST: json.dumps(exported.rest)}.items():
@@ -127,7 +127,7 @@ class Runner:
     """
 
     def __init__(self, content: bytes, *, spikes: bool = False, counts: bool = False) -> None:
-        need("running ONNX", "onnx", "onnxruntime")
+        need("export", "running ONNX", "onnx", "onnxruntime")
         import onnx  # noqa: PLC0415 - an extra
         import onnxruntime  # noqa: PLC0415 - an extra
 

@@ -85,7 +85,7 @@ def canvas(height: float) -> Figure:
 
 
 def draw_all(
-    makers: Iterable[Callable[[Any], Picture | Missing | None]], subject: Any, folder: Path
+    makers: Iterable[Callable[[Any], Picture | Missing | None]], subject: Any, folder: Path | None
 ) -> tuple[list[Drawn], list[Missing]]:
     """Draw the pictures that ``makers`` return for ``subject``. Return those drawn, and those missing.
 
@@ -95,7 +95,7 @@ def draw_all(
         makers: functions that return a picture, a `Missing` if data are missing, or None if there is nothing
             to show.
         subject: a run or a bench.
-        folder: the folder for the files.
+        folder: the folder for the files; None for no files.
 
     Raises:
         UserError: the folder cannot be written.
@@ -118,8 +118,8 @@ def draw_all(
     return drawn, missing
 
 
-def draw(picture: Picture, folder: Path) -> Drawn:
-    """Draw ``picture``, and write it into ``folder`` as SVG and as PNG.
+def draw(picture: Picture, folder: Path | None) -> Drawn:
+    """Draw ``picture``, and write it into ``folder``, where one is given, as SVG and as PNG.
 
     Raises:
         UserError: the folder cannot be written.
@@ -133,10 +133,12 @@ def draw(picture: Picture, folder: Path) -> Drawn:
         FigureCanvasAgg(figure)
         # No date, so that the same picture gives the same file.
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.set_layout_engine("none")  # the layout is done, and takes half of the time
-        figure.savefig(png, format="png")
-    atomic.write(folder / f"{picture.name}.svg", lambda file: file.write(svg.getvalue()))
-    atomic.write(folder / f"{picture.name}.png", lambda file: file.write(png.getvalue()))
+        if folder is not None:
+            figure.set_layout_engine("none")  # the layout is done, and takes half of the time
+            figure.savefig(png, format="png")
+    if folder is not None:
+        atomic.write(folder / f"{picture.name}.svg", lambda file: file.write(svg.getvalue()))
+        atomic.write(folder / f"{picture.name}.png", lambda file: file.write(png.getvalue()))
     text = _lean(svg.getvalue().decode())
     return Drawn(picture, _data(text), _data(_recoloured(text)))
 

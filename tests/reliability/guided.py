@@ -27,7 +27,7 @@ def main() -> None:
     corpus = folder / "corpus"
     corpus.mkdir()
     names = sorted(readers.whole)
-    sets = sorted(readers.sets)
+    recordings = readers.recordings
 
     def read(content: bytes) -> None:
         """Take the first byte for which file it is, the rest for what is in it."""
@@ -35,7 +35,7 @@ def main() -> None:
             return
         with malformed.bounded():
             if kind == "event files":
-                readers.events(sets[content[0] % len(sets)], content[1:])
+                readers.events(recordings[content[0] % len(recordings)], content[1:])
             elif kind == "configurations":
                 readers.configuration(content[1:])
             else:

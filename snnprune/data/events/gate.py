@@ -10,6 +10,8 @@ import numpy as np
 from snnprune.data.events.stream import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from snnprune.data.events.stream import Asked, Raw, Unit
@@ -24,6 +26,9 @@ TO_MICROSECONDS: dict[Unit, tuple[int, int]] = {
 
 LONGEST = 2**42
 """Microseconds of a recording: seven weeks. Multiplied by any sensible T they still fit an int64."""
+
+PIECE = 2**14
+"""Times that are looked at together: what is made of them stays in the processor's cache."""
 
 WIDEST = 2**16
 """Most columns or rows of a sensor: a coordinate has 16 bits behind the gate."""
@@ -46,7 +51,7 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
     if not counts["t"]:
         raise ValueError("it has no events")
     sensor = _sensor(raw, asked)
-    times, first = _microseconds(raw, asked)
+    times, first, ordered = _microseconds(raw, asked)
     width, height = sensor
     found = Stream(
         times,
@@ -57,7 +62,7 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
         first,
         remarks=raw.remarks,
     )
-    if (times[1:] >= times[:-1]).all():
+    if ordered:
         return found
     early = int(np.count_nonzero(times < np.maximum.accumulate(times)))
     return replace(found.picked(np.argsort(times, kind="stable")), disordered=early)
@@ -82,8 +87,11 @@ def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
     return sensor
 
 
-def _microseconds(raw: Raw, asked: Asked) -> tuple[npt.NDArray[np.int64], int]:
-    """Return times in microseconds from the earliest one, with laps of the clock undone, and that one."""
+def _microseconds(raw: Raw, asked: Asked) -> tuple[npt.NDArray[np.int64], int, bool]:
+    """Return times in microseconds from the earliest one, that one, and whether they never decrease.
+
+    Laps of the clock are undone.
+    """
     kind = raw.t.dtype.kind
     if kind not in "iuf":
         raise ValueError(f"its times are of the type {raw.t.dtype}, which is no number")
@@ -99,14 +107,26 @@ def _microseconds(raw: Raw, asked: Asked) -> tuple[npt.NDArray[np.int64], int]:
     if kind == "f":
         if not np.isfinite(raw.t).all():
             raise ValueError("it has times that are not finite")
-        return _rounded(raw.t.astype(np.float64), by, over), round(float(raw.t.min()) * by / over)
+        since = _rounded(raw.t.astype(np.float64), by, over)
+        return since, round((float(raw.t.min()) + raw.zero) * by / over), _in_order(since)
     times = _unwrapped(raw.t, raw.lap)
-    first, last = int(times.min()), int(times.max())
+    ordered = _in_order(times)
+    first, last = (int(time) for time in (times[[0, -1]] if ordered else (times.min(), times.max())))
     if (last - first) * by // over >= LONGEST:
         raise ValueError(f"its events span more than {LONGEST} microseconds")
     # Unsigned times of 64 bits may lie beyond an int64; their differences do not.
-    since = (times - times.dtype.type(first)).astype(np.int64)
-    return (since if by == over else since * by // over), first * by // over
+    since = (times - times.dtype.type(first) if first else times).astype(np.int64, copy=False)
+    return (since if by == over else since * by // over), (first + raw.zero) * by // over, ordered
+
+
+def _pieces(times: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Yield runs of times, each of which begins with the last one of the run before."""
+    for at in range(0, max(len(times) - 1, 1), PIECE):
+        yield times[at : at + PIECE + 1]
+
+
+def _in_order(times: npt.NDArray[Any]) -> bool:
+    return all((piece[1:] >= piece[:-1]).all() for piece in _pieces(times))
 
 
 def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
@@ -114,11 +134,13 @@ def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
     wide = times if times.dtype.itemsize == 8 else times.astype(np.int64)
     if lap is None:
         return wide
-    signed = wide.astype(np.int64)
-    falls, rises = (np.diff(signed) < -lap // 2, np.diff(signed) > lap // 2)
-    laps = np.cumsum(falls.astype(np.int64) - rises.astype(np.int64))  # an event out of order goes back a lap
-    signed[1:] += laps * lap
-    return signed
+    signed = wide.astype(np.int64, copy=False)
+    if all((np.abs(np.diff(piece)) <= lap // 2).all() for piece in _pieces(signed)):
+        return signed
+    steps = np.diff(signed)
+    # An event out of order goes back a lap.
+    laps = np.cumsum((steps < -lap // 2).astype(np.int64) - (steps > lap // 2))
+    return np.concatenate([signed[:1], signed[1:] + laps * lap])
 
 
 def _rounded(times: npt.NDArray[np.float64], by: int, over: int) -> npt.NDArray[np.int64]:
@@ -133,6 +155,8 @@ def _polarity(p: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which events are ON."""
     if p.dtype.kind == "b":
         return p
+    if p.dtype == np.uint8 and p.max() <= 1:
+        return p.view(np.bool_)
     if p.dtype.kind not in "iuf":
         raise ValueError(f"its polarities are of the type {p.dtype}, which is no number")
     on: npt.NDArray[np.bool_] = p == 1

@@ -38,7 +38,18 @@ class Format:
         return raw
 
 
-FORMATS: tuple[Format, ...] = ()
+FORMATS: tuple[Format, ...] = (
+    Format("AEDAT4", (".aedat4",), "aedat4:read"),
+    Format("AEDAT", (".aedat",), "aedat:read"),
+    Format("Event Stream", (".es",), "event_stream:read"),
+    Format("HDF5", (".h5", ".hdf5"), "hdf5:read"),
+    Format("numpy", (".npy",), "arrays:npy"),
+    Format("numpy", (".npz",), "arrays:npz"),
+    Format("text", (".csv", ".txt", ".tsv"), "text:read"),
+    Format("Prophesee RAW", (".raw",), "evt:read"),
+    Format("Prophesee DAT", (".dat",), "dat:read"),
+    Format("ATIS", (".bin",), "atis:read"),
+)
 """Every format that is read. A new one is a reader in `formats`, and a line here."""
 
 
@@ -48,21 +59,24 @@ def format_of(path: Path) -> Format | None:
     return next((known for known in FORMATS if ending in known.suffixes), None)
 
 
-def read(path: Path, asked: Asked) -> Stream:
+def read(path: Path, asked: Asked, form: Format | None = None) -> Stream:
     """Read the events of a file.
 
     Args:
         path: a file of one of `FORMATS`.
         asked: what the user says of files that do not say it themselves.
+        form: its format, where the ending does not tell.
 
     Raises:
         UserError: the format is not known, or the file is damaged or does not pass the gate. The message
             names the file, what is wrong and what to do.
     """
-    known = format_of(path)
+    known = form or format_of(path)
     if known is None:
         endings = ", ".join(sorted(suffix for form in FORMATS for suffix in form.suffixes))
         raise UserError(f"{path} is in no format that is read: the ending must be one of {endings}")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} must be a file of events, and is a folder, a pipe or a device: remove it")
     try:
         return admitted(known.read(path, asked), asked)
     except (ValueError, OSError) as error:

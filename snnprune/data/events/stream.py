@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 Unit = Literal["s", "ms", "us", "ns"]
+
+EVENT = np.dtype([("x", np.int32), ("y", np.int32), ("t", np.int64), ("p", np.int8)])
+"""An event in a structured array: signed numbers, so that transforms may subtract."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Raw:
             does not, or the reader has undone it.
         remarks: what the user should know of how the file was read, each the end of a sentence that begins
             with the file, such as "ends within an event, which was left out".
+        zero: time on the file's own clock, in units, at which `t` is 0: what the reader has subtracted.
     """
 
     t: npt.NDArray[Any]
@@ -37,6 +42,7 @@ class Raw:
     sensor: tuple[int, int] | None = None
     lap: int | None = None
     remarks: tuple[str, ...] = ()
+    zero: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,13 @@ class Stream:
         """Return a column, as a structured array of events does."""
         columns: dict[str, npt.NDArray[Any]] = {"t": self.t, "x": self.x, "y": self.y, "p": self.p}
         return columns[name]
+
+    def structured(self) -> npt.NDArray[np.void]:
+        """Return one array of `EVENT`, as Tonic and other libraries take events."""
+        events = np.empty(len(self), EVENT)
+        for name in EVENT.names or ():
+            events[name] = self[name]
+        return events
 
     def picked(self, chosen: slice | npt.NDArray[Any]) -> Stream:
         """Return some of the events: those of a slice, an index or a mask."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnprune.nn.fused.compiling import compiled
+from snnprune.common.compiling import compiled
 from snnprune.nn.fused.lanes import LANES, add_lanes, copy_lanes, fetch, fetch_to_write
 from snnprune.nn.fused.slopes import slope
 from snnprune.nn.fused.surrogates import RECT

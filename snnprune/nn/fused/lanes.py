@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from snnprune.nn.fused.compiling import compiled
+from snnprune.common.compiling import compiled
 
 LANES = 16
 """Numbers at a time: one register of AVX-512 in float32, two or four registers of other processors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from snnprune.nn.fused.compiling import compiled
+from snnprune.common.compiling import compiled
 from snnprune.nn.fused.surrogates import (
     ATAN,
     ERF,

@@ -1,4 +1,4 @@
-"""Optional packages that exports need."""
+"""Optional packages that exports and event files need."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from snnprune.common.errors import UserError
 
 
-def need(what: str, *packages: str) -> None:
+def need(extra: str, what: str, *packages: str) -> None:
     """Check that ``packages`` are installed.
 
     Args:
+        extra: the extra of snnprune that brings them.
         what: the feature that needs them, for the message.
         packages: their import names.
 
@@ -19,4 +20,4 @@ def need(what: str, *packages: str) -> None:
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise UserError(f"{what} needs {', '.join(missing)}: pip install 'snnprune[export]'")
+        raise UserError(f"{what} needs {', '.join(missing)}: pip install 'snnprune[{extra}]'")

@@ -1,0 +1,33 @@
+"""The one stream of a file that holds several: never merged, never picked silently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def chosen(names: Sequence[str], asked: str | None) -> str:
+    """Return the name of the stream to read.
+
+    Args:
+        names: the streams of events that a file holds, at least one.
+        asked: what the user asks for: a name, or the first parts of a path as far as it tells them apart.
+
+    Raises:
+        ValueError: there are several and none is asked for, or none is called so.
+    """
+    listed = ", ".join(names)[:80]
+    if asked is None:
+        if len(names) > 1:
+            raise ValueError(f"it holds several streams of events: give one of {listed} as --data.stream")
+        return names[0]
+    if asked in names:
+        return asked
+    below = [name for name in names if name.startswith(asked.strip("/") + "/")]
+    if len(below) == 1:
+        return below[0]
+    raise ValueError(
+        f"it holds no stream of events called {asked[:30]!r}: --data.stream must be one of {listed}"
+    )

@@ -1,0 +1,99 @@
+"""Where recordings to look at come from: one file, the folder of a public data set, or one's own folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from snnprune.common.errors import UserError
+from snnprune.config.names import DATASETS
+from snnprune.data.events import reading
+from snnprune.data.events.framing import asked
+from snnprune.data.events.interval import interval
+from snnprune.data.events.layouts import PARTS, TABLE, Listing, Part, Recording, natural
+from snnprune.data.events.listing import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from snnprune.config.schema import DataConfig
+    from snnprune.data.events.stream import Asked, Stream
+
+    Read = Callable[[Recording], Stream]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Recordings, and how they are read.
+
+    Attributes:
+        listing: the recordings.
+        read: returns the events of one of them, or raises a UserError that names it.
+        title: the name of a public data set; "" for others.
+    """
+
+    listing: Listing
+    read: Read
+    title: str = ""
+
+
+def found(path: Path, config: DataConfig) -> Found:
+    """Find the recordings at ``path``, a file or a folder.
+
+    A folder of files alone is one class. The folder of a public data set whose parts bear names of their own
+    is read as that data set is. Every other folder is listed as `listed` does.
+
+    Raises:
+        UserError: there is nothing at ``path``, or the folder has no recordings in any known layout.
+    """
+    own = reader(asked(config))
+    if path.is_file():
+        return Found(Listing(path.parent, (path.name,), (Recording(path, 0),)), own)
+    if not path.exists():
+        raise UserError(f"there is no file or folder {path}: give a recording, or a folder of them")
+    try:
+        return _public(path) or Found(_flat(path) or listed(path, config), own)
+    except OSError as error:
+        raise UserError(f"the folder {error.filename or path} cannot be read: {error.strerror}") from error
+
+
+def _public(folder: Path) -> Found | None:
+    """Return the recordings of a public data set, where the folder is that of one."""
+    if any(path.name.lower() in PARTS for path in folder.iterdir()):
+        return None
+    for entry in DATASETS.values():
+        source = entry.load()
+        if hasattr(source, "reader") and source.found(folder) == folder:
+            parts = (part for part in get_args(Part) if hasattr(source, part))
+            recordings = tuple(recording for part in parts for recording in source.list(folder, part))
+            return Found(Listing(folder, source.classes, recordings), source.reader(), source.title)
+    return None
+
+
+def _flat(folder: Path) -> Listing | None:
+    """List the files of a folder without folders as one class."""
+    paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if not paths or any(path.is_dir() or path.name == TABLE for path in paths):
+        return None
+    paths.sort(key=lambda path: natural(path.name))
+    return Listing(folder, (folder.resolve().name,), tuple(Recording(path, 0) for path in paths))
+
+
+def reader(said: Asked) -> Read:
+    """Return a function that reads a recording: a file, or a labelled interval of one."""
+    last: dict[Path, Stream] = {}
+
+    def read(recording: Recording) -> Stream:
+        if recording.start is None and recording.end is None:
+            last.clear()
+            return reading.read(recording.path, said)
+        if recording.path not in last:
+            last.clear()
+            last[recording.path] = reading.read(recording.path, said)
+        try:
+            return interval(last[recording.path], recording)[0]
+        except ValueError as error:
+            raise UserError(f"{recording.path} {error}") from error
+
+    return read

@@ -1,0 +1,291 @@
+"""The data set `recordings`: the same frames from every format, a run from every layout."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import snnprune
+from snnprune import cli, data
+from snnprune.common.errors import UserError
+from snnprune.config.schema import DataConfig
+from snnprune.data.events.gate import admitted
+from snnprune.data.events.stream import Asked, Raw, Stream
+from snnprune.data.neuromorphic import NMNIST, POKER_DVS, Recordings
+from support.event_files import WRITERS, Writer
+from support.recordings import moving_bar, write_poker_dvs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from snnprune.data.splits import FrameSet, Splits
+
+EACH = [writer for writers in WRITERS.values() for writer in writers]
+STRUCTURED = next(writer for writer in EACH if writer.suffix == ".npy" and "structured" in str(writer))
+
+
+def bar(label: int, seed: int, *, side: int = 16, length: int = 300_000) -> Stream:
+    events = moving_bar(label, seed, side=side, n=200, length=length)
+    return admitted(Raw(*(events[name] for name in "txyp"), unit="us", sensor=(side, side)), Asked())
+
+
+def write(folder: Path, files: dict[str, Stream], writer: Writer = STRUCTURED) -> Path:
+    for name, recorded in files.items():
+        path = (folder / name).with_suffix(writer.suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer.write(path, recorded)
+    return folder
+
+
+def own(folder: Path, **asked: Any) -> DataConfig:
+    given = {"sensor": "16x16", "time_steps": 4, "validation": 0.0} | asked
+    return DataConfig("recordings", root=str(folder), cache=str(folder.parent / "cache"), **given)
+
+
+def content(frames: FrameSet) -> tuple[np.ndarray, list[int]]:
+    x, y = frames.__getitems__(range(len(frames)))
+    return x.numpy(), y.tolist()
+
+
+def equal(one: Splits, other: Splits) -> bool:
+    return all(
+        np.array_equal(content(getattr(one, part))[0], content(getattr(other, part))[0])
+        and content(getattr(one, part))[1] == content(getattr(other, part))[1]
+        for part in ("train", "validation", "test")
+    )
+
+
+def converted(source: Recordings, root: Path, folder: Path, writer: Writer) -> Path:
+    """Write the recordings of a public data set into a folder of another format."""
+    place = source.found(root)
+    assert place is not None
+    read = source.reader()
+    for part in ("train", "test"):
+        for recording in source.list(place, part):  # type: ignore[arg-type]
+            name = f"{part}/{source.words[recording.label]}/{recording.path.stem}"
+            write(folder, {name: read(recording)}, writer)
+    return folder
+
+
+def options(writer: Writer) -> dict[str, str]:
+    """What the files of a writer do not say."""
+    return {"columns": "t,x,y,p"} if "table" in str(writer) else {}
+
+
+@pytest.mark.parametrize("writer", EACH, ids=str)
+def test_every_format_gives_the_frames_of_the_original(writer: Writer, tmp_path: Path) -> None:
+    root = write_poker_dvs(tmp_path / "original")
+    original = data.load(DataConfig("poker-dvs", root=str(root), cache=str(tmp_path / "c"), time_steps=4))
+    # The suits in the order of the data set, which is not that of the alphabet.
+    words = dict(zip(POKER_DVS.words, "0123", strict=True))
+    renamed = replace(POKER_DVS, words=POKER_DVS.words)
+    place = converted(renamed, root, tmp_path / "own", writer)
+    for folder in [*place.glob("*/*")]:
+        folder.rename(folder.with_name(words[folder.name]))
+    found = data.load(own(place, sensor="35x35", validation=0.1, **options(writer)))
+    assert equal(found, original)
+
+
+LAYOUTS: dict[str, dict[str, Stream]] = {
+    "classes": {f"{label}/{i}": bar(label, i) for label in range(2) for i in range(6)},
+    "parts": {
+        f"{part}/{label}/{i}": bar(label, i + 10 * (part == "test"))
+        for part, many in (("train", 4), ("test", 2))
+        for label in range(2)
+        for i in range(many)
+    },
+    "table": {f"{i}": bar(i % 2, i) for i in range(6)},
+}
+
+
+def laid_out(name: str, folder: Path) -> Path:
+    write(folder, LAYOUTS[name])
+    if name == "table":
+        rows = [
+            f"{i}.npy,{(i + half) % 2},{150_000 * half},{150_000 * (half + 1)},person{i // 2}"
+            for i in range(6)
+            for half in range(2)
+        ]
+        (folder / "recordings.csv").write_text("\n".join(["file,label,start,end,group", *rows]) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_run_from_every_layout(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = laid_out(name, tmp_path / "data")
+    given = {
+        "data.name": "recordings",
+        "data.root": str(folder),
+        "data.sensor": "16x16",
+        "data.time_steps": "2",
+        "data.test": "0.34",
+        "model.name": "mlp-snn",
+        "model.hidden": "8",
+        "train.epochs": "2",
+        "train.batch_size": "4",
+        "train.twin": "false",
+    }
+    assert (
+        cli.main(
+            ["train", *(word for key, value in given.items() for word in (f"--{key}", value)), "--out", "run"]
+        )
+        == 0
+    )
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["samples"]["test"] == 4 if "samples" in summary else summary
+    assert cli.main(["report", "run"]) == 0
+    assert cli.main(["eval", "run"]) == 0
+
+
+def counts(splits: Splits) -> list[int]:
+    return [len(getattr(splits, part)) for part in ("train", "validation", "test")]
+
+
+def test_no_group_is_on_two_sides(tmp_path: Path) -> None:
+    folder = laid_out("table", tmp_path / "data")
+    splits = data.load(own(folder, test=0.34, validation=0.34))
+    assert counts(splits) == [4, 4, 4]  # three people, of two files with two intervals each
+
+
+def test_windows_of_a_file_stay_together(tmp_path: Path) -> None:
+    folder = laid_out("classes", tmp_path / "data")
+    splits = data.load(own(folder, window="100ms", test=0.34, validation=0.2))
+    assert counts(splits) == [3 * 6, 3 * 2, 3 * 4]
+    whole = data.load(own(folder, test=0.34, validation=0.2))
+    for part in ("train", "validation", "test"):
+        windows, labels = content(getattr(splits, part))
+        once, _ = content(getattr(whole, part))
+        # A recording's events are those of its three windows.
+        per_file = windows.reshape(-1, 3, 4, 2, 16, 16).sum((1, 2), dtype=int)
+        assert np.array_equal(per_file, once.sum(1, dtype=int))
+        assert labels == sorted(labels)
+
+
+def test_a_group_in_two_parts_is_refused(tmp_path: Path) -> None:
+    folder = laid_out("parts", tmp_path / "data")
+    with pytest.raises(UserError, match=r"the group '0' is both in train and in test"):
+        data.load(own(folder, group="[0-9](?=\\.npy)"))
+
+
+def test_one_group_cannot_be_divided(tmp_path: Path) -> None:
+    folder = laid_out("classes", tmp_path / "data")
+    with pytest.raises(UserError, match="all recordings are of one group"):
+        data.load(own(folder, group="npy"))
+    with pytest.raises(UserError, match="set all recordings of a class aside"):
+        data.load(own(folder, group="^[0-9]", test=0.5))
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    folder = laid_out("classes", tmp_path / "data")
+    (folder / "1" / "3.npy").write_bytes(b"\x93NUMPY")
+    return folder
+
+
+def test_a_damaged_file_is_named_or_left_out(damaged: Path) -> None:
+    with pytest.raises(UserError, match=r"1/3\.npy is not a usable numpy recording") as error:
+        data.load(own(damaged))
+    assert "--data.skip_corrupt true" in str(error.value)
+    with pytest.warns(UserWarning, match=r"of 12 samples 1 could not be read and was left out"):
+        splits = data.load(own(damaged, skip_corrupt=True))
+    assert len(splits.skipped) == 1
+    assert sum(counts(splits)) == 11
+
+
+def test_a_file_of_no_known_format_is_named(tmp_path: Path) -> None:
+    folder = laid_out("classes", tmp_path / "data")
+    (folder / "1" / "notes.doc").write_text("hello")
+    with pytest.raises(UserError, match=r"notes\.doc is in no format that is read"):
+        data.load(own(folder))
+
+
+def test_what_is_noticed_is_said_each_time(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for i in range(6):
+        recorded = bar(i % 2, i)
+        order = np.arange(len(recorded))
+        order[[10, 50]] = order[[50, 10]]
+        write(folder, {f"{i % 2}/{i}": recorded.picked(order)})
+    for _ in range(2):
+        with pytest.warns(
+            UserWarning, match=r"0/0\.npy has \d+ events out of order, .* \(5 others are like it\)"
+        ):
+            data.load(own(folder))
+
+
+def test_sensors_of_two_sizes(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    table = next(writer for writer in EACH if writer.suffix == ".h5")
+    write(folder, {f"{i % 2}/{i}": bar(i % 2, i, side=16 if i < 5 else 20) for i in range(6)}, table)
+    asked = own(folder, sensor=None)
+    with pytest.raises(UserError, match=r"has frames of 20 x 20 pixels, and .*: all must have one size"):
+        data.load(asked)
+    assert data.load(replace(asked, crop="12x12")).shape == (2, 12, 12)
+
+
+def test_test_alone(tmp_path: Path) -> None:
+    folder = laid_out("parts", tmp_path / "data")
+    whole = content(data.load(own(folder)).test)
+    (folder / "train").rename(tmp_path / "elsewhere")
+    alone = data.read(own(folder), needed=("test",))
+    assert np.array_equal(content(alone.test)[0], whole[0])
+    assert counts(alone) == [0, 0, 4]
+    with pytest.raises(UserError, match="has test and no train"):
+        data.load(own(folder))
+
+
+def test_a_changed_table_or_option_is_another_cache(tmp_path: Path) -> None:
+    folder = laid_out("table", tmp_path / "data")
+    before = data.load(own(folder)).train
+    table = folder / "recordings.csv"
+    table.write_text(table.read_text().replace("150000", "140000"))
+    assert not np.array_equal(content(before)[0], content(data.load(own(folder)).train)[0])
+    assert data.load(own(folder, polarity="merged")).shape == (1, 16, 16)
+    assert data.load(own(folder, size="4x8")).shape == (2, 8, 4)
+
+
+def runs(given: dict[str, str], out: Path) -> dict[str, Any]:
+    words = [word for key, value in given.items() for word in (f"--{key}", value)]
+    assert cli.main(["train", *words, "--out", str(out)]) == 0
+    weights = snnprune.load(out / "model.safetensors").state_dict()
+    summary = json.loads((out / "summary.json").read_text())
+    return {"accuracy": summary["accuracy"], "weights": {name: x.tolist() for name, x in weights.items()}}
+
+
+REAL: dict[str, tuple[Recordings, str]] = {"poker-dvs": (POKER_DVS, "35x35"), "nmnist": (NMNIST, "34x34")}
+
+
+def real_cases() -> Iterator[Any]:
+    for name in REAL:
+        for writer in EACH:
+            yield pytest.param(name, writer, id=f"{name}-{writer}", marks=pytest.mark.slow)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "writer"), real_cases())
+def test_training_on_converted_recordings_is_training_on_the_originals(
+    name: str, writer: Writer, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, sensor = REAL[name]
+    place = converted(source, real_data, tmp_path / "own", writer)
+    for folder in [*place.glob("*/*")]:
+        folder.rename(folder.with_name(str(source.words.index(folder.name))))
+    given = {
+        "model.name": "mlp-snn",
+        "train.epochs": "2",
+        "train.twin": "false",
+        "train.threads": "1",
+        "data.time_steps": "4",
+    }
+    original = runs(given | {"data.name": name, "data.root": str(real_data)}, tmp_path / "a")
+    said = {f"data.{key}": value for key, value in options(writer).items()}
+    asked = {"data.name": "recordings", "data.root": str(place), "data.sensor": sensor}
+    found = runs(given | asked | said, tmp_path / "b")
+    assert found == original
