@@ -104,7 +104,7 @@ def _fold(
     wanted = np.bincount(labels) * smaller
     folds = []
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # no class need be in each
+        warnings.filterwarnings("ignore", "The least populated class")  # no class need be in each fold
         for _, fold in StratifiedGroupKFold(count).split(labels, labels, groups):
             distance = np.abs(np.bincount(labels[fold], minlength=len(wanted)) - wanted).sum()
             folds.append((distance, fold))
