@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from typing import TYPE_CHECKING
 
@@ -64,7 +63,7 @@ def read(path: Path, asked: Asked) -> Stream | None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_cut_at_every_byte(name: str, tmp_path: Path) -> None:
     path, content = good(name, tmp_path)
-    step = max(1, len(content) // 400)  # HDF5 has thousands
+    step = max(1, len(content) // 300)  # HDF5 has thousands of bytes
     for size in range(0, len(content), step):
         path.write_bytes(content[:size])
         found = read(path, FORMATS[name][1])
@@ -93,11 +92,12 @@ def test_what_is_whole_is_read(name: str, said: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_byte_changed(name: str, tmp_path: Path) -> None:
+def test_a_byte_changed(name: str, tmp_path: Path) -> None:
     path, content = good(name, tmp_path)
     draw = random.Random(0)
-    places = range(len(content)) if len(content) < 1000 else sorted(draw.sample(range(len(content)), 300))
-    for place, value in itertools.product(places, (0, 255)):
+    places = range(len(content)) if len(content) < 400 else sorted(draw.sample(range(len(content)), 300))
+    for place in places:
+        value = draw.choice([0, 255, content[place] ^ 1])
         path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
         read(path, FORMATS[name][1])
 

@@ -278,7 +278,7 @@ def test_a_structured_array_of_any_names(names: tuple[str, ...], order: str, tmp
 def test_several_arrays_are_never_picked_silently(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     left = np.array([[1, 2, 3, 1]])
-    np.savez(path, left=left, right=[*left, 5, 0, 0, 0], labels=np.arange(3))
+    np.savez(path, left=left, right=np.array([[6, 2, 3, 1]]), labels=np.arange(3))
     refused(path, TXYP, r"several streams of events: give one of left, right as --data\.stream")
     refused(path, replace(TXYP, stream="labels"), "no stream of events called 'labels'")
     assert reading.read(path, replace(TXYP, stream="right")).first == 6

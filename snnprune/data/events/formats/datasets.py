@@ -52,8 +52,8 @@ def read_dataset(dataset: h5py.Dataset, room: int, dimensions: tuple[int, ...] =
 def read_attributes(thing: h5py.Group | h5py.Dataset, names: tuple[str, ...]) -> dict[str, Any]:
     """Return those attributes of a group or dataset that are a few numbers, or texts of fixed length.
 
-    Others are left out. HDF5 2.0 does not come back, or ends the process, from texts of variable length that
-    are damaged.
+    Others are left out: HDF5 2.0 does not come back from some damaged texts of variable length, or ends the
+    process.
     """
     found = {}
     for name in names:
