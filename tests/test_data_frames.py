@@ -91,3 +91,9 @@ def test_counts_stay_at_255() -> None:
 
 def test_one_event_is_a_recording() -> None:
     assert counts(to_frames(events((0, 0, 7, 0)), 3, SENSOR, "time")) == [1, 0, 0]
+
+
+@pytest.mark.parametrize("event", [(3, 0, 7, 0), (0, 2, 7, 0), (0, 0, 7, 2), (-1, 0, 7, 0), (0, -1, 7, 0)])
+def test_an_event_outside_is_refused(event: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="outside of frames of 3 x 2 pixels"):
+        to_frames(events(event), 1, SENSOR)

@@ -36,7 +36,6 @@ from torch.utils.data import Dataset
 
 from snnprune.common.errors import UserError
 from snnprune.common.seeds import Stream, derive
-from snnprune.data.frames import saturated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +47,10 @@ if TYPE_CHECKING:
 
     Frames = npt.NDArray[np.uint8]
     Dice = np.random.Generator
+
+
+MOST = 255
+"""Events that a cell of a frame counts at most."""
 
 
 def augmented(frames: Frames, changes: Changes, dice: Dice) -> Frames:
@@ -92,7 +95,8 @@ def _of_events(frames: Frames, drop: float | None, jitter: float | None, dice: D
         events = events[dice.random(len(events), dtype=np.float32) >= share]
     if jitter is not None:
         _move(events, frames[0].size, len(frames), jitter, dice)
-    return saturated(np.bincount(events, minlength=counts.size)).reshape(frames.shape)
+    moved = np.bincount(events, minlength=counts.size)
+    return np.minimum(moved, MOST).astype(np.uint8).reshape(frames.shape)
 
 
 def _move(events: npt.NDArray[np.intp], size: int, steps: int, jitter: float, dice: Dice) -> None:

@@ -31,7 +31,7 @@ MOST_COUNTS = 255
 """Events of a cell that a frame can hold."""
 
 LARGEST = 2**29
-"""Most bytes of a sample. While it is made, its counts need eight times as many."""
+"""Most bytes of a sample."""
 
 MOST_NAMED = 4
 """Hot pixels whose places are named."""

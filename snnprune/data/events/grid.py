@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.config.values import pixels
+from snnprune.data.frames import OUTSIDE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -57,10 +58,6 @@ class Grid:
         if self.polarity != "both":
             stream = replace(stream, p=np.zeros(len(stream), np.bool_))
         return stream
-
-
-OUTSIDE = 2**16 - 1
-"""In place of a pixel's place: it is cropped. A frame of so many pixels a side would not fit any memory."""
 
 
 def grid(config: DataConfig, sensor: tuple[int, int]) -> Grid:
