@@ -33,6 +33,13 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "data.root": ("abc", None),
     "data.cache": ("abc", None),
     "data.classes": ("abc", None),
+    "data.columns": ("abc", None),
+    "data.stream": ("abc", None),
+    "data.group": ("abc", None),
+    **{
+        f"data.{name}": (None,)
+        for name in ("sensor", "time_unit", "crop", "size", "bin", "window", "stride", "augment", "test")
+    },
     "train.init": ("abc", None),
     "data.samples": (None,),
     "data.download": (True,),
@@ -57,6 +64,10 @@ EDGES: dict[str, tuple[Any, ...]] = {
     "data.time_steps": (0, 10_001),
     "data.validation": (1, 1.0),
     "data.samples": (0, 10**10),
+    "data.test": (1, -0.1),
+    "data.sensor": ("0x1", "34", "34x34x2"),
+    "data.bin": ("0ms", "10", "1.5ms", "1h"),
+    "data.augment": ("shift=0", "turn=1", "shift=1,shift=2", "drop=1"),
     "model.hidden": (0, 10**30),
     "model.dropout": (1,),
     "method.target": (1, -0.1),
