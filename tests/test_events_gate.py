@@ -129,3 +129,19 @@ def test_the_sensor_is_never_guessed() -> None:
     with pytest.raises(ValueError, match=r"--data\.sensor WIDTHxHEIGHT"):
         admitted(raw(), Asked())
     assert admitted(raw(sensor=(12, 9)), Asked()).sensor == (12, 9)
+
+
+@pytest.mark.parametrize(
+    ("t", "at"),
+    [
+        (np.array([2**32 - 5, 2**32 - 1, 3, 9], np.uint32), 2),
+        (np.array([30_000, 32_767, -32_768, -30_000], np.int16), 2),
+        (np.array([0, 250, 4, 9], np.uint8), 2),
+        (np.array([1_000, 20_000_000, 0, 5]), 2),
+        (np.array([0.001, 20.0, 0.0, 0.1]), 2),
+    ],
+)
+def test_a_clock_that_begins_again_is_not_sorted(t: np.ndarray, at: int) -> None:
+    given = {"unit": "s"} if t.dtype.kind == "f" else {}
+    with pytest.raises(ValueError, match=f"behind event {at}, as where a clock begins again"):
+        admitted(raw(t=t, x=[0] * 4, y=[0] * 4, p=[0] * 4, **given), SENSOR)

@@ -30,6 +30,10 @@ LONGEST = 2**42
 PIECE = 2**14
 """Times that are looked at together: what is made of them stays in the processor's cache."""
 
+RESTART = 2**23
+"""Microseconds that times of events out of order never fall by: half a lap of the shortest clock in use, of
+24 bits. Events come late by milliseconds."""
+
 WIDEST = 2**16
 """Most columns or rows of a sensor: a coordinate has 16 bits behind the gate."""
 
@@ -42,8 +46,8 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
     Raises:
         ValueError: there are no events; columns have different lengths or are not numbers; a time has no
             unit or is not finite; times span more than `LONGEST`; polarities are neither bool, nor 0 and 1,
-            nor -1 and 1; the size of the sensor is not known; or an event lies outside the sensor. The
-            message is the end of a sentence that begins with the file.
+            nor -1 and 1; times fall as where a clock begins again; the size of the sensor is not known; or
+            an event lies outside the sensor. The message is the end of a sentence that begins with the file.
     """
     counts = {name: len(getattr(raw, name)) for name in "txyp"}
     if len(set(counts.values())) > 1:
@@ -64,8 +68,26 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
     )
     if ordered:
         return found
+    _check_falls(raw.t, times)
     early = int(np.count_nonzero(times < np.maximum.accumulate(times)))
     return replace(found.picked(np.argsort(times, kind="stable")), disordered=early)
+
+
+def _check_falls(own: npt.NDArray[Any], times: npt.NDArray[np.int64]) -> None:
+    """Check that times fall as events out of order do, and not as a clock that begins again.
+
+    Sorting would put one lap into another, and nobody would see it.
+    """
+    falls = times[:-1] - times[1:]
+    at = int(falls.argmax())
+    narrow = own.dtype.kind in "iu" and own.dtype.itemsize < 4
+    half = int(np.iinfo(own.dtype).max) // 2 if narrow else RESTART
+    fall = int(own[at]) - int(own[at + 1]) if narrow else int(falls[at])
+    if fall >= half:
+        raise ValueError(
+            f"its times fall by {int(falls[at]):,} us behind event {at + 1:,}, as where a clock begins again "
+            "or two recordings were joined: split the file there, or write times that go on"
+        )
 
 
 def _sensor(raw: Raw, asked: Asked) -> tuple[int, int]:
