@@ -5,7 +5,9 @@ What is slow to import (torch, Lightning, SpikingJelly, Tonic, matplotlib) is im
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +28,7 @@ from snnprune.config.unused import unused
 from snnprune.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from snnprune.config.reading import Given
 
@@ -93,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ""
         )  # the console script does not search the current folder, where the user's own modules are
     try:
-        return command(given)
+        with _own_warnings_in_one_line():
+            return command(given)
     except UserError as error:
         sys.stderr.write(f"snnprune: {error}\n")
         return WRONG_INPUT
@@ -106,6 +109,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nsnnprune: stopped; the same command continues from the last finished epoch\n")
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _own_warnings_in_one_line() -> Iterator[None]:
+    """Show warnings of the package as its errors are shown, without the place in its code."""
+    usual, home = warnings.formatwarning, str(Path(__file__).parent)
+
+    def shown(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if filename.startswith(home):
+            return f"snnprune: warning: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = shown
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def command(given: list[str]) -> int:

@@ -112,7 +112,7 @@ def test_nothing_is_left_of_a_crop() -> None:
 
 def test_a_sample_has_bounds() -> None:
     recorded = Stream(*(stream([0, 1])[name] for name in "txyp"), (65_536, 65_536))
-    with pytest.raises(ValueError, match=r"pool its pixels with --data\.size"):
+    with pytest.raises(UserError, match=r"pool its pixels with --data\.size"):
         cut(recorded)
 
 

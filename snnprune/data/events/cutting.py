@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from snnprune.common.errors import UserError
 from snnprune.config.values import microseconds
 from snnprune.data.events.grid import grid
 from snnprune.data.events.hot import hot
@@ -61,8 +62,9 @@ def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: 
         named: whether pixels that fire far more often than all around them are remarked on.
 
     Raises:
-        ValueError: there are no events in the interval or the crop, or frames of this size cannot be had. The
-            message is the end of a sentence that begins with the file. So do the frames.
+        UserError: frames of this size cannot be had of such a sensor.
+        ValueError: there are no events in the interval, the crop or the windows. The message is the end of a
+            sentence that begins with the file. The frames raise it, too.
     """
     remarks = list(stream.remarks)
     if stream.disordered:
@@ -74,11 +76,11 @@ def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: 
         shown = grid(config, stream.sensor)
     except ValueError as error:
         size = "{} x {}".format(*stream.sensor)
-        raise ValueError(f"is of a sensor of {size} pixels, which {error}") from error
+        raise UserError(f"{recording.path} is of a sensor of {size} pixels, which {error}") from error
     if config.time_steps * math.prod(shown.shape) > LARGEST:
-        raise ValueError(
-            f"would have samples of {config.time_steps} x {' x '.join(map(str, shown.shape))} bytes, more "
-            f"than {LARGEST:,}: pool its pixels with --data.size, such as --data.size 64x64"
+        raise UserError(
+            f"{recording.path} would have samples of {config.time_steps} x {' x '.join(map(str, shown.shape))} "
+            f"bytes, more than {LARGEST:,}: pool its pixels with --data.size, such as --data.size 64x64"
         )
     events = shown.onto(stream)
     if not len(events):

@@ -92,18 +92,25 @@ def _batches(
     for number, recording in enumerate(recordings):
         name = str(recording.path)
         try:
-            cut = samples(read(recording), recording, config, named=named)
+            cut = samples(_read(read, recording), recording, config, named=named)
             for frames in cut.frames:
                 shape = _same(shape, frames.shape, recordings[0])
                 yield Batch(frames[None], np.asarray([number]), share=0)
-        except (UserError, ValueError) as error:
+        except ValueError as error:
             if not config.skip_corrupt:
-                said = str(error) if isinstance(error, UserError) else f"{name} {in_one_line(error)}"
-                raise UserError(f"{said}; {WAYS_OUT}") from error
+                raise UserError(f"{name} {in_one_line(error)}; {WAYS_OUT}") from error
             yield Batch(np.zeros((0, *(shape or (0,))), np.uint8), nothing, (name,))
             continue
         remarks = tuple((name, remark) for remark in cut.remarks)
         yield Batch(np.zeros((0, *shape), np.uint8), nothing, remarks=remarks, share=1)  # type: ignore[misc]
+
+
+def _read(read: Callable[[Recording], Stream], recording: Recording) -> Stream:
+    """Read a recording. What is wrong with it is a ValueError from here on; with settings, it is none."""
+    try:
+        return read(recording)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix(f"{recording.path} ")) from error
 
 
 def _same(shape: tuple[int, ...] | None, other: tuple[int, ...], first: Recording) -> tuple[int, ...]:
