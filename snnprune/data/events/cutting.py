@@ -80,7 +80,8 @@ def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: 
     if config.time_steps * math.prod(shown.shape) > LARGEST:
         size = " x ".join(map(str, (config.time_steps, *shown.shape)))
         raise UserError(
-            f"{recording.path} would have samples of {size} bytes, more than {LARGEST:,}: pool its pixels with --data.size, such as --data.size 64x64"
+            f"{recording.path} would have samples of {size} bytes, more than {LARGEST:,}: pool its pixels "
+            "with --data.size, such as --data.size 64x64"
         )
     events = shown.onto(stream)
     if not len(events):
