@@ -20,7 +20,7 @@ REASONS = (
     r"needs pip install snnprune\[docs\]",
     r"needs (snntorch|norse|sinabs|aedat): pip install \1",
     r"needs (timm|pytorch_optimizer|schedulefree|heavyball|bitsandbytes|torchao): pip install \1",
-    r"needs (faery|expelliarmus): pip install \1",
+    r"needs (faery|expelliarmus|dv-processing): pip install \1",
     r"there is no GPU here",
     r"only root may mount a disk",
     r"this system does not fork",

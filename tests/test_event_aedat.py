@@ -282,7 +282,7 @@ def test_what_faery_writes(ending: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["NONE", "LZ4", "LZ4_HIGH", "ZSTD", "ZSTD_HIGH"])
 def test_what_dv_processing_writes(compression: str, tmp_path: Path) -> None:
-    dv = pytest.importorskip("dv_processing")
+    dv = pytest.importorskip("dv_processing", reason="needs dv-processing: pip install dv-processing")
     events = stream()
     config = dv.io.MonoCameraWriter.Config("camera")
     config.compression = getattr(dv.CompressionType, compression)
@@ -298,7 +298,7 @@ def test_what_dv_processing_writes(compression: str, tmp_path: Path) -> None:
 
 
 def test_the_library_aedat_reads_the_same(tmp_path: Path) -> None:
-    aedat = pytest.importorskip("aedat")
+    aedat = pytest.importorskip("aedat", reason="needs aedat: pip install aedat")
     event_tables.aedat4(tmp_path / "a.aedat4", stream())
     table = np.concatenate([packet["events"] for packet in aedat.Decoder(tmp_path / "a.aedat4")])
     found = reading.read(tmp_path / "a.aedat4", Asked())
