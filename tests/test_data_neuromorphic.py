@@ -6,6 +6,7 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
@@ -17,9 +18,13 @@ from snnprune import data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig
 from snnprune.data.archives import unpack
+from snnprune.data.events.layouts import Recording
 from snnprune.data.frames import to_frames
 from snnprune.data.neuromorphic import DVS_GESTURE, NMNIST, POKER_DVS, Recordings
 from support.recordings import events, moving_bar, write_bin, write_dvs_gesture, write_nmnist, write_poker_dvs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WRITERS = {"nmnist": write_nmnist, "dvs-gesture": write_dvs_gesture, "poker-dvs": write_poker_dvs}
 SOURCES = {"nmnist": NMNIST, "dvs-gesture": DVS_GESTURE, "poker-dvs": POKER_DVS}
@@ -175,6 +180,42 @@ def test_a_broken_recording_is_named_or_left_out(name: str, damage: object, tmp_
     assert splits.skipped == (str(path),)
     with pytest.warns(UserWarning, match="1 could"):
         assert "1 unreadable" in data.prepare(config(name, tmp_path, skip_corrupt=True))
+
+
+def gestures(tmp_path: Path, change: Callable[[np.ndarray], np.ndarray]) -> tuple[Path, np.ndarray]:
+    """A table of DVS-Gesture, changed, and what it was: columns x, y, p and t in milliseconds."""
+    path = damaged(tmp_path, "dvs-gesture")
+    before = np.load(path)
+    np.save(path, change(before.copy()))
+    return path, before
+
+
+def test_signed_polarities_of_a_table_are_on_and_off(tmp_path: Path) -> None:
+    path, before = gestures(tmp_path, lambda rows: rows * [1, 1, 2, 1] - [0, 0, 1, 0])
+    read = DVS_GESTURE.reader()(Recording(path, 0))
+    assert set(np.load(path)[:, 2]) == {-1, 1}
+    assert np.array_equal(read.p, before[:, 2] == 1)  # Tonic's cast makes all of them ON
+
+
+def far(rows: np.ndarray) -> np.ndarray:
+    rows[5, 0] += 65_536  # which a cast to 16 bits makes a place within the sensor
+    return rows
+
+
+def wrapped(rows: np.ndarray) -> np.ndarray:
+    rows[:, 3] += 33_000 - rows[-1, 3]
+    return rows.astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(far, "x must be from 0 to 127"), (wrapped, "as where a clock begins again")]
+)
+def test_what_casts_would_hide_is_refused(
+    change: Callable[[np.ndarray], np.ndarray], said: str, tmp_path: Path
+) -> None:
+    path, _ = gestures(tmp_path, change)
+    with pytest.raises(UserError, match=said):
+        DVS_GESTURE.reader()(Recording(path, 0))
 
 
 @pytest.mark.parametrize("name", WRITERS)

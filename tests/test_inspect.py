@@ -337,7 +337,10 @@ def test_a_sensor_beyond_any_camera_is_said_with_the_file(tmp_path: Path) -> Non
     assert not odd.usable
 
 
-def test_a_public_data_set_is_read_as_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_public_data_set_is_read_as_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "FORMATS", FORMATS)
     root = write_poker_dvs(tmp_path) / "POKERDVS"
     rows = np.load(root / "pips_train" / "he" / "1.npy")
     np.save(root / "pips_train" / "cl" / "0.npy", rows[:0])

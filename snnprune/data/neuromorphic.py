@@ -1,4 +1,6 @@
-"""N-MNIST, DVS-Gesture and POKER-DVS: real recordings, decoded by Tonic's own classes.
+"""N-MNIST, DVS-Gesture and POKER-DVS: real recordings, in the forms that Tonic downloads.
+
+Tonic decodes N-MNIST. The others are tables of numbers, which are read as one's own are.
 
 The files are listed from the folder in sorted order. So a subset of the data set works, and the order does
 not depend on the file system. Only snnprune/data imports Tonic, which is GPL-3.0.
@@ -16,8 +18,9 @@ import numpy as np
 from snnprune.common.errors import UserError
 from snnprune.data.cache import fingerprint
 from snnprune.data.download import fetch_recordings
+from snnprune.data.events import reading
 from snnprune.data.events.framing import framed
-from snnprune.data.events.gate import LONGEST, admitted
+from snnprune.data.events.gate import admitted
 from snnprune.data.events.layouts import Recording
 from snnprune.data.events.stream import Asked, Raw
 from snnprune.data.folders import held, incomplete, missing, root_given, search
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy.typing as npt
-
     from snnprune.config.schema import DataConfig
     from snnprune.data.events.layouts import Part
     from snnprune.data.events.parting import Held
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from snnprune.data.splits import Splits
 
 LARGEST = 2**28
-"""Bytes of a recording: eight million events of DVS-Gesture. A decoder makes several copies of a file."""
+"""Bytes of a recording of N-MNIST: fifty million events. A decoder makes several copies of a file."""
 
-COLUMNS = 4
+EVENT_BYTES = 5
+"""Bytes of an event in a file of N-MNIST, which is nothing but events."""
+
 OVERFLOW = 240  # in place of y: a mark of an overflowing clock in a file of N-MNIST
 OVERFLOWS = 1000
 """Most such marks in a file. For each of them the decoder adds to all later times, which takes long."""
@@ -60,8 +63,7 @@ class Recordings:
         classes: the names of the classes.
         sensor: polarities, height, width.
         home: where to get the data set.
-        event_bytes: bytes of an event in a file that is nothing but events.
-        preloaded: whether Tonic's class keeps the content of the files instead of their names.
+        table: what files that are tables do not say; None for files that Tonic decodes.
     """
 
     name: str
@@ -74,8 +76,7 @@ class Recordings:
     classes: tuple[str, ...]
     sensor: tuple[int, int, int]
     home: str
-    event_bytes: int = 1
-    preloaded: bool = False
+    table: Asked | None = None
     events: ClassVar[bool] = True
 
     def found(self, root: Path | None) -> Path | None:
@@ -151,11 +152,17 @@ class Recordings:
         return getattr(importlib.import_module("tonic.datasets"), self.tonic)
 
     def reader(self) -> Callable[[Recording], Stream]:
-        """Return a function that decodes a recording with Tonic and checks its events.
+        """Return a function that reads a recording and checks its events.
+
+        Tables are read as they are. Tonic casts their places and polarities before anybody can look: a
+        polarity of -1 becomes ON, and a column of 65,536 the first.
 
         For a recording that is empty, cannot be decoded, or has events outside the sensor, the function
         raises a UserError that names the file.
         """
+        table = self.table
+        if table is not None:
+            return lambda recording: reading.read(recording.path, table)
         tonic_class = self.tonic_class()
         # Tonic lists files itself, in the file system's order, and refuses subsets. So its object is made
         # with a folder without files and without its check for completeness, and gets one file after another.
@@ -165,8 +172,8 @@ class Recordings:
         def read(recording: Recording) -> Stream:
             path = recording.path
             try:
-                content = self._content(path)
-                tonic_set.data, tonic_set.targets = [content], [recording.label]
+                _check_bytes(path)
+                tonic_set.data, tonic_set.targets = [str(path)], [recording.label]
                 events = tonic_set[0][0]
                 columns = {name: events[name] for name in "txyp"}
                 _, height, width = self.sensor
@@ -183,26 +190,6 @@ class Recordings:
                 raise UserError(f"{path} is not a usable {self.title} recording ({error})") from error
 
         return read
-
-    def _content(self, path: Path) -> npt.NDArray[Any] | str:
-        """Return the form in which Tonic's class keeps a file: its table of events, or its path.
-
-        Raises:
-            ValueError: the file is empty, truncated or too large, or is not a table of numbers.
-        """
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise ValueError(f"it has more than {LARGEST:,} bytes")
-        if size == 0:
-            raise ValueError("it is empty")
-        if size % self.event_bytes:
-            raise ValueError(f"its {size} bytes are not a whole number of {self.event_bytes}-byte events")
-        if path.suffix == ".npy":
-            events = _table(path)
-            return events if self.preloaded else str(path)
-        if np.count_nonzero(np.fromfile(path, np.uint8)[1::5] == OVERFLOW) > OVERFLOWS:
-            raise ValueError(f"its clock overflows more than {OVERFLOWS} times")
-        return str(path)
 
     def _held(self, folder: Path, part: Part, config: DataConfig) -> Held:
         from snnprune.data.events.parting import Held  # noqa: PLC0415 - imports torch
@@ -223,25 +210,21 @@ class Recordings:
         return Held(recordings, framed(f"{self.name}-{home.name}", recordings, self.reader, config, key))
 
 
-def _table(path: Path) -> npt.NDArray[Any]:
-    """Return the events of a .npy file, one per row.
+def _check_bytes(path: Path) -> None:
+    """Check that a file can be decoded in reasonable time.
 
     Raises:
-        ValueError: it is not such a file, contains objects, or is not a table of four finite numbers a row.
+        ValueError: it is empty, cut within an event or too large, or its clock overflows too often.
     """
-    # As a memory map: a header may claim far more than the file holds, and a map allocates nothing for it.
-    try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy reads a header as Python, and fails as tokenisers and parsers do
-        raise ValueError(f"its header cannot be read: {error}") from error
-    if not isinstance(table, np.ndarray) or table.dtype.kind not in "iuf":
-        raise ValueError("it is not a table of numbers")
-    if table.ndim != 2 or table.shape[1] != COLUMNS:
-        raise ValueError(f"expected a table of {COLUMNS} columns, got one of shape {list(table.shape)}")
-    values = np.array(table)
-    if not np.isfinite(values).all() or (len(values) and np.abs(values.astype(np.float64)).max() > LONGEST):
-        raise ValueError("it contains numbers that are not finite or too large for an event")
-    return values
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    if size == 0:
+        raise ValueError("it is empty")
+    if size % EVENT_BYTES:
+        raise ValueError(f"its {size} bytes are not a whole number of {EVENT_BYTES}-byte events")
+    if np.count_nonzero(np.fromfile(path, np.uint8)[1::EVENT_BYTES] == OVERFLOW) > OVERFLOWS:
+        raise ValueError(f"its clock overflows more than {OVERFLOWS} times")
 
 
 _DIGITS = tuple("0123456789")
@@ -257,7 +240,6 @@ NMNIST = Recordings(
     classes=_DIGITS,
     sensor=(2, 34, 34),
     home="https://www.garrickorchard.com/datasets/n-mnist",
-    event_bytes=5,
 )
 
 DVS_GESTURE = Recordings(
@@ -282,6 +264,7 @@ DVS_GESTURE = Recordings(
         "other gestures",
     ),
     sensor=(2, 128, 128),
+    table=Asked(sensor=(128, 128), unit="ms", columns=("x", "y", "p", "t")),
     home="https://research.ibm.com/interactive/dvsgesture",
 )
 
@@ -296,5 +279,5 @@ POKER_DVS = Recordings(
     classes=("club", "heart", "diamond", "spade"),
     sensor=(2, 35, 35),
     home="http://www2.imse-cnm.csic.es/caviar/POKERDVS.html",
-    preloaded=True,
+    table=Asked(sensor=(35, 35), unit="us", columns=("t", "x", "y", "p")),
 )
