@@ -20,6 +20,9 @@ from snnprune.config.values import shown, wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+OWN = "-"
+"""Where a data set is on disk that may be any folder."""
+
 TABLES = {"datasets": DATASETS, "models": MODELS, "methods": METHODS}
 
 KINDS = tuple(TABLES)
@@ -61,9 +64,7 @@ def describe(kind: str, name: str, root: str | None) -> None:
     if entry.source != "-":
         lines.append(f"source: {entry.source}")
     if kind == "datasets":
-        place, word = data.where(name, root), _on_disk(name, root)
-        part = f" ({word})" if word.endswith("only") else ""
-        lines.append("not on disk" if place is None else f"on disk: {place}{part}")
+        lines.append(_place(name, root))
     rows = list(_constants(found)) if kind == "methods" else list(_settings(kind, name))
     console = Console()
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
@@ -136,7 +137,19 @@ def _table(kind: str, root: str | None) -> Table:
     return table
 
 
+def _place(name: str, root: str | None) -> str:
+    """Return a line that says where a data set is."""
+    place, held = data.where(name, root), _on_disk(name, root)
+    if held == OWN:
+        return "in the folder that --data.root names"
+    return (
+        "not on disk" if place is None else f"on disk: {place}{f' ({held})' if held.endswith('only') else ''}"
+    )
+
+
 def _on_disk(name: str, root: str | None) -> str:
-    """Return "yes", "no", "train only" or "test only"."""
+    """Return "yes", "no", "train only" or "test only"; `OWN` for the user's own recordings."""
+    if pick(TABLES["datasets"], "data set", name).has("own"):
+        return OWN
     halves = data.halves(name, root)
     return f"{halves[0]} only" if len(halves) == 1 else "yes" if halves else "no"

@@ -357,6 +357,14 @@ def test_no_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> No
     assert "inspect FOLDER" in capsys.readouterr().out
 
 
+def test_list_of_one_says_where_it_is_and_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "dataset", "recordings"]) == 0
+    said = capsys.readouterr().out
+    assert "in the folder that --data.root names" in said
+    assert "options of the data set" in said
+    assert "--data.group" in said
+
+
 def test_list_says_what_is_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list", "datasets", "--data.root", str(tmp_path)]) == 0
     rows = capsys.readouterr().out.splitlines()
