@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 WIDE = 150
 """Columns of a terminal in which a median and its range stand side by side."""
+
+MOST_ALIKE = 5
+"""Odd recordings that the same is said of, before they are only counted."""
 
 
 def inspect(path: Path, config: DataConfig, out: Path | None) -> bool:
@@ -102,9 +106,16 @@ def _print(looked: Inspection, odd: list[Odd], title: str) -> None:
         table.add_row(*map(Text, row))
     console.print(table)
     say(console, numbers.note)
+    alike: Counter[str] = Counter()
     for one in odd:
         line = "; ".join(one.said)
-        say(console, f"{name_of(one, looked)} {line}" if one.look.numbers else line)
+        kind = line.replace(str(one.look.recording.path), "")
+        alike[kind] += 1
+        if alike[kind] <= MOST_ALIKE:
+            say(console, f"{name_of(one, looked)} {line}" if one.look.numbers else line)
+    for kind, many in alike.items():
+        if many > MOST_ALIKE:
+            say(console, f"... and {many - MOST_ALIKE:,} more, of which the same is said:{kind}")
     many, bad = len(looked.looks), sum(not one.usable for one in odd)
     say(
         console,

@@ -68,9 +68,9 @@ def test_people_of_all_classes_are_on_one_side_each(share: float) -> None:
 
 
 def test_groups_that_cannot_be_divided() -> None:
-    with pytest.raises(UserError, match=r"data\.test 0\.2 sets whole groups aside, and all .* group, 'a'"):
+    with pytest.raises(UserError, match=r"data\.test 0\.2 sets whole .*, and all .* one, 'a'"):
         divide_groups(np.array([0, 1]), ["a", "a"], 0.2, "data.test")
-    with pytest.raises(UserError, match="each class is of one group"):
+    with pytest.raises(UserError, match="each class has one alone"):
         divide_groups(np.array([0, 1]), ["a", "b"], 0.2, "data.test")
     with pytest.raises(UserError, match="would set all recordings of a class aside"):
         divide_groups(np.array([0, 1, 0, 1, 1, 2]), ["a", "a", "b", "b", "b", "c"], 0.9, "data.test")

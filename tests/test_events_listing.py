@@ -91,6 +91,7 @@ def test_a_table(tmp_path: Path) -> None:
         ("file,label,start,end\na,b,5,5\n", "end must come after start"),
         ("file,label,split\na,b,dev\n", "split must be train, validation or test"),
         ("file,label,split\na,b,train\nc,b,\n", "line 3 has no split, and others have"),
+        ("file,label,group\na,b,ann\nc,b,\n", "line 3 has no group, and others have"),
         ('file,label\n"a,b\n', "cannot be read"),
         ("file,label\n\x00,b\n", "line 2 has a file name"),
     ],
@@ -103,7 +104,7 @@ def test_tables_that_are_refused(text: str, said: str, tmp_path: Path) -> None:
 
 def test_a_table_of_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recordings.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(UserError, match="cannot be read as a table"):
+    with pytest.raises(UserError, match="cannot be read as comma-separated values in UTF-8"):
         listed(tmp_path, DataConfig())
 
 

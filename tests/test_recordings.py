@@ -14,8 +14,10 @@ from snnprune import cli, data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig
 from snnprune.data.events.gate import admitted
+from snnprune.data.events.reading import read
 from snnprune.data.events.stream import Asked, Raw, Stream
 from snnprune.data.neuromorphic import NMNIST, POKER_DVS, Recordings
+from support import event_tables
 from support.event_files import WRITERS, Writer
 from support.recordings import moving_bar, write_poker_dvs
 
@@ -63,11 +65,11 @@ def converted(source: Recordings, root: Path, folder: Path, writer: Writer) -> P
     """Write the recordings of a public data set into a folder of another format."""
     place = source.found(root)
     assert place is not None
-    read, rows = source.reader(), ["file,label,split"]
+    decoded, rows = source.reader(), ["file,label,split"]
     for part in ("train", "test"):
         for number, recording in enumerate(source.list(place, part)):  # type: ignore[arg-type]
             name = f"{part}/{number}"
-            write(folder, {name: centred(read(recording), writer)}, writer)
+            write(folder, {name: centred(decoded(recording), writer)}, writer)
             # Classes are numbered, and rows are sorted, as the data set has them.
             rows.append(f"{name}{writer.suffix},{recording.label},{part}")
     (folder / "recordings.csv").write_text("\n".join(rows))
@@ -186,9 +188,9 @@ def test_a_group_in_two_parts_is_refused(tmp_path: Path) -> None:
 
 def test_one_group_cannot_be_divided(tmp_path: Path) -> None:
     folder = laid_out("classes", tmp_path / "data")
-    with pytest.raises(UserError, match="all recordings are of one group"):
+    with pytest.raises(UserError, match="all recordings are of one, 'npy'"):
         data.load(own(folder, group="npy"))
-    with pytest.raises(UserError, match="each class is of one group"):
+    with pytest.raises(UserError, match="each class has one alone"):
         data.load(own(folder, group="^[0-9]"))
 
 
@@ -247,7 +249,7 @@ def test_test_alone(tmp_path: Path) -> None:
     alone = data.read(own(folder), needed=("test",))
     assert np.array_equal(content(alone.test)[0], whole[0])
     assert counts(alone) == [0, 0, 4]
-    with pytest.raises(UserError, match="has test and no train"):
+    with pytest.raises(UserError, match="has recordings for test and none for train"):
         data.load(own(folder))
 
 
@@ -294,3 +296,54 @@ def test_training_on_converted_recordings_is_training_on_the_originals(
     asked = {"data.name": "recordings", "data.root": str(place)}
     found = runs(given | asked | said, tmp_path / "b")
     assert found == original
+
+
+def test_one_class_alone_is_refused_with_a_hint(tmp_path: Path) -> None:
+    folder = laid_out("classes", tmp_path / "data" / "one_too_high").parent
+    with pytest.raises(UserError, match=r"one class alone, 'one_too_high', and .* name the folder that"):
+        data.load(own(folder))
+
+
+def test_a_file_on_two_sides_is_said_where_a_table_wants_it(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", LAYOUTS["table"])
+    rows = [f"{i}.npy,{i % 2},,150000,train\n{i}.npy,{i % 2},150000,,test" for i in range(6)]
+    (folder / "recordings.csv").write_text("\n".join(["file,label,start,end,split", *rows]) + "\n")
+    with pytest.warns(UserWarning, match=r"0\.npy has intervals both in train and in test"):
+        splits = data.load(own(folder))
+    assert counts(splits) == [6, 0, 6]
+
+
+def test_options_are_asked_for_and_files_are_not_left_out(tmp_path: Path) -> None:
+    folder = laid_out("classes", tmp_path / "data")
+    with pytest.raises(UserError, match=r"give --data\.sensor WIDTHxHEIGHT") as error:
+        data.load(own(folder, sensor=None))
+    assert "skip_corrupt" not in str(error.value)
+    with pytest.raises(UserError, match=r"data\.columns must name t, x, y and p once"):
+        data.load(own(folder, columns="t,x,y,z"))
+
+
+def test_a_share_for_a_test_that_is_there_is_named(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"data\.test is not used"):
+        data.load(own(laid_out("parts", tmp_path / "data"), test=0.3))
+
+
+def test_formats_may_stand_side_by_side(tmp_path: Path) -> None:
+    text = next(writer for writer in EACH if str(writer) == "text")
+    folder = write(tmp_path / "data", {f"{i % 2}/{i}": bar(i % 2, i) for i in range(6)})
+    write(folder, {f"{i % 2}/{i}": bar(i % 2, i) for i in range(6, 12)}, text)
+    for path in folder.glob("*/*.npy"):
+        event_tables.h5_compound(path.with_suffix(".h5"), bar(int(path.parent.name), int(path.stem)))
+        path.unlink()
+    (folder / "0" / "camera.bias").write_text("")
+    (folder / "1" / "1.raw.tmp_index").write_text("")
+    splits = data.load(own(folder, time_unit="s", columns="t,x,y,p"))
+    assert sum(counts(splits)) == 12
+
+
+def test_capital_endings(tmp_path: Path) -> None:
+    for writer in EACH:
+        path = tmp_path / f"A{writer.suffix.upper()}"
+        recorded = centred(bar(0, 0), writer)
+        writer.write(tmp_path / f"a{writer.suffix}", recorded)
+        (tmp_path / f"a{writer.suffix}").rename(path)
+        assert np.array_equal(read(path, writer.said(recorded.sensor)).t, recorded.t)

@@ -98,7 +98,8 @@ def check_data(data: DataConfig) -> None:
 
     Raises:
         UserError: a stride without a window; frames of fixed length with a rule that gives them others, or
-            that do not fill a window; frames larger than the crop; or ``group`` is no regular expression.
+            that do not fill a window; frames larger than the crop; ``columns`` does not name four columns; or
+            ``group`` is no regular expression.
     """
     if data.stride is not None and data.window is None:
         raise UserError("data.stride is from one window to the next, and there is no data.window: give both")
@@ -122,6 +123,13 @@ def check_data(data: DataConfig) -> None:
             raise UserError(
                 f"data.size {data.size} must divide data.crop {data.crop} in width and height: pixels are "
                 "pooled by whole numbers"
+            )
+    if data.columns is not None:
+        named = [name.strip() for name in data.columns.split(",")]
+        if sorted(name for name in named if name != "-") != ["p", "t", "x", "y"]:
+            raise UserError(
+                "data.columns must name t, x, y and p once each, and - for columns to leave out, such as "
+                f"t,x,y,p, and is '{data.columns}'"
             )
     if data.group is not None:
         try:

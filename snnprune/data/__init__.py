@@ -83,7 +83,8 @@ def read(
         if len(getattr(splits, name)) == 0:
             raise UserError(
                 f"expected samples in the {name} set of '{config.name}', and it is empty: check "
-                f"data.validation (it is {config.validation}) and the content of the data folder"
+                f"{'data.test' if name == 'test' else 'data.validation'} (it is "
+                f"{config.test if name == 'test' else config.validation}) and the content of the data folder"
             )
     return splits
 

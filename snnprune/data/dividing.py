@@ -69,8 +69,8 @@ def divide_groups(
         return np.arange(len(labels)), np.zeros(0, np.int64)
     if len(names) < 2:
         raise UserError(
-            f"{what} {share} sets whole groups aside, and all recordings are of one group, '{names[0]}': add "
-            f"recordings of other groups, or set {what} to 0"
+            f"{what} {share} sets whole files or groups aside, and all recordings are of one, '{names[0]}': "
+            "add recordings of others"
         )
     first = np.array([np.flatnonzero(place == group)[0] for group in range(len(names))])
     if (labels[first][place] == labels).all():
@@ -82,13 +82,13 @@ def divide_groups(
     for label in np.unique(labels):
         if aside[labels == label].all():
             raise UserError(
-                f"{what} {share} would set all recordings of a class aside, since they are of one group: add "
-                "recordings of it in other groups, or give the parts yourself"
+                f"{what} {share} would set all recordings of a class aside, since they are of one file or "
+                "group: add recordings of it in others, or give the parts yourself"
             )
     if not aside.any():
         raise UserError(
-            f"{what} {share} sets whole groups of each class aside, and each class is of one group: add "
-            f"recordings of other groups, or set {what} to 0"
+            f"{what} {share} sets whole files or groups of each class aside, and each class has one alone: "
+            "add recordings of others"
         )
     return np.flatnonzero(~aside), np.flatnonzero(aside)
 

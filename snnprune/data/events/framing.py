@@ -98,7 +98,9 @@ def _batches(
                 yield Batch(frames[None], np.asarray([number]), share=0)
         except ValueError as error:
             if not config.skip_corrupt:
-                raise UserError(f"{name} {in_one_line(error)}; {WAYS_OUT}") from error
+                said = f"{name} {in_one_line(error)}"
+                # Where an option is missing or wrong, the file is not to be left out.
+                raise UserError(said if "--data." in said else f"{said}; {WAYS_OUT}") from error
             yield Batch(np.zeros((0, *(shape or (0,))), np.uint8), nothing, (name,))
             continue
         remarks = tuple((name, remark) for remark in cut.remarks)

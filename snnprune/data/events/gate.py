@@ -117,11 +117,6 @@ def _microseconds(raw: Raw, asked: Asked) -> tuple[npt.NDArray[np.int64], int, b
     kind = raw.t.dtype.kind
     if kind not in "iuf":
         raise ValueError(f"its times are of the type {raw.t.dtype}, which is no number")
-    if raw.unit is not None and asked.unit is not None and raw.unit != asked.unit:
-        raise ValueError(
-            f"its times are in {raw.unit} by its format, and --data.time_unit says {asked.unit}: leave the "
-            "option out"
-        )
     unit = raw.unit or asked.unit
     if unit is None and kind == "f":
         raise ValueError("its times are floats without a unit: give --data.time_unit s, ms, us or ns")

@@ -32,7 +32,10 @@ TABLE = "recordings.csv"
 LEFT_BY_SYSTEMS = ("__MACOSX", "Thumbs.db", "desktop.ini")
 """Files and folders that operating systems leave behind, besides hidden ones."""
 
-LAYOUTS = "FOLDER/train/CLASS/FILE and FOLDER/test/CLASS/FILE, FOLDER/CLASS/FILE, or a table FOLDER/" + TABLE
+LEFT_BY_CAMERAS = (".bias", ".tmp_index")
+"""Endings of files that Prophesee's tools write beside a recording: settings of the camera, places in time."""
+
+LAYOUTS = f"FOLDER/train/CLASS/FILE and FOLDER/test/CLASS/FILE, FOLDER/CLASS/FILE or FOLDER/{TABLE}"
 
 
 @dataclass(frozen=True)
@@ -158,8 +161,8 @@ def group_of(path: Path, folder: Path, pattern: str | None) -> str | None:
     match = re.search(pattern, relative)
     if match is None:
         raise UserError(
-            f"data.group '{pattern}' finds no group in '{relative}': every recording needs one, such as "
-            "--data.group 'person[0-9]+' for files with person07 in their path"
+            f"data.group '{pattern}' finds no group in '{relative}', and every recording needs one: correct "
+            "the pattern, or give --data.group null to divide by file"
         )
     return match[1] if match.re.groups and match[1] is not None else match[0]
 
@@ -187,4 +190,4 @@ def _kept(names: Iterable[str]) -> list[str]:
 
 
 def _is_left(name: str) -> bool:
-    return name.startswith(".") or name in LEFT_BY_SYSTEMS
+    return name.startswith(".") or name in LEFT_BY_SYSTEMS or name.endswith(LEFT_BY_CAMERAS)

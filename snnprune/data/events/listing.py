@@ -70,6 +70,9 @@ def from_table(folder: Path, group: str | None) -> Listing:
     if None in parts and len(parts) > 1:
         line = next(line for line, row in rows if not row["split"])
         raise UserError(f"{table}, line {line} has no split, and others have: give each row one, or none")
+    if any(row["group"] for _, row in rows) and not all(row["group"] for _, row in rows):
+        line = next(line for line, row in rows if not row["group"])
+        raise UserError(f"{table}, line {line} has no group, and others have: give each row one, or none")
     return Listing(folder, classes, recordings)
 
 
@@ -83,7 +86,9 @@ def _rows(table: Path) -> list[tuple[int, Row]]:
             reader.fieldnames = names
             found = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table} cannot be read as a table of comma-separated values: {error}") from error
+        raise UserError(
+            f"{table} cannot be read as comma-separated values in UTF-8: {error}; save it as such"
+        ) from error
     if not found:
         raise UserError(f"{table} has no rows: expected one for each recording, with its file and label")
     for line, row in found:
@@ -121,7 +126,10 @@ def _recording(table: Path, line: int, row: Row, classes: tuple[str, ...], group
     path = table.parent / row["file"]
     start, end = (_time(table, line, name, row[name]) for name in ("start", "end"))
     if start is not None and end is not None and end <= start:
-        raise UserError(f"{table}, line {line}: end must come after start, and they are {end} and {start}")
+        raise UserError(
+            f"{table}, line {line}: end must come after start, and they are {end} and {start} (in "
+            "microseconds on the file's own clock)"
+        )
     if row["group"] and group is not None:
         raise UserError(f"{table} has a column group, and data.group is given: leave one of them out")
     own = row["group"] or group_of(path, table.parent, group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from snnprune.data.splits import FrameSet, Splits, noticed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -92,6 +94,7 @@ def parted(held: Sequence[Held], classes: tuple[str, ...], config: DataConfig) -
         chosen["train"], chosen["test"] = chosen.pop(None).divided(share, "data.test")
     if "train" in chosen and "validation" not in chosen:
         chosen["train"], chosen["validation"] = chosen["train"].divided(config.validation, "data.validation")
+    _say_shared(chosen)
     frames = held[0].stored.frames
     nothing = FrameSet(frames[:0], np.zeros(0, np.int64))
     train, validation, test = (chosen[part].frames() if part in chosen else nothing for part in PARTED)
@@ -100,6 +103,21 @@ def parted(held: Sequence[Held], classes: tuple[str, ...], config: DataConfig) -
     return Splits(
         train, validation, test, classes, (shape[0], shape[1], shape[2]), events=True, skipped=skipped
     )
+
+
+def _say_shared(chosen: dict[Part | None, _Chosen]) -> None:
+    """Warn where intervals of one file are in two parts, as a table may have it."""
+    part_of: dict[Path, Part | None] = {}
+    for part, one in chosen.items():
+        for row in one.rows:
+            path = one.held.recordings[row].path
+            if part_of.setdefault(path, part) != part:
+                warnings.warn(
+                    f"{path} has intervals both in {part_of[path]} and in {part}: what they share, such as "
+                    "the light, may give answers away",
+                    stacklevel=4,
+                )
+                return
 
 
 def _check_groups(chosen: dict[Part | None, _Chosen]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, ClassVar
 
 from snnprune.common.errors import UserError
@@ -57,9 +58,12 @@ class OwnRecordings:
         for need in NEEDED if parts else ():
             if need not in parts:
                 raise UserError(
-                    f"{listing.folder} has {' and '.join(parts)} and no {need}: add it, or put the folders "
-                    "of classes directly into the folder, so that --data.test sets a share aside"
+                    f"{listing.folder} has recordings for {' and '.join(parts)} and none for {need}: add "
+                    "some, or name no parts (classes directly in the folder, or a table without a column "
+                    "split), so that --data.test sets a share aside"
                 )
+        if parts and config.test is not None:
+            warnings.warn(f"data.test is not used: {listing.folder} has a test part of its own", stacklevel=2)
         return self._read(listing, parts or (None,), config)
 
     def load_test(self, config: DataConfig) -> Splits:
@@ -77,7 +81,13 @@ class OwnRecordings:
         root = root_given(config.root)
         if root is None:
             raise self.missing(root)
-        return listed(root, config)
+        listing = listed(root, config)
+        if len(listing.classes) < 2:
+            raise UserError(
+                f"{root} has one class alone, '{listing.classes[0]}', and there is nothing to tell apart: "
+                "name the folder that holds the folders of classes (or of parts), or add another class"
+            )
+        return listing
 
     def _read(self, listing: Listing, parts: Sequence[Part | None], config: DataConfig) -> Splits:
         from snnprune.data.events.parting import Held, parted  # noqa: PLC0415 - imports torch

@@ -41,6 +41,8 @@ def npy(path: Path, asked: Asked) -> Raw:
     except OSError:
         raise
     except Exception as error:  # numpy reads a header as Python, and fails as tokenisers and parsers do
+        if "Python objects" in str(error):
+            raise ValueError("it holds Python objects, which are never loaded: write numbers") from error
         raise ValueError(f"it is cut short or damaged: {in_one_line(error)}") from error
     if not isinstance(table, np.ndarray):
         raise ValueError("it is an archive of arrays: its name must end in .npz")  # noqa: TRY004 - of a file

@@ -43,24 +43,21 @@ def named(names: Iterable[str]) -> dict[str, str] | None:
 def positions(many: int, names: Sequence[str] | None, asked: tuple[str, ...] | None) -> dict[str, int]:
     """Return at which place of a table each of the columns t, x, y and p stands.
 
+    Names in the file come first: files that have some may stand beside files that have none.
+
     Args:
         many: number of columns of the table.
         names: their names in the file, if it has any.
         asked: what the user says that they hold, "-" for one to leave out.
 
     Raises:
-        ValueError: neither says it, they contradict each other, or there are not as many as in the table.
+        ValueError: neither says it, or there are not as many as in the table.
     """
     own = named(names) if names is not None else None
     if own is not None and names is not None:
         if len(names) != many:
             raise ValueError(f"it has {many} columns, and {len(names)} names for them")
         places = {column: list(names).index(name) for column, name in own.items()}
-        if asked is not None and places != _told(many, asked):
-            raise ValueError(
-                f"its columns are called {', '.join(names)[:60]}, and --data.columns says "
-                f"{','.join(asked)[:40]}: leave the option out"
-            )
         return places
     if asked is None:
         called = "have no names" if names is None else f"are called {', '.join(names)[:60]}"

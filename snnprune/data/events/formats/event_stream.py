@@ -36,8 +36,10 @@ def read(path: Path, asked: Asked) -> Raw:  # noqa: ARG001 - the format says all
 
     with path.open("rb") as file:
         kind = file.read(16)[15:]
+    if not kind:
+        raise ValueError("it is empty, or ends within its header")
     try:
-        stream = faery.events_stream_from_file(path)
+        stream = faery.events_stream_from_file(path, file_type="es")
         events = stream.to_array()
     except Exception as error:  # faery raises RuntimeError and its siblings
         raise ValueError(in_one_line(error)) from error

@@ -13,7 +13,8 @@ def chosen(names: Sequence[str], asked: str | None) -> str:
 
     Args:
         names: the streams of events that a file holds, at least one.
-        asked: what the user asks for: a name, or the first parts of a path as far as it tells them apart.
+        asked: what the user asks for: a name, parts of a path as far as they tell it apart, or a number,
+            counted from 0 in the order of ``names``.
 
     Raises:
         ValueError: there are several and none is asked for, or none is called so.
@@ -25,9 +26,12 @@ def chosen(names: Sequence[str], asked: str | None) -> str:
         return names[0]
     if asked in names:
         return asked
-    below = [name for name in names if name.startswith(asked.strip("/") + "/")]
-    if len(below) == 1:
-        return below[0]
+    if asked.isdecimal() and int(asked) < len(names):
+        return names[int(asked)]
+    wanted = f"/{asked.strip('/')}/"
+    within = [name for name in names if wanted in f"/{name.strip('/')}/"]
+    if len(within) == 1:
+        return within[0]
     raise ValueError(
         f"it holds no stream of events called {asked[:30]!r}: --data.stream must be one of {listed}"
     )
