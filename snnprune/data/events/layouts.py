@@ -33,7 +33,7 @@ LEFT_BY_SYSTEMS = ("__MACOSX", "Thumbs.db", "desktop.ini")
 """Files and folders that operating systems leave behind, besides hidden ones."""
 
 LEFT_BY_CAMERAS = (".bias", ".tmp_index")
-"""Endings of files that Prophesee's tools write beside a recording: settings of the camera, places in time."""
+"""Endings of files that Prophesee's tools write beside a recording: settings, and places in time."""
 
 LAYOUTS = f"FOLDER/train/CLASS/FILE and FOLDER/test/CLASS/FILE, FOLDER/CLASS/FILE or FOLDER/{TABLE}"
 

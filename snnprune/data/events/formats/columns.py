@@ -57,8 +57,7 @@ def positions(many: int, names: Sequence[str] | None, asked: tuple[str, ...] | N
     if own is not None and names is not None:
         if len(names) != many:
             raise ValueError(f"it has {many} columns, and {len(names)} names for them")
-        places = {column: list(names).index(name) for column, name in own.items()}
-        return places
+        return {column: list(names).index(name) for column, name in own.items()}
     if asked is None:
         called = "have no names" if names is None else f"are called {', '.join(names)[:60]}"
         raise ValueError(
