@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from snnprune.data.events.gate import admitted
 from snnprune.data.events.reading import read
 from snnprune.data.events.stream import Asked, Raw, Stream
 from snnprune.data.neuromorphic import NMNIST, POKER_DVS, Recordings
-from support import event_tables
+from support import event_files, event_tables
 from support.event_files import WRITERS, Writer
 from support.recordings import moving_bar, write_poker_dvs
 
@@ -347,3 +349,29 @@ def test_capital_endings(tmp_path: Path) -> None:
         writer.write(tmp_path / f"a{writer.suffix}", recorded)
         (tmp_path / f"a{writer.suffix}").rename(path)
         assert np.array_equal(read(path, writer.said(recorded.sensor)).t, recorded.t)
+
+
+@pytest.mark.slow
+def test_a_large_sensor_trains_within_two_gigabytes(tmp_path: Path) -> None:
+    for label in range(2):
+        for i in range(4):
+            path = tmp_path / "data" / str(label) / f"{i}.raw"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            event_files.evt3(path, event_files.drawn(10_000_000, (1280, 720), seed=10 * label + i, gap=2))
+    words = [
+        "train",
+        "--data.name",
+        "recordings",
+        "--data.root",
+        str(tmp_path / "data"),
+        "--data.size",
+        "64x36",
+    ]
+    words += ["--train.epochs", "1", "--method.name", "dense", "--out", str(tmp_path / "run")]
+    code = (
+        "import resource, subprocess, sys;"
+        f"done = subprocess.run([sys.executable, '-m', 'snnprune', *{words!r}], check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(said.split()[-1]) < 2_000_000  # kilobytes
