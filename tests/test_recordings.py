@@ -342,6 +342,16 @@ def test_formats_may_stand_side_by_side(tmp_path: Path) -> None:
     assert sum(counts(splits)) == 12
 
 
+def test_a_run_is_not_written_among_the_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = laid_out("classes", tmp_path / "data")
+    monkeypatch.chdir(folder)
+    assert cli.main(["train", "--data.name", "recordings", "--data.root", ".", "--data.sensor", "16x16"]) == 2
+    assert "where a run would be taken for a class" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == ["0", "1"]
+
+
 def test_capital_endings(tmp_path: Path) -> None:
     for writer in EACH:
         path = tmp_path / f"A{writer.suffix.upper()}"

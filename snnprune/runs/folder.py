@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError, in_one_line
+from snnprune.config.names import DATASETS, pick
 from snnprune.config.reading import as_config
 from snnprune.runs.lock import LOCK, FolderLock
 from snnprune.runs.summary import read_summary
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Self
 
     from snnprune.config.schema import RunConfig
@@ -85,9 +86,16 @@ class RunFolder(FolderLock):
         """Check that the folder can be used for ``config``, without writing.
 
         Raises:
-            UserError: as `claim`, or the folder cannot be written.
+            UserError: as `claim`, the folder cannot be written, or it lies among the user's own recordings.
         """
         self.look_where()
+        root = config.data.root
+        own = pick(DATASETS, "data set", config.data.name).has("own")
+        if own and root is not None and self.path.absolute().resolve().is_relative_to(Path(root).resolve()):
+            raise UserError(
+                f"{self.path} lies among the recordings in {root}, where a run would be taken for a class: "
+                "choose another folder with --out"
+            )
         if not self.path.exists():
             return
         if self.is_claimed:
