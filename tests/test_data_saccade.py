@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from snnprune import data
 from snnprune.config.schema import DataConfig
@@ -123,6 +126,18 @@ def test_enlarging_keeps_black_white_and_order() -> None:
     assert large[:, 0].tolist() == [0] * 6
     assert large[:, -1].tolist() == [255] * 6
     assert (np.diff(large[0].astype(int)) >= 0).all()
+
+
+def test_labels_are_read_without_scikit_learn_and_are_its_own() -> None:
+    splits = data.load(DataConfig("digits-events"))
+    parts = (splits.train, splits.validation, splits.test)
+    assert np.concatenate([part.labels for part in parts]).tolist() == load_digits().target.tolist()
+    code = (
+        "import sys; from snnprune import data, DataConfig;"
+        "data.load(DataConfig('digits-events')); print('sklearn.datasets' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
 
 
 def test_digits_events_is_divided_as_promised() -> None:

@@ -14,6 +14,7 @@ from snnprune.common.errors import UserError
 from snnprune.config.names import DATASETS
 from snnprune.config.schema import DataConfig
 from snnprune.data.events.published import DVS_LIP, Published
+from snnprune.data.events.sources import found
 from snnprune.data.frames import to_frames
 from support import public_sets
 
@@ -109,10 +110,12 @@ def test_what_is_not_there_is_said_with_where_to_get_it(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", [name for name in SHAPES if name not in ("shd", "ssc")])
 def test_a_class_without_recordings_is_named(name: str, tmp_path: Path) -> None:
     source: Published = DATASETS[name].load()
-    folder = tmp_path / source.names[0] / (source.parts[0][0] if source.parts else "") / source.classes[1]
+    folder = (
+        tmp_path / source.names[0] / (source.parts["train"][0] if source.parts else "") / source.classes[1]
+    )
     folder.mkdir(parents=True)
     if source.parts:
-        (tmp_path / source.names[0] / source.parts[1][0] / source.classes[1]).mkdir(parents=True)
+        (tmp_path / source.names[0] / source.parts["test"][0] / source.classes[1]).mkdir(parents=True)
     with pytest.raises(UserError, match=f"no recording of class '{source.classes[0]}'"):
         data.load(asked(name, tmp_path, skip_corrupt=False))
 
@@ -136,6 +139,20 @@ def test_a_damaged_file_of_sounds_is_named(damage: str, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:3000] if damage == "cut" else b"hello")
     with pytest.raises(UserError, match=rf"{path.name} is no file of SHD"):
         data.load(asked("shd", tmp_path))
+
+
+@pytest.mark.parametrize("form", [form for form in WRITERS if form not in ("dvs-lip", "shd", "ssc")])
+def test_a_look_before_training_finds_every_recording(form: str, tmp_path: Path) -> None:
+    name, write = WRITERS[form]
+    written = write(tmp_path)
+    folder = data.where(name, tmp_path)
+    assert folder is not None
+    looked = found(folder, DataConfig())
+    assert looked.title == DATASETS[name].load().title
+    assert {one.path for one in looked.listing.recordings} == {one.path for one in written}
+    read = {one.path: one.events for one in written}
+    for recording in looked.listing.recordings[:3]:
+        assert np.array_equal(looked.read(recording).x, read[recording.path].x)
 
 
 def test_words_are_those_of_the_folders(tmp_path: Path) -> None:

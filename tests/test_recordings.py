@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from snnprune import cli, data
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig
+from snnprune.data.events import reading
 from snnprune.data.events.gate import admitted
 from snnprune.data.events.reading import read
 from snnprune.data.events.stream import Asked, Raw, Stream
@@ -350,6 +351,17 @@ def test_a_run_is_not_written_among_the_recordings(
     assert cli.main(["train", "--data.name", "recordings", "--data.root", ".", "--data.sensor", "16x16"]) == 2
     assert "where a run would be taken for a class" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == ["0", "1"]
+
+
+def test_a_file_of_many_intervals_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = laid_out("table", tmp_path / "data")
+    opened: list[str] = []
+    own_read = reading.read
+    monkeypatch.setattr(
+        reading, "read", lambda path, *asked: opened.append(path.name) or own_read(path, *asked)
+    )
+    data.load(own(folder, test=0.34))
+    assert opened == [f"{i}.npy" for i in range(6)]
 
 
 def test_capital_endings(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -56,9 +56,8 @@ class DigitsEvents:
         """Simulate and bin all recordings, or open the cache of an earlier call."""
         from snnprune.data.events.parting import Held, parted  # noqa: PLC0415 - imports torch
 
-        labels = labelled().target
         recordings = [
-            Recording(Path(f"digit {i}"), int(label), part=_part(i)) for i, label in enumerate(labels)
+            Recording(Path(f"digit {i}"), label, part=_part(i)) for i, label in enumerate(self._labels())
         ]
         key = {"data": "digits-events", "made": [self.side, self.contrast, asdict(self.camera)]}
         stored = framed("digits-events", recordings, self._reader, config, key)
@@ -66,11 +65,19 @@ class DigitsEvents:
 
     def images(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """Return what the camera looks at, uint8 [1797, 28, 28], and the labels."""
-        digits = labelled()
+        from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import
+
+        digits = load_digits()
         images = enlarged(digits.images / 16, self.side, self.contrast)
         margin = (28 - self.side) // 2
         rest = 28 - self.side - margin
         return np.pad(images, ((0, 0), (margin, rest), (margin, rest))), digits.target.astype(np.int64)
+
+    def _labels(self) -> list[int]:
+        """Return the labels, from scikit-learn's file: its import would take longer than opening a cache."""
+        folder = self.found(None)
+        assert folder is not None  # scikit-learn is a dependency
+        return np.loadtxt(folder / "digits.csv.gz", np.int64, delimiter=",", usecols=64).tolist()
 
     def _reader(self) -> Callable[[Recording], Stream]:
         streams = self._streams()
@@ -81,13 +88,6 @@ class DigitsEvents:
         for events in record(self.images()[0], self.camera):
             x, y = (events[name].astype(np.uint16) for name in "xy")
             yield Stream(events["t"] - events["t"][0], x, y, events["p"] == 1, sensor)
-
-
-def labelled() -> Any:
-    """Return scikit-learn's digits: ``images``, [1797, 8, 8] from 0 to 16, and ``target``, their labels."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import
-
-    return load_digits()
 
 
 def _part(i: int) -> Part:

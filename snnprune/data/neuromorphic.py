@@ -21,13 +21,13 @@ from snnprune.data.download import fetch_recordings
 from snnprune.data.events import reading
 from snnprune.data.events.framing import framed
 from snnprune.data.events.gate import admitted
-from snnprune.data.events.layouts import Recording
+from snnprune.data.events.layouts import Recording, check_classes
 from snnprune.data.events.stream import Asked, Raw
 from snnprune.data.folders import held, incomplete, missing, root_given, search
 from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
@@ -92,7 +92,7 @@ class Recordings:
         from snnprune.data.events.parting import parted  # noqa: PLC0415 - imports torch
 
         folder = self.folder(config)
-        return parted([self._held(folder, half, config) for half in ("train", "test")], self.classes, config)
+        return parted([self._held(folder, half, config) for half in HALVES], self.classes, config)
 
     def load_test(self, config: DataConfig) -> Splits:
         """Bin the test recordings, or open the cache of an earlier call.
@@ -147,6 +147,11 @@ class Recordings:
         ]
         return sorted(found, key=lambda recording: str(recording.path))
 
+    def recordings(self, folder: Path) -> Iterator[Recording]:
+        """Yield the recordings of both parts in the data set's folder."""
+        for half in HALVES:
+            yield from self.list(folder, half)
+
     def tonic_class(self) -> Any:
         """Import Tonic and return its class for this data set."""
         return getattr(importlib.import_module("tonic.datasets"), self.tonic)
@@ -162,7 +167,7 @@ class Recordings:
         """
         table = self.table
         if table is not None:
-            return lambda recording: reading.read(recording.path, table)
+            return reading.reader(table)
         tonic_class = self.tonic_class()
         # Tonic lists files itself, in the file system's order, and refuses subsets. So its object is made
         # with a folder without files and without its check for completeness, and gets one file after another.
@@ -195,13 +200,9 @@ class Recordings:
         from snnprune.data.events.parting import Held  # noqa: PLC0415 - imports torch
 
         recordings, home = self.list(folder, part), folder / getattr(self, part)
-        absent = sorted(set(range(len(self.words))) - {recording.label for recording in recordings})
-        if absent and not (config.skip_corrupt and recordings):
-            expected = home / self.pattern.format(word=self.words[absent[0]])
-            raise UserError(
-                f"{self.title} has no recording of class '{self.classes[absent[0]]}' in {home}, expected "
-                f"as {expected}: add it, or train without it with --data.skip_corrupt true"
-            )
+        if not (config.skip_corrupt and recordings):
+            patterns = [str(home / self.pattern.format(word=word)) for word in self.words]
+            check_classes(self.title, self.classes, recordings, home, patterns)
         key = {
             "data": self.name,
             "files": fingerprint(home, [recording.path for recording in recordings]),

@@ -11,7 +11,7 @@ import numpy as np
 from snnprune.common.errors import UserError
 from snnprune.config.values import microseconds
 from snnprune.data.events.grid import grid
-from snnprune.data.events.hot import hot
+from snnprune.data.events.hot import hot, said_of
 from snnprune.data.events.interval import interval
 from snnprune.data.frames import to_frames
 
@@ -33,9 +33,6 @@ MOST_COUNTS = 255
 
 LARGEST = 2**29
 """Most bytes of a sample."""
-
-MOST_NAMED = 4
-"""Hot pixels whose places are named."""
 
 
 @dataclass(frozen=True)
@@ -96,21 +93,16 @@ def _without_hot(stream: Stream, config: DataConfig, remarks: list[str], *, name
     pixels = hot(stream)
     if not pixels.any():
         return stream
+    y, x = np.nonzero(pixels)
+    said = said_of(list(zip(x.tolist(), y.tolist(), strict=True)))
     if config.hot_pixels == "keep":
-        remarks.append(f"has {_said_of(pixels)}: --data.hot_pixels remove leaves their events out")
+        remarks.append(f"has {said}: --data.hot_pixels remove leaves their events out")
         return stream
-    remarks.append(f"has {_said_of(pixels)}, whose events were left out")
+    remarks.append(f"has {said}, whose events were left out")
     left = stream.picked(~pixels[stream.y, stream.x])
     if not len(left):
-        raise ValueError(f"has no events but those of {_said_of(pixels)}")
+        raise ValueError(f"has no events but those of {said}")
     return left
-
-
-def _said_of(pixels: npt.NDArray[np.bool_]) -> str:
-    y, x = np.nonzero(pixels)
-    places = "; ".join(f"x {x[i]}, y {y[i]}" for i in range(min(len(x), MOST_NAMED)))
-    more = "; ..." if len(x) > MOST_NAMED else ""
-    return f"{len(x):,} hot pixel{'s' if len(x) > 1 else ''} ({places}{more})"
 
 
 def _spans(

@@ -29,6 +29,8 @@ import numpy as np
 from snnprune.data.events.counts import per_pixel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from snnprune.data.events.stream import Stream
@@ -44,6 +46,17 @@ REACH = 2
 
 RANK = 3
 """Rank, from the largest, of the count of the neighbours that a pixel is compared with."""
+
+
+MOST_NAMED = 4
+"""Hot pixels whose places are named."""
+
+
+def said_of(places: Sequence[tuple[int, int]]) -> str:
+    """Return hot pixels, each a column and a row, in words."""
+    named = [f"x {x}, y {y}" for x, y in places[:MOST_NAMED]]
+    more = ["..."] if len(places) > MOST_NAMED else []
+    return f"{len(places):,} hot pixel{'s'[: len(places) > 1]} ({'; '.join(named + more)})"
 
 
 def hot(stream: Stream) -> npt.NDArray[np.bool_]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 from snnprune.common.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from snnprune.data.source import Half
 
 Part = Literal["train", "validation", "test"]
 
@@ -122,6 +124,35 @@ def from_folders(folder: Path, group: str | None) -> Listing:
         raise UserError(f"{folder} has no recordings in folders of classes: expected {LAYOUTS}")
     _check_classes(homes)
     return _listing(folder, found, group)
+
+
+def check_classes(
+    title: str, classes: Sequence[str], recordings: Sequence[Recording], home: Path, expected: Sequence[str]
+) -> None:
+    """Check that each class of a public data set has a recording.
+
+    Args:
+        title: of the data set.
+        classes: name of each label.
+        recordings: that were found.
+        home: where they were looked for.
+        expected: for each label, where its recordings are.
+
+    Raises:
+        UserError: a class has none.
+    """
+    known = {recording.label for recording in recordings}
+    for label, word in enumerate(classes):
+        if label not in known:
+            raise UserError(
+                f"{title} has no recording of class '{word}' in {home}, expected as {expected[label]}: add "
+                "it, or train without it with --data.skip_corrupt true"
+            )
+
+
+def half_of(part: Part | None) -> Half:
+    """Return the half of a data set that a part belongs to: validation is in that for training."""
+    return "test" if part == "test" else "train"
 
 
 def _check_classes(homes: dict[Path, Part | None]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snnprune.common.console import lasting
+from snnprune.data.events.hot import said_of
 from snnprune.data.events.statistics import FAR, far, spread
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from snnprune.data.events.inspection import Inspection, Look
     from snnprune.data.events.statistics import Measured
-
-NAMED = 4
-"""Hot pixels whose places are named."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,7 @@ def _of_one(numbers: Measured) -> Iterator[str]:
     if numbers.on in (0, numbers.events):
         yield f"has {'ON' if numbers.on else 'OFF'} events only"
     if numbers.hot:
-        places = [f"x {x}, y {y}" for x, y in numbers.hot[:NAMED]]
-        more = ["..."] if len(numbers.hot) > NAMED else []
-        yield f"has {len(numbers.hot):,} hot pixel{'s'[: len(numbers.hot) > 1]} ({'; '.join(places + more)})"
+        yield f"has {said_of(numbers.hot)}"
 
 
 def _outlying(found: Inspection) -> dict[int, list[str]]:

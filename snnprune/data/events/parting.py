@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from snnprune.common.errors import UserError
 from snnprune.data.dividing import divide_groups
+from snnprune.data.events.layouts import Part
 from snnprune.data.splits import FrameSet, Splits, noticed
 
 if TYPE_CHECKING:
@@ -20,13 +21,11 @@ if TYPE_CHECKING:
 
     from snnprune.config.schema import DataConfig
     from snnprune.data.cache import Stored
-    from snnprune.data.events.layouts import Part, Recording
+    from snnprune.data.events.layouts import Recording
 
 
 TEST = 0.2
 """Share for the test by default: with a tenth for validation, seven tenths remain for training."""
-
-PARTED: tuple[Part, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def parted(held: Sequence[Held], classes: tuple[str, ...], config: DataConfig) -
     for one in held:
         readable = np.unique(one.stored.labels)
         of = np.array([one.recordings[row].part or "" for row in readable])
-        for part in (*PARTED, None):
+        for part in (*get_args(Part), None):
             rows = readable[of == (part or "")]
             if len(rows):
                 chosen[part] = _Chosen(one, rows)
@@ -97,7 +96,9 @@ def parted(held: Sequence[Held], classes: tuple[str, ...], config: DataConfig) -
     _say_shared(chosen)
     frames = held[0].stored.frames
     nothing = FrameSet(frames[:0], np.zeros(0, np.int64))
-    train, validation, test = (chosen[part].frames() if part in chosen else nothing for part in PARTED)
+    train, validation, test = (
+        chosen[part].frames() if part in chosen else nothing for part in get_args(Part)
+    )
     shape = frames.shape[-3:]
     skipped = noticed(*(one.stored for one in held))
     return Splits(

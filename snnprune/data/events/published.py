@@ -7,22 +7,23 @@ with the same files has the same parts. docs/data.md says which papers divide th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from snnprune.common.errors import UserError
 from snnprune.data.cache import fingerprint
 from snnprune.data.events.classes import CALTECH, LIP
 from snnprune.data.events.framing import framed
-from snnprune.data.events.layouts import Part, Recording, natural
-from snnprune.data.events.reading import Format, read
+from snnprune.data.events.layouts import Part, Recording, check_classes, half_of, natural
+from snnprune.data.events.reading import Format, reader
 from snnprune.data.events.stream import Asked
 from snnprune.data.folders import held, incomplete, missing, root_given, search
+from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from snnprune.common.errors import UserError
     from snnprune.config.schema import DataConfig
     from snnprune.data.events.stream import Stream
     from snnprune.data.source import Half
@@ -41,8 +42,7 @@ class Published:
         patterns: of the files in a class's folder.
         asked: what the files do not say.
         home: where to get the data set.
-        parts: for the training and for the test, possible folders with folders of classes; () if there are no
-            official parts.
+        parts: by half, possible folders with folders of classes; {} if there are no official parts.
         share: of each class that is set aside for the test where there are no official parts.
         form: the format of its files, where their ending does not tell.
     """
@@ -54,7 +54,7 @@ class Published:
     patterns: tuple[str, ...]
     asked: Asked
     home: str
-    parts: tuple[tuple[str, ...], ...] = ()
+    parts: Mapping[Half, tuple[str, ...]] = field(default_factory=dict)
     share: float = 0.0
     form: Format | None = None
     events: ClassVar[bool] = True
@@ -65,7 +65,7 @@ class Published:
 
     def missing(self, root: Path | None) -> UserError:
         """Return the error for a data set that is not on disk."""
-        part = f"{self.parts[0][0]}/" if self.parts else ""
+        part = f"{self.parts['train'][0]}/" if self.parts else ""
         expected = f"{self.names[0]}/{part}{self.classes[0]}/{self.patterns[0]}"
         return missing(self.title, root, expected, self.home, downloads=False)
 
@@ -73,7 +73,7 @@ class Published:
         """Return the error for a half that is not there, else None."""
         if self._home(folder, half) is not None:
             return None
-        place = folder / self.parts[0 if half == "train" else 1][0]
+        place = folder / self.parts[half][0]
         return incomplete(self.title, f"{half} recordings", place, self.home, downloads=False)
 
     def load(self, config: DataConfig) -> Splits:
@@ -82,7 +82,7 @@ class Published:
         Raises:
             UserError: no data, a class without a recording, or a recording that cannot be read.
         """
-        return self._read(config, ("train", "test") if self.parts else (None,))
+        return self._read(config, self._parts)
 
     def load_test(self, config: DataConfig) -> Splits:
         """Read the test recordings alone, where they are apart.
@@ -94,53 +94,51 @@ class Published:
 
     def list(self, folder: Path, part: Part | None) -> list[Recording]:
         """List the recordings of a part, or all where there are none, by class and by number."""
-        home = self._home(folder, "test" if part == "test" else "train")
-        found = (
-            []
-            if home is None
-            else [
-                Recording(path, label, part=part)
-                for label, word in enumerate(self.classes)
-                for pattern in self.patterns
-                for path in (home / word).glob(pattern)
-            ]
-        )
+        home = self._home(folder, half_of(part))
+        if home is None:
+            return []
+        found = [
+            Recording(path, label, part=part)
+            for label, word in enumerate(self.classes)
+            for pattern in self.patterns
+            for path in (home / word).glob(pattern)
+        ]
         return sorted(found, key=lambda one: (one.label, natural(one.path.name)))
+
+    def recordings(self, folder: Path) -> Iterator[Recording]:
+        """Yield all recordings in the data set's folder."""
+        for part in self._parts:
+            yield from self.list(folder, part)
 
     def reader(self) -> Callable[[Recording], Stream]:
         """Return a function that reads a recording, or raises a UserError that names it."""
-        return lambda recording: read(recording.path, self.asked, self.form)
+        return reader(self.asked, self.form)
+
+    @property
+    def _parts(self) -> tuple[Part | None, ...]:
+        return HALVES if self.parts else (None,)
 
     def _home(self, folder: Path, half: Half) -> Path | None:
         """Return the folder of the classes of a half."""
-        places = self.parts[0 if half == "train" else 1] if self.parts else (".",)
+        places = self.parts[half] if self.parts else (".",)
         homes = (folder / place for place in places)
         return next((home for home in homes if any((home / word).is_dir() for word in self.classes)), None)
 
     def _read(self, config: DataConfig, parts: Sequence[Part | None]) -> Splits:
         from snnprune.data.events.parting import Held, parted  # noqa: PLC0415 - imports torch
 
-        folder = held(
-            self, root_given(config.root), ["test" if part == "test" else "train" for part in parts]
-        )
+        folder = held(self, root_given(config.root), map(half_of, parts))
         both = []
         for part in parts:
             recordings = self.list(folder, part)
-            self._check_classes(folder, recordings, config)
+            if not (config.skip_corrupt and recordings):
+                patterns = [f"{word}/{self.patterns[0]}" for word in self.classes]
+                check_classes(self.title, self.classes, recordings, folder, patterns)
             key = {"data": self.name, "files": fingerprint(folder, [one.path for one in recordings])}
             title = f"{self.name}-{part or 'all'}"
             both.append(Held(recordings, framed(title, recordings, self.reader, config, key)))
         share = self.share if config.test is None else config.test
         return parted(both, self.classes, replace(config, test=share))
-
-    def _check_classes(self, folder: Path, recordings: Sequence[Recording], config: DataConfig) -> None:
-        known = {recording.label for recording in recordings}
-        absent = [word for label, word in enumerate(self.classes) if label not in known]
-        if absent and not (config.skip_corrupt and recordings):
-            raise UserError(
-                f"{self.title} has no recording of class '{absent[0]}' in {folder}, expected as "
-                f"{absent[0]}/{self.patterns[0]}: add it, or train without it with --data.skip_corrupt true"
-            )
 
 
 CIFAR10_DVS = Published(
@@ -184,7 +182,10 @@ N_CARS = Published(
     patterns=("*.dat",),
     asked=Asked(sensor=(120, 100)),
     home="https://www.prophesee.ai/2018/03/13/dataset-n-cars/",
-    parts=(("n-cars_train", "n-cars_train/train", "train"), ("n-cars_test", "n-cars_test/test", "test")),
+    parts={
+        "train": ("n-cars_train", "n-cars_train/train", "train"),
+        "test": ("n-cars_test", "n-cars_test/test", "test"),
+    },
 )
 
 ASL_DVS = Published(
@@ -207,5 +208,5 @@ DVS_LIP = Published(
     patterns=("*.npy",),
     asked=Asked(sensor=(128, 128), unit="us"),
     home="https://sites.google.com/view/event-based-lipreading",
-    parts=(("train",), ("test",)),
+    parts={"train": ("train",), "test": ("test",)},
 )

@@ -10,8 +10,10 @@ from snnprune.common.errors import UserError, in_one_line
 from snnprune.data.events.gate import admitted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from snnprune.data.events.layouts import Recording
     from snnprune.data.events.stream import Asked, Raw, Stream
 
 
@@ -57,6 +59,26 @@ def format_of(path: Path) -> Format | None:
     """Return the format that the ending of a file's name stands for, or None."""
     ending = path.suffix.lower()
     return next((known for known in FORMATS if ending in known.suffixes), None)
+
+
+def reader(asked: Asked, form: Format | None = None) -> Callable[[Recording], Stream]:
+    """Return a function that reads the file of a recording, as `read` does.
+
+    Of a file of which an interval is asked for, the events are kept until another file is: a table names the
+    intervals of a long recording one behind the other.
+    """
+    last: dict[Path, Stream] = {}
+
+    def of(recording: Recording) -> Stream:
+        if recording.path in last:
+            return last[recording.path]
+        last.clear()
+        stream = read(recording.path, asked, form)
+        if recording.start is not None or recording.end is not None:
+            last[recording.path] = stream
+        return stream
+
+    return of
 
 
 def read(path: Path, asked: Asked, form: Format | None = None) -> Stream:

@@ -10,19 +10,17 @@ from snnprune.data.cache import fingerprint
 from snnprune.data.events.framing import asked, framed
 from snnprune.data.events.layouts import LAYOUTS, Part, is_laid_out
 from snnprune.data.events.listing import listed
-from snnprune.data.events.reading import read
+from snnprune.data.events.reading import reader
 from snnprune.data.folders import root_given
+from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
-    from snnprune.data.events.layouts import Listing, Recording
-    from snnprune.data.events.stream import Asked, Stream
+    from snnprune.data.events.layouts import Listing
     from snnprune.data.splits import Splits
-
-NEEDED: tuple[Part, ...] = ("train", "test")
 
 
 class OwnRecordings:
@@ -55,7 +53,7 @@ class OwnRecordings:
         """
         listing = self._listing(config)
         parts = listing.parts
-        for need in NEEDED if parts else ():
+        for need in HALVES if parts else ():
             if need not in parts:
                 raise UserError(
                     f"{listing.folder} has recordings for {' and '.join(parts)} and none for {need}: add "
@@ -105,17 +103,13 @@ class OwnRecordings:
             stored = framed(
                 f"{listing.folder.name}-{part or 'all'}",
                 recordings,
-                lambda: _reader(said),
+                lambda: reader(said),
                 config,
                 key,
                 named=True,
             )
             held.append(Held(recordings, stored))
         return parted(held, listing.classes, config)
-
-
-def _reader(said: Asked) -> Callable[[Recording], Stream]:
-    return lambda recording: read(recording.path, said)
 
 
 RECORDINGS = OwnRecordings()

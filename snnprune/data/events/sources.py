@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
 from snnprune.config.names import DATASETS
 from snnprune.data.events import reading
 from snnprune.data.events.framing import asked
 from snnprune.data.events.interval import interval
-from snnprune.data.events.layouts import PARTS, TABLE, Listing, Part, Recording, natural
+from snnprune.data.events.layouts import PARTS, TABLE, Listing, Recording, natural
 from snnprune.data.events.listing import listed
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
-    from snnprune.data.events.stream import Asked, Stream
+    from snnprune.data.events.stream import Stream
 
     Read = Callable[[Recording], Stream]
 
@@ -47,7 +47,7 @@ def found(path: Path, config: DataConfig) -> Found:
     Raises:
         UserError: there is nothing at ``path``, or the folder has no recordings in any known layout.
     """
-    own = reader(asked(config))
+    own = within_intervals(reading.reader(asked(config)))
     if path.is_file():
         return Found(Listing(path.parent, (path.name,), (Recording(path, 0),)), own)
     if not path.exists():
@@ -64,10 +64,9 @@ def _public(folder: Path) -> Found | None:
         return None
     for entry in DATASETS.values():
         source = entry.load()
-        if hasattr(source, "reader") and source.found(folder) == folder:
-            parts = (part for part in get_args(Part) if hasattr(source, part))
-            recordings = tuple(recording for part in parts for recording in source.list(folder, part))
-            return Found(Listing(folder, source.classes, recordings), source.reader(), source.title)
+        if hasattr(source, "recordings") and source.found(folder) == folder:
+            listing = Listing(folder, source.classes, tuple(source.recordings(folder)))
+            return Found(listing, source.reader(), source.title)
     return None
 
 
@@ -80,20 +79,13 @@ def _flat(folder: Path) -> Listing | None:
     return Listing(folder, (folder.resolve().name,), tuple(Recording(path, 0) for path in paths))
 
 
-def reader(said: Asked) -> Read:
-    """Return a function that reads a recording: a file, or a labelled interval of one."""
-    last: dict[Path, Stream] = {}
+def within_intervals(read: Read) -> Read:
+    """Return ``read``, of whose events those of a labelled interval are left."""
 
-    def read(recording: Recording) -> Stream:
-        if recording.start is None and recording.end is None:
-            last.clear()
-            return reading.read(recording.path, said)
-        if recording.path not in last:
-            last.clear()
-            last[recording.path] = reading.read(recording.path, said)
+    def of(recording: Recording) -> Stream:
         try:
-            return interval(last[recording.path], recording)[0]
+            return interval(read(recording), recording)[0]
         except ValueError as error:
             raise UserError(f"{recording.path} {error}") from error
 
-    return read
+    return of

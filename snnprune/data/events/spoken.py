@@ -18,7 +18,7 @@ from snnprune.common.extras import need
 from snnprune.data.cache import fingerprint
 from snnprune.data.events.framing import framed
 from snnprune.data.events.gate import admitted
-from snnprune.data.events.layouts import Part, Recording
+from snnprune.data.events.layouts import Part, Recording, half_of
 from snnprune.data.events.stream import Asked, Raw
 from snnprune.data.folders import held, incomplete, missing, root_given, search
 
@@ -87,8 +87,7 @@ class Spoken:
         from snnprune.data.events.parting import Held, parted  # noqa: PLC0415 - imports torch
 
         need("events", self.title, "h5py")
-        halves: list[Half] = ["test" if part == "test" else "train" for part in parts]
-        folder = held(self, root_given(config.root), halves)
+        folder = held(self, root_given(config.root), map(half_of, parts))
         single = replace(config, polarity="on")
         words: tuple[str, ...] = ()
         all_held = []
