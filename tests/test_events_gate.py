@@ -102,6 +102,12 @@ def test_what_the_reader_has_subtracted_is_part_of_the_clock() -> None:
     assert admitted(raw(zero=1_000, unit="ms"), SENSOR).first == 1_005_000
 
 
+def test_gaps_of_exactly_half_a_lap_go_on() -> None:
+    t = np.array([1, 50, 0, 50, 0], np.uint8)
+    found = admitted(raw(t=t, x=[0] * 5, y=[0] * 5, p=[0] * 5, lap=100), SENSOR)
+    assert (found.t.tolist(), found.disordered) == ([0, 49, 99, 149, 199], 0)
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

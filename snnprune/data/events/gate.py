@@ -147,16 +147,20 @@ def _in_order(times: npt.NDArray[Any]) -> bool:
 
 
 def _unwrapped(times: npt.NDArray[Any], lap: int | None) -> npt.NDArray[Any]:
-    """Return times in 64 bits; where one falls by more than half a lap, the clock began anew."""
+    """Return times in 64 bits; where one falls by half a lap or more, the clock began anew.
+
+    A rise of exactly half a lap is one: cameras go on, and events out of order are late by much less.
+    """
     wide = times if times.dtype.itemsize == 8 else times.astype(np.int64)
     if lap is None:
         return wide
     signed = wide.astype(np.int64, copy=False)
-    if all((np.abs(np.diff(piece)) <= lap // 2).all() for piece in _pieces(signed)):
+    half = lap // 2
+    if all(((-half < steps) & (steps <= half)).all() for steps in map(np.diff, _pieces(signed))):
         return signed
     steps = np.diff(signed)
     # An event out of order goes back a lap.
-    laps = np.cumsum((steps < -lap // 2).astype(np.int64) - (steps > lap // 2))
+    laps = np.cumsum((steps <= -half).astype(np.int64) - (steps > half))
     return np.concatenate([signed[:1], signed[1:] + laps * lap])
 
 
