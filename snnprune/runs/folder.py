@@ -12,7 +12,7 @@ import yaml
 
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError, in_one_line
-from snnprune.config.names import DATASETS, pick
+from snnprune.config.names import DATASETS
 from snnprune.config.reading import as_config
 from snnprune.runs.lock import LOCK, FolderLock
 from snnprune.runs.summary import read_summary
@@ -90,7 +90,8 @@ class RunFolder(FolderLock):
         """
         self.look_where()
         root = config.data.root
-        own = pick(DATASETS, "data set", config.data.name).has("own")
+        known = DATASETS.get(config.data.name)  # data made in Python may have any name
+        own = known is not None and known.has("own")
         if own and root is not None and self.path.absolute().resolve().is_relative_to(Path(root).resolve()):
             raise UserError(
                 f"{self.path} lies among the recordings in {root}, where a run would be taken for a class: "
