@@ -1,0 +1,59 @@
+"""A layer of neurons that is wired to itself: its spikes come back to it one time step later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from spikingjelly.activation_based import base, layer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Recurrent(base.MemoryModule):
+    """Neurons with synapses among themselves.
+
+    With x the current from the layer before, y the spikes and W the recurrent weight::
+
+        y[t] = neuron(x[t] + W y[t-1])          y[-1] = 0
+
+    The synapses are a layer of their own (``feedback``), without bias: that of the layer before is enough.
+    The spikes of the last step are a state, as the potentials are: ``functional.reset_net`` sets both back.
+
+    Args:
+        neuron: of SpikingJelly, called for one step at a time; it keeps its single-step mode.
+        size: number of neurons.
+        step_mode: "m" for currents [T, B, size], "s" for those of one step, [B, size].
+
+    Examples:
+        >>> import torch
+        >>> from spikingjelly.activation_based import neuron
+        >>> from snnprune.nn.recurrent import Recurrent
+        >>> layer = Recurrent(neuron.IFNode(), 2)
+        >>> with torch.no_grad():
+        ...     _ = layer.feedback.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
+        >>> layer(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])).squeeze(1)  # neuron 1 hears neuron 0 a step later
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+
+    def __init__(self, neuron: nn.Module, size: int, *, step_mode: str = "m") -> None:
+        super().__init__()
+        self.feedback = layer.Linear(size, size, bias=False)
+        self.neuron = neuron
+        self.register_memory("y", None)
+        self.step_mode = step_mode
+
+    def materialize_states(self, inputs: Any, states: Any, step_mode: str) -> Any:
+        """Return the spikes before the first step: none."""
+        x = inputs[0] if step_mode == "s" else inputs[0][0]
+        return (torch.zeros_like(x) if states[0] is None else states[0],)
+
+    def single_step_functional_forward(self, inputs: Any, states: Any, **_: Any) -> Any:
+        """Compute one step: (current [B, size],), (spikes of the step before,) to the same of this step."""
+        for module in (self.neuron, self.feedback):
+            if module.step_mode != "s":  # ``set_step_mode`` reaches every module of a network
+                module.step_mode = "s"
+        y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
+        return (y,), (y,)
