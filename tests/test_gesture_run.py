@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.recordings import write_dvs_gesture
 
 CONFIG = Path(__file__).parent.parent / "configs" / "dvs-gesture" / "dpap.yaml"
