@@ -36,8 +36,8 @@ FEEDBACK = 1.0
 def rsnn(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """Flatten - H recurrent - H recurrent - K.
 
-    ``config`` says which neurons (``neuron``, ``tau``) and which output (``readout``). Layers are named flatten,
-    fc1, fc1_rec, fc2, fc2_rec, out, and out_li (leaky integrators) or out_lif (neurons that spike).
+    ``config`` says which neurons (``neuron``, ``tau``) and which output (``readout``). Layers are named
+    flatten, fc1, fc1_rec, fc2, fc2_rec, out, and out_li (leaky integrators) or out_lif (neurons that spike).
 
     **[reading]** Cramer et al. filter the currents of spikes with a time constant of 10 ms. Here a spike's
     current lasts one step, which at frames of 10 to 14 ms is about as long.
