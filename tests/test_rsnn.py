@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor
 
-from snnprune.config.schema import ModelConfig
+from snnprune.config.schema import ModelConfig, TrainConfig
+from snnprune.export.comparison import RoundTrip
 from snnprune.network import discover, firing
 from snnprune.nn import models
 from snnprune.nn.models.adaptive import AdaptiveLIFNode, MultiGaussian
 from snnprune.nn.models.decays import BOUNDS, bounded, decay, heterogeneous
 from snnprune.nn.models.heterogeneous import HeterogeneousLIFNode
 from snnprune.nn.models.integrator import LeakyIntegrator
+from snnprune.nn.scores import OVER_TIME, scores_of
 
 KINDS = [
     ModelConfig("rsnn", hidden=24, neuron=n, tau=t, readout=r)
@@ -161,3 +164,14 @@ def test_default_sizes_and_dropout() -> None:
     ]  # fmt: skip
     assert tuple(model.fc1.weight.shape) == (256, 700)
     assert tuple(model.fc2_rec.feedback.weight.shape) == (256, 256)
+
+
+def test_scores_over_time_by_hand() -> None:
+    outputs = torch.tensor([[[0.0, 4.0]], [[3.0, 0.0]], [[3.0, -1.0]]])
+    assert scores_of(outputs, "mean").tolist() == [[2.0, 1.0]]
+    assert scores_of(outputs, "max").tolist() == [[3.0, 4.0]]
+    assert scores_of(outputs, "last").tolist() == [[3.0, -1.0]]
+    assert set(OVER_TIME) == set(get_args(get_type_hints(TrainConfig)["over_time"]))
+    both = RoundTrip("max")
+    both.add((outputs, {}), (outputs.flip(2), {}))
+    assert both.answers == 1

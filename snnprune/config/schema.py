@@ -184,8 +184,10 @@ class TrainConfig:
         step_gamma: factor of the step schedule.
         warmup_epochs: epochs of linear rise before the cosine.
         loss: mse is the mean squared error on output rates (or logits), cross-entropy is that on the softmax
-            of the logits, softmax-mse is the mean squared error on the softmax, auto is the loss that the
-            model names.
+            of the logits (or potentials), softmax-mse is the mean squared error on the softmax, auto is the
+            loss that the model names.
+        over_time: how a spiking network's outputs of all time steps become one score for each class, for loss
+            and answer: their mean (of spikes the rate), their largest value (max), or that of the last step.
         seed: seed of weights, data order and noise. With the same seed, machine and thread count, a run
             repeats bit for bit.
         init: weights to start from: the folder of a run, a checkpoint, or a safetensors file of this network.
@@ -216,6 +218,7 @@ class TrainConfig:
     step_gamma: Annotated[float, Within(0, above=True)] = 0.1
     warmup_epochs: Annotated[int, Within(0, MOST)] = 0
     loss: Literal["auto", "mse", "cross-entropy", "softmax-mse"] = "auto"
+    over_time: Literal["mean", "max", "last"] = "mean"
     seed: Annotated[int, Within(0, LARGEST_SEED)] = 0
     init: File | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -134,6 +134,7 @@ TABLE: tuple[Row, ...] = (
         lambda f: f.data.has("divided") is True,
         "{data.name} has a validation set of its own",
     ),
+    ("train.over_time", lambda f: f.has_no_time, IN_TIME),
     ("model.detach_reset", lambda f: f.has_no_time, IN_TIME),
     ("model.accelerate", lambda f: f.has_no_time, IN_TIME),
     ("model.activation", lambda f: f.model.has("time") is True, "{model.name} spikes"),
