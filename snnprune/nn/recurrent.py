@@ -52,8 +52,11 @@ class Recurrent(base.MemoryModule):
 
     def single_step_functional_forward(self, inputs: Any, states: Any, **_: Any) -> Any:
         """Compute one step: (current [B, size],), (spikes of the step before,) to the same of this step."""
+        self._keep_single_step()
+        y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
+        return (y,), (y,)
+
+    def _keep_single_step(self) -> None:
         for module in (self.neuron, self.feedback):
             if module.step_mode != "s":  # ``set_step_mode`` reaches every module of a network
                 module.step_mode = "s"
-        y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
-        return (y,), (y,)
