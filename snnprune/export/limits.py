@@ -10,6 +10,7 @@ from torch import nn
 
 from snnprune.common.errors import UserError
 from snnprune.export.graph import NORMS, folded, layer_of, trace
+from snnprune.export.recurrence import inner, recurrent_kinds, why_not_wired
 from snnprune.network.leaves import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _of_layer(layer: nn.Module | None) -> str | None:
     """Return why a layer cannot be written, or None."""
     if layer is None:
         return None
+    if isinstance(layer, recurrent_kinds()):
+        return why_not_wired(layer) or _of_layer(inner(layer)[1])
     kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
     if place not in ("torch", "spikingjelly"):
         return f"it is a {kind}, which the exporter does not know: use one of {', '.join(sorted(NEURONS))}"

@@ -18,9 +18,11 @@ from torch.fx.passes.shape_prop import ShapeProp
 from snnprune.common import atomic
 from snnprune.common.errors import UserError, first_line
 from snnprune.common.extras import need
+from snnprune.export import nir_loops
 from snnprune.export.comparison import Watched
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
+from snnprune.export.recurrence import inner, recurrent_kinds
 from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import spiking_base
 
@@ -55,8 +57,10 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import export_to_nir  # noqa: PLC0415 - imports nir
 
-    ready = _ready(folded(model), example[:, :1])
+    ready, feedback = _ready(folded(model), example[:, :1])
     graph = export_to_nir(ready, example[:, :1], dt=DT)
+    for name, synapses in feedback.items():
+        nir_loops.add(graph, synapses, name)
     graph.metadata[ABOUT] = about
     content = io.BytesIO()
     nir.write(content, graph)
@@ -73,15 +77,20 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
         dtype: in which the network computes.
 
     Raises:
-        UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know.
+        UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know, or
+            that is recurrent in another way than through one linear node around a layer of neurons.
     """
     need("export", "reading NIR", "nir", "nirtorch")
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import import_from_nir  # noqa: PLC0415 - imports nir
 
     try:
-        graph = nir.read(str(path))
+        graph, feedback = nir_loops.taken_out(nir.read(str(path)))
         model: nn.Module = import_from_nir(graph, dt=DT, dtype=dtype, step_mode="m").eval()
+        for synapses in feedback:
+            nir_loops.put_back(model, synapses, dtype)
+    except UserError as error:
+        raise UserError(f"cannot read a network from {path}: {error}") from error
     except Exception as error:
         reason = first_line(error)
         raise UserError(f"cannot read a network from {path}: {reason}; expected a file of NIR") from error
@@ -108,7 +117,7 @@ def spiking_run(model: nn.Module, original: nn.Module) -> Run:
 
 
 def wrappers(model: nn.Module) -> list[nn.Module]:
-    """Return the modules of a network of `read` that wrap a layer of neurons."""
+    """Return the modules of a network of `read` that wrap a layer of neurons which is not called itself."""
     names = (name for name, module in model.named_modules() if isinstance(module, spiking_base()))
     return [model.get_submodule(name.rpartition(".")[0]) for name in names]
 
@@ -119,14 +128,25 @@ def _in_graph(name: str) -> str:
     return f"_{node}" if node[0].isdigit() else node
 
 
-def _ready(model: nn.Module, example: Tensor) -> fx.GraphModule:
-    """Return ``model`` as a graph of layers that SpikingJelly's exporter knows."""
+def _ready(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[str, nir_loops.Feedback]]:
+    """Return ``model`` as a graph of layers that SpikingJelly's exporter knows, and the feedback beside it.
+
+    The feedback goes by the name that its node will have.
+    """
+    feedback: dict[str, nir_loops.Feedback] = {}
     ready = fx.GraphModule(model, trace(model))
     ShapeProp(ready).propagate(example)
     reset_states(ready)
     for node in list(ready.graph.nodes):
-        kind = type(layer_of(node, ready)).__name__
-        if kind in SILENT:
+        called = layer_of(node, ready)
+        kind = type(called).__name__
+        if isinstance(called, recurrent_kinds()):
+            name = str(node.target)
+            neurons = f"{name}.{inner(called)[0]}"
+            feedback[_in_graph(f"{name}.feedback")] = nir_loops.without_feedback(
+                node, ready, (name, _in_graph(neurons))
+            )
+        elif kind in SILENT:
             node.replace_all_uses_with(node.all_input_nodes[0])
             ready.graph.erase_node(node)
         elif kind == "AdaptiveAvgPool2d":
@@ -136,7 +156,7 @@ def _ready(model: nn.Module, example: Tensor) -> fx.GraphModule:
         elif node.target in ADDITIONS:
             node.target = operator.add
     ready.recompile()
-    return ready
+    return ready, feedback
 
 
 def _fixed_pool(node: fx.Node) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import nn
 
 from snnprune.common.errors import UserError
 from snnprune.export.graph import plain
+from snnprune.export.recurrence import recurrent_kinds
 from snnprune.network.leaves import is_multi_step, spiking_base
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Holds the potential of a neuron between steps."""
+    """Holds the state of a layer between steps."""
 
     def __init__(self) -> None:
-        self.potential: Any = None
+        self.state: Any = None
 
 
 class Arithmetic(nn.Module):
@@ -35,14 +36,19 @@ class Arithmetic(nn.Module):
         neuron: an IFNode, LIFNode or ParametricLIFNode of SpikingJelly.
         name: of the layer, for messages.
 
+    Attributes:
+        step_mode: "m" for an input [1, B, ...], "s" for [B, ...]. A recurrent layer sets it for its neurons.
+
     Raises:
         UserError: it is a neuron of another class.
     """
 
+    letter = "v"
+
     def __init__(self, neuron: Any, name: str) -> None:
         super().__init__()
         self.memory = Memory()
-        self.multi = is_multi_step(neuron)
+        self.step_mode = "m" if is_multi_step(neuron) else "s"
         self.threshold = float(neuron.v_threshold)
         self.reset = None if neuron.v_reset is None else float(neuron.v_reset)
         self.rest = self.reset or 0.0
@@ -62,14 +68,13 @@ class Arithmetic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the input of one step, [B, ...] ([1, B, ...] in multi-step mode), to spikes of that shape."""
-        if self.multi:
+        multi = self.step_mode == "m"
+        if multi:
             x = x.squeeze(0)
-        h = self._charge(x, self.memory.potential)
+        h = self._charge(x, self.memory.state)
         y = (h >= self.threshold).to(x.dtype)
-        self.memory.potential = (
-            h - y * self.threshold if self.reset is None else torch.where(y > 0, self.reset, h)
-        )
-        return y.unsqueeze(0) if self.multi else y
+        self.memory.state = h - y * self.threshold if self.reset is None else torch.where(y > 0, self.reset, h)
+        return y.unsqueeze(0) if multi else y
 
     def _charge(self, x: Tensor, v: Tensor) -> Tensor:
         if self.tau is None and self.inverse is None:
@@ -85,14 +90,45 @@ class Arithmetic(nn.Module):
         return current * self.inverse
 
 
+class Looped(nn.Module):
+    """A recurrent layer, called for one time step: its state are the spikes of the last one.
+
+    Args:
+        layer: as `snnprune.export.recurrence` knows them, with `Arithmetic` in place of its neurons.
+    """
+
+    letter = "y"
+
+    rest = 0.0
+    """Before the first step nothing has fired."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.memory = Memory()
+        self.multi = is_multi_step(layer)
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the input of one step, [B, ...] ([1, B, ...] in multi-step mode), to spikes."""
+        if self.multi:
+            x = x.squeeze(0)
+        last = self.memory.state
+        states = self.layer.materialize_states((x,), (last if last.ndim else None,), "s")
+        (y,), (self.memory.state,) = self.layer.single_step_functional_forward((x,), states)
+        out: Tensor = y.unsqueeze(0) if self.multi else y
+        return out
+
+
 class Step(nn.Module):
-    """One time step of ``model``: frames [B, C, H, W] and potentials to outputs [B, K] and potentials.
+    """One time step of ``model``: frames [B, C, H, W] and states to outputs [B, K] and states.
 
     Args:
         model: a spiking network; a plain copy of it is used. In multi-step mode it is called with T = 1.
 
     Attributes:
-        neurons: names of the layers with a potential, in the order of their modules.
+        states: names of the layers with a state, in the order of their modules.
+        letters: what each state is: "v", the potential of neurons, or "y", the last spikes of a recurrent
+            layer.
 
     Raises:
         UserError: a neuron is of an unknown class.
@@ -101,22 +137,23 @@ class Step(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.net = plain(model)
-        found = {n: m for n, m in self.net.named_modules() if isinstance(m, spiking_base())}
-        self.neurons = tuple(found)
-        for name, neuron in found.items():
-            self.net.set_submodule(name, Arithmetic(neuron, name))
-        self.multi = any(is_multi_step(neuron) for neuron in found.values())
+        found = {n: m for n, m in self.net.named_modules() if isinstance(m, (*spiking_base(), *recurrent_kinds()))}
+        self.multi = any(is_multi_step(module) for module in found.values())
+        self._holders: list[Any] = []
+        for name, module in reversed(found.items()):  # neurons inside of a recurrent layer before the layer
+            step = Looped(module) if isinstance(module, recurrent_kinds()) else Arithmetic(module, name)
+            self.net.set_submodule(name, step)
+            self._holders.insert(0, step)
+        self.states = tuple(found)
+        self.letters = tuple(holder.letter for holder in self._holders)
 
     def rest(self) -> list[float]:
-        """Return the potential of each layer at the start of a recording."""
-        return [float(self._neuron(name).rest) for name in self.neurons]
+        """Return the state of each layer at the start of a recording."""
+        return [float(holder.rest) for holder in self._holders]
 
     def forward(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Compute one step: frames and potentials to outputs and next potentials."""
-        for name, potential in zip(self.neurons, states, strict=True):
-            self._neuron(name).memory.potential = potential
+        """Compute one step: frames and states to outputs and next states."""
+        for holder, state in zip(self._holders, states, strict=True):
+            holder.memory.state = state
         y = self.net(x.unsqueeze(0)).squeeze(0) if self.multi else self.net(x)
-        return y, [self._neuron(name).memory.potential for name in self.neurons]
-
-    def _neuron(self, name: str) -> Any:
-        return self.net.get_submodule(name)
+        return y, [holder.memory.state for holder in self._holders]

@@ -33,7 +33,7 @@ class Recurrent(base.MemoryModule):
         >>> layer = Recurrent(neuron.IFNode(), 2)
         >>> with torch.no_grad():
         ...     _ = layer.feedback.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
-        >>> layer(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])).detach().squeeze(1)  # 1 hears 0 later
+        >>> layer(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])).detach().squeeze(1)  # 1 hears 0 a step later
         tensor([[1., 0.],
                 [0., 1.]])
     """
