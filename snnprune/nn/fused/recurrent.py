@@ -8,13 +8,19 @@ import torch
 from spikingjelly.activation_based import layer
 
 from snnprune.nn import recurrent
+from snnprune.nn.fused.cells import cell_of
+from snnprune.nn.fused.constants import Note
 from snnprune.nn.fused.lif import LIFNode
 from snnprune.nn.fused.once import once
 from snnprune.nn.fused.recurrence import Steps
 from snnprune.nn.fused.watching import is_watched
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from snnprune.nn.fused.cell import Cell
 
 
 class Recurrent(recurrent.Recurrent):
@@ -42,32 +48,35 @@ class Recurrent(recurrent.Recurrent):
 
     def single_step_forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Compute one time step: currents [B, size] to spikes of the same shape."""
-        if not self._is_fused(x.unsqueeze(0), args or kwargs):
+        given = None if args or kwargs else self._begin(x.unsqueeze(0))
+        if given is None:
             return super().single_step_forward(x, *args, **kwargs)
-        return self._run(x.unsqueeze(0))[0]
+        return self._run(x.unsqueeze(0), *given)[0]
 
     def multi_step_forward(self, x_seq: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Compute T time steps: currents [T, B, size] to spikes of the same shape."""
-        if not self._is_fused(x_seq, args or kwargs):
+        given = None if args or kwargs else self._begin(x_seq)
+        if given is None:
             return super().multi_step_forward(x_seq, *args, **kwargs)
-        return self._run(x_seq)
+        return self._run(x_seq, *given)
 
-    def _is_fused(self, x: Tensor, more: Any) -> bool:
-        """Tell whether the kernels may compute a forward for ``x`` [T, ..., size]."""
-        if type(self.neuron) is not LIFNode or type(self.feedback) not in {layer.Linear, once(layer.Linear)}:
-            return False
-        if more or not self.neuron.knows(x) or self._is_seen():
-            return False
+    def _begin(self, x: Tensor) -> tuple[Cell, Sequence[Tensor | float], Tensor] | None:
+        """Return the neurons, what they are given, and the weight; None if the kernels cannot run ``x``."""
+        if x.ndim < 3 or x.numel() == 0 or self._is_seen() or not self._is_plain():
+            return None
         weight, y = self._weight(x), self._memories["y"]
-        return (
-            x.ndim > 2
-            and x.numel() > 0
-            and self.feedback.bias is None
-            and weight is not None
+        fits = (
+            weight is not None
             and x.device.type == weight.device.type == "cpu"
             and weight.shape == (x.shape[-1], x.shape[-1])
             and (y is None or (y.shape == x.shape[1:] and y.dtype == x.dtype))
         )
+        found = cell_of(self.neuron, x[0]) if fits else None
+        return None if weight is None or found is None else (*found, weight)
+
+    def _is_plain(self) -> bool:
+        """Tell whether the feedback is a product and nothing else."""
+        return type(self.feedback) in {layer.Linear, once(layer.Linear)} and self.feedback.bias is None
 
     def _is_seen(self) -> bool:
         """Tell whether hooks, a mode or a tracer have to see every step."""
@@ -80,25 +89,26 @@ class Recurrent(recurrent.Recurrent):
         )
 
     def _weight(self, x: Tensor) -> Tensor | None:
-        """Return the weight as it is multiplied with spikes of the dtype of ``x``, None if the kernels cannot."""
+        """Return the weight as spikes of the dtype of ``x`` are multiplied with it, None if they cannot."""
         weight: Tensor | None = self.feedback._parameters.get("weight")
         if weight is not None and torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32:
             weight = weight.to(torch.get_autocast_dtype("cpu"))
             return weight if x.dtype in {weight.dtype, torch.float32} else None
         return weight if weight is not None and weight.dtype == x.dtype else None
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, x: Tensor, cell: Cell, given: Sequence[Tensor | float], weight: Tensor) -> Tensor:
         self._keep_single_step()
         neurons: Any = self.neuron
-        constants, note = neurons._asked(len(x), 1, False, x.dtype, counting=False)
-        note.keep = torch.is_grad_enabled()
-        spikes, y, v = Steps.apply(
-            x, self._weight(x), self._memories["y"], neurons._state(x[0]), constants, note
-        )
+        note = Note(False, False, False, x.dtype, keep=torch.is_grad_enabled())
+        spikes, y, *states = Steps.apply(cell, note, x, weight, self._memories["y"], *given)
         for hook in _readers(self.feedback._forward_pre_hooks):
             hook.series(self.feedback, note.before)  # the states are still those before the first step
         self._memories["y"] = y
-        neurons._take(spikes, v, note)
+        neurons._memories.update(zip(cell.states, states, strict=True))
+        if "y" in neurons._memories:
+            neurons._memories["y"] = y
+        if isinstance(neurons, LIFNode):
+            neurons.take(spikes, states[0], note)
         for hook in _readers(neurons._forward_hooks):
             hook.series(neurons, spikes)
         return spikes
