@@ -73,7 +73,9 @@ class Arithmetic(nn.Module):
             x = x.squeeze(0)
         h = self._charge(x, self.memory.state)
         y = (h >= self.threshold).to(x.dtype)
-        self.memory.state = h - y * self.threshold if self.reset is None else torch.where(y > 0, self.reset, h)
+        self.memory.state = (
+            h - y * self.threshold if self.reset is None else torch.where(y > 0, self.reset, h)
+        )
         return y.unsqueeze(0) if multi else y
 
     def _charge(self, x: Tensor, v: Tensor) -> Tensor:
@@ -137,7 +139,9 @@ class Step(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.net = plain(model)
-        found = {n: m for n, m in self.net.named_modules() if isinstance(m, (*spiking_base(), *recurrent_kinds()))}
+        found = {
+            n: m for n, m in self.net.named_modules() if isinstance(m, (*spiking_base(), *recurrent_kinds()))
+        }
         self.multi = any(is_multi_step(module) for module in found.values())
         self._holders: list[Any] = []
         for name, module in reversed(found.items()):  # neurons inside of a recurrent layer before the layer
