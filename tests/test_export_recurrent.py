@@ -116,7 +116,11 @@ def of_neurons(kind: str) -> nn.Sequential:
     return model.double().eval()
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *NEURONS])
+QUICK = {"Recurrent", "adaptive and heterogeneous"}
+EVERY = [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in (*KINDS, *NEURONS)]
+
+
+@pytest.mark.parametrize("kind", EVERY)
 def test_every_spike_comes_back_from_a_step(kind: str, tmp_path: Path) -> None:
     model = of_neurons(kind) if kind in NEURONS else network(kind)
     onnx_file.write(model, FRAMES, tmp_path / "net.onnx", "a note")
@@ -217,13 +221,14 @@ def test_what_nir_has_no_edges_for_is_named(module: nn.Module, told: str) -> Non
 # --- NIR of others
 
 
-def leaky(size: int, **changed: Any) -> nir.LIF:
+def leaky(size: int | tuple[int, int], **changed: Any) -> nir.LIF:
     constants = {"tau": 2e-4, "r": 2.0, "v_leak": 0.0, "v_threshold": 0.6, "v_reset": 0.0} | changed
     return nir.LIF(**{name: np.full(size, value) for name, value in constants.items()})
 
 
 def graph_of(edges: list[tuple[str, str]], **nodes: Any) -> nir.NIRGraph:
-    ends = {"input": nir.Input(np.array([3])), "output": nir.Output(np.array([3]))}
+    shape = np.array(np.shape(getattr(next(iter(nodes.values())), "r", WEIGHT[0])))
+    ends = {"input": nir.Input(shape), "output": nir.Output(shape)}
     return nir.NIRGraph(ends | nodes, edges, type_check=False)
 
 
@@ -271,8 +276,9 @@ OTHER_WAYS: dict[str, tuple[list[tuple[str, str]], dict[str, Any], str]] = {
     "through a node that others read": (
         [*AROUND, ("w", "output")], {"lif": leaky(3), "w": nir.Linear(WEIGHT)}, "its edges lead back, ",
     ),
-    "from other units": (
-        AROUND, {"lif": leaky(3), "w": nir.Linear(WEIGHT[:2])}, r"its node 'w' of shape \(2, 3\) leads back",
+    "within several groups": (
+        AROUND, {"lif": leaky((2, 3)), "w": nir.Linear(np.ones((2, 3, 3)))},
+        r"its node 'w' of shape \(2, 3, 3\) leads back to 'lif' of shape \(2, 3\)",
     ),
     "to a readout": (
         AROUND, {"lif": nir.LI(np.ones(3), np.full(3, 2.0), np.zeros(3)), "w": nir.Linear(WEIGHT)},

@@ -147,7 +147,7 @@ def _readouts(model: nn.Module) -> dict[str, str]:
         if is_integrator(layer_of(node, model)):
             (source,) = node.all_input_nodes
             before = layer_of(source, model)
-            if not isinstance(before, nn.Linear) or len(source.users) > 1 or not is_multi_step(before):
+            if not isinstance(before, nn.Linear) or len(source.users) > 1:
                 raise UserError(
                     f"leaky integrators '{node.target}' do not read one linear layer alone, whose steps they "
                     "would have on a grid"
