@@ -50,6 +50,7 @@ class Family:
         neurons: classes that discovery has to be told of.
         frozen: words of the reasons of what is frozen, by population, beside the output.
         rate: of learning. Many norms over few samples make rounding errors grow with every large step.
+        slow: modes whose tests are left out of the daily suite: a wide network of a kind that is in it.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Family:
     neurons: tuple[type[nn.Module], ...] = ()
     frozen: tuple[tuple[str, str], ...] = ()
     rate: float = 1e-3
+    slow: str = ""
 
     def network(self, mode: str = "", seed: int = 0) -> nn.Module:
         """Return a network in step mode ``mode``, whose layers all fire."""
@@ -488,16 +490,23 @@ _FAMILIES = (
     Family(
         "spiking_vgg11_bn", spiking("spiking_vgg", "spiking_vgg11_bn", num_classes=10), _IMAGE, 10,
         rate=1e-4,  # at 1e-3 two orders of a batch are 4e-9 apart after 200 steps, at 1e-4 1e-14
+        slow="s",
     ),
     *(
-        Family(f"sew_resnet18 {f}", spiking("sew_resnet", "sew_resnet18", cnf=f, num_classes=10), _IMAGE, 12)
-        for f in ("ADD", "AND", "IAND")
+        Family(
+            f"sew_resnet18 {f}", spiking("sew_resnet", "sew_resnet18", cnf=f, num_classes=10), _IMAGE, 12,
+            slow=slow,
+        )
+        for f, slow in (("ADD", "s"), ("AND", "ms"), ("IAND", "s"))
     ),
-    Family("spiking_resnet18", spiking("spiking_resnet", "spiking_resnet18", num_classes=10), _IMAGE, 12),
+    Family(
+        "spiking_resnet18", spiking("spiking_resnet", "spiking_resnet18", num_classes=10), _IMAGE, 12,
+        slow="s",
+    ),
     Family("ms_resnet18", spiking("ms_resnet", "ms_resnet18", T=3, num_classes=10), _IMAGE, 13, "m"),
     Family("NMNISTNet", spiking("parametric_lif_net", "NMNISTNet", _PLIF), (2, 34, 34), 3),
-    Family("DVSGestureNet", spiking("parametric_lif_net", "DVSGestureNet", _PLIF), _EVENTS, 6),
-    Family("CIFAR10DVSNet", spiking("parametric_lif_net", "CIFAR10DVSNet", _PLIF), _EVENTS, 5),
+    Family("DVSGestureNet", spiking("parametric_lif_net", "DVSGestureNet", _PLIF), _EVENTS, 6, slow="ms"),
+    Family("CIFAR10DVSNet", spiking("parametric_lif_net", "CIFAR10DVSNet", _PLIF), _EVENTS, 5, slow="ms"),
     Family(
         "Spikformer",
         spiking(
@@ -537,3 +546,15 @@ _FAMILIES = (
     ),
 )  # fmt: skip
 FAMILIES = {family.name: family for family in _FAMILIES}
+
+
+def in_modes() -> list[Any]:
+    """Return every family in each of its modes, as parameters of a test."""
+    return [
+        pytest.param(
+            family, mode, id=f"{family.name}-{mode or 'no time'}",
+            marks=[pytest.mark.slow] if mode and mode in family.slow else [],
+        )
+        for family in FAMILIES.values()
+        for mode in family.modes or [""]
+    ]  # fmt: skip
