@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-_SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups"}
+_SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups", "sub_module_out_features"}
 """Constants that follow from the shapes of the tensors, and that a cut changes."""
 
 _NOT_CONSTANT = {"training", "snnprune_survivors"}
+
+_NONE: frozenset[str] = frozenset()
 
 
 def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -19,10 +21,17 @@ def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
 
     Constants are public attributes that are numbers, strings, None or lists of these: thresholds, time
     constants, reset potentials, strides. They are in no state_dict of torch or SpikingJelly. Attributes that
-    only say how a module computes are left out; a class names them in ``ways``.
+    only say how a module computes are left out; a class names them in ``ways``, and in ``settles`` what it sets
+    itself in the modules inside of it.
     """
+    settled = {
+        inner: getattr(type(outer), "settles", frozenset())
+        for outer in model.modules()
+        for inner in outer.modules()
+        if inner is not outer and hasattr(type(outer), "settles")
+    }
     found = {
-        name: {"class": type(module).__name__, "constants": _constants(module)}
+        name: {"class": type(module).__name__, "constants": _constants(module, settled.get(module, _NONE))}
         for name, module in model.named_modules()
     }
     read: dict[str, dict[str, Any]] = json.loads(json.dumps(found))
@@ -48,17 +57,17 @@ def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str
                 f"{title} is of class {mine[name]['class']}, and of class {wanted[name]['class']} in the file"
             )
         one, other = mine[name]["constants"], wanted[name]["constants"]
-        for key in sorted(one.keys() | other.keys()):
+        for key in sorted((one.keys() | other.keys()) - _SIZES):  # a file of before may name some
             if one.get(key) != other.get(key):  # None counts as absent
                 return f"{title} has {key} = {one.get(key)!r}, and {other.get(key)!r} in the file"
     return None
 
 
-def _constants(module: nn.Module) -> dict[str, Any]:
+def _constants(module: nn.Module, settled: frozenset[str]) -> dict[str, Any]:
     named = {k: v for k, v in vars(module).items() if not k.startswith("_")}
     if hasattr(module, "step_mode"):
         named["step_mode"] = module.step_mode
-    other = _SIZES | _NOT_CONSTANT | getattr(type(module), "ways", frozenset())
+    other = _SIZES | _NOT_CONSTANT | settled | getattr(type(module), "ways", frozenset())
     return {k: v for k, v in named.items() if k not in other and _is_plain(v)}
 
 

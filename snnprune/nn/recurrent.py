@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from spikingjelly.activation_based import base, layer
@@ -37,6 +37,8 @@ class Recurrent(base.MemoryModule):
         tensor([[1., 0.],
                 [0., 1.]])
     """
+
+    settles: ClassVar[frozenset[str]] = frozenset({"step_mode"})
 
     def __init__(self, neuron: nn.Module, size: int, *, step_mode: str = "m") -> None:
         super().__init__()
