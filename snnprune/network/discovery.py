@@ -159,7 +159,8 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     """
     settle(found)
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
-    read = {units.root(number) for number in found.read | found.provenance.multiplied}
+    read = {units.root(n) for n, name in found.read if not _is_its_own(found, n, name)}
+    read |= {units.root(number) for number in found.provenance.multiplied}
     found.outputs.update(number for number in found.made_of(outputs) if units.root(number) not in read)
     for tensor, axis in zip(outputs, axes, strict=True):
         numbers = {units.root(number) for number in found.made_of([tensor])}
@@ -168,6 +169,12 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
         if axis is None or axis.state is None:
             units.freeze(numbers, OUTPUT)
     return axes
+
+
+def _is_its_own(found: Findings, number: int, layer: str) -> bool:
+    """Tell whether a layer writes into the population that it reads."""
+    synapses = found.synapses.get(layer)
+    return synapses is not None and found.units.root(number) == found.units.root(synapses.population)
 
 
 def _feeds_back_later(found: Findings) -> bool:

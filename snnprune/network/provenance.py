@@ -40,7 +40,8 @@ class Provenance(TorchDispatchMode):
     """Follows populations from tensor to tensor while it is active, by the memory that tensors share.
 
     Attributes:
-        multiplied: populations whose activity was multiplied with a parameter, by a layer or without one.
+        multiplied: populations whose activity was multiplied with a parameter without a layer.
+        in_layer: whether what is computed now is computed by a layer with synapses.
         on_look: called with the name of an operation that makes Python, or the size of a tensor, depend on
             values which are not the same for every input.
     """
@@ -55,6 +56,7 @@ class Provenance(TorchDispatchMode):
         self._read: set[StorageWeakRef] = set()
         self._aside = False
         self.multiplied: set[int] = set()
+        self.in_layer = False
         self.on_look: Callable[[str], None] = lambda _: None
 
     def begin(self, model: nn.Module, inputs: list[torch.Tensor]) -> None:
@@ -117,7 +119,7 @@ class Provenance(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in tags:
             made_of |= {_INPUT}
         if made_of:
-            if is_product(func) and any(_memory(t) in self._held for t in given if _dense(t)):
+            if not self.in_layer and is_product(func) and any(_memory(t) in self._held for t in given if _dense(t)):
                 self.multiplied.update(made_of - {_INPUT, _PARAMETER})
             if made_of - {_PARAMETER} and _depends_on_values(func, tags, given):
                 self.on_look(_name(func))
