@@ -199,7 +199,9 @@ def check_what_goes(net: Net, masks: Masks) -> None:
             assert stays == wanted  # otherwise the strongest unit of a population stays, with what it hears
 
 
-QUICK = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(
+    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 MANY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

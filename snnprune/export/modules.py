@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-_SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups", "sub_module_out_features"}
+_SIZES = {
+    "in_channels",
+    "out_channels",
+    "in_features",
+    "out_features",
+    "num_features",
+    "groups",
+    "sub_module_out_features",
+}
 """Constants that follow from the shapes of the tensors, and that a cut changes."""
 
 _NOT_CONSTANT = {"training", "snnprune_survivors"}

@@ -247,7 +247,9 @@ def _freeze_shared(found: Findings) -> None:
                 if post in numbers and () in readings:
                     reason = f"{name} wires it to itself, and its first state is learned, or is not zero"
                 elif post in numbers:
-                    reason = f"{name} wires it to itself and to another population (or is shared between places)"
+                    reason = (
+                        f"{name} wires it to itself and to another population (or is shared between places)"
+                    )
                 numbers.add(post)
             units.freeze(numbers, reason, foremost=() not in readings)
 

@@ -119,7 +119,11 @@ class Provenance(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in tags:
             made_of |= {_INPUT}
         if made_of:
-            if not self.in_layer and is_product(func) and any(_memory(t) in self._held for t in given if _dense(t)):
+            if (
+                not self.in_layer
+                and is_product(func)
+                and any(_memory(t) in self._held for t in given if _dense(t))
+            ):
                 self.multiplied.update(made_of - {_INPUT, _PARAMETER})
             if made_of - {_PARAMETER} and _depends_on_values(func, tags, given):
                 self.on_look(_name(func))

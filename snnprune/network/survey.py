@@ -110,7 +110,14 @@ class Survey(TorchFunctionMode):
             for tensor in results:
                 self._follow(
                     Operation(
-                        name, func, args, kwargs, tensor, self.found.axis_of, self.found.units.join, self._adopt
+                        name,
+                        func,
+                        args,
+                        kwargs,
+                        tensor,
+                        self.found.axis_of,
+                        self.found.units.join,
+                        self._adopt,
                     ),
                     given,
                 )

@@ -51,7 +51,12 @@ def take_in(found: Findings, call: Call, asked: Asked) -> Asked:
     (inner, *others) = layers_inside(asked.module)
     layer = asked.module.get_submodule(inner)
     one = not others and axis is not None and [s.spread for s in axis.spans] == [1]
-    if not one or axis is None or not _fits(layer, axis.length) or not _hears_itself(asked, inner, axis.length):
+    if (
+        not one
+        or axis is None
+        or not _fits(layer, axis.length)
+        or not _hears_itself(asked, inner, axis.length)
+    ):
         found.freeze([call.x], f"neuron {call.name} holds a layer of its own ({inner})")
         return asked
     name, number = f"{call.name}.{inner}", axis.spans[0].population
