@@ -185,7 +185,7 @@ def test_one_time_step_that_cannot_be_made_longer_freezes_by_name() -> None:
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        (Learned, "its first state is learned, or is not zero"),
+        (Learned, "its first state is held, or is not zero"),
         (Ones, "or is not zero"),
         (Ring, "written into a part"),
     ],

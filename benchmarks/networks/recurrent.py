@@ -1,4 +1,4 @@
-"""Networks for speech that are wired to themselves as users of SpikingJelly write it, 700 - 256 - 256 - 20."""
+"""Networks for speech, 700 - 256 - 256 - 20, wired to themselves as users of SpikingJelly write it."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
 
     Constants are public attributes that are numbers, strings, None or lists of these: thresholds, time
     constants, reset potentials, strides. They are in no state_dict of torch or SpikingJelly. Attributes that
-    only say how a module computes are left out; a class names them in ``ways``, and in ``settles`` what it sets
-    itself in the modules inside of it.
+    only say how a module computes are left out; a class names them in ``ways``, and in ``settles`` what it
+    sets itself in the modules inside of it.
     """
-    settled = {
+    settled: dict[nn.Module, frozenset[str]] = {
         inner: getattr(type(outer), "settles", frozenset())
         for outer in model.modules()
         for inner in outer.modules()

@@ -188,7 +188,7 @@ def _feeds_back_later(found: Findings) -> bool:
 def _look(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> list[Axis | None]:
     """Watch a further forward, and return where the channels of its outputs are.
 
-    A network need not take the same once more: what was seen of such a forward counts, and nothing is returned.
+    A network need not take the same once more: what was seen of such a forward counts, and the list is empty.
     """
     try:
         with survey.watching():
@@ -245,7 +245,7 @@ def _freeze_shared(found: Findings) -> None:
             if name in found.synapses:
                 post = units.root(found.synapses[name].population)
                 if post in numbers and () in readings:
-                    reason = f"{name} wires it to itself, and its first state is learned, or is not zero"
+                    reason = f"{name} wires it to itself, and its first state is held, or is not zero"
                 elif post in numbers:
                     reason = (
                         f"{name} wires it to itself and to another population (or is shared between places)"

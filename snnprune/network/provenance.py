@@ -33,7 +33,7 @@ _INPUT = -1
 """In place of a population: values that are others with every input, or drawn at random."""
 
 _PARAMETER = -2
-"""In place of a population: values that are learned."""
+"""In place of a population: values that are learned, or held in a buffer."""
 
 
 class Provenance(TorchDispatchMode):
@@ -65,9 +65,10 @@ class Provenance(TorchDispatchMode):
             lazy = is_lazy(parameter)  # which nothing has read, or it would not be
             if lazy or (_dense(parameter) and parameter.numel() > 1):  # units have no place in one number
                 self._parameters[name] = None if lazy else _memory(parameter)
-                if not lazy:
-                    self._add(parameter, frozenset([_PARAMETER]))
         self._held = {*self._parameters.values()}
+        for tensor in (*model.parameters(), *model.buffers()):
+            if not is_lazy(tensor) and tensor.numel() > 1:
+                self._add(tensor, frozenset([_PARAMETER]))
         for tensor in inputs:
             self._add(tensor, frozenset([_INPUT]))
 
@@ -88,7 +89,7 @@ class Provenance(TorchDispatchMode):
         return bool(self._made_of(tensors) - {_PARAMETER})
 
     def is_constant(self, tensor: torch.Tensor) -> bool:
-        """Tell whether ``tensor`` is seen to be made of neither the input nor what is learned."""
+        """Tell whether ``tensor`` is made of neither the input nor what modules hold."""
         return _dense(tensor) and not self._made_of([tensor])
 
     def set(self, tensor: torch.Tensor, populations: Iterable[int]) -> None:

@@ -174,8 +174,8 @@ TRIALS = named(
                   nn.Linear(16, 3), snn().Leaky(0.9, init_hidden=True, output=True))),
               SERIES, ("net.0",), series="loop", neurons=kinds("Leaky")),
         *(
-            Trial(said, hidden(kind, *constants, linear_features=int, **options), SERIES, _BOTH, series="loop",
-                  neurons=kinds(kind))
+            Trial(said, hidden(kind, *constants, linear_features=int, **options), SERIES, _BOTH,
+                  series="loop", neurons=kinds(kind))
             for said, kind, constants, options in (
                 ("RLeaky", "RLeaky", (0.9,), {}),
                 ("RLeaky, learnt values each", "RLeaky", (each(0.9),),
