@@ -32,6 +32,9 @@ GAIN = {"lif": 3.0, "alif": 1.0}
 FEEDBACK = 1.0
 """Gain of the initial weights of the feedback."""
 
+OUTPUT = {"leaky": (4.0, 0.0), "spikes": (0.5, 0.94)}
+"""Gain and bias of the initial weights of the readout."""
+
 
 def rsnn(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> Network:
     """Flatten - H recurrent - H recurrent - K.
@@ -64,7 +67,7 @@ def rsnn(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> Netw
             built.add_module(f"{name}_dropout", layer.Dropout(config.dropout, step_mode="m"))
         size = hidden
     leaky = config.readout == "leaky"
-    built.add_module("out", _weighted(size, classes, *((1.0,) if leaky else (0.5, 0.94))))
+    built.add_module("out", _weighted(size, classes, *OUTPUT[config.readout]))
     built.add_module(*(("out_li", LeakyIntegrator(decay(MEMBRANE))) if leaky else ("out_lif", _lif(config))))
     built.spiking, built.loss = True, "cross-entropy" if leaky else "mse"
     return built
