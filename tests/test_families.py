@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snnprune.network import Slot, Topology, discover
 from snnprune.network.axes import tensors_in
 from snnprune.pruning import TraceRecorder
-from support.families import FAMILIES, Family, half_dead
+from support.families import FAMILIES, Family, half_dead, in_modes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     Change = Callable[[str, Tensor, Tensor], None]
 
-EVERY = [
-    pytest.param(f, m, id=f"{f.name}-{m or 'no time'}") for f in FAMILIES.values() for m in f.modes or [""]
-]
+EVERY = in_modes()
 
 
 def found(family: Family, mode: str) -> tuple[nn.Module, Topology]:

@@ -145,6 +145,8 @@ def spiking_run(model: nn.Module, neurons: Iterable[str] | None = None) -> Run:
 class Watched:
     """Keeps the outputs of modules of ``model``, as a context manager.
 
+    The outputs of a module that is called once for each time step are stacked.
+
     Args:
         model: any network.
         names: names of modules, each with the name under which its spikes are kept.
@@ -152,12 +154,18 @@ class Watched:
 
     def __init__(self, model: nn.Module, names: dict[str, str]) -> None:
         self.model, self.names = model, names
-        self.spikes: Spikes = {}
+        self._outputs: dict[str, list[Tensor]] = {}
+
+    @property
+    def spikes(self) -> Spikes:
+        """The spikes of each layer so far."""
+        several = self._outputs.items()
+        return {name: outs[0] if len(outs) == 1 else torch.stack(outs) for name, outs in several}
 
     def __enter__(self) -> Watched:
         def keep(name: str) -> Any:
             def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-                self.spikes[name] = tensors_in(output)[0].detach()
+                self._outputs.setdefault(name, []).append(tensors_in(output)[0].detach())
 
             return hook
 
