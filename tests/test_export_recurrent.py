@@ -20,6 +20,7 @@ from snnprune.common.errors import UserError
 from snnprune.config.schema import ModelConfig
 from snnprune.export import connections, nir_file, onnx_file
 from snnprune.export.comparison import compare, spiking_run
+from snnprune.export.demand import demand, totals
 from snnprune.export.limits import check_nir
 from snnprune.export.quantisation import quantise
 from snnprune.network.synops import SpikeCounter
@@ -274,6 +275,22 @@ def test_the_operations_are_those_of_the_network(tmp_path: Path) -> None:
     assert operations(model).layers["2.feedback"].synops == pytest.approx(float((fired[:-1] * out).sum()) / 4)
 
 
+def test_neurons_of_a_recurrent_layer_are_asked_for_once() -> None:
+    """Unit 1 hears 2 inputs and 2 units; unit 0 is heard by 2 units and by 1 of the next layer."""
+    model = nn.Sequential(
+        nn.Linear(2, 3, bias=False), nn.Dropout(0.5), Recurrent(lif(), 3), nn.Linear(3, 1, bias=False)
+    )
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+    wired = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    model[2].feedback.weight.data = wired
+    first, feedback, last = demand(model, torch.rand(3, 1, 2))
+    assert (first.neurons, feedback.neurons, last.neurons) == (3, 0, 1)
+    assert (feedback.weights, feedback.synapses, feedback.fan_in, feedback.fan_out) == (4, 4, 4, 3)
+    whole = totals([first, feedback, last])
+    assert (whole["neurons"], whole["synapses"], whole["fan_in"], whole["fan_out"]) == (4, 13, 4, 3)
+
+
 # --- NIR of others
 
 
@@ -472,3 +489,27 @@ def test_with_many_bits_nothing_changes() -> None:
 def test_what_has_no_whole_numbers_is_named(model: nn.Module, told: str) -> None:
     with pytest.raises(UserError, match=told):
         quantise(model, FRAMES, 8)
+
+
+@pytest.mark.slow
+def test_a_file_of_snntorch_answers_as_snntorch(tmp_path: Path) -> None:
+    snn = pytest.importorskip("snntorch", reason="needs snntorch: pip install snntorch")
+    from snntorch.export_nir import export_to_nir
+
+    torch.manual_seed(0)
+    zero = {"reset_mechanism": "zero", "reset_delay": False, "init_hidden": True}
+    half = {"beta": torch.full((3,), 0.5), "threshold": torch.full((3,), 0.6)}
+    model = nn.Sequential(
+        nn.Linear(5, 6), snn.RLeaky(beta=0.5, threshold=0.6, linear_features=6, **zero),
+        nn.Linear(6, 3), snn.Leaky(output=True, **half, **zero),
+    )  # fmt: skip
+    for parameter in model.parameters():
+        parameter.data *= 3.0 if parameter.ndim == 2 else 1.0
+    frames = torch.poisson(torch.full((12, 2, 5), 1.0))
+    nir.write(tmp_path / "net.nir", export_to_nir(model, frames[0], ignore_dims=[0]))
+    for module in (model[1], model[3]):
+        module.reset_mem()
+    answered = torch.stack([model(frame)[0] for frame in frames]).detach()
+    again, _ = nir_file.read(tmp_path / "net.nir")
+    assert answered.any()
+    assert torch.equal(again(frames)[0], answered)
