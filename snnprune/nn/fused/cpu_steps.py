@@ -201,8 +201,8 @@ def adaptive_back(  # type: ignore[no-untyped-def]
     """Propagate the gradients of a step to those of its input and of the states before it.
 
     Args:
-        v0, b0, y, v, b, current, leak, gain, slow, rise, base, beta: as in `adaptive_step`; ``current`` is empty
-            if decays are not trained.
+        v0, b0, y, v, b, leak, gain, slow, rise, base, beta: as in `adaptive_step`.
+        current: I, empty if decays are not trained.
         slopes: buffer.
         gv, gb, gy: gradients of the states after the step, of the spikes by way of the neurons themselves;
             those of the states before it are written over them.

@@ -72,7 +72,9 @@ class _Steps(torch.autograd.Function):
         steps = ctx.shape[0]
         carry = gradient(last, ctx.shape[1:].numel(), one.dtype)
         gx = torch.empty(ctx.shape, dtype=one.dtype)
-        come = torch.zeros((1, *ctx.shape[1:]), dtype=one.dtype) if g is None else g[:1] if is_constant(g) else g
+        come = (
+            torch.zeros((1, *ctx.shape[1:]), dtype=one.dtype) if g is None else g[:1] if is_constant(g) else g
+        )
         series = come.reshape(len(come), -1).contiguous().numpy()
         share(
             cpu_steps.integrate_back, carry.numel(), gx.numel(), series, carry.numpy(),
