@@ -9,7 +9,6 @@ import torch
 from torch import fx, nn
 
 from snnprune.common.errors import UserError, first_line
-from snnprune.export.recurrence import recurrent_kinds
 from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.network.leaves import CONVOLUTIONS, leaf_kind
 from snnprune.network.weights import computed
@@ -28,7 +27,8 @@ class _LayerTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         spiking = type(m).__module__.startswith("spikingjelly.activation_based.layer")
-        known = isinstance(m, recurrent_kinds()) or leaf_kind(m, ()) is not None
+        stateful = isinstance(getattr(m, "_memories", None), dict)  # a layer of SpikingJelly with time in it
+        known = stateful or leaf_kind(m, ()) is not None
         return spiking or known or super().is_leaf_module(m, module_qualified_name)
 
 

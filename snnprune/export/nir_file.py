@@ -18,7 +18,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from snnprune.common import atomic
 from snnprune.common.errors import UserError, first_line
 from snnprune.common.extras import need
-from snnprune.export import nir_loops
+from snnprune.export import nir_loops, nir_neurons
 from snnprune.export.comparison import Watched
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
@@ -57,8 +57,10 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import export_to_nir  # noqa: PLC0415 - imports nir
 
-    ready, feedback = _ready(folded(model), example[:, :1])
+    ready, feedback, own = _ready(folded(model), example[:, :1])
     graph = export_to_nir(ready, example[:, :1], dt=DT)
+    for name, neurons in own.items():
+        graph.nodes[name] = nir_neurons.node_of(neurons, graph.nodes[name].v_threshold.shape, DT)
     for name, synapses in feedback.items():
         nir_loops.add(graph, synapses, name)
     graph.metadata[ABOUT] = about
@@ -86,7 +88,12 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
 
     try:
         graph, feedback = nir_loops.taken_out(nir.read(str(path)))
+        own = {name: nir_neurons.module_of(name, node, DT) for name, node in graph.nodes.items()}
+        own = {name: module.to(dtype) for name, module in own.items() if module is not None}
+        graph.nodes |= {name: nir_neurons.stand_in_node(graph.nodes[name]) for name in own}
         model: nn.Module = import_from_nir(graph, dt=DT, dtype=dtype, step_mode="m").eval()
+        for name, module in own.items():
+            model.set_submodule(f"{nir_loops.in_torch(name)}.module", module.eval())
         for synapses in feedback:
             nir_loops.put_back(model, synapses, dtype)
     except UserError as error:
@@ -128,12 +135,15 @@ def _in_graph(name: str) -> str:
     return f"_{node}" if node[0].isdigit() else node
 
 
-def _ready(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[str, nir_loops.Feedback]]:
-    """Return ``model`` as a graph of layers that SpikingJelly's exporter knows, and the feedback beside it.
+def _ready(
+    model: nn.Module, example: Tensor
+) -> tuple[fx.GraphModule, dict[str, nir_loops.Feedback], dict[str, nn.Module]]:
+    """Return ``model`` as a graph of layers that SpikingJelly's exporter knows, and what that leaves out.
 
-    The feedback goes by the name that its node will have.
+    Left out are feedback and neurons of snnprune, by the names that their nodes will have.
     """
     feedback: dict[str, nir_loops.Feedback] = {}
+    own: dict[str, nn.Module] = {}
     ready = fx.GraphModule(model, trace(model))
     ShapeProp(ready).propagate(example)
     reset_states(ready)
@@ -146,6 +156,10 @@ def _ready(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[str,
             feedback[_in_graph(f"{name}.feedback")] = nir_loops.without_feedback(
                 node, ready, (name, _in_graph(neurons))
             )
+            called = layer_of(node, ready)
+        if nir_neurons.is_own(called):
+            own[_in_graph(str(node.target))] = called
+            ready.set_submodule(str(node.target), nir_neurons.stand_in())
         elif kind in SILENT:
             node.replace_all_uses_with(node.all_input_nodes[0])
             ready.graph.erase_node(node)
@@ -156,7 +170,7 @@ def _ready(model: nn.Module, example: Tensor) -> tuple[fx.GraphModule, dict[str,
         elif node.target in ADDITIONS:
             node.target = operator.add
     ready.recompile()
-    return ready, feedback
+    return ready, feedback, own
 
 
 def _fixed_pool(node: fx.Node) -> nn.Module:

@@ -180,6 +180,10 @@ def _flat(graph: Any) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         nodes |= {f"{name}.{n}": one for n, one in inside.items() if n not in ends}
         first = [f"{name}.{b}" for a, b in wires if a in ends]
         last = [f"{name}.{a}" for a, b in wires if b in ends]
-        outer = [pair for a, b in edges for pair in product(last if a == name else [a], first if b == name else [b])]
+        outer = [
+            pair
+            for a, b in edges
+            for pair in product(last if a == name else [a], first if b == name else [b])
+        ]
         edges = dict.fromkeys(outer + [(f"{name}.{a}", f"{name}.{b}") for a, b in wires if not {a, b} & ends])
     return nodes, list(edges)

@@ -1,8 +1,10 @@
 """Write one time step of a network as an ONNX file, (x, state) -> (y, state), and run it with onnxruntime.
 
-Inputs are ``x`` [B, C, H, W] and states: for each layer of neurons its potential ``v.NAME``, and for each
-recurrent layer its spikes of the last step, ``y.NAME``. Outputs are ``y`` [B, K] and, for each of these states,
-``next.NAME``. The file's metadata hold the initial states. A network without time has no states.
+Inputs are ``x`` [B, C, H, W] and states: the potential ``v.NAME`` of each layer of neurons or of leaky
+integrators, and the last spikes ``y.NAME`` of each recurrent layer. Outputs are ``y`` [B, K] and, for each of
+these states, ``next.NAME``. Neurons with an adaptive threshold have the states ``b.NAME`` and ``y.NAME`` beside
+their potential, with the outputs ``next.NAME.b`` and ``next.NAME.y``. The file's metadata hold the initial
+states, by the names of the outputs without ``next``. A network without time has no states.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ABOUT, REST = "snnprune", "snnprune.rest"
-"""Entries of the metadata: the origin of the network, and the initial states by name of their layer."""
+"""Entries of the metadata: the origin of the network, and the initial states."""
 
 NEXT = "next."
 """Prefix of the names of states as outputs."""
@@ -72,21 +74,31 @@ def _exported(model: nn.Module, frames: Tensor, *, spiking: bool) -> _Exported:
         return _Exported(_by_torch(plain(model), (frames,), ({0: batch},), ["x"], ["y"]), {})
     step = Step(model)
     states = _states(step, frames)
-    names = list(step.states)
+    inputs = [f"{letter}.{name}" for name, letter, _ in step.states]
+    names = _keys(inputs)
     proto = _by_torch(
         step,
         (frames, states),
         ({0: batch}, [{0: batch} for _ in states]),
-        ["x", *(f"{letter}.{name}" for letter, name in zip(step.letters, names, strict=True))],
+        ["x", *inputs],
         ["y", *(f"{NEXT}{name}" for name in names)],
     )
-    return _Exported(proto, dict(zip(names, step.rest(), strict=True)))
+    return _Exported(proto, dict(zip(names, (rest for *_, rest in step.states), strict=True)))
+
+
+def _keys(inputs: list[str]) -> list[str]:
+    """Return names of states by those of their inputs, as ``v.NAME``: the first state of a layer has its name."""
+    keys: list[str] = []
+    for text in inputs:
+        letter, _, name = text.partition(".")
+        keys.append(f"{name}.{letter}" if name in keys else name)
+    return keys
 
 
 @torch.no_grad()
 def _states(step: Step, frames: Tensor) -> list[Tensor]:
     """Return states at rest, in the shapes that they have after a step on ``frames``."""
-    rest = step.rest()
+    rest = [value for *_, value in step.states]
     _, after = step(frames, [torch.tensor(value, dtype=frames.dtype) for value in rest])
     return [torch.full_like(v, value) for v, value in zip(after, rest, strict=True)]
 
@@ -153,7 +165,8 @@ class Runner:
                 "`snnprune export --to onnx` writes"
             ) from error
         inputs = [i for i in self._session.get_inputs() if i.name != "x"]
-        self._inputs = {i.name.partition(".")[2]: (i.name, tuple(i.shape[1:])) for i in inputs}
+        keys = _keys([i.name for i in inputs])
+        self._inputs = {k: (i.name, tuple(i.shape[1:])) for k, i in zip(keys, inputs, strict=True)}
         if self._inputs.keys() != self._rest.keys():
             raise UserError(
                 f"the ONNX file has the states {sorted(self._inputs)}, and its metadata the states "
@@ -227,8 +240,8 @@ def _add_spikes(proto: Any, onnx: Any) -> dict[str, str]:
     fired = {}
     for output in proto.graph.output:
         if output.name.startswith(NEXT):
-            # The tensor that is compared with the threshold is the one that the reset reads.
-            read = [compared[i] for i in makers[output.name].input if i in compared]
+            # What is compared with the threshold is what the reset reads, or the potential itself.
+            read = [compared[i] for i in (*makers[output.name].input, output.name) if i in compared]
             fired |= {output.name.removeprefix(NEXT): name for name in read[:1]}
     proto.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None) for name in fired.values()

@@ -7,7 +7,7 @@ is folded into the batch.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -57,6 +57,15 @@ class Axis:
         return sum(s.length for s in self.spans)
 
 
+class Adopt(Protocol):
+    """How a tensor without an axis is given one: see `blanks.adopt`."""
+
+    def __call__(
+        self, tensor: torch.Tensor, dim: int, spans: tuple[Span, ...] = (), *, foreign: bool = False
+    ) -> Axis | None:
+        """Return the axis."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """One call of a torch operation.
@@ -69,6 +78,7 @@ class Operation:
         result: one of its output tensors.
         axis_of: returns the axis of a tensor, or None if it is unknown.
         join: merges the populations of two axes, unit by unit.
+        adopt: returns the axis of a tensor that had none, if it may stand for units (`blanks`), or None.
     """
 
     name: str
@@ -78,6 +88,7 @@ class Operation:
     result: torch.Tensor
     axis_of: Callable[[torch.Tensor], Axis | None]
     join: Callable[[Axis, Axis], Axis]
+    adopt: Adopt
 
     @property
     def subject(self) -> Any:

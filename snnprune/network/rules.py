@@ -76,6 +76,11 @@ def carry(op: Operation) -> Axis | None:
     return axis
 
 
+def joins(name: str) -> bool:
+    """Tell whether operation ``name`` puts tensors side by side."""
+    return name in _JOIN
+
+
 def looks_at_values(name: str) -> bool:
     """Tell whether operation ``name`` gives a tensor's values to Python, where control flow may use them."""
     return name in _LOOKS
@@ -141,7 +146,8 @@ def _joined(op: Operation, tensors: list[torch.Tensor]) -> Axis | None:
     for other in known[1:]:
         joined = op.join(joined, other)
     for t in tensors:
-        if op.axis_of(t) is None and t.ndim >= -dim and t.shape[dim] != 1:
+        lost = op.axis_of(t) is None and t.ndim >= -dim and t.shape[dim] != 1
+        if lost and op.adopt(t, dim, joined.spans) is None:
             raise Unknown(f"{op.name}() joins it with a tensor of unknown origin")
     return joined
 
@@ -176,14 +182,23 @@ def _spatial(op: Operation, axis: Axis) -> Axis:
 
 def _cat(op: Operation) -> Axis | None:
     axes = [op.axis_of(t) for t in op.subject]
-    known = [a for a in axes if a is not None]
-    if not known:
-        return None
-    if len(known) < len(axes) or any(a.dim != known[0].dim for a in known):
-        raise Unknown("cat() joins it with a tensor of unknown origin")
     along = op.argument(1, "dim", "axis", default=0)
     along = along if along < 0 else along - op.result.ndim
-    if along == known[0].dim:
+    first = next((a for a in axes if a is not None), None)
+    if first is None and along > -op.result.ndim:  # nobody joins samples, or time steps, to make channels
+        first = next((a for t in op.subject if (a := op.adopt(t, along)) is not None), None)
+    if first is None:
+        return None
+    axes = [op.axis_of(t) for t in op.subject]
+    beside = along == first.dim
+    spans = () if beside else first.spans
+    found = (
+        a or op.adopt(t, first.dim, spans, foreign=beside) for a, t in zip(axes, op.subject, strict=True)
+    )
+    known = [a for a in found if a is not None]
+    if len(known) < len(axes) or any(a.dim != first.dim for a in known):
+        raise Unknown("cat() joins it with a tensor of unknown origin")
+    if beside:
         sources = frozenset[str]().union(*(a.sources for a in known))
         resting = next((a.resting for a in known if a.resting), None)
         state = known[0].state if all(a.state for a in known) else None

@@ -32,6 +32,11 @@ class Unit:
     frozen: str | None = None
     on_the_way: bool = False
 
+    @property
+    def made(self) -> bool:
+        """Whether a layer writes into it; otherwise it may stand for a population (`blanks`)."""
+        return bool(self.producers)
+
     def add(self, slot: Slot) -> None:
         """Add a slot, unless it is there already."""
         if slot not in self.slots:
@@ -49,11 +54,15 @@ class Units:
 
     def roots(self) -> list[int]:
         """Return the numbers of the populations that are left after joining."""
-        return [i for i, unit in enumerate(self._all) if unit.parent == i]
+        return [i for i, unit in enumerate(self._all) if unit.parent == i and unit.made]
 
-    def new(self, producer: str, size: int) -> int:
-        """Add a population of ``size`` units and return its number."""
-        self._all.append(Unit(len(self._all), size, [producer]))
+    def unmade(self) -> list[int]:
+        """Return the numbers of what was joined with no population so far, though it may stand for one."""
+        return [i for i, unit in enumerate(self._all) if unit.parent == i and not unit.made]
+
+    def new(self, producer: str | None, size: int) -> int:
+        """Add a population of ``size`` units, or what may stand for one, and return its number."""
+        self._all.append(Unit(len(self._all), size, [] if producer is None else [producer]))
         return len(self._all) - 1
 
     def root(self, number: int) -> int:
@@ -71,16 +80,21 @@ class Units:
         if [(s.size, s.spread) for s in a.spans] != [(s.size, s.spread) for s in b.spans]:
             raise Unknown("it is joined with a population of another layout")
         for one, other in zip(a.spans, b.spans, strict=True):
-            first, second = sorted((self.root(one.population), self.root(other.population)))
-            if first != second:
-                kept, gone = self._all[first], self._all[second]
-                gone.parent = first
-                kept.producers += [p for p in gone.producers if p not in kept.producers]
-                kept.slots += [s for s in gone.slots if s not in kept.slots]
-                if kept.frozen is None:
-                    kept.frozen, kept.on_the_way = gone.frozen, gone.on_the_way
+            self.merge(one.population, other.population)
         state = a.state if b.state else None
         return replace(a, sources=a.sources | b.sources, resting=a.resting or b.resting, state=state)
+
+    def merge(self, one: int, other: int) -> None:
+        """Let two numbers be one population."""
+        roots = {self.root(one), self.root(other)}
+        first, *rest = sorted(roots, key=lambda number: (not self._all[number].made, number))
+        for second in rest:
+            kept, gone = self._all[first], self._all[second]
+            gone.parent = first
+            kept.producers += [p for p in gone.producers if p not in kept.producers]
+            kept.slots += [s for s in gone.slots if s not in kept.slots]
+            if kept.frozen is None:
+                kept.frozen, kept.on_the_way = gone.frozen, gone.on_the_way
 
     def freeze(
         self, numbers: Iterable[int], reason: str, *, foremost: bool = False, on_the_way: bool = False

@@ -54,6 +54,8 @@ class _Place:
         order: of the projection, in the forward of the example.
         period: calls in a pass: more than one where a module stands in several places.
         steps: passes in a forward of the example: more than one in a loop over time inside of it.
+        starts: in how many of the first passes it is not called (see `Projection`).
+        delay: how many time steps behind those of its neuron its first call counts.
         counted: calls in the open forward.
         calls: what is kept of the open forward.
         form: of what is kept: "raw" [N, C] until it is known whether N holds time, a "series" [T, B, C], a
@@ -67,6 +69,8 @@ class _Place:
     order: int
     period: int
     steps: int
+    starts: int = 0
+    delay: int = 0
     counted: int = 0
     calls: list[Tensor] = field(default_factory=list)
     form: Form = "raw"
@@ -74,7 +78,12 @@ class _Place:
     @property
     def is_done(self) -> bool:
         """Whether there were as many calls as in a forward of the example."""
-        return self.counted >= self.period * self.steps
+        return self.passes >= self.steps
+
+    @property
+    def passes(self) -> float:
+        """How many passes of the open forward have come by."""
+        return self.counted / self.period + self.starts
 
     @property
     def is_of_steps(self) -> bool:
@@ -160,8 +169,10 @@ class TraceRecorder:
         for order, p in enumerate(self.projections):
             name, site = _reader(p)
             neuron, axis = modules[name], -1 if p.kind == "linear" else -(len(p.shape) - 1)
+            period, delay = max(p.calls // p.loops, 1), p.starts + p.lag
+            steps = site.steps if delay else p.loops
             self._pre[p.name] = _Place(
-                modules[p.name], neuron, axis, p.layout, order, p.calls // p.loops, p.loops
+                modules[p.name], neuron, axis, p.layout, order, period, steps, p.starts, delay
             )
             post = _Place(neuron, neuron, site.axis, site.layout, order, site.calls, site.steps)
             self._post.setdefault((name, site.call), post)
@@ -321,7 +332,7 @@ class TraceRecorder:
         """
         if other.steps == 1 < place.steps:
             return other.order > place.order and other.is_done
-        return other.steps == place.steps and other.counted // other.period < place.counted // place.period
+        return other.steps == place.steps and int(other.passes) < int(place.passes)
 
     def _next_forward(self) -> None:
         forward = self._forward
@@ -473,14 +484,19 @@ class TraceRecorder:
             batch: dict[tuple[str, object], Tensor] = {}
             for side, places in (("pre", self._pre), ("post", self._post)):
                 for name, place in places.items():
-                    if place.calls:
+                    if place.calls and not place.delay:
                         batch[side, name] = self._reduce(place)
+            for p in self.projections:
+                neuron, site = _reader(p)
+                place, post = self._pre[p.name], self._post[neuron, site.call]
+                if place.delay and post.calls:
+                    batch["pre", p.name] = self._arriving(place, post, p.columns)
             self._batches.append((forward, batch))
         self._forget_forward()
 
     def _is_complete(self) -> bool:
         """Tell whether every place was called as often as every other, as measured by the example."""
-        return len({place.counted / (place.period * place.steps) for place in self._places}) == 1
+        return len({place.passes / place.steps for place in self._places}) == 1
 
     def _forget_forward(self) -> None:
         for place in self._places:
@@ -497,6 +513,20 @@ class TraceRecorder:
             series = self._unfold(place.calls[0], place.layout)
         else:
             series = torch.stack(place.calls)  # a call per time step; one call for a network without time
+        return series if self.keep == "series" else spiking_trace(series, self.tau)
+
+    def _arriving(self, place: _Place, post: _Place, columns: int) -> Tensor:
+        """Return the trace or series of what reaches a neuron some steps after it was said: at first, nothing.
+
+        Args:
+            place: the layer that reaches the neuron so late.
+            post: the neuron.
+            columns: of the layer.
+        """
+        like = post.calls[0]
+        nothing = like.new_zeros(like.shape[-2], columns)
+        said = [call.to(torch.promote_types(call.dtype, like.dtype)) for call in place.calls]
+        series = torch.stack(([nothing] * place.delay + said)[: int(post.passes)])
         return series if self.keep == "series" else spiking_trace(series, self.tau)
 
     def batch(self) -> dict[str, Activity]:

@@ -12,7 +12,7 @@ from snnprune.pruning.compaction.shapes import tensor_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from snnprune.network.topology import Population, Topology
+    from snnprune.network.topology import Topology
     from snnprune.pruning.masks import Masks
 
 
@@ -31,16 +31,7 @@ def plan_cut(
         unread: whether to remove also alive units whose outgoing synapses are all pruned.
     """
     topology = masks.topology
-    units = {name: alive.clone() for name, alive in masks.units.items()}
-    while unread:
-        before = {name: int(alive.sum()) for name, alive in units.items()}
-        unread_units = {p.name: _unread(p, masks, units) for p in topology.free()}
-        for name, lone in unread_units.items():
-            units[name] = _filled(
-                model, topology, name, units[name] & ~lone, among=units[name], count=min_alive
-            )
-        if before == {name: int(alive.sum()) for name, alive in units.items()}:
-            break
+    units = _useful(model, masks, min_alive) if unread else dict(masks.units)
     for name in (p.name for p in topology.free()):
         stays = units[name]
         count = max(int(stays.sum()), min_alive)
@@ -52,20 +43,42 @@ def plan_cut(
     return Cut(topology, units)
 
 
-def _unread(population: Population, masks: Masks, units: dict[str, Tensor]) -> Tensor:
-    """Return bool [size]: units without an alive synapse to a unit in ``units``.
+def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]:
+    """Return bool [size] by population: units from which a way leads to the output, over living synapses.
 
-    A population that no layer reads counts as read, because code that discovery did not see may read it.
+    Units that read one another, or themselves, and that no other unit reads, lead nowhere. Of a population of
+    which fewer would stay than ``min_alive``, the strongest stay, with all that leads to them.
     """
-    readers = masks.topology.outgoing(population.name)
-    read = torch.full_like(units[population.name], not readers)
-    for p in readers:
-        own = masks.synapses.get(p.name)
-        columns = read.new_ones(p.columns) if own is None else _columns(own[units[p.post]])
-        for i in p.inflow:
-            if i.population == population.name:
-                read |= columns[i.offset : i.stop].view(i.size, i.spread).any(1)
-    return ~read
+    topology = masks.topology
+    useful = {name: alive & _is_read(topology, name) for name, alive in masks.units.items()}
+    _grow(masks, useful)
+    for name in reversed([p.name for p in topology.free()]):
+        filled = _filled(model, topology, name, useful[name], among=masks.units[name], count=min_alive)
+        if not torch.equal(filled, useful[name]):
+            useful[name] = filled
+            _grow(masks, useful)
+    return useful
+
+
+def _is_read(topology: Topology, population: str) -> bool:
+    """Tell whether all units of a population count as read: code that discovery did not see may read them."""
+    return topology.populations[population].frozen is not None or not topology.outgoing(population)
+
+
+def _grow(masks: Masks, useful: dict[str, Tensor]) -> None:
+    """Add to ``useful`` what its units read, and what that reads, until nothing is added."""
+    waiting = set(useful)
+    while waiting:
+        post = waiting.pop()
+        for p in masks.topology.incoming(post):
+            own = masks.synapses.get(p.name)
+            rows = useful[post]
+            columns = rows.any().expand(p.columns) if own is None else _columns(own[rows])
+            for i in p.inflow:
+                read = columns[i.offset : i.stop].view(i.size, i.spread).any(1) & masks.units[i.population]
+                if bool((read & ~useful[i.population]).any()):
+                    useful[i.population] = useful[i.population] | read
+                    waiting.add(i.population)
 
 
 def _columns(alive: Tensor) -> Tensor:

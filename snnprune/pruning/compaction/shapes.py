@@ -13,7 +13,7 @@ from snnprune.network.leaves import CONVOLUTIONS, TRANSPOSED
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -86,12 +86,33 @@ def conform(
 def fit_sizes(model: nn.Module, keys: Mapping[str, object], changes: Transaction) -> None:
     """Update the size attributes of the modules that own the tensors ``keys`` to their present shapes."""
     changes.on_failure(lambda: forget_resets(model))
+    for container, size in _containers(model):
+        changes.remember(container, _WIDTH)
+        setattr(container, _WIDTH, size)
     for name in dict.fromkeys(key.rpartition(".")[0] for key in keys):
         module = model.get_submodule(name)
         for attribute, size in _sizes(module):
             changes.remember(module, attribute)
             setattr(module, attribute, size)
     forget_resets(model)
+
+
+_WIDTH = "sub_module_out_features"
+
+
+def _containers(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
+    """Yield SpikingJelly's containers with a recurrent layer, and how many units each feeds back now.
+
+    These are the rows of the last layer inside that has as many as the container says; the recurrent layer
+    itself, where there is none.
+    """
+    kinds = sys.modules.get("spikingjelly.activation_based.layer")
+    for container in model.modules() if kinds is not None else ():
+        if isinstance(container, kinds.LinearRecurrentContainer):
+            layers = [container.rc, *(m for m in container.sub_module.modules() if isinstance(m, nn.Linear))]
+            fed = [m for m in layers if m.out_features == getattr(container, _WIDTH)]
+            if fed:
+                yield container, len(fed[-1].weight)
 
 
 def _sizes(module: nn.Module) -> list[tuple[str, int]]:
