@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from snnprune.export.recurrence import recurrent_layers
+
 if TYPE_CHECKING:
     from torch import nn
 
 _SIZES = {
-    "in_channels",
-    "out_channels",
-    "in_features",
-    "out_features",
-    "num_features",
-    "groups",
+    *("in_channels", "out_channels", "in_features", "out_features", "num_features", "groups"),
     "sub_module_out_features",
 }
 """Constants that follow from the shapes of the tensors, and that a cut changes."""
 
 _NOT_CONSTANT = {"training", "snnprune_survivors"}
-
-_NONE: frozenset[str] = frozenset()
 
 
 def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -29,17 +24,15 @@ def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
 
     Constants are public attributes that are numbers, strings, None or lists of these: thresholds, time
     constants, reset potentials, strides. They are in no state_dict of torch or SpikingJelly. Attributes that
-    only say how a module computes are left out; a class names them in ``ways``, and in ``settles`` what it
-    sets itself in the modules inside of it.
+    only say how a module computes are left out; a class names them in ``ways``. So is the step mode inside of
+    a recurrent layer, which sets it when it is called.
     """
-    settled: dict[nn.Module, frozenset[str]] = {
-        inner: getattr(type(outer), "settles", frozenset())
-        for outer in model.modules()
-        for inner in outer.modules()
-        if inner is not outer and hasattr(type(outer), "settles")
-    }
+    inside = {id(m) for loop in recurrent_layers(model).values() for m in loop.modules() if m is not loop}
     found = {
-        name: {"class": type(module).__name__, "constants": _constants(module, settled.get(module, _NONE))}
+        name: {
+            "class": type(module).__name__,
+            "constants": _constants(module, {"step_mode"} if id(module) in inside else set()),
+        }
         for name, module in model.named_modules()
     }
     read: dict[str, dict[str, Any]] = json.loads(json.dumps(found))
@@ -71,11 +64,11 @@ def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str
     return None
 
 
-def _constants(module: nn.Module, settled: frozenset[str]) -> dict[str, Any]:
+def _constants(module: nn.Module, left: set[str]) -> dict[str, Any]:
     named = {k: v for k, v in vars(module).items() if not k.startswith("_")}
     if hasattr(module, "step_mode"):
         named["step_mode"] = module.step_mode
-    other = _SIZES | _NOT_CONSTANT | settled | getattr(type(module), "ways", frozenset())
+    other = left | _SIZES | _NOT_CONSTANT | getattr(type(module), "ways", frozenset())
     return {k: v for k, v in named.items() if k not in other and _is_plain(v)}
 
 

@@ -1,8 +1,9 @@
 """A neuron that holds a recurrent layer: whether its units hear one another through that layer alone.
 
 A copy is asked for some time steps. With a layer that only shifts units by one, a unit may change what it
-puts out itself, and a step later what its neighbour does; with a layer of zeros, itself alone. Then the layer's
-rows are the units that it writes into, its columns those that it reads: it wires the population to itself.
+puts out itself, and a step later what its neighbour does; with a layer of zeros, itself alone. Then the
+layer's rows are the units that it writes into, its columns those that it reads: it wires the population to
+itself.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from spikingjelly.activation_based import base, layer
@@ -38,14 +38,13 @@ class Recurrent(base.MemoryModule):
                 [0., 1.]])
     """
 
-    settles: ClassVar[frozenset[str]] = frozenset({"step_mode"})
-
     def __init__(self, neuron: nn.Module, size: int, *, step_mode: str = "m") -> None:
         super().__init__()
         self.feedback = layer.Linear(size, size, bias=False)
         self.neuron = neuron
         self.register_memory("y", None)
         self.step_mode = step_mode
+        self._keep_single_step()
 
     def materialize_states(self, inputs: Any, states: Any, step_mode: str) -> Any:
         """Return the spikes before the first step: none."""
@@ -57,6 +56,11 @@ class Recurrent(base.MemoryModule):
         self._keep_single_step()
         y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
         return (y,), (y,)
+
+    def detach(self) -> None:
+        """Let no gradient flow into the steps before: the spikes may be a view, which cannot be detached."""
+        if self.y is not None:
+            self.y = self.y.detach()
 
     def _keep_single_step(self) -> None:
         for module in (self.neuron, self.feedback):
