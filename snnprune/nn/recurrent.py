@@ -44,6 +44,7 @@ class Recurrent(base.MemoryModule):
         self.neuron = neuron
         self.register_memory("y", None)
         self.step_mode = step_mode
+        self._keep_single_step()
 
     def materialize_states(self, inputs: Any, states: Any, step_mode: str) -> Any:
         """Return the spikes before the first step: none."""
