@@ -28,8 +28,8 @@ MEMBRANE = 20.0
 
 GAIN = {"lif": 3.0, "alif": 1.0}
 """Gain of the initial weights of each layer (`snnprune.nn.models.initial`). On sounds with events in a
-quarter of their cells 7 to 21 % of the neurons of both layers then fire at a step. An alif neuron that has been
-silent has a hundredth of the threshold of a lif neuron."""
+quarter of their cells 7 to 21 % of the neurons of both layers then fire at a step. An alif neuron that has
+been silent has a hundredth of the threshold of a lif neuron."""
 
 FEEDBACK = 1.0
 """Gain of the initial weights of the feedback: N(0, 1 / H) has the variance of the orthogonal matrices of Yin
