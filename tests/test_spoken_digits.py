@@ -83,7 +83,7 @@ def test_a_word_backwards_has_the_same_sounds_in_another_order(word: str) -> Non
         )
         for way in (False, True)
     )
-    assert np.corrcoef(ahead.sum(0), back.sum(0))[0, 1] > 0.98
+    assert np.corrcoef(ahead.sum(0), back.sum(0))[0, 1] > 0.95
     assert np.abs(ahead - back).sum() > 0.3 * ahead.sum()
 
 
