@@ -151,7 +151,9 @@ def main() -> None:
     options = parser(__doc__, rounds=9)
     options.add_argument("--allocator", choices=ALLOCATORS, default="tuned")
     options.add_argument("--neuron", choices=("lif", "alif"), default="lif", help="of all but the container")
-    options.add_argument("--out", type=Path, help="a file for the figures; what it holds is not measured again")
+    options.add_argument(
+        "--out", type=Path, help="a file for the figures; what it holds is not measured again"
+    )
     options.add_argument("--quick", action="store_true", help="tiny shapes: does it run at all?")
     options.add_argument("--here", choices=("turns", *CONTENDERS), help="measure one thing, print it as JSON")
     given = options.parse_args()
