@@ -74,8 +74,8 @@ class _Backward(Backward):
 
     def step(self, t: int, gs: Row, fed: Row, gx: Row) -> None:
         share(
-            step_kernels().lif_back, self.size, self.size, gs, fed, self.h[t], self.slopes, self.carry.numpy(),
-            gx, self.lif, *self.more,
+            step_kernels().lif_back, self.size, self.size, gs, fed, self.h[t], self.slopes,
+            self.carry.numpy(), gx, self.lif, *self.more,
         )  # fmt: skip
 
     def end(self) -> tuple[Tensor | None, ...]:
