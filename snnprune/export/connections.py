@@ -142,19 +142,20 @@ def _tell_feedback(model: nn.Module, layers: dict[str, Any]) -> None:
     Raises:
         UserError: neurons feed back without synapses.
     """
-    for name, loop in model.named_modules():
-        if isinstance(loop, (*recurrent_kinds(), WholeLoop)):
-            place = next((place for place in ("feedback", "rc") if hasattr(loop, place)), None)
-            if place is None:
-                raise UserError(
-                    f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, "
-                    "and a list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
-                )
-            about = layers[f"{name}.{place}"]
-            width = about["shape"][1]
-            first = 0 if place == "feedback" else width - loop.sub_module_out_features
-            neurons = f"{name}.{inner(loop)[0]}"
-            about["feedback"] = {"neurons": neurons, "delay": 1, "columns": [first, width]}
+    kinds = (*recurrent_kinds(), WholeLoop)
+    loops: dict[str, Any] = {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
+    for name, loop in loops.items():
+        place = next((place for place in ("feedback", "rc") if hasattr(loop, place)), None)
+        if place is None:
+            raise UserError(
+                f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, "
+                "and a list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
+            )
+        about = layers[f"{name}.{place}"]
+        width = about["shape"][1]
+        first = 0 if place == "feedback" else width - loop.sub_module_out_features
+        neurons = f"{name}.{inner(loop)[0]}"
+        about["feedback"] = {"neurons": neurons, "delay": 1, "columns": [first, width]}
 
 
 def _of_grid(network: Quantised, tensors: dict[str, Array]) -> dict[str, Any]:
