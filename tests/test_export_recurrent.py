@@ -424,9 +424,11 @@ class Looping(Chip):
     def fired(self, neurons: str, currents: np.ndarray, back: list[str]) -> np.ndarray:
         v, y, out = np.zeros_like(currents[0]), np.zeros_like(currents[0]), []
         threshold = self.held[f"{neurons}.thresholds"].astype(np.int64) * self.one
+        leak = self.about["leaks"].get(neurons)
+        leak = self.held[f"{neurons}.leaks"].astype(np.int64) if leak is None else leak
         for current in currents:
             fed = sum(self.sums(name, y[None] * self.one)[0] for name in back)
-            h = (self.about["leaks"][neurons] * v) // 2 ** self.about["bits"] + current + fed
+            h = (leak * v) // 2 ** self.about["bits"] + current + fed
             y = (h >= threshold).astype(np.int64)
             v = np.where(y > 0, 0, h)
             out.append(y)
@@ -440,10 +442,12 @@ class Looping(Chip):
         return np.stack(out)
 
 
-@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize("made", [network, lambda: network(leaky=True), lambda: of_neurons("heterogeneous")])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_every_spike_on_a_grid_is_what_the_file_says(bits: int, leaky: bool, tmp_path: Path) -> None:
-    model = network(leaky=leaky)
+def test_every_spike_on_a_grid_is_what_the_file_says(
+    bits: int, made: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    model = made()
     grid = quantise(model, FRAMES, bits)
     connections.write(grid, tmp_path / "net.safetensors")
     answers, spikes = Looping(tmp_path / "net.safetensors").run(FRAMES.numpy())
@@ -465,8 +469,9 @@ def test_a_readout_on_a_grid_is_arithmetic() -> None:
     assert grid.model(torch.ones(2, 1, 1)).flatten().tolist() == pytest.approx([0.3, 0.3 * 5 / 8 + 0.3])
 
 
-def test_with_many_bits_nothing_changes() -> None:
-    model = network(leaky=True)
+@pytest.mark.parametrize("made", [lambda: network(leaky=True), lambda: of_neurons("heterogeneous")])
+def test_with_many_bits_nothing_changes(made: Callable[[], nn.Module]) -> None:
+    model = made()
     grid = quantise(model, FRAMES, 16)
     found = compare(spiking_run(model), spiking_run(grid.model, grid.neurons), [FRAMES])
     assert found.flipped == 0
@@ -481,7 +486,6 @@ def test_with_many_bits_nothing_changes() -> None:
             "layer '2' is a LinearRecurrentContainer, and the only recurrent layer",
         ),
         (of_neurons("adaptive"), "layer '2.neuron' is a AdaptiveLIFNode, and only LIFNode"),
-        (of_neurons("heterogeneous"), "layer '2.neuron' is a HeterogeneousLIFNode, and only LIFNode"),
         (
             nn.Sequential(nn.Flatten(2), LeakyIntegrator(0.5)),
             "leaky integrators '1' do not read one linear layer",
