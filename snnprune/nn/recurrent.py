@@ -57,6 +57,11 @@ class Recurrent(base.MemoryModule):
         y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
         return (y,), (y,)
 
+    def detach(self) -> None:
+        """Let no gradient flow into the steps before: the spikes may be a view, which cannot be detached."""
+        if self.y is not None:
+            self.y = self.y.detach()
+
     def _keep_single_step(self) -> None:
         for module in (self.neuron, self.feedback):
             if module.step_mode != "s":  # ``set_step_mode`` reaches every module of a network
