@@ -22,7 +22,7 @@ UNITS, INPUTS = 6, 4
 
 
 class Cell(nn.Module):
-    """Neurons that hear themselves: subclasses say how, in `course`, which returns the spikes of all steps."""
+    """Neurons that hear themselves; subclasses say how, in `course`, which returns all spikes."""
 
     def __init__(self, steps: int | None = None) -> None:
         super().__init__()
@@ -184,7 +184,11 @@ def test_one_time_step_that_cannot_be_made_longer_freezes_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "words"),
-    [(Learned, "its first state is learned, or is not zero"), (Ones, "or is not zero"), (Ring, "written into a part")],
+    [
+        (Learned, "its first state is held, or is not zero"),
+        (Ones, "or is not zero"),
+        (Ring, "written into a part"),
+    ],
 )
 def test_what_is_not_understood_is_frozen_by_name(cell: Callable[..., Cell], words: str) -> None:
     topology = discover(cell(), torch.rand(4, 2, INPUTS) * 3)
@@ -262,7 +266,12 @@ def test_layers_that_are_added_up_one_behind_another_are_no_time_steps() -> None
 
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b, self.c, self.out = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+            self.a, self.b, self.c, self.out = (
+                nn.Linear(3, 5),
+                nn.Linear(5, 5),
+                nn.Linear(5, 5),
+                nn.Linear(5, 2),
+            )
             self.act = nn.ReLU()
 
         def forward(self, x: Tensor) -> Tensor:

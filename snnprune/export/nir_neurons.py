@@ -21,7 +21,7 @@ KNOWN = {"LeakyIntegrator", "HeterogeneousLIFNode"}
 a time step in seconds."""
 
 
-def is_own(module: nn.Module | None) -> bool:
+def is_own(module: nn.Module) -> bool:
     """Tell whether ``module`` is a neuron of snnprune that can be written."""
     return type(module).__name__ in KNOWN and type(module).__module__.startswith("snnprune.nn.")
 

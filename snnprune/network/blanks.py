@@ -1,8 +1,8 @@
-"""Tensors that no layer made, in the place of units: the first state of a recurrence, and inputs beside units.
+"""Tensors that no layer made, in the place of units: the first state of a recurrence, inputs beside units.
 
 Before its first step a population that feeds back has said nothing, and the network reads zeros in its place
-(`x.new_zeros(...)`, `torch.zeros(B, H)`). Such a blank tensor has no channel axis of its own. It is taken for a
-population that is not known yet, and joined with the real one where the same layer reads that one, too.
+(`x.new_zeros(...)`, `torch.zeros(B, H)`). Such a blank tensor has no channel axis of its own. It is taken for
+a population that is not known yet, and joined with the real one where the same layer reads that one, too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def adopt(
         tensor: without a known axis.
         dim: where units would be, counted from the end.
         spans: the units that it stands for; without them a population that is not known yet.
-        foreign: whether a tensor that comes from no population, such as the network's input, gets an axis, too,
-            on which no unit is. A population that is joined with that one is frozen.
+        foreign: whether a tensor that comes from no population, such as the network's input, gets an axis,
+            too, on which no unit is. A population that is joined with that one is frozen.
     """
     if tensor.ndim < -dim:
         return None
@@ -57,11 +57,11 @@ def settle(found: Findings) -> None:
         readings = [spans for spans in found.readings[name] if spans]
         for at in range(max(map(len, readings), default=0)):
             there = [spans[at] for spans in readings if len(spans) > at]
-            real = next((s for s in there if units[s.population].made), None)
-            for span in there if real is not None else ():
-                alike = (span.size, span.spread) == (real.size, real.spread)
-                if alike and not units[span.population].made:
-                    units.merge(real.population, span.population)
+            for real in [span for span in there if units[span.population].made][:1]:
+                for span in there:
+                    alike = (span.size, span.spread) == (real.size, real.spread)
+                    if alike and not units[span.population].made:
+                        units.merge(real.population, span.population)
 
 
 def unmet(found: Findings) -> list[int]:
@@ -75,8 +75,8 @@ def freeze_unmet(found: Findings) -> None:
         unit = found.units[number]
         reader = unit.slots[0].module
         reason = (
-            f"{reader} reads zeros in this forward, which may stand for it before its first time step: give an "
-            "example of at least two time steps"
+            f"{reader} reads zeros in this forward, which may stand for it before its first time step: give "
+            "an example of at least two time steps"
         )
         spans = (s for _, axis in found.placed() for s in axis.spans)
         found.units.freeze({s.population for s in spans if s.length == unit.size}, reason)

@@ -159,7 +159,8 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     """
     settle(found)
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
-    read = {units.root(number) for number in found.read | found.provenance.multiplied}
+    read = {units.root(n) for n, name in found.read if not _is_its_own(found, n, name)}
+    read |= {units.root(number) for number in found.provenance.multiplied}
     found.outputs.update(number for number in found.made_of(outputs) if units.root(number) not in read)
     for tensor, axis in zip(outputs, axes, strict=True):
         numbers = {units.root(number) for number in found.made_of([tensor])}
@@ -168,6 +169,12 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
         if axis is None or axis.state is None:
             units.freeze(numbers, OUTPUT)
     return axes
+
+
+def _is_its_own(found: Findings, number: int, layer: str) -> bool:
+    """Tell whether a layer writes into the population that it reads."""
+    synapses = found.synapses.get(layer)
+    return synapses is not None and found.units.root(number) == found.units.root(synapses.population)
 
 
 def _feeds_back_later(found: Findings) -> bool:
@@ -181,7 +188,7 @@ def _feeds_back_later(found: Findings) -> bool:
 def _look(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> list[Axis | None]:
     """Watch a further forward, and return where the channels of its outputs are.
 
-    A network need not take the same once more: what was seen of such a forward counts, and nothing is returned.
+    A network need not take the same once more: what was seen of such a forward counts, and the list is empty.
     """
     try:
         with survey.watching():
@@ -238,9 +245,11 @@ def _freeze_shared(found: Findings) -> None:
             if name in found.synapses:
                 post = units.root(found.synapses[name].population)
                 if post in numbers and () in readings:
-                    reason = f"{name} wires it to itself, and its first state is learned, or is not zero"
+                    reason = f"{name} wires it to itself, and its first state is held, or is not zero"
                 elif post in numbers:
-                    reason = f"{name} wires it to itself and to another population (or is shared between places)"
+                    reason = (
+                        f"{name} wires it to itself and to another population (or is shared between places)"
+                    )
                 numbers.add(post)
             units.freeze(numbers, reason, foremost=() not in readings)
 

@@ -115,6 +115,11 @@ def _with_channels(meeting: Meeting, channels: int) -> tuple[int, ...]:
 
 
 def _rest(topology: Topology, probe: nn.Module, name: str) -> None:
+    """Put a copy at rest. A projection inside of it says nothing to a dead unit, whose row is zero."""
+    for inner, module in probe.named_modules():
+        if inner and f"{name}.{inner}" in topology.projections:
+            for parameter in module.parameters():
+                parameter.zero_()
     if topology.example is not None:
         topology.example.put_at_rest(probe, name)
 

@@ -38,6 +38,8 @@ class Recurrent(base.MemoryModule):
                 [0., 1.]])
     """
 
+    y: Tensor | None
+
     def __init__(self, neuron: nn.Module, size: int, *, step_mode: str = "m") -> None:
         super().__init__()
         self.feedback = layer.Linear(size, size, bias=False)
@@ -56,6 +58,11 @@ class Recurrent(base.MemoryModule):
         self._keep_single_step()
         y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
         return (y,), (y,)
+
+    def detach(self) -> None:
+        """Let no gradient flow into the steps before: the spikes may be a view, which cannot be detached."""
+        if self.y is not None:
+            self.y = self.y.detach()
 
     def _keep_single_step(self) -> None:
         for module in (self.neuron, self.feedback):
