@@ -388,7 +388,6 @@ def loop() -> nn.Module:
     return Loop(conv_snn("s", norm=True))
 
 
-_APART = "takes apart"
 _LINEAR = "no neuron module reads"
 _BOTTLENECKS = tuple(f"features.{n}.conv.{1 if n == 1 else 2}" for n in (1, 2, 4, 7, 11, 14, 17))
 _IMAGE, _EVENTS = (3, 32, 32), (2, 128, 128)
@@ -425,8 +424,7 @@ _FAMILIES = (
             "spikformer", "Spikformer", T=3, img_size_h=16, img_size_w=16, patch_size=4,
             num_classes=10, embed_dims=32, num_heads=2, depths=2,
         ),
-        (3, 16, 16), 6, "m",
-        frozen=tuple((f"blocks.{n}.attn.qkv_conv_bn.0", _APART) for n in (0, 1)),
+        (3, 16, 16), 10, "m",
     ),
     Family("SeqToANNContainer", folded, (2, 12, 12), 2, "m"),
     Family("concatenation", Branches, (2, 8, 8), 2),

@@ -49,14 +49,18 @@ def at_the_units(net: nn.Module, topology: Topology, masks: Masks, change: Chang
     """Show ``change`` what each population's neurons emit, [..., units], and which of them are alive."""
     handles, calls = [], defaultdict[str, int](int)
     for p in topology.projections.values():
-        if p.neuron is None or p.site is None or topology.populations[p.post].frozen:
+        if (
+            p.neuron is None
+            or p.site is None
+            or any(topology.populations[o.population].frozen for o in p.outflow)
+        ):
             continue
 
         def hook(_module: nn.Module, _args: Any, output: Any, p: Any = p) -> None:
             calls[p.name] += 1
             if (calls[p.name] - 1) % p.site.calls == p.site.call:
                 spikes = tensors_in(output)[0].movedim(p.site.axis, -1)
-                change(p.name, spikes.narrow(-1, p.site.offset, p.site.size), masks.units[p.post])
+                change(p.name, spikes.narrow(-1, p.site.offset, p.site.size), masks.rows(p))
 
         handles.append(net.get_submodule(p.neuron).register_forward_hook(hook))
     try:
@@ -228,5 +232,5 @@ def test_the_table_can_be_read() -> None:
     _, topology = found(FAMILIES["Spikformer"], "m")
     lines = str(topology).splitlines()
     assert max(map(len, lines)) < 220
-    assert "takes apart" in str(topology)
+    assert "head channels" in str(topology)
     assert "coupled with" in lines[0]

@@ -19,8 +19,9 @@ from torch.nn.parameter import is_lazy
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.export.modules import describe, first_difference
+from snnprune.network.sizes import tensor_of
 from snnprune.network.wrappers import inside
-from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes
 from snnprune.pruning.compaction.survivors import SurvivingUnits, carry, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
 

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
-from snnprune.network.assembly import assemble, name_of
+from snnprune.network.assembly import assemble, names_of, runs_on
 from snnprune.network.axes import Axis, tensors_in
 from snnprune.network.branches import freeze_branches
+from snnprune.network.heads import settle_heads
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.meetings import States, kept_small, meetings
@@ -105,12 +106,18 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     topology = assemble(found, layouts, handed)
     topology.fixed = fixed_layers(model, found.synapses)
     axes = {name: time.axis for name, time in times.items()}
-    topology.meetings = meetings(found.meetings, axes, lambda number: name_of(found.units, number))
+    topology.meetings = meetings(found.meetings, axes, lambda places: runs_on(found.units, places))
     topology.aliases = aliases(model, found.units)
     topology.example = kept_small(model, example, layouts.samples)
     with untouched(model):
         for population in topology.free():
             population.uncut = why_uncut(model, topology, population.name)
+    names = names_of(found.units)
+    users = {
+        module: frozenset(names[n] for n in found.units.left(numbers))
+        for module, numbers in found.regrouped.items()
+    }
+    settle_heads(model, topology, users)
     return topology
 
 
@@ -153,13 +160,13 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     handed out, for the next call: units that leave take their state along.
     """
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
-    read = {units.root(number) for number in found.read | found.provenance.multiplied}
-    found.outputs.update(number for number in found.made_of(outputs) if units.root(number) not in read)
+    read = units.left(found.read | found.provenance.multiplied)
+    found.outputs.update(number for number in units.left(found.made_of(outputs)) if number not in read)
     for tensor, axis in zip(outputs, axes, strict=True):
-        numbers = {units.root(number) for number in found.made_of([tensor])}
+        numbers = units.left(found.made_of([tensor]))
         last = [n for n in numbers - read if units[n].frozen is None or units[n].on_the_way]
         units.freeze(last, OUTPUT, foremost=True)
-        if axis is None or axis.state is None:
+        if axis is None or axis.state is None or not axis.is_whole:
             units.freeze(numbers, OUTPUT)
     return axes
 
@@ -187,15 +194,15 @@ def _freeze_shared(found: Findings) -> None:
     units = found.units
     owners = {slot.module for number in units.roots() for slot in units[number].slots}
     for name in owners & set(found.readings):
-        readings = {tuple(units.root(s.population) for s in spans) for spans in found.readings[name]}
+        readings = {units.resolved(spans) for spans in found.readings[name]}
         if len(readings) > 1:
             reason = f"{name} is shared between places that read different populations"
-            numbers = {number for reading in readings for number in reading}
+            numbers = {number for reading in readings for span in reading for number in span.numbers}
             if name in found.synapses:
-                post = units.root(found.synapses[name].population)
-                if post in numbers:
+                post = units.left([found.synapses[name].population])
+                if post & numbers:
                     reason = f"{name} wires it to itself (recurrent, or shared with an earlier place)"
-                numbers.add(post)
+                numbers |= post
             units.freeze(numbers, reason, foremost=True)
 
 
@@ -212,13 +219,15 @@ def _freeze_open_ends(found: Findings) -> None:
             reason = f"no neuron module reads {name} (an activation must be a module)"
             found.units.freeze([synapses.population], reason, on_the_way=True)
     for number in found.units.roots():
-        if not any(slot.role == "in" for slot in found.units[number].slots):
+        unit = found.units[number]
+        if not unit.contracted and not any(slot.role == "in" for slot in unit.slots):
             found.units.freeze([number], "no layer reads it")
 
 
 def _suspect_neurons(model: nn.Module, found: Findings) -> None:
     """Where a class that nobody named stands in a neuron's place, say how to name it."""
-    for number, name in found.suspects.items():
+    suspects = [(n, name) for number, name in found.suspects.items() for n in found.units.left([number])]
+    for number, name in suspects:
         unit, kind = found.units[number], type(model.get_submodule(name)).__name__
         if unit.frozen is not None and unit.on_the_way and "neurons=" not in unit.frozen:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"

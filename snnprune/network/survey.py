@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
 from snnprune.network.products import Products
-from snnprune.network.rules import carry, looks_at_values, shows_values
+from snnprune.network.rules import carry, looks_at_values, shows_values, takes_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     import torch
     from torch import nn
@@ -34,6 +36,7 @@ class Survey(TorchFunctionMode):
         super().__init__()
         leaves = {n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))}
         self.found = Findings(leaves, Products(model))
+        self._names = {id(m): n for n, m in model.named_modules()}
         self._recurrent = {n: m for n, m in model.named_modules() if is_recurrent(m)}
         self._owned = {id(t): f"{n}.{k}" for n, (m, _) in leaves.items() for k, t in m.named_parameters()}
         self._unnamed = {n: m for n, m in model.named_modules() if n not in leaves and _may_be_neuron(m)}
@@ -103,24 +106,41 @@ class Survey(TorchFunctionMode):
             self.found.freeze(given, "it is written into a part of another tensor")
         if any(self.found.axis_of(t) is not None for t in given):
             for tensor in results:
-                self._follow(
-                    Operation(name, func, args, kwargs, tensor, self.found.axis_of, self.found.units.join),
-                    given,
-                )
+                op = Operation(name, func, args, kwargs, tensor, self.found.axis_of, self.found.units)
+                self._follow(op, given)
 
     def _follow(self, op: Operation, given: list[torch.Tensor]) -> None:
         if self._within:
-            spans = [s for t in given if (a := self.found.axis_of(t)) for s in a.spans]
-            self.found.suspects.update({s.population: self._within[-1] for s in spans})
+            numbers = [n for t in given if (a := self.found.axis_of(t)) for n in a.numbers]
+            self.found.suspects.update(dict.fromkeys(numbers, self._within[-1]))
         try:
             axis = carry(op)
         except Unknown as why:
             lost = [t for t in given if self.found.axis_of(t) is not None]
             self.found.freeze(lost, str(why), on_the_way=True)
             axis = None
+        if takes_apart(op.name):
+            self._note_regrouping([*given, op.result], axis)
         if axis is not None and axis.resting and op.result is op.subject:
             self._leave_zero(op.result, axis.resting)
         self.found.place(op.result, axis)
+
+    def _note_regrouping(self, given: list[torch.Tensor], axis: Axis | None) -> None:
+        """Note which module of the network takes channels apart into heads, or puts them together."""
+        axes = [axis, *(self.found.axis_of(t) for t in given)]
+        numbers = {n for a in axes if a is not None for n in a.numbers if self.found.units[n].is_part}
+        if numbers:
+            self.found.regrouped[self._running()].update(numbers)
+
+    def _running(self) -> str:
+        """Return the name of the innermost module whose code runs now, "" where there is none."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            name = self._names.get(id(frame.f_locals.get("self")))
+            if name is not None:
+                return name
+            frame = frame.f_back
+        return ""
 
     def _leave_zero(self, changed: torch.Tensor, resting: str) -> None:
         """Note that what shares memory with ``changed``, which was written into, is not at zero either."""
@@ -185,7 +205,7 @@ class Survey(TorchFunctionMode):
     def _read(self, name: str, kind: Kind, x: torch.Tensor) -> Axis | None:
         """Note what leaf ``name`` reads."""
         axis = self.found.axis_of(x)
-        self.found.readings[name].append(axis.spans if axis is not None else ())
+        self.found.readings[name].append(axis.places[-1][1] if axis is not None else ())
         if kind in {"conv", "linear"}:
             self.found.read.update(self.found.made_of([x]))
         if axis is not None and axis.state is not None and kind != "neuron":

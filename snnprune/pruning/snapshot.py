@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.network.resizing import resized, resized_shape, segments
-from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.network.sizes import tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes
 from snnprune.pruning.compaction.survivors import SurvivingUnits
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.moments import moments_of, outermost

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.shapes import tensor_of
+from snnprune.network.cut import Cut
+from snnprune.network.runs import alive_along
+from snnprune.network.sizes import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,16 +56,18 @@ def plan_cut(
 def _unread(population: Population, masks: Masks, units: dict[str, Tensor]) -> Tensor:
     """Return bool [size]: units without an alive synapse to a unit in ``units``.
 
-    A population that no layer reads counts as read, because code that discovery did not see may read it.
+    A population that no layer reads counts as read, because code that discovery did not see may read it; so
+    does one whose units a product of activities sums over.
     """
     readers = masks.topology.outgoing(population.name)
-    read = torch.full_like(units[population.name], not readers)
+    read = torch.full_like(units[population.name], not readers or population.contracted)
     for p in readers:
         own = masks.synapses.get(p.name)
-        columns = read.new_ones(p.columns) if own is None else _columns(own[units[p.post]])
+        rows = alive_along(p.outflow, units, read.new_ones(p.shape[0]))
+        columns = read.new_ones(p.columns) if own is None else _columns(own[rows])
         for i in p.inflow:
             if i.population == population.name:
-                read |= columns[i.offset : i.stop].view(i.size, i.spread).any(1)
+                read |= i.per_unit(columns).any(1)
     return ~read
 
 
@@ -93,7 +96,6 @@ def _strength(model: nn.Module, topology: Topology, name: str) -> Tensor:
     for slot in population.slots:
         if slot.role in {"out", "in"} and slot.tensor == "weight":
             weight = tensor_of(model, slot.key).detach().abs().movedim(slot.axis, 0)
-            own = weight[slot.offset : slot.offset + population.size * slot.spread]
-            total += own.double().cpu().reshape(population.size, -1).sum(1)
+            total += slot.run(population).per_unit(weight.flatten(1).sum(1).double().cpu()).sum(1)
     device = tensor_of(model, topology.projections[population.producers[0]].weight).device
     return total.to(device)

@@ -6,24 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from snnprune.network.leaves import CONVOLUTIONS, TRANSPOSED
+from snnprune.network.sizes import sizes, tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from torch import Tensor
-
-
-def tensor_of(model: nn.Module, key: str) -> Tensor:
-    """Return the parameter or buffer called ``key``, even if it is in no state_dict."""
-    path, _, name = key.rpartition(".")
-    tensor = getattr(model.get_submodule(path), name)
-    assert isinstance(tensor, torch.Tensor)
-    return tensor
+    from torch import nn
 
 
 def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -86,32 +76,15 @@ def conform(
 def fit_sizes(model: nn.Module, keys: Mapping[str, object], changes: Transaction) -> None:
     """Update the size attributes of the modules that own the tensors ``keys`` to their present shapes."""
     changes.on_failure(lambda: forget_resets(model))
-    for name in dict.fromkeys(key.rpartition(".")[0] for key in keys):
-        module = model.get_submodule(name)
-        for attribute, size in _sizes(module):
-            changes.remember(module, attribute)
-            setattr(module, attribute, size)
+    set_numbers(sizes(model, keys), changes)
     forget_resets(model)
 
 
-def _sizes(module: nn.Module) -> list[tuple[str, int]]:
-    """Return the size attributes of a module, by name, computed from its tensors."""
-    if isinstance(module, nn.Linear):
-        return list(zip(("out_features", "in_features"), module.weight.shape, strict=True))
-    if isinstance(module, TRANSPOSED) and module.groups == 1:
-        return list(zip(("in_channels", "out_channels"), module.weight.shape, strict=False))
-    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
-        out, columns = module.weight.shape[:2]
-        groups = module.groups
-        if groups > 1 and groups == module.in_channels:
-            groups = out // (module.out_channels // groups)  # depthwise: a group is a channel
-        return [("groups", groups), ("out_channels", out), ("in_channels", columns * groups)]
-    if isinstance(module, _NormBase):
-        vectors = (module.weight, module.bias, module.running_mean, module.running_var)
-        return [("num_features", next(len(v) for v in vectors if v is not None))]
-    if isinstance(module, nn.PReLU):
-        return [("num_parameters", len(module.weight))]
-    return []
+def set_numbers(numbers: Iterable[tuple[nn.Module, str, int]], changes: Transaction) -> None:
+    """Set integers of modules that follow numbers of units."""
+    for module, attribute, value in numbers:
+        changes.remember(module, attribute)
+        setattr(module, attribute, value)
 
 
 def forget_resets(model: nn.Module) -> None:

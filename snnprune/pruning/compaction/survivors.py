@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.common.errors import CompactionError
+from snnprune.network.cut import Cut
 from snnprune.network.resizing import resized, resized_shape, segments
+from snnprune.network.sizes import tensor_of
 from snnprune.network.wrappers import inside, prefix
-from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.shapes import tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
