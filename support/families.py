@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from snnprune.config.schema import ModelConfig
 from snnprune.network.leaves import leaf_kind
 from snnprune.nn import models
+from snnprune.nn.recurrent import Recurrent
 from snnprune.pruning import Masks
+from support.attention import transformer
 from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Family:
         neurons: classes that discovery has to be told of.
         frozen: words of the reasons of what is frozen, by population, beside the output.
         rate: of learning. Many norms over few samples make rounding errors grow with every large step.
+        slow: modes whose tests are left out of the daily suite: a wide network of a kind that is in it.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Family:
     neurons: tuple[type[nn.Module], ...] = ()
     frozen: tuple[tuple[str, str], ...] = ()
     rate: float = 1e-3
+    slow: str = ""
 
     def network(self, mode: str = "", seed: int = 0) -> nn.Module:
         """Return a network in step mode ``mode``, whose layers all fire."""
@@ -388,6 +392,85 @@ def loop() -> nn.Module:
     return Loop(conv_snn("s", norm=True))
 
 
+# --- recurrent
+
+
+def recurrent() -> nn.Module:
+    """Two layers that are wired to themselves, in series."""
+    return nn.Sequential(
+        layer.Linear(6, 10), Recurrent(node("s"), 10), layer.Linear(10, 8), Recurrent(node("s"), 8),
+        layer.Linear(8, 4),
+    )  # fmt: skip
+
+
+def node(step_mode: str = "m") -> nn.Module:
+    return neuron.LIFNode(step_mode=step_mode, v_threshold=0.5, surrogate_function=surrogate.ATan())
+
+
+def line(inside: int, outside: int) -> nn.Module:
+    return layer.Linear(inside, outside, step_mode="m")
+
+
+def linear_container() -> nn.Module:
+    """SpikingJelly's containers with a linear layer: around neurons, and around a layer with neurons."""
+    return nn.Sequential(
+        line(6, 8), node(), layer.LinearRecurrentContainer(node("s"), 8, 8, step_mode="m"),
+        layer.LinearRecurrentContainer(
+            nn.Sequential(nn.Linear(8, 10), node("s")), 8, 10, bias=False, step_mode="m"
+        ),
+        line(10, 4),
+    )  # fmt: skip
+
+
+def elementwise_container() -> nn.Module:
+    """SpikingJelly's container in which each neuron hears itself."""
+    return nn.Sequential(
+        line(6, 8), layer.ElementWiseRecurrentContainer(node("s"), torch.add, step_mode="m"), line(8, 4)
+    )
+
+
+class ByHand(nn.Module):
+    """A loop over time with a bias and a norm; the recurrent layer is left out until there are spikes.
+
+    Args:
+        delay: after how many time steps spikes come back.
+        neurons: makes the layer of neurons.
+    """
+
+    def __init__(self, delay: int = 1, neurons: Callable[[], nn.Module] = lambda: node("s")) -> None:
+        super().__init__()
+        self.fc, self.bn, self.neurons = nn.Linear(6, 10), nn.BatchNorm1d(10), neurons()
+        self.back, self.out = nn.Linear(10, 10), nn.Linear(10, 4)
+        self.delay = delay
+
+    def forward(self, x: Tensor) -> Tensor:
+        told: list[Tensor] = []
+        for step in x:
+            current = self.bn(self.fc(step))
+            if len(told) >= self.delay:
+                current = current + self.back(told[-self.delay])
+            told.append(self.neurons(current))
+        return torch.stack([self.out(spikes) for spikes in told])
+
+
+class AcrossLayers(nn.Module):
+    """The second layer speaks back to the first one: zeros, before it has spoken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1, self.fc2, self.lif2 = nn.Linear(6, 10), node("s"), nn.Linear(10, 8), node("s")
+        self.back, self.out = nn.Linear(8, 10, bias=False), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        second, outputs = x.new_zeros(x.shape[1], self.back.in_features), []
+        for step in x:
+            first = self.lif1(self.fc1(step) + self.back(second))
+            second = self.lif2(self.fc2(first))
+            outputs.append(self.out(second))
+        return torch.stack(outputs)
+
+
+_APART = "takes apart"
 _LINEAR = "no neuron module reads"
 _BOTTLENECKS = tuple(f"features.{n}.conv.{1 if n == 1 else 2}" for n in (1, 2, 4, 7, 11, 14, 17))
 _IMAGE, _EVENTS = (3, 32, 32), (2, 128, 128)
@@ -408,16 +491,23 @@ _FAMILIES = (
     Family(
         "spiking_vgg11_bn", spiking("spiking_vgg", "spiking_vgg11_bn", num_classes=10), _IMAGE, 10,
         rate=1e-4,  # at 1e-3 two orders of a batch are 4e-9 apart after 200 steps, at 1e-4 1e-14
+        slow="s",
     ),
     *(
-        Family(f"sew_resnet18 {f}", spiking("sew_resnet", "sew_resnet18", cnf=f, num_classes=10), _IMAGE, 12)
-        for f in ("ADD", "AND", "IAND")
+        Family(
+            f"sew_resnet18 {f}", spiking("sew_resnet", "sew_resnet18", cnf=f, num_classes=10), _IMAGE, 12,
+            slow=slow,
+        )
+        for f, slow in (("ADD", "s"), ("AND", "ms"), ("IAND", "s"))
     ),
-    Family("spiking_resnet18", spiking("spiking_resnet", "spiking_resnet18", num_classes=10), _IMAGE, 12),
+    Family(
+        "spiking_resnet18", spiking("spiking_resnet", "spiking_resnet18", num_classes=10), _IMAGE, 12,
+        slow="s",
+    ),
     Family("ms_resnet18", spiking("ms_resnet", "ms_resnet18", T=3, num_classes=10), _IMAGE, 13, "m"),
     Family("NMNISTNet", spiking("parametric_lif_net", "NMNISTNet", _PLIF), (2, 34, 34), 3),
-    Family("DVSGestureNet", spiking("parametric_lif_net", "DVSGestureNet", _PLIF), _EVENTS, 6),
-    Family("CIFAR10DVSNet", spiking("parametric_lif_net", "CIFAR10DVSNet", _PLIF), _EVENTS, 5),
+    Family("DVSGestureNet", spiking("parametric_lif_net", "DVSGestureNet", _PLIF), _EVENTS, 6, slow="ms"),
+    Family("CIFAR10DVSNet", spiking("parametric_lif_net", "CIFAR10DVSNet", _PLIF), _EVENTS, 5, slow="ms"),
     Family(
         "Spikformer",
         spiking(
@@ -426,6 +516,7 @@ _FAMILIES = (
         ),
         (3, 16, 16), 10, "m",
     ),
+    Family("attention", transformer, (5, 6), 6, "m"),
     Family("SeqToANNContainer", folded, (2, 12, 12), 2, "m"),
     Family("concatenation", Branches, (2, 8, 8), 2),
     Family("depthwise", depthwise, (2, 8, 8), 2),
@@ -437,6 +528,15 @@ _FAMILIES = (
     Family("a loop over time", loop, (2, 12, 12), 3, "m"),
     Family("snntorch's way", Foreign, (12,), 2, "m", (Leaky,)),
     Family("own neuron", own_neurons, (2, 12, 12), 2, "m", (Adaptive,)),
+    Family("recurrent", recurrent, (6,), 2),
+    Family(
+        "LinearRecurrentContainer", linear_container, (6,), 3, "m", frozen=(("3.rc", _LINEAR),)
+    ),
+    Family("ElementWiseRecurrentContainer", elementwise_container, (6,), 1, "m"),
+    Family("recurrent by hand", ByHand, (6,), 1, "m"),
+    Family("recurrent across layers", AcrossLayers, (6,), 2, "m"),
+    Family("recurrent, two steps later", lambda: ByHand(2), (6,), 1, "m"),
+    Family("recurrent ANN", lambda: ByHand(1, nn.ReLU), (6,), 1, "m"),
     Family("plain ANN", conv_ann, (2, 12, 12), 3, ""),
     Family("torchvision resnet18", torchvision("resnet18"), _IMAGE, 12, "", rate=1e-4),
     Family("torchvision vgg16_bn", torchvision("vgg16_bn"), _IMAGE, 15, ""),
@@ -447,3 +547,15 @@ _FAMILIES = (
     ),
 )  # fmt: skip
 FAMILIES = {family.name: family for family in _FAMILIES}
+
+
+def in_modes() -> list[Any]:
+    """Return every family in each of its modes, as parameters of a test."""
+    return [
+        pytest.param(
+            family, mode, id=f"{family.name}-{mode or 'no time'}",
+            marks=[pytest.mark.slow] if mode and mode in family.slow else [],
+        )
+        for family in FAMILIES.values()
+        for mode in family.modes or [""]
+    ]  # fmt: skip

@@ -264,12 +264,13 @@ def is_over(process: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc, and asks Linux to end orphans")
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [
-        pytest.param(signal.SIGINT, 130, "the same command continues", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, "the same command continues", marks=pytest.mark.slow),
+        (signal.SIGINT, 130, "the same command continues"),
+        (signal.SIGTERM, 143, "the same command continues"),
         (signal.SIGKILL, -signal.SIGKILL, ""),
     ],
 )

@@ -76,6 +76,7 @@ def test_grey_images(name: str, mean: float, real_data: Path) -> None:
     assert images.float().mean() / 255 == pytest.approx(mean, rel=0.02)
 
 
+@pytest.mark.slow
 def test_cifar10_archives(real_data: Path) -> None:
     need("cifar10", real_data)
     splits = data.load(DataConfig(name="cifar10", root=str(real_data)))

@@ -234,31 +234,24 @@ class Recurrent(nn.Module):
 
 
 @pytest.mark.parametrize(("first", "shape"), [("zeros", (3, 2, 3)), ("never", (2, 3))])
-def test_a_population_wired_to_itself_is_frozen(first: str, shape: tuple[int, ...]) -> None:
+def test_a_population_wired_to_itself_owns_its_rows_and_its_columns(first: str, shape: Any) -> None:
     model = Recurrent(first)
     topology = discover(model, torch.rand(shape))
-    if first == "zeros":
-        assert "back wires it to itself" in str(topology.populations["fc"].frozen)
-    else:  # the first call knows no state; the second, which discovery makes for that, does
-        assert topology.unreached == ()
-        assert topology.projections["back"].inflow[0].population == "fc"
+    assert [p.name for p in topology.free()] == ["fc"]
+    assert topology.unreached == ()  # where there is no state at first, a second forward finds one
+    assert topology.projections["back"].inflow[0].population == "fc"
+    assert topology.projections["back"].starts == (0 if first == "zeros" else 1)
+    slots = {(slot.key, slot.axis) for slot in topology.populations["fc"].slots}
+    assert {("back.weight", 0), ("back.weight", 1), ("back.bias", 0)} < slots
     assert model.h is None
 
 
-@pytest.mark.parametrize(
-    "wrapper",
-    [
-        lambda: layer.LinearRecurrentContainer(neuron.IFNode(), 5, 5, step_mode="m"),
-        lambda: layer.ElementWiseRecurrentContainer(neuron.IFNode(), lambda x, y: x + y, step_mode="m"),
-        lambda: rnn.SpikingLSTM(5, 5, 1),
-    ],
-)
-def test_recurrent_wrappers_freeze_what_feeds_them(wrapper: Any) -> None:
+def test_recurrent_wrappers_freeze_what_feeds_them() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.fc, self.lif = layer.Linear(3, 5, step_mode="m"), neuron.IFNode(step_mode="m")
-            self.wrapper, self.out = wrapper(), layer.Linear(5, 2, step_mode="m")
+            self.wrapper, self.out = rnn.SpikingLSTM(5, 5, 1), layer.Linear(5, 2, step_mode="m")
 
         def forward(self, x: Tensor) -> Tensor:
             y = self.wrapper(self.lif(self.fc(x)))

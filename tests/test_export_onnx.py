@@ -113,7 +113,7 @@ def test_plain_arithmetic_is_spikingjellys_bit_for_bit(neurons: neuron.BaseNode)
     neurons.step_mode = "m"
     x = torch.rand(20, 4, 50) - 0.2
     step = Step(nn.Sequential(neurons))
-    states = [torch.full((4, 50), step.rest()[0])]
+    states = [torch.full((4, 50), rest) for *_, rest in step.states]
     spikes = []
     for frame in x:
         y, states = step(frame, states)

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.recordings import write_dvs_gesture
 
 CONFIG = Path(__file__).parent.parent / "configs" / "dvs-gesture" / "dpap.yaml"
 
 
+@pytest.mark.slow
 def test_one_epoch_of_the_gesture_configuration(tmp_path: Path) -> None:
     root = write_dvs_gesture(tmp_path / "data", train=2, test=1)
     words = ["train", "--config", str(CONFIG), "--data.root", str(root), "--data.validation", "0.5"]

@@ -68,7 +68,8 @@ LONG = [
 
 def _large(network: Network) -> bool:
     family, mode = network
-    return family.shape[-1] >= LARGEST or (mode == "s" and family.shape[-1] >= LARGE)
+    rare = bool(mode) and mode in family.slow
+    return rare or family.shape[-1] >= LARGEST or (mode == "s" and family.shape[-1] >= LARGE)
 
 
 on_every_network = pytest.mark.parametrize(

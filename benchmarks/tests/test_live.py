@@ -27,9 +27,8 @@ def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=clean)
 
 
-@pytest.mark.parametrize(
-    ("network", "masks"), [("conv-snn", 8), pytest.param("sew_resnet18", 34, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "masks"), [("conv-snn", 8), ("sew_resnet18", 34)])
 def test_both_are_trained_and_decide_alike_in_float64(network: str, masks: int, tmp_path: Path) -> None:
     done = benchmark("--only", network, "--root", str(write_nmnist(tmp_path)))
     assert done.returncode == 0, done.stderr

@@ -101,6 +101,7 @@ print(peak.peak(Contender()) / 2**20)
     assert 63 < float(done.stdout) < 72
 
 
+@pytest.mark.slow
 def test_it_runs_on_tiny_shapes(tmp_path: Path) -> None:
     given = ["--quick", "--only", "nmnist", "--allocators", "default", "--rounds", "1", "--threads", "1"]
     given += ["--out", str(tmp_path / "speed.json")]
@@ -121,6 +122,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert figures.once("tuned", "mnist", lambda: 2) == 2
 
 
+@pytest.mark.slow
 def test_growth_is_drawn(tmp_path: Path) -> None:
     words = ["--quick", "--rounds", "1", "--threads", "1"]
     sweeps = {axis: harness.child("benchmarks.speed.measure", ["growth", axis, *words]) for axis in SWEEPS}

@@ -80,6 +80,7 @@ TRAITS = {
     "channels": "channels of sound, of one row and one polarity",
     "own": "files of the user's own, of formats that do not say everything",
     "time": "a spiking network with time steps",
+    "recurrent": "has layers that are wired to themselves",
 }
 
 
@@ -339,6 +340,12 @@ MODELS: dict[str, Entry] = {
         "DPAP paper",
         "snnprune.nn.models.papers:mlp_snn",
         frozenset({"time"}),
+    ),
+    "rsnn": Entry(
+        "spiking net of two layers that are wired to themselves, for sound; the readout may not spike",
+        "Cramer et al. 2022; thresholds: Yin et al. 2021; time constants: Perez-Nieves et al. 2021",
+        "snnprune.nn.models.recurrent:rsnn",
+        frozenset({"time", "recurrent"}),
     ),
     "conv-ann": Entry(
         "conv-snn with ReLU in place of spikes, without time",

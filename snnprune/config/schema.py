@@ -109,6 +109,12 @@ class ModelConfig:
         detach_reset: keep the reset of the membrane out of the gradient. The paper's equations keep it in.
         activation: activation function of a network without time; the BSP and BDNN papers use sigmoid units.
         dropout: share of the hidden fully connected units that each training step leaves out.
+        neuron: of a recurrent network: lif with a fixed threshold (Cramer et al. 2022), or alif with one that
+            rises with the neuron's own spikes (Yin et al. 2021).
+        tau: time constants of a recurrent network's neurons: shared by all, or heterogeneous, one for each
+            neuron, trained with the weights (Perez-Nieves et al. 2021).
+        readout: output of a recurrent network: leaky integrators, which do not spike and whose potential is
+            the output (Cramer et al. 2022), or neurons that spike.
         accelerate: train with fused neurons and channels-last convolutions, which take a fraction of
             SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit for bit; the
             convolutions sum in another order. If false, SpikingJelly's own layers run. Saved networks have
@@ -125,6 +131,9 @@ class ModelConfig:
     detach_reset: bool = False
     activation: Literal["relu", "gelu", "sigmoid"] = "relu"
     dropout: Share = 0.0
+    neuron: Literal["lif", "alif"] = "lif"
+    tau: Literal["shared", "heterogeneous"] = "shared"
+    readout: Literal["leaky", "spikes"] = "leaky"
     accelerate: bool = True
 
 
@@ -175,8 +184,10 @@ class TrainConfig:
         step_gamma: factor of the step schedule.
         warmup_epochs: epochs of linear rise before the cosine.
         loss: mse is the mean squared error on output rates (or logits), cross-entropy is that on the softmax
-            of the logits, softmax-mse is the mean squared error on the softmax, auto is the loss that the
-            model names.
+            of the logits (or potentials), softmax-mse is the mean squared error on the softmax, auto is the
+            loss that the model names.
+        over_time: how a spiking network's outputs of all time steps become one score for each class, for loss
+            and answer: their mean (of spikes the rate), their largest value (max), or that of the last step.
         seed: seed of weights, data order and noise. With the same seed, machine and thread count, a run
             repeats bit for bit.
         init: weights to start from: the folder of a run, a checkpoint, or a safetensors file of this network.
@@ -207,6 +218,7 @@ class TrainConfig:
     step_gamma: Annotated[float, Within(0, above=True)] = 0.1
     warmup_epochs: Annotated[int, Within(0, MOST)] = 0
     loss: Literal["auto", "mse", "cross-entropy", "softmax-mse"] = "auto"
+    over_time: Literal["mean", "max", "last"] = "mean"
     seed: Annotated[int, Within(0, LARGEST_SEED)] = 0
     init: File | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

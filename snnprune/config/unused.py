@@ -134,9 +134,18 @@ TABLE: tuple[Row, ...] = (
         lambda f: f.data.has("divided") is True,
         "{data.name} has a validation set of its own",
     ),
+    ("train.over_time", lambda f: f.has_no_time, IN_TIME),
     ("model.detach_reset", lambda f: f.has_no_time, IN_TIME),
     ("model.accelerate", lambda f: f.has_no_time, IN_TIME),
     ("model.activation", lambda f: f.model.has("time") is True, "{model.name} spikes"),
+    *(
+        (
+            f"model.{name}",
+            lambda f: f.model.has("recurrent") is False,
+            "it is for recurrent networks, and {model.name} is none",
+        )
+        for name in ("neuron", "tau", "readout")
+    ),
     # A network without time gets the mean of a recording's frames, which depends on the number of frames.
     ("data.encoding", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
     ("data.time_steps", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),

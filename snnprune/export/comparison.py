@@ -10,6 +10,7 @@ import torch
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import spiking_base
+from snnprune.nn.scores import scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,12 +44,14 @@ class RoundTrip:
     """How an export compares with its original network, over all recordings that both were shown.
 
     Attributes:
+        over_time: how outputs become answers (`snnprune.nn.scores`).
         samples: number of recordings.
         difference: largest absolute difference of the outputs, at any time step.
         answers: number of recordings with different answers.
         layers: flips by name of the layer of neurons.
     """
 
+    over_time: str = "mean"
     samples: int = 0
     difference: float = 0.0
     answers: int = 0
@@ -76,7 +79,8 @@ class RoundTrip:
             y, z = y.unsqueeze(0), z.unsqueeze(0)
         self.samples += y.shape[1]
         self.difference = max(self.difference, float((y - z).abs().max()))
-        self.answers += int((y.mean(0).argmax(1) != z.mean(0).argmax(1)).sum())
+        one, two = (scores_of(outputs, self.over_time).argmax(1) for outputs in (y, z))
+        self.answers += int((one != two).sum())
         for name, spikes in fired.items():
             layer = self.layers.setdefault(name, LayerFlips())
             layer.flipped += int(((spikes != 0) != (again[name] != 0)).sum())
@@ -103,15 +107,16 @@ class RoundTrip:
         )
 
 
-def compare(mine: Run, other: Run, batches: Iterable[Tensor]) -> RoundTrip:
+def compare(mine: Run, other: Run, batches: Iterable[Tensor], over_time: str = "mean") -> RoundTrip:
     """Run both on the same batches of encoded frames [T, B, C, H, W].
 
     Args:
         mine: the original network, as `spiking_run` makes it.
         other: the network that was read back, with the same signature and the same names of layers.
         batches: encoded frames.
+        over_time: as in `RoundTrip`.
     """
-    found = RoundTrip()
+    found = RoundTrip(over_time)
     with torch.inference_mode():
         for frames in batches:
             found.add(mine(frames), other(frames))
@@ -140,6 +145,8 @@ def spiking_run(model: nn.Module, neurons: Iterable[str] | None = None) -> Run:
 class Watched:
     """Keeps the outputs of modules of ``model``, as a context manager.
 
+    The outputs of a module that is called once for each time step are stacked.
+
     Args:
         model: any network.
         names: names of modules, each with the name under which its spikes are kept.
@@ -147,12 +154,18 @@ class Watched:
 
     def __init__(self, model: nn.Module, names: dict[str, str]) -> None:
         self.model, self.names = model, names
-        self.spikes: Spikes = {}
+        self._outputs: dict[str, list[Tensor]] = {}
+
+    @property
+    def spikes(self) -> Spikes:
+        """The spikes of each layer so far."""
+        several = self._outputs.items()
+        return {name: outs[0] if len(outs) == 1 else torch.stack(outs) for name, outs in several}
 
     def __enter__(self) -> Watched:
         def keep(name: str) -> Any:
             def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-                self.spikes[name] = tensors_in(output)[0].detach()
+                self._outputs.setdefault(name, []).append(tensors_in(output)[0].detach())
 
             return hook
 

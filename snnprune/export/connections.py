@@ -8,9 +8,12 @@ The weight of a layer NAME, of shape [units, inputs, ...], is stored as a matrix
     NAME.biases   float32 or int32 [units], if the layer has biases
     NAME.steps    float32 [units]      the value of 1, on a grid
 
-and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units].
+and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units]; for
+leaky integrators NAME on a grid, ``NAME.steps``, the value of 1 in their potentials.
 The header holds shapes, strides and paddings, the neurons that read each layer, the bits, the leaks and the
-binary places of potentials. `snnprune.export.whole_numbers` says what a network computes with these numbers.
+binary places of potentials. Of a layer whose synapses lead from neurons back to themselves it says so:
+``feedback`` holds these neurons, the delay in time steps, and the first and last (exclusive) of the columns that
+their spikes come in by. `snnprune.export.whole_numbers` says what a network computes with these numbers.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from torch import nn
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.export.graph import folded
-from snnprune.export.whole_numbers import PLACES, WholeLayer
+from snnprune.export.recurrence import inner, recurrent_kinds
+from snnprune.export.whole_numbers import PLACES, WholeLayer, WholeLoop
 from snnprune.network.leaves import CONVOLUTIONS
 
 if TYPE_CHECKING:
@@ -48,18 +52,24 @@ def content(network: nn.Module | Quantised) -> bytes:
     Args:
         network: any network: its norms are folded, its weights stay float32. Or one on a grid: weights that
             were rounded to zero are left out.
+
+    Raises:
+        UserError: neurons feed back without synapses.
     """
     tensors: dict[str, Array] = {}
     if isinstance(network, nn.Module):
-        layers = _of_network(folded(network), tensors)
+        plain = folded(network)
+        layers = _of_network(plain, tensors)
         about: dict[str, Any] = {"bits": 32, "layers": layers}
     else:
         about = {
             "bits": network.bits,
             "layers": _of_grid(network, tensors),
-            "leaks": {name: neurons.leak for name, neurons in network.neurons.items()},
+            "leaks": {name: each.leak for name, each in (network.neurons | network.readouts).items()},
             "places": PLACES,
         }
+        plain = network.model
+    _tell_feedback(plain, about["layers"])
     return safetensors.save(tensors, {"format": FORMAT, "network": json.dumps(about)})
 
 
@@ -125,6 +135,27 @@ def _of_network(model: nn.Module, tensors: dict[str, Array]) -> dict[str, Any]:
     return layers
 
 
+def _tell_feedback(model: nn.Module, layers: dict[str, Any]) -> None:
+    """Note in ``layers`` which of them read the last spikes of their own neurons.
+
+    Raises:
+        UserError: neurons feed back without synapses.
+    """
+    for name, loop in model.named_modules():
+        if isinstance(loop, (*recurrent_kinds(), WholeLoop)):
+            place = next((place for place in ("feedback", "rc") if hasattr(loop, place)), None)
+            if place is None:
+                raise UserError(
+                    f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, and a "
+                    "list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
+                )
+            about = layers[f"{name}.{place}"]
+            width = about["shape"][1]
+            first = 0 if place == "feedback" else width - loop.sub_module_out_features
+            neurons = f"{name}.{inner(loop)[0]}"
+            about["feedback"] = {"neurons": neurons, "delay": 1, "columns": [first, width]}
+
+
 def _of_grid(network: Quantised, tensors: dict[str, Array]) -> dict[str, Any]:
     layers = {}
     for name, grid in network.layers.items():
@@ -139,6 +170,8 @@ def _of_grid(network: Quantised, tensors: dict[str, Array]) -> dict[str, Any]:
         tensors[f"{name}.thresholds"] = neurons.thresholds.cpu().numpy()
         if neurons.resets is not None:
             tensors[f"{name}.resets"] = neurons.resets.cpu().numpy()
+    for name, readout in network.readouts.items():
+        tensors[f"{name}.steps"] = readout.steps.float().cpu().numpy()
     return layers
 
 

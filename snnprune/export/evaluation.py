@@ -22,6 +22,7 @@ from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.network.weights import synapses_of
 from snnprune.nn.losses import loss_of
+from snnprune.nn.scores import scores_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,14 +138,15 @@ def _quantised(subject: Subject, bits: int) -> Result:
         )
     grid = quantise(subject.model, subject.example(), bits)
     mine, other = spiking_run(subject.model), spiking_run(grid.model, grid.neurons)
-    found, answers, labels, floats = RoundTrip(), [], [], 0
+    over_time = subject.config.train.over_time
+    found, answers, labels, floats = RoundTrip(over_time), [], [], 0
     with torch.inference_mode():
         for encoded, wanted in subject.batches():
             one, two = mine(encoded), other(encoded)
             found.add(one, two)
-            answers.append(two[0].mean(0).argmax(1).cpu())
+            answers.append(scores_of(two[0], over_time).argmax(1).cpu())
             labels.append(wanted)
-            floats += int((one[0].mean(0).argmax(1).cpu() == wanted).sum())
+            floats += int((scores_of(one[0], over_time).argmax(1).cpu() == wanted).sum())
     return {
         "bits": bits,
         **_hits(torch.cat(answers), torch.cat(labels), len(subject.splits.classes)),

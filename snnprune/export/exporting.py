@@ -125,7 +125,8 @@ def _network(
         again = find(file, {}, "cpu", splits=subject.splits).model
         assert again is not None
         other = spiking_run(again)
-    found = compare(spiking_run(model), other, _recordings(subject, samples))
+    over_time = subject.config.train.over_time
+    found = compare(spiking_run(model), other, _recordings(subject, samples), over_time)
     return {"file": str(file), "bytes": file.stat().st_size, "round_trip": found.report()}, str(found)
 
 

@@ -27,7 +27,9 @@ class _LayerTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         spiking = type(m).__module__.startswith("spikingjelly.activation_based.layer")
-        return spiking or leaf_kind(m, ()) is not None or super().is_leaf_module(m, module_qualified_name)
+        stateful = isinstance(getattr(m, "_memories", None), dict)  # a layer of SpikingJelly with time in it
+        known = stateful or leaf_kind(m, ()) is not None
+        return spiking or known or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> fx.Graph:

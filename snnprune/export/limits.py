@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError
+from snnprune.export import nir_neurons
 from snnprune.export.graph import NORMS, folded, layer_of, trace
+from snnprune.export.recurrence import inner, recurrent_kinds, why_not_wired
 from snnprune.network.leaves import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -23,6 +25,12 @@ HELD = {"Linear", "Conv1d", "Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten
 
 NEURONS = {"IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode"}
 """Neurons that SpikingJelly can write. Subclasses may behave differently and are refused."""
+
+NO_NODE = {
+    "AdaptiveLIFNode": "whose threshold rises with its spikes, and NIR has no such neurons: use a fixed threshold",
+    "NonSpikingLIFNode": "which answers with a list: use the LeakyIntegrator of snnprune.nn.models.integrator",
+}
+"""Neurons that have no node in NIR as they are."""
 
 ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
 """Functions that add the outputs of two layers."""
@@ -64,7 +72,13 @@ def _of_layer(layer: nn.Module | None) -> str | None:
     """Return why a layer cannot be written, or None."""
     if layer is None:
         return None
+    if isinstance(layer, recurrent_kinds()):
+        return why_not_wired(layer) or _of_layer(inner(layer)[1])
+    if nir_neurons.is_own(layer):
+        return None
     kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
+    if kind in NO_NODE:
+        return f"it is a {kind}, {NO_NODE[kind]}"
     if place not in ("torch", "spikingjelly"):
         return f"it is a {kind}, which the exporter does not know: use one of {', '.join(sorted(NEURONS))}"
     if kind in CONDITIONS:

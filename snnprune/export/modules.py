@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
 _SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "groups"}
@@ -14,17 +16,24 @@ _SIZES = {"in_channels", "out_channels", "in_features", "out_features", "num_fea
 _NOT_CONSTANT = {"training", "snnprune_survivors"}
 
 
-def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
+def describe(model: nn.Module, dense: Mapping[str, int] | None = None) -> dict[str, dict[str, Any]]:
     """Return class and constants of each module by name, in values that JSON can hold.
 
     Constants are public attributes that are numbers, strings, None or lists of these: thresholds, time
     constants, reset potentials, strides. They are in no state_dict of torch or SpikingJelly. Attributes that
     only say how a module computes are left out; a class names them in ``ways``.
+
+    Args:
+        model: the network.
+        dense: constants that a cut has changed, by "module.attribute", as they were before the first cut.
     """
-    found = {
+    found: dict[str, dict[str, Any]] = {
         name: {"class": type(module).__name__, "constants": _constants(module)}
         for name, module in model.named_modules()
     }
+    for key, value in (dense or {}).items():
+        name, _, attribute = key.rpartition(".")
+        found[name]["constants"][attribute] = value
     read: dict[str, dict[str, Any]] = json.loads(json.dumps(found))
     return read
 

@@ -18,9 +18,11 @@ from torch.fx.passes.shape_prop import ShapeProp
 from snnprune.common import atomic
 from snnprune.common.errors import UserError, first_line
 from snnprune.common.extras import need
+from snnprune.export import nir_loops, nir_neurons
 from snnprune.export.comparison import Watched
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
+from snnprune.export.recurrence import inner, recurrent_kinds
 from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import spiking_base
 
@@ -55,8 +57,12 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import export_to_nir  # noqa: PLC0415 - imports nir
 
-    ready = _ready(folded(model), example[:, :1])
+    ready, feedback, own = _ready(folded(model), example[:, :1])
     graph = export_to_nir(ready, example[:, :1], dt=DT)
+    for name, neurons in own.items():
+        graph.nodes[name] = nir_neurons.node_of(neurons, graph.nodes[name].v_threshold.shape, DT)
+    for name, synapses in feedback.items():
+        nir_loops.add(graph, synapses, name)
     graph.metadata[ABOUT] = about
     content = io.BytesIO()
     nir.write(content, graph)
@@ -73,15 +79,25 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
         dtype: in which the network computes.
 
     Raises:
-        UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know.
+        UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know, or
+            that is recurrent in another way than through one linear node around a layer of neurons.
     """
     need("export", "reading NIR", "nir", "nirtorch")
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import import_from_nir  # noqa: PLC0415 - imports nir
 
     try:
-        graph = nir.read(str(path))
+        graph, feedback = nir_loops.taken_out(nir.read(str(path)))
+        own = {name: nir_neurons.module_of(name, node, DT) for name, node in graph.nodes.items()}
+        own = {name: module.to(dtype) for name, module in own.items() if module is not None}
+        graph.nodes |= {name: nir_neurons.stand_in_node(graph.nodes[name]) for name in own}
         model: nn.Module = import_from_nir(graph, dt=DT, dtype=dtype, step_mode="m").eval()
+        for name, module in own.items():
+            model.set_submodule(f"{nir_loops.in_torch(name)}.module", module.eval())
+        for synapses in feedback:
+            nir_loops.put_back(model, synapses, dtype)
+    except UserError as error:
+        raise UserError(f"cannot read a network from {path}: {error}") from error
     except Exception as error:
         reason = first_line(error)
         raise UserError(f"cannot read a network from {path}: {reason}; expected a file of NIR") from error
@@ -108,7 +124,7 @@ def spiking_run(model: nn.Module, original: nn.Module) -> Run:
 
 
 def wrappers(model: nn.Module) -> list[nn.Module]:
-    """Return the modules of a network of `read` that wrap a layer of neurons."""
+    """Return the modules of a network of `read` that wrap a layer of neurons which is not called itself."""
     names = (name for name, module in model.named_modules() if isinstance(module, spiking_base()))
     return [model.get_submodule(name.rpartition(".")[0]) for name in names]
 
@@ -119,14 +135,32 @@ def _in_graph(name: str) -> str:
     return f"_{node}" if node[0].isdigit() else node
 
 
-def _ready(model: nn.Module, example: Tensor) -> fx.GraphModule:
-    """Return ``model`` as a graph of layers that SpikingJelly's exporter knows."""
+def _ready(
+    model: nn.Module, example: Tensor
+) -> tuple[fx.GraphModule, dict[str, nir_loops.Feedback], dict[str, nn.Module]]:
+    """Return ``model`` as a graph of layers that SpikingJelly's exporter knows, and what that leaves out.
+
+    Left out are feedback and neurons of snnprune, by the names that their nodes will have.
+    """
+    feedback: dict[str, nir_loops.Feedback] = {}
+    own: dict[str, nn.Module] = {}
     ready = fx.GraphModule(model, trace(model))
     ShapeProp(ready).propagate(example)
     reset_states(ready)
     for node in list(ready.graph.nodes):
-        kind = type(layer_of(node, ready)).__name__
-        if kind in SILENT:
+        called = layer_of(node, ready)
+        kind = type(called).__name__
+        if isinstance(called, recurrent_kinds()):
+            name = str(node.target)
+            neurons = f"{name}.{inner(called)[0]}"
+            feedback[_in_graph(f"{name}.feedback")] = nir_loops.without_feedback(
+                node, ready, (name, _in_graph(neurons))
+            )
+            called = layer_of(node, ready)
+        if nir_neurons.is_own(called):
+            own[_in_graph(str(node.target))] = called
+            ready.set_submodule(str(node.target), nir_neurons.stand_in())
+        elif kind in SILENT:
             node.replace_all_uses_with(node.all_input_nodes[0])
             ready.graph.erase_node(node)
         elif kind == "AdaptiveAvgPool2d":
@@ -136,7 +170,7 @@ def _ready(model: nn.Module, example: Tensor) -> fx.GraphModule:
         elif node.target in ADDITIONS:
             node.target = operator.add
     ready.recompile()
-    return ready
+    return ready, feedback, own
 
 
 def _fixed_pool(node: fx.Node) -> nn.Module:

@@ -1,8 +1,10 @@
 """Write one time step of a network as an ONNX file, (x, state) -> (y, state), and run it with onnxruntime.
 
-Inputs are ``x`` [B, C, H, W] and, for each layer of neurons, its potential ``v.NAME``; outputs are ``y``
-[B, K] and ``next.NAME``. The file's metadata hold the initial potentials and the number of steps of a
-recording. A network without time has no potentials.
+Inputs are ``x`` [B, C, H, W] and states: the potential ``v.NAME`` of each layer of neurons or of leaky
+integrators, and the last spikes ``y.NAME`` of each recurrent layer. Outputs are ``y`` [B, K] and, for each of
+these states, ``next.NAME``. Neurons with an adaptive threshold have the states ``b.NAME`` and ``y.NAME`` beside
+their potential, with the outputs ``next.NAME.b`` and ``next.NAME.y``. The file's metadata hold the initial
+states, by the names of the outputs without ``next``. A network without time has no states.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 ABOUT, REST = "snnprune", "snnprune.rest"
-"""Entries of the metadata: the origin of the network, and the initial potentials by name."""
+"""Entries of the metadata: the origin of the network, and the initial states."""
 
-BEFORE, NEXT = "v.", "next."
-"""Prefixes of the names of potentials, as inputs and as outputs."""
+NEXT = "next."
+"""Prefix of the names of states as outputs."""
 
 
 def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> None:
@@ -58,7 +60,7 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
 
 
 class _Exported:
-    """The result of torch's exporter, and the initial potentials."""
+    """The result of torch's exporter, and the initial states."""
 
     def __init__(self, proto: Any, rest: dict[str, float]) -> None:
         self.proto, self.rest = proto, rest
@@ -72,21 +74,31 @@ def _exported(model: nn.Module, frames: Tensor, *, spiking: bool) -> _Exported:
         return _Exported(_by_torch(plain(model), (frames,), ({0: batch},), ["x"], ["y"]), {})
     step = Step(model)
     states = _states(step, frames)
-    names = list(step.neurons)
+    inputs = [f"{letter}.{name}" for name, letter, _ in step.states]
+    names = _keys(inputs)
     proto = _by_torch(
         step,
         (frames, states),
         ({0: batch}, [{0: batch} for _ in states]),
-        ["x", *(f"{BEFORE}{name}" for name in names)],
+        ["x", *inputs],
         ["y", *(f"{NEXT}{name}" for name in names)],
     )
-    return _Exported(proto, dict(zip(names, step.rest(), strict=True)))
+    return _Exported(proto, dict(zip(names, (rest for *_, rest in step.states), strict=True)))
+
+
+def _keys(inputs: list[str]) -> list[str]:
+    """Return names of states by those of their inputs, as ``v.NAME``: the first state of a layer has its name."""
+    keys: list[str] = []
+    for text in inputs:
+        letter, _, name = text.partition(".")
+        keys.append(f"{name}.{letter}" if name in keys else name)
+    return keys
 
 
 @torch.no_grad()
 def _states(step: Step, frames: Tensor) -> list[Tensor]:
-    """Return potentials at rest, in the shapes that they have after a step on ``frames``."""
-    rest = step.rest()
+    """Return states at rest, in the shapes that they have after a step on ``frames``."""
+    rest = [value for *_, value in step.states]
     _, after = step(frames, [torch.tensor(value, dtype=frames.dtype) for value in rest])
     return [torch.full_like(v, value) for v, value in zip(after, rest, strict=True)]
 
@@ -138,7 +150,7 @@ class Runner:
             self._rest = {str(name): float(value) for name, value in rest.items()}
             if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
                 raise ValueError("it keeps tensors in other files")  # noqa: TRY301 - said as any other
-            self._fired = _add_spikes(proto, onnx) if spikes else []
+            self._fired = _add_spikes(proto, onnx) if spikes else {}
             self._layers = add_counts(proto, onnx) if counts else []
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
@@ -152,7 +164,14 @@ class Runner:
                 f"not an ONNX file that snnprune wrote ({type(error).__name__}: {reason}); expected what "
                 "`snnprune export --to onnx` writes"
             ) from error
-        self._shapes = {i.name: tuple(i.shape[1:]) for i in self._session.get_inputs()}
+        inputs = [i for i in self._session.get_inputs() if i.name != "x"]
+        keys = _keys([i.name for i in inputs])
+        self._inputs = {k: (i.name, tuple(i.shape[1:])) for k, i in zip(keys, inputs, strict=True)}
+        if self._inputs.keys() != self._rest.keys():
+            raise UserError(
+                f"the ONNX file has the states {sorted(self._inputs)}, and its metadata the states "
+                f"{sorted(self._rest)}: export the network again"
+            )
 
     @classmethod
     def of(cls, path: Path, *, spikes: bool = False, counts: bool = False) -> Runner:
@@ -180,20 +199,20 @@ class Runner:
             self._count(counted)
             return torch.from_numpy(y), {}
         names = list(self._rest)
+        inputs = [self._inputs[name][0] for name in names]
         states: Sequence[Any] = [
-            np.full((x.shape[1], *self._shapes[f"{BEFORE}{name}"]), value, dtype=x.dtype)
+            np.full((x.shape[1], *self._inputs[name][1]), value, dtype=x.dtype)
             for name, value in self._rest.items()
         ]
-        wanted = ["y", *(f"{NEXT}{name}" for name in names), *self._fired, *counts]
+        wanted = ["y", *(f"{NEXT}{name}" for name in names), *self._fired.values(), *counts]
         outputs, fired = [], []
         for step in x:
-            given = {f"{BEFORE}{name}": v for name, v in zip(names, states, strict=True)}
-            y, *rest = self._session.run(wanted, {"x": step, **given})
+            y, *rest = self._session.run(wanted, {"x": step, **dict(zip(inputs, states, strict=True))})
             self._count(rest[len(rest) - len(counts) :])
             states = rest[: len(names)]
             outputs.append(torch.from_numpy(y))
             fired.append([torch.from_numpy(spikes) for spikes in rest[len(names) :][: len(self._fired)]])
-        layers = zip(names, zip(*fired, strict=True), strict=False)
+        layers = zip(self._fired, zip(*fired, strict=True), strict=False)
         return torch.stack(outputs), {name: torch.stack(spikes) for name, spikes in layers}
 
     def _count(self, answers: Sequence[Any]) -> None:
@@ -214,14 +233,17 @@ class Runner:
         }
 
 
-def _add_spikes(proto: Any, onnx: Any) -> list[str]:
-    """Add the comparisons with thresholds to the outputs, and return their names in the potentials' order."""
+def _add_spikes(proto: Any, onnx: Any) -> dict[str, str]:
+    """Add the comparisons with thresholds to the outputs, and return their names by name of the neurons."""
     compared = {node.input[0]: node.output[0] for node in proto.graph.node if node.op_type == FIRES}
     makers = {output: node for node in proto.graph.node for output in node.output}
-    after = [output.name for output in proto.graph.output if output.name.startswith(NEXT)]
-    # The tensor that is compared with the threshold is the one that the reset reads.
-    fired = [next(compared[i] for i in makers[name].input if i in compared) for name in after]
+    fired = {}
+    for output in proto.graph.output:
+        if output.name.startswith(NEXT):
+            # What is compared with the threshold is what the reset reads, or the potential itself.
+            read = [compared[i] for i in (*makers[output.name].input, output.name) if i in compared]
+            fired |= {output.name.removeprefix(NEXT): name for name in read[:1]}
     proto.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None) for name in fired
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None) for name in fired.values()
     )
     return fired

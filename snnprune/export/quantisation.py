@@ -21,11 +21,17 @@ from torch import nn
 
 from snnprune.common.errors import UserError, first_line
 from snnprune.export.graph import NORMS, folded, layer_of, trace
+from snnprune.export.readout import is_integrator
+from snnprune.export.recurrence import recurrent_kinds, recurrent_layers
 from snnprune.export.whole_numbers import (
     GridLayer,
     GridNeurons,
+    GridReadout,
     WholeLayer,
+    WholeLoop,
     WholeNeurons,
+    WholeReadout,
+    WholeStep,
     in_double,
     unit_of,
     wide,
@@ -58,12 +64,14 @@ class Quantised:
         bits: of a weight.
         layers: whole numbers of each convolution and linear layer.
         neurons: whole numbers of each layer of neurons.
+        readouts: whole numbers of each layer of leaky integrators.
     """
 
     model: nn.Module
     bits: int
     layers: dict[str, GridLayer]
     neurons: dict[str, GridNeurons]
+    readouts: dict[str, GridReadout]
 
 
 @torch.no_grad()
@@ -86,47 +94,87 @@ def quantise(model: nn.Module, example: Tensor, bits: int) -> Quantised:
     topology = discover(real, example.double())
     groups = _groups(topology.projections.values())
     _check_whole(real, topology, groups)
+    read = _readouts(real)
     layers: dict[str, GridLayer] = {}
     neurons: dict[str, GridNeurons] = {}
+    readouts: dict[str, GridReadout] = {}
     for name, group in groups.items():
         neuron: Any = None if group[0].neuron is None else real.get_submodule(name)
         steps = _steps(real, group, neuron, bits)
         for projection in group:
-            layers[projection.name] = _round(real, projection, steps)
+            reader = read.get(projection.name, projection.neuron)
+            layers[projection.name] = _round(real, projection, steps, reader)
+            if projection.name in read:
+                readouts[str(reader)] = _leaky(real.get_submodule(str(reader)), steps, bits)
         if neuron is not None:
             neurons[name] = _constants(neuron, steps, bits)
-    grid = Quantised(
-        _whole(real, layers, neurons, bits), bits, {n: layers[n] for n in topology.projections}, neurons
-    )
+    layers = {name: layers[name] for name in topology.projections}
+    grid = Quantised(_whole(real, layers, (neurons, readouts), bits), bits, layers, neurons, readouts)
     _check_agreement(real, grid, example)
     return grid
 
 
 def _whole(
-    real: nn.Module, layers: dict[str, GridLayer], neurons: dict[str, GridNeurons], bits: int
+    real: nn.Module,
+    layers: dict[str, GridLayer],
+    readers: tuple[dict[str, GridNeurons], dict[str, GridReadout]],
+    bits: int,
 ) -> nn.Module:
     """Return a copy of the rounded network that computes with its whole numbers."""
+    neurons, readouts = readers
     whole = duplicate(real).requires_grad_(False)
     for name, layer in layers.items():
         whole.set_submodule(name, WholeLayer(name, whole.get_submodule(name), layer))
-        if layer.neuron is not None:
+        if layer.neuron in neurons:
             constants, places = neurons[layer.neuron], layer.weights.ndim - 2
             whole.set_submodule(layer.neuron, WholeNeurons(layer.neuron, constants, places, bits))
+        elif layer.neuron is not None:
+            whole.set_submodule(layer.neuron, WholeReadout(layer.neuron, readouts[layer.neuron], bits))
+    for name, loop in recurrent_layers(whole).items():
+        whole.set_submodule(name, WholeLoop(loop.feedback, WholeStep(loop.neuron)))
     whole.register_forward_pre_hook(in_double)
     return whole
+
+
+def _readouts(model: nn.Module) -> dict[str, str]:
+    """Return the leaky integrators that read a layer, by name of this layer.
+
+    Raises:
+        UserError: one reads something else than one layer alone.
+    """
+    found = {}
+    for node in trace(model).nodes:
+        if is_integrator(layer_of(node, model)):
+            (source,) = node.all_input_nodes
+            before = layer_of(source, model)
+            if not isinstance(before, nn.Linear) or len(source.users) > 1:
+                raise UserError(
+                    f"leaky integrators '{node.target}' do not read one linear layer alone, whose steps they "
+                    "would have on a grid"
+                )
+            found[str(source.target)] = str(node.target)
+    return found
 
 
 # --- what can be put on a grid
 
 
 def _check_modules(model: nn.Module) -> None:
+    loops = recurrent_layers(model)
     for name, module in model.named_modules():
         if type(module).__name__ in NORMS:
             raise UserError(
                 f"layer '{name}' is a norm without a layer right before it that it can be folded into"
             )
         known = type(module).__name__ in KINDS and type(module).__module__.startswith("spikingjelly.")
-        if isinstance(module, spiking_base()) and not (known and is_multi_step(module)):
+        loop = isinstance(module, recurrent_kinds())
+        if loop and not (hasattr(module, "feedback") and is_multi_step(module)):
+            raise UserError(
+                f"layer '{name}' is a {type(module).__name__}, and the only recurrent layer that can be put on "
+                "a grid is a Recurrent of snnprune.nn.recurrent in multi-step mode"
+            )
+        multi = is_multi_step(module) or name.rpartition(".")[0] in loops
+        if isinstance(module, spiking_base()) and not (known and multi):
             raise UserError(
                 f"layer '{name}' is a {type(module).__name__}, and only LIFNode, IFNode and "
                 "ParametricLIFNode in multi-step mode can be put on a grid"
@@ -165,6 +213,9 @@ def _check_whole(model: nn.Module, topology: Topology, groups: dict[str, list[Pr
             )
     for node in trace(model).nodes:  # in the order of the forward; what is not called does not matter
         called, name = layer_of(node, model), str(node.target)
+        if isinstance(called, recurrent_kinds()):
+            _check_loop(name, topology, groups)
+            continue
         if name in groups and type(called).__name__ not in KINDS:
             raise UserError(f"layer '{name}' is a {type(called).__name__}, which puts out no spikes")
         if isinstance(called, spiking_base()) and name not in groups:
@@ -178,6 +229,16 @@ def _check_whole(model: nn.Module, topology: Topology, groups: dict[str, list[Pr
             raise UserError(f"'{name}' is {what} that the network computes with, for which there is no grid")
 
 
+def _check_loop(name: str, topology: Topology, groups: dict[str, list[Projection]]) -> None:
+    """Check that discovery has seen the neurons of a recurrent layer read its feedback."""
+    feedback = topology.projections.get(f"{name}.feedback")
+    if feedback is None or f"{name}.neuron" not in groups or feedback.neuron != f"{name}.neuron":
+        raise UserError(
+            f"recurrent layer '{name}' cannot be put on a grid, because its neurons do not read its feedback in "
+            "the example: give frames of two time steps at least"
+        )
+
+
 def _check_agreement(real: nn.Module, grid: Quantised, example: Tensor) -> None:
     """Compare what neurons read and networks answer, in values and in whole numbers, given the same spikes.
 
@@ -186,8 +247,9 @@ def _check_agreement(real: nn.Module, grid: Quantised, example: Tensor) -> None:
     """
     coin = torch.Generator().manual_seed(0)
     frames = (torch.rand(example.shape, generator=coin) < 0.5).double().to(example.device)
-    values, answers = _currents(real, grid.neurons, frames)
-    numbers, others = _currents(grid.model, grid.neurons, frames)
+    readers = [*grid.neurons, *grid.readouts]
+    values, answers = _currents(real, readers, frames)
+    numbers, others = _currents(grid.model, readers, frames)
     units = {layer.neuron: unit_of(layer.steps, layer.weights.ndim - 2) for layer in grid.layers.values()}
     pairs = [(name, value, numbers[name] * units[name]) for name, value in values.items()]
     pairs += [("its output", *both) for both in zip(answers, others, strict=True)]
@@ -204,12 +266,13 @@ def _currents(
     model: nn.Module, neurons: Iterable[str], frames: Tensor
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Return what neurons read and what the network answers if all fire by chance, the same chance."""
-    read: dict[str, Tensor] = {}
+    read: dict[str, list[Tensor]] = {}
 
     def hook(name: str, seed: int) -> Any:
+        coin = torch.Generator().manual_seed(seed)
+
         def fire(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            read[name] = args[0]
-            coin = torch.Generator().manual_seed(seed)
+            read.setdefault(name, []).append(args[0])
             return (torch.rand(output.shape, generator=coin) < 0.5).to(output)
 
         return fire
@@ -228,7 +291,7 @@ def _currents(
         for handle in handles:
             handle.remove()
         reset_states(model)
-    return read, answers
+    return {name: torch.stack(parts) for name, parts in read.items()}, answers
 
 
 # --- whole numbers
@@ -273,6 +336,12 @@ def _constants(neuron: Any, steps: Tensor, bits: int) -> GridNeurons:
     return GridNeurons(thresholds.int(), resets, round(stays * 2**bits))
 
 
+def _leaky(integrator: Any, steps: Tensor, bits: int) -> GridReadout:
+    """Return the constants of leaky integrators in steps of the layer that they read."""
+    own = (steps * (1.0 - integrator.decay)).float().double()
+    return GridReadout(own, round(integrator.decay * 2**bits))
+
+
 def _dynamics(neuron: Any) -> tuple[float, float]:
     """Return the share of a potential that is left after a step, and the factor of a current."""
     kind = type(neuron).__name__
@@ -282,7 +351,7 @@ def _dynamics(neuron: Any) -> tuple[float, float]:
     return 1.0 - leaks, leaks if neuron.decay_input else 1.0
 
 
-def _round(model: nn.Module, projection: Projection, steps: Tensor) -> GridLayer:
+def _round(model: nn.Module, projection: Projection, steps: Tensor, reader: str | None) -> GridLayer:
     """Round weights and biases of a layer in place, and return them as whole numbers."""
     layer = model.get_submodule(projection.name)
     weight, bias = layer.get_parameter("weight"), layer._parameters["bias"]
@@ -293,4 +362,4 @@ def _round(model: nn.Module, projection: Projection, steps: Tensor) -> GridLayer
         biases = (bias / steps).round()
         bias.copy_(biases * steps)
         biases = biases.int()
-    return GridLayer(weights.int(), biases, steps, projection.neuron)
+    return GridLayer(weights.int(), biases, steps, reader)

@@ -11,6 +11,7 @@ from snnprune.common.seeds import Stream
 from snnprune.data import Encoder
 from snnprune.nn.device import device_of
 from snnprune.nn.run_network import reset
+from snnprune.nn.scores import scores_of
 from snnprune.runs.about import About
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ class Subject:
         return encoder(frames.to(self.device), Stream.TEST, batch)
 
     def scores(self, encoded: Tensor) -> Tensor:
-        """Return output rates, or logits without time: [B, K]."""
+        """Return scores [B, K], as the run was trained on: outputs over time, or logits without time."""
         out = self.outputs(encoded)
-        return out.mean(0) if self.spiking else out
+        return scores_of(out, self.config.train.over_time) if self.spiking else out
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the encoded test set with its labels, in batches of the run's batch size."""

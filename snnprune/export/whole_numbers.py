@@ -10,7 +10,13 @@ layer in units of 2^-bits, all of them whole numbers, and [x] for x rounded down
     y = 1 if h >= 2^16 th else 0
     v = 2^16 R where y else h                or, with a soft reset, where R is 0, h - y 2^16 th
 
-v begins at 2^16 R. Spikes, counts of events, and averages over windows whose size is a power of 2, are whole
+v begins at 2^16 R. A recurrent layer adds to its currents C the sum of W X over its own spikes of the step
+before, none at first. A leaky readout, whose steps are (1 - k) times those of the layer that it reads, with k the
+share of its potential that is left after a step, answers
+
+    v = [L v / 2^bits] + C                   v begins at 0
+
+Spikes, counts of events, and averages over windows whose size is a power of 2, are whole
 numbers X as they are.
 
 Sums of a layer are float64 below 2^48, where each whole number has its own float, and so have the sums of 32
@@ -45,7 +51,7 @@ class GridLayer:
         weights: int32, in the shape of the layer's weight.
         biases: int32 [units], None for a layer without biases.
         steps: the value of 1, float64 [units].
-        neuron: the layer of neurons that reads it, None if there is none.
+        neuron: the layer of neurons, or of leaky integrators, that reads it, None if there is none.
     """
 
     weights: Tensor
@@ -71,6 +77,19 @@ class GridNeurons:
 
     thresholds: Tensor
     resets: Tensor | None
+    leak: int
+
+
+@dataclass(frozen=True)
+class GridReadout:
+    """The constants of a layer of leaky integrators, which do not spike, in whole numbers.
+
+    Attributes:
+        steps: the value of 1 in a potential, float64 [units].
+        leak: the share of a potential that is left after a time step, in units of 2^-bits.
+    """
+
+    steps: Tensor
     leak: int
 
 
@@ -116,7 +135,7 @@ class WholeLayer(nn.Module):
 
 
 class WholeNeurons(nn.Module):
-    """Leaky integrate-and-fire neurons with constants per unit. Each call begins at rest.
+    """Leaky integrate-and-fire neurons with constants per unit. Each series of currents begins at rest.
 
     Args:
         name: of the layer of neurons, for errors.
@@ -140,25 +159,94 @@ class WholeNeurons(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map currents [T, B, units, ...], in units of 2^-16 steps, to spikes of the same shape."""
-        numbers = x.round()
-        top = _top(numbers)
-        if not top < min(LARGEST["current"], LARGEST["potential"] / max(len(x), 1)):
-            raise UserError(
-                f"neurons '{self.name}' read currents of up to {top / 2**PLACES:g} steps, with which their "
-                "potentials are not exact: choose fewer --bits or smaller inputs"
-            )
+        numbers = _exact(self.name, x, len(x))
         v, spikes = self.rest.expand(x.shape[1:]), []
-        for current in numbers.long():
-            h = self.rest + self._left(v - self.rest) + current
-            fired = h >= self.threshold
-            v = h - fired * self.threshold if self.soft else torch.where(fired, self.rest, h)
-            spikes.append(fired.double())
+        for current in numbers:
+            fired, v = self.step(current, v)
+            spikes.append(fired)
         return torch.stack(spikes)
 
-    def _left(self, above: Tensor) -> Tensor:
-        """Return [leak above / 2^bits], of high and low bits apart, so that no product overflows."""
-        low = above & (2**self.bits - 1)
-        return self.leak * (above >> self.bits) + (self.leak * low >> self.bits)
+    def step(self, current: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute one step: currents [B, units, ...] and potentials, int64, to spikes and potentials."""
+        h = self.rest + _left(v - self.rest, self.leak, self.bits) + current
+        fired = h >= self.threshold
+        return fired.double(), h - fired * self.threshold if self.soft else torch.where(fired, self.rest, h)
+
+
+class WholeStep(nn.Module):
+    """The neurons of a recurrent layer, called for one step at a time.
+
+    Args:
+        neurons: the same neurons for a series.
+
+    Raises:
+        UserError: (of a forward) a current is so large that potentials would not be exact.
+    """
+
+    def __init__(self, neurons: WholeNeurons) -> None:
+        super().__init__()
+        self.neurons, self.steps = neurons, 1
+        self.v: Tensor | None = None
+
+    def begin(self, steps: int) -> None:
+        """Put the neurons at rest before a series of ``steps`` calls."""
+        self.v, self.steps = None, steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map currents [B, units], in units of 2^-16 steps, to spikes of the same shape."""
+        v = self.neurons.rest.expand(x.shape) if self.v is None else self.v
+        fired, self.v = self.neurons.step(_exact(self.neurons.name, x, self.steps), v)
+        return fired
+
+
+class WholeLoop(nn.Module):
+    """A recurrent layer: what its synapses make of its spikes is added to its currents one step later.
+
+    Args:
+        feedback: its synapses.
+        neuron: its neurons.
+    """
+
+    def __init__(self, feedback: WholeLayer, neuron: WholeStep) -> None:
+        super().__init__()
+        self.feedback, self.neuron = feedback, neuron
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map currents [T, B, units], in units of 2^-16 steps, to spikes of the same shape."""
+        self.neuron.begin(len(x))
+        y, spikes = torch.zeros_like(x[0]), []
+        for current in x:
+            y = self.neuron(current + self.feedback(y))
+            spikes.append(y)
+        return torch.stack(spikes)
+
+
+class WholeReadout(nn.Module):
+    """Leaky integrators, which answer with their potentials. Each series of currents begins at rest.
+
+    Args:
+        name: of the layer, for errors.
+        constants: in whole numbers.
+        bits: of the leak.
+
+    Raises:
+        UserError: (of a forward) a current is so large that potentials would not be exact.
+    """
+
+    unit: Tensor
+
+    def __init__(self, name: str, constants: GridReadout, bits: int) -> None:
+        super().__init__()
+        self.name, self.leak, self.bits = name, constants.leak, bits
+        self.register_buffer("unit", unit_of(constants.steps, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map currents [T, B, units], in units of 2^-16 steps, to the values of potentials."""
+        v, potentials = torch.zeros_like(x[0], dtype=torch.int64), []
+        for current in _exact(self.name, x, len(x)):
+            v = _left(v, self.leak, self.bits) + current
+            potentials.append(v * self.unit)
+        return torch.stack(potentials)
 
 
 def wide(numbers: Tensor, axes: int) -> Tensor:
@@ -174,6 +262,24 @@ def unit_of(steps: Tensor, places: int) -> Tensor:
 def in_double(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Turn the frames that a network is given into float64 (a forward pre-hook)."""
     return tuple(a.double() if isinstance(a, torch.Tensor) else a for a in args)
+
+
+def _exact(name: str, currents: Tensor, steps: int) -> Tensor:
+    """Return the currents of neurons ``name`` as int64, where ``steps`` of them keep potentials exact."""
+    numbers = currents.round()
+    top = _top(numbers)
+    if not top < min(LARGEST["current"], LARGEST["potential"] / max(steps, 1)):
+        raise UserError(
+            f"neurons '{name}' read currents of up to {top / 2**PLACES:g} steps, with which their "
+            "potentials are not exact: choose fewer --bits or smaller inputs"
+        )
+    return numbers.long()
+
+
+def _left(above: Tensor, leak: int, bits: int) -> Tensor:
+    """Return [leak above / 2^bits], of high and low bits apart, so that no product overflows."""
+    low = above & (2**bits - 1)
+    return leak * (above >> bits) + (leak * low >> bits)
 
 
 def _top(numbers: Tensor) -> float:

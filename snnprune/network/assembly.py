@@ -47,6 +47,7 @@ def assemble(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> To
         outflow = _runs(units.resolved([Span(((synapses.population, shape[0]),))]), names, Outflow)
         owners = [populations[run.population] for run in outflow]
         alone = len(outflow) == 1 and outflow[0].length == outflow[0].size
+        calls, (starts, lag) = len(synapses.entries), _delay(found, name, site)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
@@ -58,8 +59,10 @@ def assemble(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> To
             _frozen(name, synapses, owners),
             site,
             layouts[name, 0],
-            max(len(synapses.entries), 1),
-            _loops(layouts.loops_of(name, len(synapses.entries)), len(synapses.entries), site),
+            max(calls, 1),
+            _loops(layouts.loops_of(name, calls), calls, site, starts),
+            starts,
+            lag,
             output=bool(units.left([synapses.population]) & ends),
             transposed=synapses.kind == "conv" and is_transposed(synapses.module),
             outflow=outflow,
@@ -106,14 +109,16 @@ def runs_on(units: Units, places: Places) -> tuple[tuple[int, tuple[Run, ...]], 
 
 
 def _runs(spans: Iterable[Span], names: Mapping[int, str], kind: type[Kind]) -> tuple[Kind, ...]:
-    """Return the runs of the populations on an axis."""
+    """Return the runs of the populations on an axis; what only may stand for one has none."""
     return tuple(
-        kind(names[number], run.offset, run.size, run.spread, run.repeats) for number, run in runs_of(spans)
+        kind(names[number], run.offset, run.size, run.spread, run.repeats)
+        for number, run in runs_of(spans)
+        if number in names
     )
 
 
 def _handed(axis: Axis | None, units: Units, names: dict[int, str]) -> Handed | None:
-    if axis is None or not axis.is_whole:
+    if axis is None or not axis.is_whole or any(number not in names for number in axis.numbers):
         return None
     return Handed(axis.dim, _runs(units.resolved(axis.spans), names, Run))
 
@@ -133,11 +138,12 @@ def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, 
     return _runs(found.units.resolved(found.readings[name][0]), names, Inflow)
 
 
-def _loops(known: int | None, calls: int, site: Site | None) -> int:
+def _loops(known: int | None, calls: int, site: Site | None, starts: int) -> int:
     """Return how many time steps the calls of a layer are: those of its neuron, if nothing else tells."""
     if known is not None:
         return known
-    return site.steps if site is not None and calls % site.steps == 0 else 1
+    steps = 1 if site is None else site.steps - starts
+    return steps if steps > 0 and calls % steps == 0 else 1
 
 
 def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int, str]) -> Site | None:
@@ -145,7 +151,7 @@ def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int
     if synapses.neuron is None or synapses.site is None:
         return None
     calls = found.neuron_calls[synapses.neuron]
-    period = next(p for p in range(1, len(calls) + 1) if calls == calls[:p] * (len(calls) // p))
+    period = _period(found, calls, layouts.loops_of(synapses.neuron, len(calls)))
     behind = _runs(found.units.resolved(synapses.behind), names, Run)
     return replace(
         synapses.site,
@@ -155,3 +161,45 @@ def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int
         layout=layouts[synapses.neuron, synapses.site.call],
         behind=behind,
     )
+
+
+def _period(found: Findings, calls: list[frozenset[str]], loops: int | None) -> int:
+    """Return how many calls of a neuron are one pass, by the layers that reach it at each of them.
+
+    A recurrent layer may reach it only from a later pass on.
+
+    Args:
+        found: what was seen.
+        calls: of the neuron.
+        loops: how many time steps they are; None where the example takes no more steps.
+    """
+    for p in range(1, len(calls)):
+        if len(calls) % p == 0 and (calls == calls[:p] * (len(calls) // p) or _grows(found, calls, p, loops)):
+            return p
+    return len(calls)
+
+
+def _grows(found: Findings, calls: list[frozenset[str]], period: int, loops: int | None) -> bool:
+    """Tell whether each pass is as the one before, or has recurrent layers that were not there before.
+
+    Layers that are added up, one behind another, look alike: but each of them is called once.
+    """
+    if not all(a <= b for a, b in zip(calls, calls[period:], strict=False)):
+        return False
+    if loops is not None:
+        return loops == len(calls) // period
+    late = {s for n in range(period) for s in calls[n - period] - calls[n]}
+    return all(sum(s in c for c in calls) <= len(found.synapses[s].entries) > 1 for s in late)
+
+
+def _delay(found: Findings, name: str, site: Site | None) -> tuple[int, int]:
+    """Return at how many first time steps a layer is not called, and how much later its neuron hears it."""
+    synapses = found.synapses[name]
+    if site is None or synapses.neuron is None:
+        return 0, 0
+    course = found.course[synapses.neuron]
+    heard = [name in calls for calls in course]
+    late = heard.index(True) // site.calls if True in heard else 0
+    a_pass = max(sum(heard[-site.calls :]), 1)
+    starts = max(site.steps - len(synapses.entries) // a_pass, 0) if late else 0
+    return starts, max(late - starts, 0)

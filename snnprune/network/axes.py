@@ -1,4 +1,4 @@
-"""The channel axis of a tensor, or its axes, and one call of a torch operation on such tensors.
+"""The channel axis of a tensor, or its axes.
 
 Axes are counted from the end. So it makes no difference whether there is a time axis in front, or whether it
 is folded into the batch.
@@ -15,9 +15,7 @@ import torch
 from snnprune.network.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from snnprune.network.units import Units
+    from collections.abc import Callable, Iterable
 
 
 class Unknown(Exception):  # noqa: N818 - an answer, not an error
@@ -82,6 +80,10 @@ def runs_of(spans: Iterable[Span]) -> list[tuple[int, Run]]:
 
 
 Places = tuple[tuple[int, tuple[Span, ...]], ...]
+"""Axes of channels, counted from the end, with the populations on each."""
+
+Met = tuple[tuple[int, ...], Places]
+"""What a leaf was given: a shape, and where the channels are."""
 
 
 @dataclass(frozen=True)
@@ -143,41 +145,6 @@ class Axis:
     def moved(self, place: Callable[[int], int]) -> Axis:
         """Return the same with other axes."""
         return replace(self, places=tuple(sorted((place(dim), spans) for dim, spans in self.places)))
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of a torch operation.
-
-    Attributes:
-        name: name of the operation.
-        func: the operation.
-        args: its arguments.
-        kwargs: its keyword arguments.
-        result: one of its output tensors.
-        axis_of: returns the axis of a tensor, or None if it is unknown.
-        units: all populations.
-    """
-
-    name: str
-    func: Callable[..., Any]
-    args: Sequence[Any]
-    kwargs: dict[str, Any]
-    result: torch.Tensor
-    axis_of: Callable[[torch.Tensor], Axis | None]
-    units: Units
-
-    @property
-    def subject(self) -> Any:
-        """What the operation works on: its first argument."""
-        return self.argument(0, "input", "self", "tensors")
-
-    def argument(self, position: int, *names: str, default: Any = None) -> Any:
-        """Return an argument by position or by one of its names."""
-        for name in names:
-            if name in self.kwargs:
-                return self.kwargs[name]
-        return self.args[position] if len(self.args) > position else default
 
 
 def mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

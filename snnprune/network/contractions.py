@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.network.axes import Axis, Operation, Unknown
+from snnprune.network.axes import Axis, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from snnprune.network.axes import Span
+    from snnprune.network.operation import Operation
     from snnprune.network.units import Units
 
 Lettered = tuple["Axis | None", torch.Size, str]

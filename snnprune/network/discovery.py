@@ -18,7 +18,8 @@ from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.assembly import assemble, names_of, runs_on
-from snnprune.network.axes import Axis, tensors_in
+from snnprune.network.axes import Axis, mapped, tensors_in
+from snnprune.network.blanks import freeze_unmet, settle, unmet
 from snnprune.network.branches import freeze_branches
 from snnprune.network.heads import settle_heads
 from snnprune.network.layouts import Layouts
@@ -35,6 +36,7 @@ from snnprune.network.weights import fixed_layers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from snnprune.network.axes import Span
     from snnprune.network.findings import Findings
 
 
@@ -86,11 +88,14 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
         refuse_new_layers(model, names)
         example = states.example(arguments)
         handed = _freeze_output(found, outputs)
-        if found.unreached():  # what feeds back may be asked for only once there is a state
-            found.look_again()
-            with survey.watching():
-                outputs = tensors_in(model(*arguments))
-            handed = _freeze_output(found, outputs)
+        if _feeds_back_later(found):
+            found.look_again(at_rest=False)
+            handed = _look(model, arguments, survey) or handed
+    if unmet(found) or found.unreached():
+        found.look_again()
+        with untouched(model), torch.no_grad():
+            _look(model, _twice(arguments), survey)
+    freeze_unmet(found)
     if found.unreached():
         _look_at_training(model, arguments, survey)
     freeze_branches(found)
@@ -159,6 +164,7 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     whatever becomes of its activity on the way. One that a layer reads may have the state of its neurons
     handed out, for the next call: units that leave take their state along.
     """
+    settle(found)
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
     read = units.left(found.read | found.provenance.multiplied)
     found.outputs.update(number for number in units.left(found.made_of(outputs)) if number not in read)
@@ -171,12 +177,47 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     return axes
 
 
+def _feeds_back_later(found: Findings) -> bool:
+    """Tell whether a further forward, which finds states of this one, may show more of what feeds back."""
+    ends = {found.units.root(number) for number in found.outputs}
+    loose = (s for s in found.synapses.values() if s.neuron is None)
+    hidden = any(found.units.root(s.population) not in ends for s in loose)
+    return hidden or bool(found.unreached() or unmet(found))
+
+
+def _look(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> list[Axis | None]:
+    """Watch a further forward, and return where the channels of its outputs are.
+
+    A network need not take the same once more: what was seen of such a forward counts, and nothing is returned.
+    """
+    try:
+        with survey.watching():
+            outputs = tensors_in(model(*arguments))
+    except Exception as error:
+        if memory_full(error) is not None:
+            raise
+        settle(survey.found)
+        return []
+    return _freeze_output(survey.found, outputs)
+
+
+def _twice(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments twice as long on their first axis, which may be time."""
+    length = tensors_in(list(arguments))[0].shape[:1]
+
+    def lengthen(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.cat([tensor, tensor]) if length and tensor.shape[:1] == length else tensor
+
+    return tuple(mapped(list(arguments), lengthen))
+
+
 def _look_at_training(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> None:
     """Run the example in training mode, which may reach more layers; it need not go through there."""
     found = survey.found
+    before, found.neuron_calls = found.neuron_calls, defaultdict(list)
+    course = found.course
     found.look_again()
     found.training_only = True
-    before, found.neuron_calls = found.neuron_calls, defaultdict(list)
     with untouched(model), torch.no_grad(), suppress(Exception):
         model.train()
         with survey.watching():
@@ -187,6 +228,7 @@ def _look_at_training(model: nn.Module, arguments: tuple[Any, ...], survey: Surv
                 numbers = [found.synapses[n].population for each in (*calls, *before[neuron]) for n in each]
                 found.units.freeze(numbers, f"neuron {neuron} is called otherwise in training mode")
     found.neuron_calls.update(before)
+    found.course = course
 
 
 def _freeze_shared(found: Findings) -> None:
@@ -194,16 +236,28 @@ def _freeze_shared(found: Findings) -> None:
     units = found.units
     owners = {slot.module for number in units.roots() for slot in units[number].slots}
     for name in owners & set(found.readings):
-        readings = {units.resolved(spans) for spans in found.readings[name]}
+        readings = {_read(found, spans) for spans in found.readings[name]}
         if len(readings) > 1:
             reason = f"{name} is shared between places that read different populations"
-            numbers = {number for reading in readings for span in reading for number in span.numbers}
+            if () in readings:
+                reason = f"{name} reads it and, at another call, a tensor that belongs to no layer"
+            numbers = {n for reading in readings for span in reading for n in span.numbers}
             if name in found.synapses:
                 post = units.left([found.synapses[name].population])
-                if post & numbers:
-                    reason = f"{name} wires it to itself (recurrent, or shared with an earlier place)"
+                if post & numbers and () in readings:
+                    reason = f"{name} wires it to itself, and its first state is learned, or is not zero"
+                elif post & numbers:
+                    reason = (
+                        f"{name} wires it to itself and to another population (or is shared between places)"
+                    )
                 numbers |= post
-            units.freeze(numbers, reason, foremost=True)
+            units.freeze(numbers, reason, foremost=() not in readings)
+
+
+def _read(found: Findings, spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Return the populations that a leaf has read, without numbers for what is none."""
+    known = found.units.made(spans)
+    return known if any(span.numbers for span in known) else ()
 
 
 def _freeze_raised(found: Findings) -> None:

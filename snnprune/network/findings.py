@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from snnprune.network.axes import Axis, Places, Span
+    from snnprune.network.axes import Axis, Met, Span
     from snnprune.network.leaves import Kind
     from snnprune.network.places import Site
     from snnprune.network.products import Products
@@ -90,9 +90,6 @@ class Values:
     axis: Axis
 
 
-Met = tuple[tuple[int, ...], "Places"]
-
-
 @dataclass
 class Findings:
     """What a forward has shown so far.
@@ -105,6 +102,7 @@ class Findings:
         synapses: projections, by the name of the layer.
         readings: for each leaf, what its input is made of at each call.
         neuron_calls: for each neuron, the layers that reach it at each call of a forward.
+        course: the same from rest on, as far as forwards were watched one after another.
         read: numbers of populations that a layer reads.
         values: of neurons that have several entries; whose they are is asked later.
         states_read: neurons whose state, handed out beside the activity, a layer reads.
@@ -128,6 +126,7 @@ class Findings:
     synapses: dict[str, Synapses] = field(default_factory=dict)
     readings: dict[str, list[tuple[Span, ...]]] = field(default_factory=lambda: defaultdict(list))
     neuron_calls: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
+    course: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     read: set[int] = field(default_factory=set)
     values: list[Values] = field(default_factory=list)
     states_read: set[str] = field(default_factory=set)
@@ -143,12 +142,16 @@ class Findings:
     training_only: bool = False
     look: str | None = None
     _turns: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _called: frozenset[str] = frozenset()
     _axes: dict[int, tuple[torch.Tensor, Axis]] = field(default_factory=dict)
 
-    def look_again(self) -> None:
-        """Begin another forward, whose calls are not counted."""
+    def look_again(self, *, at_rest: bool = True) -> None:
+        """Begin another forward, whose calls are not counted; neurons are ``at_rest`` or go on."""
         self.counting = False
         self._turns = defaultdict(int)
+        self._called = frozenset(name for name, calls in self.neuron_calls.items() if calls)
+        if at_rest:
+            self.course = defaultdict(list)
 
     def unreached(self) -> tuple[str, ...]:
         """Return the names of the layers with synapses that nothing was multiplied with."""
@@ -160,8 +163,9 @@ class Findings:
         """Note a call of a neuron, which ``sources`` reach, and return which one of this forward it is."""
         turn = self._turns[neuron]
         self._turns[neuron] += 1
-        if self.counting or len(self.neuron_calls[neuron]) <= turn:
+        if self.counting or neuron not in self._called:
             self.neuron_calls[neuron].append(sources)
+        self.course[neuron].append(sources)
         return turn
 
     def axis_of(self, tensor: torch.Tensor) -> Axis | None:

@@ -40,10 +40,13 @@ class Hook(partial[Any]):
     Attributes:
         only_reads: it is a pre-hook that layers fused with others may call by themselves.
         counts: what layers of neurons fused with others call in place of the hook.
+        series: what fused neurons that are wired to themselves call with all time steps, in place of the hook
+            at every step: ``series(module, activity)``, [T, B, ...].
     """
 
     only_reads: bool
     counts: Callable[..., None]
+    series: Callable[..., None]
 
     @property
     def __name__(self) -> str:

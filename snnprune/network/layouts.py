@@ -94,7 +94,7 @@ class Layouts:
             name: of the layer.
             entries: of its outputs in the forward of the example, call by call.
         """
-        if self._more_samples is None:
+        if self._more_samples is None or (name, 0) not in self._calls:
             return sum(entries) // max(self._samples_by_size(), 1)
         found = 0
         for number, size in enumerate(entries):
@@ -107,9 +107,9 @@ class Layouts:
 
         One more step calls a leaf in a loop over time once more, or as often as a pass through the loop does.
         """
-        if self._more_steps is None:
+        longer = 0 if self._more_steps is None else sum(other == name for other, _ in self._more_steps)
+        if not longer or not calls:
             return None
-        longer = sum(other == name for other, _ in self._more_steps)
         return calls // (longer - calls) if calls < longer and calls % (longer - calls) == 0 else 1
 
     def products_of_a_sample(self, parameter: str) -> int:

@@ -28,7 +28,6 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (_BatchNorm, _InstanceNorm)
 _SPIKINGJELLY = "spikingjelly.activation_based"
 _FEEDBACK = {
-    "layer": ("ElementWiseRecurrentContainer", "LinearRecurrentContainer"),
     "rnn": ("SpikingRNNBase", "SpikingRNNCellBase"),
 }
 

@@ -16,8 +16,7 @@ from snnprune.network.untouched import untouched
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from snnprune.network.axes import Places
-    from snnprune.network.findings import Met
+    from snnprune.network.axes import Met, Places
     from snnprune.network.runs import Run
 
 SAMPLES = 2

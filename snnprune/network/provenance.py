@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+_FRESH = ("aten.new_", "aten.zeros_like", "aten.ones_like", "aten.empty_like", "aten.full_like")
 _NONE: frozenset[int] = frozenset()
 _INPUT = -1
 """In place of a population: values that are others with every input, or drawn at random."""
+
+_PARAMETER = -2
+"""In place of a population: values that are learned."""
 
 
 class Provenance(TorchDispatchMode):
@@ -59,6 +63,8 @@ class Provenance(TorchDispatchMode):
             lazy = is_lazy(parameter)  # which nothing has read, or it would not be
             if lazy or (_dense(parameter) and parameter.numel() > 1):  # units have no place in one number
                 self._parameters[name] = None if lazy else _memory(parameter)
+                if not lazy:
+                    self._add(parameter, frozenset([_PARAMETER]))
         self._held = {*self._parameters.values()}
         for tensor in inputs:
             self._add(tensor, frozenset([_INPUT]))
@@ -73,11 +79,15 @@ class Provenance(TorchDispatchMode):
 
     def of(self, *tensors: torch.Tensor) -> frozenset[int]:
         """Return the populations that the values of ``tensors`` come from."""
-        return self._made_of(tensors) - {_INPUT}
+        return self._made_of(tensors) - {_INPUT, _PARAMETER}
 
     def differs(self, *tensors: torch.Tensor) -> bool:
         """Tell whether other inputs give other values in ``tensors``."""
-        return bool(self._made_of(tensors))
+        return bool(self._made_of(tensors) - {_PARAMETER})
+
+    def is_constant(self, tensor: torch.Tensor) -> bool:
+        """Tell whether ``tensor`` is seen to be made of neither the input nor what is learned."""
+        return _dense(tensor) and not self._made_of([tensor])
 
     def set(self, tensor: torch.Tensor, populations: Iterable[int]) -> None:
         """Record that the values of ``tensor`` come from ``populations`` only."""
@@ -98,7 +108,7 @@ class Provenance(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if self._aside or str(func).startswith("aten.new_"):
+        if self._aside or str(func).startswith(_FRESH):
             return result  # a new tensor, which takes only its size from another one
         given, tags = tensors_in([args, kwargs]), getattr(func, "tags", ())
         for tensor in filter(_dense, given):
@@ -108,8 +118,8 @@ class Provenance(TorchDispatchMode):
             made_of |= {_INPUT}
         if made_of:
             if is_product(func) and any(_memory(t) in self._held for t in given if _dense(t)):
-                self.multiplied.update(made_of - {_INPUT})
-            if _depends_on_values(func, tags, given):
+                self.multiplied.update(made_of - {_INPUT, _PARAMETER})
+            if made_of - {_PARAMETER} and _depends_on_values(func, tags, given):
                 self.on_look(_name(func))
             for tensor in [*tensors_in(result), *_written(func, args)]:
                 self._add(tensor, made_of)

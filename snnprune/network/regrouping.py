@@ -6,12 +6,13 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from snnprune.network.axes import Axis, Operation, Span, Unknown
+from snnprune.network.axes import Axis, Span, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from snnprune.network.axes import Factor
+    from snnprune.network.operation import Operation
 
 
 def reshape(op: Operation, axis: Axis) -> Axis:
@@ -53,6 +54,8 @@ def _dealt_out(factors: Sequence[Factor], new: Sequence[int], reason: str) -> li
     for length in new:
         group: list[Factor] = []
         missing = length
+        if length == 1 and _is_within(groups, waiting):
+            group = [(waiting[0][0], 1)]  # one head is left, between q, k and v and its channels
         while waiting and (missing > 1 or waiting[0][1] == 1):
             number, size = waiting.pop(0)
             whole = size if missing % size == 0 else missing
@@ -66,6 +69,13 @@ def _dealt_out(factors: Sequence[Factor], new: Sequence[int], reason: str) -> li
     if waiting:
         raise Unknown(reason)
     return groups
+
+
+def _is_within(groups: list[list[Factor]], waiting: list[Factor]) -> bool:
+    """Tell whether a new axis is inside of a population that is taken apart."""
+    if not waiting or not groups or not groups[-1]:
+        return False
+    return waiting[0][0] is not None and waiting[0][0] == groups[-1][-1][0]
 
 
 def _with_neighbours(op: Operation, axis: Axis, reason: str) -> Axis:

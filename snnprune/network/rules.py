@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune.common.errors import memory_full
-from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
+from snnprune.network.axes import Axis, Unknown, tensors_in
 from snnprune.network.contractions import contract, product
 from snnprune.network.regrouping import index, reshape
 from snnprune.network.silence import stays_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from snnprune.network.operation import Operation
 
 
 def _names(text: str) -> frozenset[str]:
@@ -78,6 +80,11 @@ def carry(op: Operation) -> Axis | None:
             raise
         raise Unknown(f"{op.name}() is used on it in a way that is not understood") from why
     return axis
+
+
+def joins(name: str) -> bool:
+    """Tell whether operation ``name`` puts tensors side by side."""
+    return name in _JOIN
 
 
 def looks_at_values(name: str) -> bool:
@@ -139,8 +146,10 @@ def _joined(op: Operation, tensors: list[torch.Tensor]) -> Axis | None:
         joined = op.units.join(joined, other)
     for t in tensors:
         axis = op.axis_of(t)
-        for dim, _ in joined.places:
-            if (axis is None or not axis.at(dim)) and t.ndim >= -dim and t.shape[dim] != 1:
+        for dim, spans in joined.places:
+            lost = (axis is None or not axis.at(dim)) and t.ndim >= -dim and t.shape[dim] != 1
+            alone = axis is None and joined.is_whole
+            if lost and not (alone and op.adopt(t, dim, spans)):
                 raise Unknown(f"{op.name}() joins it with a tensor of unknown origin")
     return joined
 
@@ -175,16 +184,36 @@ def _spatial(op: Operation, axis: Axis) -> Axis:
     return _same_length(op, axis)
 
 
+def _of_all(op: Operation, first: Axis, along: int) -> list[Axis]:
+    """Return the axes of all tensors of a concatenation: they are those of ``first``.
+
+    Raises:
+        Unknown: a tensor has others.
+    """
+    beside = first.is_whole and along == first.dim
+    found = [op.axis_of(t) for t in op.subject]
+    if first.is_whole:
+        spans = () if beside else first.spans
+        pairs = zip(found, op.subject, strict=True)
+        found = [a or op.adopt(t, first.dim, spans, foreign=beside) for a, t in pairs]
+    known = [a for a in found if a is not None]
+    dims = [dim for dim, _ in first.places]
+    if len(known) < len(found) or any([dim for dim, _ in a.places] != dims for a in known):
+        raise Unknown("cat() joins it with a tensor of unknown origin")
+    return known
+
+
 def _cat(op: Operation) -> Axis | None:
     axes = [op.axis_of(t) for t in op.subject]
-    known = [a for a in axes if a is not None]
-    if not known:
-        return None
-    dims = [dim for dim, _ in known[0].places]
-    if len(known) < len(axes) or any([dim for dim, _ in a.places] != dims for a in known):
-        raise Unknown("cat() joins it with a tensor of unknown origin")
     along = op.argument(1, "dim", "axis", default=0)
     along = along if along < 0 else along - op.result.ndim
+    first = next((a for a in axes if a is not None), None)
+    if first is None and along > -op.result.ndim:  # nobody joins samples, or time steps, to make channels
+        first = next((a for t in op.subject if (a := op.adopt(t, along)) is not None), None)
+    if first is None:
+        return None
+    known = _of_all(op, first, along)
+    dims = [dim for dim, _ in first.places]
     joined = replace(known[0], state=known[0].state if all(a.state for a in known) else None)
     for other in known[1:]:
         rest = replace(other, places=tuple(p for p in other.places if p[0] != along))

@@ -19,7 +19,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snnprune.network.axes import Operation
+    from snnprune.network.operation import Operation
 
 _ANYTHING = (0.0, 1.0, -1.0)
 

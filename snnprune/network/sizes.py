@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,10 +27,30 @@ def tensor_of(model: nn.Module, key: str) -> Tensor:
 
 def sizes(model: nn.Module, keys: Iterable[str]) -> Iterator[tuple[nn.Module, str, int]]:
     """Yield the size attributes of the modules that own the tensors ``keys``, as their present shapes say."""
+    for container, size in _containers(model):
+        yield container, _WIDTH, size
     for name in dict.fromkeys(key.rpartition(".")[0] for key in keys):
         module = model.get_submodule(name)
         for attribute, size in _sizes(module):
             yield module, attribute, size
+
+
+_WIDTH = "sub_module_out_features"
+
+
+def _containers(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
+    """Yield SpikingJelly's containers with a recurrent layer, and how many units each feeds back now.
+
+    These are the rows of the last layer inside that has as many as the container says; the recurrent layer
+    itself, where there is none.
+    """
+    kinds = sys.modules.get("spikingjelly.activation_based.layer")
+    for container in model.modules() if kinds is not None else ():
+        if isinstance(container, kinds.LinearRecurrentContainer):
+            layers = [container.rc, *(m for m in container.sub_module.modules() if isinstance(m, nn.Linear))]
+            fed = [m for m in layers if m.out_features == getattr(container, _WIDTH)]
+            if fed:
+                yield container, len(fed[-1].weight)
 
 
 def _sizes(module: nn.Module) -> list[tuple[str, int]]:

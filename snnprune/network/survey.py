@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch.overrides import TorchFunctionMode
 
 from snnprune.common.errors import memory_full
-from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
+from snnprune.network.axes import Axis, Unknown, tensors_in
+from snnprune.network.blanks import FOREIGN, adopt
 from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
+from snnprune.network.operation import Operation
 from snnprune.network.products import Products
-from snnprune.network.rules import carry, looks_at_values, shows_values, takes_apart
+from snnprune.network.rules import carry, joins, looks_at_values, shows_values, takes_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +46,7 @@ class Survey(TorchFunctionMode):
         self._within: list[str] = []
         self._inside: list[_Visit] = []
         self._operation: str | None = None
+        self._adopt = partial(adopt, self.found)
         self.found.provenance.on_look = self._on_look
 
     @contextmanager
@@ -104,9 +108,10 @@ class Survey(TorchFunctionMode):
                 self._on_look(name)
         elif name == "setitem":
             self.found.freeze(given, "it is written into a part of another tensor")
-        if any(self.found.axis_of(t) is not None for t in given):
+        if joins(name) or any(self.found.axis_of(t) is not None for t in given):
             for tensor in results:
-                op = Operation(name, func, args, kwargs, tensor, self.found.axis_of, self.found.units)
+                found = self.found
+                op = Operation(name, func, args, kwargs, tensor, found.axis_of, found.units, self._adopt)
                 self._follow(op, given)
 
     def _follow(self, op: Operation, given: list[torch.Tensor]) -> None:
@@ -194,7 +199,7 @@ class Survey(TorchFunctionMode):
     ) -> None:
         inputs, outputs = tensors_in(list(given)), tensors_in(output)
         x = next((t for t in inputs if self.found.axis_of(t) is not None), inputs[0])
-        axis = self._read(name, kind, x)
+        axis = self._read(name, module, kind, x)
         if self.found.counting:
             position = next(i for i, t in enumerate(inputs) if t is x)
             dim, same = _channels(module, kind, axis), outputs[0].shape == x.shape
@@ -202,9 +207,14 @@ class Survey(TorchFunctionMode):
         own = all(id(p) in self._owned for p in module._parameters.values() if p is not None)
         RULES[kind](self.found, Encounter(name, module, kind, axis, x, inputs, outputs, own))
 
-    def _read(self, name: str, kind: Kind, x: torch.Tensor) -> Axis | None:
+    def _read(self, name: str, module: Any, kind: Kind, x: torch.Tensor) -> Axis | None:
         """Note what leaf ``name`` reads."""
         axis = self.found.axis_of(x)
+        if kind in {"conv", "linear"} and axis is None:
+            axis = adopt(self.found, x, -1 if kind == "linear" else -(len(module.kernel_size) + 1))
+        elif kind not in {"conv", "linear"} and axis is not None and any(map(self._is_foreign, axis.numbers)):
+            self.found.freeze([x], FOREIGN)
+            axis = None
         self.found.readings[name].append(axis.places[-1][1] if axis is not None else ())
         if kind in {"conv", "linear"}:
             self.found.read.update(self.found.made_of([x]))
@@ -217,6 +227,9 @@ class Survey(TorchFunctionMode):
             reason = f"a silent unit does not stay at zero through {axis.resting}()"
             self.found.freeze([x], reason, on_the_way=True)
         return axis
+
+    def _is_foreign(self, population: int) -> bool:
+        return not self.found.units[population].made
 
     # --- modules that may be neurons, of classes that were not named
 

@@ -25,6 +25,7 @@ import torch
 
 from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
+from snnprune.network.runs import stretches
 from snnprune.network.weights import apply_weight, device_of
 from snnprune.network.wrappers import forget_compiled
 
@@ -120,7 +121,7 @@ class SpikeCounter:
     """Counts the inputs of each convolution and linear layer while a network runs.
 
     A layer has analogue input, and costs multiply-accumulates, if no spiking neuron was called before it in
-    the first forward, and its input holds other values than whole numbers, as pictures do. In a network
+    the first forward, it does not read the spikes of one time step earlier, and its input holds other values than whole numbers, as pictures do. In a network
     without spiking neurons, every layer has analogue input. Frames of event counts are spikes. Averages of
     spikes after a pool are spikes, too: each non-zero value counts once.
 
@@ -146,6 +147,7 @@ class SpikeCounter:
         self._watching: list[RemovableHandle] = []
         neurons = [module for module in modules.values() if isinstance(module, spiking_base())]
         self._spiking = bool(neurons)
+        self._fed = {p.name for p in topology.projections.values() if self._reads_spikes(p)}
         for module in (*neurons, *wrappers):
             self._watching.append(after(module, self._spike))
         for projection in topology.projections.values():
@@ -195,6 +197,13 @@ class SpikeCounter:
             (reach,) = torch.autograd.grad(out.sum(), place)
         return reach.reshape(self._inputs[projection.name].counts.shape)
 
+    def _reads_spikes(self, projection: Projection) -> bool:
+        """Tell whether spiking neurons alone fill the columns, which may be called after the layer."""
+        known = sum(stretch[0].length for stretch in stretches(projection.inflow))
+        incoming = (p for i in projection.inflow for p in self.topology.incoming(i.population))
+        neurons = [self.model.get_submodule(p.neuron) if p.neuron else None for p in incoming]
+        return known == projection.columns and all(isinstance(n, spiking_base()) for n in neurons)
+
     # --- hooks
 
     def _begin(self, _module: nn.Module, _args: Any) -> None:
@@ -217,7 +226,8 @@ class SpikeCounter:
             if inputs is None:
                 zeros = torch.zeros(sample, dtype=torch.float64, device=x.device)
                 shape = (1, *sample)
-                events = None if self._spiked else torch.zeros_like(zeros)
+                spikes = self._spiked or projection.name in self._fed
+                events = None if spikes else torch.zeros_like(zeros)
                 inputs = self._inputs[projection.name] = _Inputs(shape, zeros, events)
             # As floats of the same size: on a CPU many times faster than to make booleans and sum them.
             active = torch.ne(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))

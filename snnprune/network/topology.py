@@ -155,6 +155,9 @@ class Projection:
         layout: where samples and time are in its input.
         calls: how often it is called in a forward of the example.
         loops: how many time steps these calls are, where it is called step by step; 1 otherwise.
+        starts: at how many of the first time steps it is not called: a recurrent layer may be left out while
+            there are no spikes yet.
+        lag: how many time steps after its call what it says reaches its neuron.
         output: whether it writes into the network's output, whose units stay; its synapses may die where a
             method asks for that.
         transposed: whether the weight's first two axes are the other way round, [columns, rows, ...].
@@ -182,6 +185,8 @@ class Projection:
     layout: Layout = SAMPLES_FIRST
     calls: int = 1
     loops: int = 1
+    starts: int = 0
+    lag: int = 0
     output: bool = False
     transposed: bool = False
     outflow: tuple[Outflow, ...] = ()
@@ -254,6 +259,11 @@ class Number:
     attribute: str
     populations: tuple[str, ...]
     factor: int = 1
+
+    @property
+    def key(self) -> str:
+        """Name of the module and of the integer."""
+        return f"{self.module}.{self.attribute}" if self.module else self.attribute
 
     def value(self, sizes: Mapping[str, int]) -> int:
         """Return what it is with numbers of units by population."""

@@ -43,6 +43,16 @@ class Unit:
     is_fixed: bool = False
     contracted: bool = False
 
+    @property
+    def made(self) -> bool:
+        """Whether a layer writes into it; otherwise it may stand for a population (`blanks`)."""
+        return bool(self.producers)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it is still a population of its own."""
+        return not self.parts and not self.is_fixed
+
     def add(self, slot: Slot) -> None:
         """Add a slot, unless it is there already."""
         if slot not in self.slots:
@@ -60,13 +70,15 @@ class Units:
 
     def roots(self) -> list[int]:
         """Return the numbers of the populations that are left after all were joined and taken apart."""
-        return [
-            i for i, unit in enumerate(self._all) if unit.parent == i and not unit.parts and not unit.is_fixed
-        ]
+        return [i for i, unit in enumerate(self._all) if unit.is_left and unit.parent == i and unit.made]
 
-    def new(self, producer: str, size: int, kind: UnitsKind) -> int:
-        """Add a population of ``size`` units and return its number."""
-        self._all.append(Unit(len(self._all), size, [producer], kind))
+    def unmade(self) -> list[int]:
+        """Return the numbers of what was joined with no population so far, though it may stand for one."""
+        return [i for i, unit in enumerate(self._all) if unit.is_left and unit.parent == i and not unit.made]
+
+    def new(self, producer: str | None, size: int, kind: UnitsKind = "neurons") -> int:
+        """Add a population of ``size`` units, or what may stand for one, and return its number."""
+        self._all.append(Unit(len(self._all), size, [] if producer is None else [producer], kind))
         return len(self._all) - 1
 
     def root(self, number: int) -> int:
@@ -101,6 +113,13 @@ class Units:
     def _become(self, number: int | None, size: int) -> tuple[Factor, ...]:
         return ((None, size),) if number is None else self.factors(number)
 
+    def made(self, spans: Iterable[Span]) -> tuple[Span, ...]:
+        """Return spans with what their populations have become; what only may stand for one has no number."""
+        return tuple(
+            Span.of((n if n is not None and self[n].made else None, size) for n, size in span.factors)
+            for span in self.resolved(spans)
+        )
+
     def divide(self, number: int, sizes: Sequence[int]) -> tuple[int, ...]:
         """Take the units of a population apart into parts of ``sizes``, the outer one first: a unit for each.
 
@@ -114,7 +133,7 @@ class Units:
         kinds: list[UnitsKind] = ["heads"] * (len(sizes) - 1) + ["head channels"]
         for kind, size in zip(kinds, sizes, strict=True):
             outer, inner = whole.size // inner, inner // size
-            part = self.new(whole.producers[0], size, kind)
+            part = self.new(None, size, kind)
             unit = self[part]
             unit.producers, unit.is_part = list(whole.producers), True
             unit.frozen, unit.on_the_way, unit.contracted = whole.frozen, whole.on_the_way, whole.contracted
@@ -166,7 +185,7 @@ class Units:
             raise Unknown("it is joined with a population of another layout")
         for a, b in zip(one, other, strict=True):
             for first, second in zip(a.numbers, b.numbers, strict=True):
-                self._merge(*sorted((self.root(first), self.root(second))))
+                self.merge(first, second)
         return self.resolved(one)
 
     def _alike(self, own: tuple[Span, ...], other: tuple[Span, ...]) -> tuple[Span, ...]:
@@ -180,17 +199,19 @@ class Units:
                         self.fix(part)
         return self.resolved(own)
 
-    def _merge(self, first: int, second: int) -> None:
-        if first == second:
-            return
-        kept, gone = self._all[first], self._all[second]
-        gone.parent = first
-        kept.producers += [p for p in gone.producers if p not in kept.producers]
-        kept.slots += [s for s in gone.slots if s not in kept.slots]
-        kept.contracted |= gone.contracted
-        kept.is_part &= gone.is_part
-        if kept.frozen is None:
-            kept.frozen, kept.on_the_way = gone.frozen, gone.on_the_way
+    def merge(self, one: int, other: int) -> None:
+        """Let two numbers be one population."""
+        roots = {self.root(one), self.root(other)}
+        first, *rest = sorted(roots, key=lambda number: (not self._all[number].made, number))
+        for second in rest:
+            kept, gone = self._all[first], self._all[second]
+            gone.parent = first
+            kept.producers += [p for p in gone.producers if p not in kept.producers]
+            kept.slots += [s for s in gone.slots if s not in kept.slots]
+            kept.contracted |= gone.contracted
+            kept.is_part &= gone.is_part
+            if kept.frozen is None:
+                kept.frozen, kept.on_the_way = gone.frozen, gone.on_the_way
 
     def freeze(
         self, numbers: Iterable[int], reason: str, *, foremost: bool = False, on_the_way: bool = False

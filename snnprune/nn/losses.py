@@ -20,7 +20,7 @@ def squared_error(scores: Tensor, labels: Tensor) -> Tensor:
     """L = || onehot - mean_t o_out[t] ||^2, summed over classes, averaged over the batch (DPAP, eq. 3).
 
     Args:
-        scores: output rates [B, K], spikes per step.
+        scores: output rates [B, K], spikes per step (or what ``train.over_time`` makes of the outputs).
         labels: classes [B].
     """
     wanted = F.one_hot(labels, scores.shape[1]).to(scores.dtype)

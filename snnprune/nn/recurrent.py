@@ -33,7 +33,7 @@ class Recurrent(base.MemoryModule):
         >>> layer = Recurrent(neuron.IFNode(), 2)
         >>> with torch.no_grad():
         ...     _ = layer.feedback.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
-        >>> layer(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])).squeeze(1)  # 1 hears 0 a step later
+        >>> layer(torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])).detach().squeeze(1)  # 1 hears 0 a step later
         tensor([[1., 0.],
                 [0., 1.]])
     """
@@ -52,8 +52,11 @@ class Recurrent(base.MemoryModule):
 
     def single_step_functional_forward(self, inputs: Any, states: Any, **_: Any) -> Any:
         """Compute one step: (current [B, size],), (spikes of the step before,) to the same of this step."""
+        self._keep_single_step()
+        y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
+        return (y,), (y,)
+
+    def _keep_single_step(self) -> None:
         for module in (self.neuron, self.feedback):
             if module.step_mode != "s":  # ``set_step_mode`` reaches every module of a network
                 module.step_mode = "s"
-        y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
-        return (y,), (y,)

@@ -90,6 +90,7 @@ class ForwardWatch:
 
         reader = Hook(uncompiled(hook))
         reader.only_reads = True
+        reader.series = reader
         modules = [self.model.get_submodule(name) for name in self.layers]
         mine = {id(module) for module in modules}  # and no replica, which shares the hooks
         self._handles = [before(module, reader) for module in modules]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -18,7 +18,7 @@ from snnprune.pruning.forwards import is_training, uncompiled
 from snnprune.pruning.traces import Activity, full_precision, spiking_trace, sum_over_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -33,7 +33,7 @@ CARRIED = (
 
 _NONE: Mapping[str, Any] = {}
 
-Form = Literal["raw", "series", "trace"]
+Form = Literal["raw", "series", "trace", "running"]
 
 
 def _reader(p: Projection) -> tuple[str, Site]:
@@ -54,10 +54,12 @@ class _Place:
         order: of the projection, in the forward of the example.
         period: calls in a pass: more than one where a module stands in several places.
         steps: passes in a forward of the example: more than one in a loop over time inside of it.
+        starts: in how many of the first passes it is not called (see `Projection`).
+        delay: how many time steps behind those of its neuron its first call counts.
         counted: calls in the open forward.
         calls: what is kept of the open forward.
-        form: of what is kept: "raw" [N, C] until it is known whether N holds time, a "series" [T, B, C], or a
-            "trace" [B, C].
+        form: of what is kept: "raw" [N, C] until it is known whether N holds time, a "series" [T, B, C], a
+            "trace" [B, C], or a "running" trace [B, C] of the steps so far.
     """
 
     module: nn.Module
@@ -67,6 +69,8 @@ class _Place:
     order: int
     period: int
     steps: int
+    starts: int = 0
+    delay: int = 0
     counted: int = 0
     calls: list[Tensor] = field(default_factory=list)
     form: Form = "raw"
@@ -74,7 +78,17 @@ class _Place:
     @property
     def is_done(self) -> bool:
         """Whether there were as many calls as in a forward of the example."""
-        return self.counted >= self.period * self.steps
+        return self.passes >= self.steps
+
+    @property
+    def passes(self) -> float:
+        """How many passes of the open forward have come by."""
+        return self.counted / self.period + self.starts
+
+    @property
+    def is_of_steps(self) -> bool:
+        """Whether every call is one time step of the same samples, so that all may come in one."""
+        return self.period == 1 and self.layout.time is None and self.layout.fold is None
 
 
 @dataclass
@@ -155,8 +169,10 @@ class TraceRecorder:
         for order, p in enumerate(self.projections):
             name, site = _reader(p)
             neuron, axis = modules[name], -1 if p.kind == "linear" else -(len(p.shape) - 1)
+            period, delay = max(p.calls // p.loops, 1), p.starts + p.lag
+            steps = site.steps if delay else p.loops
             self._pre[p.name] = _Place(
-                modules[p.name], neuron, axis, p.layout, order, p.calls // p.loops, p.loops
+                modules[p.name], neuron, axis, p.layout, order, period, steps, p.starts, delay
             )
             post = _Place(neuron, neuron, site.axis, site.layout, order, site.calls, site.steps)
             self._post.setdefault((name, site.call), post)
@@ -178,7 +194,9 @@ class TraceRecorder:
         ]
         for neuron in spiking:
             if not is_multi_step(neuron):
-                self._handles.append(after(neuron, uncompiled(lambda m, *_: self._answer(m))))
+                answered = Hook(uncompiled(lambda m, *_: self._answer(m)))
+                answered.series = answered
+                self._handles.append(after(neuron, answered))
         for place in self._pre.values():
             self._handles.append(before(place.module, self._record_pre(place), with_kwargs=True))
         for (_, call), place in self._post.items():
@@ -264,8 +282,8 @@ class TraceRecorder:
         asked = [n for n in answered if n is neuron] or answered[:1]
         return any(isinstance(n.v, torch.Tensor) for n in asked)  # a reset neuron holds a number
 
-    def _admit(self, place: _Place, module: nn.Module, activity: Tensor) -> bool:
-        """Tell whether a call is recorded; close the forward before it where the call begins a new one."""
+    def _admit(self, place: _Place, module: nn.Module, activity: Tensor, calls: int = 1) -> bool:
+        """Tell whether calls are recorded; close the forward before them where they begin a new one."""
         if module is not place.module or not is_training(self.model):
             return False
         forward = self._forward
@@ -277,7 +295,7 @@ class TraceRecorder:
             if carried and place.module is not place.neuron and not self.carries_over:
                 self._say(CARRIED)
         self._forward.ended = False
-        place.counted += 1
+        place.counted += calls
         return True
 
     def _begins(self, place: _Place, activity: Tensor) -> bool:
@@ -314,7 +332,7 @@ class TraceRecorder:
         """
         if other.steps == 1 < place.steps:
             return other.order > place.order and other.is_done
-        return other.steps == place.steps and other.counted // other.period < place.counted // place.period
+        return other.steps == place.steps and int(other.passes) < int(place.passes)
 
     def _next_forward(self) -> None:
         forward = self._forward
@@ -342,11 +360,12 @@ class TraceRecorder:
 
         reader = Hook(uncompiled(hook))
         reader.only_reads = True  # a layer fused with others may call it by itself
+        self._take_steps(reader, place, lambda module, x, steps: self._admit(place, module, x[0], steps))
         return reader
 
     def _record_post(self, place: _Place, call: int) -> Any:
-        def is_counted(module: nn.Module, spikes: Tensor) -> bool:
-            if not self._admit(place, module, spikes):
+        def is_counted(module: nn.Module, spikes: Tensor, steps: int = 1) -> bool:
+            if not self._admit(place, module, spikes if steps == 1 else spikes[0], steps):
                 return False
             if self._foreign is not None or not self._inside:
                 self._watch_backward([spikes])
@@ -374,7 +393,20 @@ class TraceRecorder:
 
         reader = Hook(uncompiled(hook))
         reader.counts = counts  # a layer fused with others need not show its spikes then
+        self._take_steps(reader, place, is_counted)
         return reader
+
+    def _take_steps(
+        self, reader: Hook, place: _Place, is_counted: Callable[[nn.Module, Tensor, int], bool]
+    ) -> None:
+        """Have a hook take all time steps [T, B, ...] of neurons that are wired to themselves, if they can."""
+
+        def series(module: nn.Module, activity: Tensor) -> None:
+            if is_counted(module, activity, len(activity)):
+                self._keep_steps(place, activity)
+
+        if place.is_of_steps:
+            reader.series = series
 
     def _note_time(self, steps: int, samples: int) -> None:
         if self._forward.time is None:
@@ -385,6 +417,9 @@ class TraceRecorder:
 
         Where a layer of channels is given what a fused layer put out, its ``sums`` [T, B, C] are known.
         """
+        if place.calls and place.form == "running":
+            self._keep_steps(place, activity.unsqueeze(0))
+            return
         with torch.no_grad(), full_precision(activity.device):
             kept = activity.detach()
             kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
@@ -403,6 +438,30 @@ class TraceRecorder:
             if place.form == "series" and self.keep == "trace":
                 kept, place.form = spiking_trace(kept, self.tau), "trace"
             place.calls.append(kept)
+
+    def _keep_steps(self, place: _Place, activity: Tensor) -> None:
+        """Keep the calls of all time steps [T, B, ...], as `_keep_call` would one by one.
+
+        Traces are taken now: whoever gets these spikes next may write over them.
+        """
+        goes_on = bool(place.calls) and place.form == "running"
+        if len(activity) == 1 and not goes_on:
+            self._keep_call(place, activity[0])
+            return
+        layout = replace(place.layout, time=0, samples=place.layout.samples + 1)
+        with torch.no_grad(), full_precision(activity.device):
+            kept = activity.detach()
+            kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
+            kept = sum_over_space(kept, place.axis, layout)
+            if self.keep == "series":
+                place.form = "raw"
+                place.calls.extend(kept.clone().unbind())
+                return
+            trace = spiking_trace(kept, self.tau)
+            if place.calls:
+                earlier = place.calls[0] if goes_on else spiking_trace(torch.stack(place.calls), self.tau)
+                trace += self.tau ** len(activity) * earlier
+            place.form, place.calls = "running", [trace]
 
     def _unfold(self, kept: Tensor, layout: Layout) -> Tensor:
         """Return [T, B, C] of a network with time, from [T x B, C], or from [B, C] shown at every step."""
@@ -425,14 +484,19 @@ class TraceRecorder:
             batch: dict[tuple[str, object], Tensor] = {}
             for side, places in (("pre", self._pre), ("post", self._post)):
                 for name, place in places.items():
-                    if place.calls:
+                    if place.calls and not place.delay:
                         batch[side, name] = self._reduce(place)
+            for p in self.projections:
+                neuron, site = _reader(p)
+                place, post = self._pre[p.name], self._post[neuron, site.call]
+                if place.delay and post.calls:
+                    batch["pre", p.name] = self._arriving(place, post, p.columns)
             self._batches.append((forward, batch))
         self._forget_forward()
 
     def _is_complete(self) -> bool:
         """Tell whether every place was called as often as every other, as measured by the example."""
-        return len({place.counted / (place.period * place.steps) for place in self._places}) == 1
+        return len({place.passes / place.steps for place in self._places}) == 1
 
     def _forget_forward(self) -> None:
         for place in self._places:
@@ -441,7 +505,7 @@ class TraceRecorder:
 
     def _reduce(self, place: _Place) -> Tensor:
         """Return the trace [B, C] (or the series [T, B, C]) from the calls of one forward."""
-        if place.form == "trace":
+        if place.form in {"trace", "running"}:
             return place.calls[0]
         if place.form == "series":
             series = place.calls[0]
@@ -449,6 +513,20 @@ class TraceRecorder:
             series = self._unfold(place.calls[0], place.layout)
         else:
             series = torch.stack(place.calls)  # a call per time step; one call for a network without time
+        return series if self.keep == "series" else spiking_trace(series, self.tau)
+
+    def _arriving(self, place: _Place, post: _Place, columns: int) -> Tensor:
+        """Return the trace or series of what reaches a neuron some steps after it was said: at first, nothing.
+
+        Args:
+            place: the layer that reaches the neuron so late.
+            post: the neuron.
+            columns: of the layer.
+        """
+        like = post.calls[0]
+        nothing = like.new_zeros(like.shape[-2], columns)
+        said = [call.to(torch.promote_types(call.dtype, like.dtype)) for call in place.calls]
+        series = torch.stack(([nothing] * place.delay + said)[: int(post.passes)])
         return series if self.keep == "series" else spiking_trace(series, self.tau)
 
     def batch(self) -> dict[str, Activity]:

@@ -108,7 +108,8 @@ class Dynamics(WithTensors):
 class AboutExample:
     """Names of all classes; the sample's true class and the predicted one; layers of neurons; kinds of data.
 
-    The classes are numbers, ``time_steps`` is that of the whole recording.
+    The classes are numbers, ``time_steps`` is that of the whole recording. ``readout`` is the layer of the
+    output if it has potentials in place of spikes.
     """
 
     classes: list[str]
@@ -118,6 +119,7 @@ class AboutExample:
     spiking: bool
     events: bool
     time_steps: int
+    readout: str | None = None
     format: str = "snnprune example, version 1"
 
     def __post_init__(self) -> None:
@@ -134,7 +136,7 @@ class Example(WithTensors):
         tensors: ``frames`` uint8 [frames, P, H, W], some of the recording's frames, and their ``steps`` (one
             image [1, C, H, W] if there is no time), ``scores`` float32 [K], and ``activity/LAYER`` float32
             [T, channels or neurons] for each layer of neurons, averaged over space: in [0, 1], the share of
-            places that spiked.
+            places that spiked; for a readout that does not spike, its potentials.
     """
 
     about: AboutExample

@@ -34,11 +34,12 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
     """
     device = next(task.model.parameters()).device
     frames, label = splits.test[0]
-    activity: dict[str, Tensor] = {}
+    activity: dict[str, list[Tensor]] = {}
+    readouts = _readouts(task)
     handles = [
         module.register_forward_hook(_keep(activity, name, task.spiking))
         for name, module in task.model.named_modules()
-        if is_spiking(module) or isinstance(module, torch.nn.ReLU)
+        if is_spiking(module) or isinstance(module, torch.nn.ReLU) or name in readouts
     ]
     try:
         with torch.inference_mode():
@@ -54,21 +55,35 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
         classes=[str(name) for name in splits.classes],
         label=int(label),
         answer=int(scores.argmax()),
-        neurons=list(activity),
+        neurons=[name for name in activity if name not in readouts],
         spiking=task.spiking,
         events=splits.events,
         time_steps=len(frames) if splits.events else task.run_config.data.time_steps,
+        readout=next((name for name in activity if name in readouts), None),
     )
     tensors = {"frames": frames[steps], "steps": steps, "scores": scores.float()}
-    tensors |= {f"activity/{name}": values for name, values in activity.items()}
+    tensors |= {f"activity/{name}": torch.cat(steps) for name, steps in activity.items()}
     Example(about, {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}).write(path)
 
 
-def _keep(activity: dict[str, Tensor], name: str, spiking: bool) -> Any:
-    """Return a hook that keeps the mean over space of a layer's output, [T, 1, C, ...] or [1, C, ...]."""
+def _readouts(task: Task) -> set[str]:
+    """Return the names of the layers that put out potentials."""
+    if not task.spiking:
+        return set()
+    from snnprune.nn.models.integrator import LeakyIntegrator  # noqa: PLC0415 - ANNs need no SpikingJelly
 
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        own = output[:, 0] if spiking else output
-        activity[name] = own.flatten(2).mean(2).float().cpu() if own.ndim > 2 else own.float().cpu()
+    return {name for name, module in task.model.named_modules() if isinstance(module, LeakyIntegrator)}
+
+
+def _keep(activity: dict[str, list[Tensor]], name: str, spiking: bool) -> Any:
+    """Return a hook that adds the mean over space of a layer's output, [T, 1, C, ...] or [1, C, ...].
+
+    Neurons of a recurrent layer are called once a step.
+    """
+
+    def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        own = output[:, 0] if spiking and getattr(module, "step_mode", "m") == "m" else output
+        own = own.flatten(2).mean(2) if own.ndim > 2 else own
+        activity.setdefault(name, []).append(own.float().cpu())
 
     return hook

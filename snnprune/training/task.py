@@ -14,6 +14,7 @@ from snnprune.common.seeds import Stream, derive
 from snnprune.data import Encoder
 from snnprune.nn.losses import loss_of
 from snnprune.nn.run_network import reset
+from snnprune.nn.scores import scores_of
 from snnprune.training import optimiser
 from snnprune.training.sampler import SharedBatches
 
@@ -76,12 +77,12 @@ class Task(lightning.LightningModule):
         reset(self.model)
 
     def forward(self, encoded: Tensor) -> Tensor:
-        """Return scores [B, K]: output rates of a spiking network, logits of a network without time."""
+        """Return scores [B, K]: outputs of a spiking network over time, logits of a network without time."""
         self.reset()
         out: Tensor = self.model(encoded)
         if out.element_size() < 4:
             out = out.float()  # the outputs of layers in 16 bits
-        return out.mean(0) if self.spiking else out
+        return scores_of(out, self.run_config.train.over_time) if self.spiking else out
 
     def _step(self, batch: Batch, stream: Stream, *at: int) -> Tensor:
         frames, labels = batch

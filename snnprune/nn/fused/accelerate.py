@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
+from snnprune.nn import recurrent
 from snnprune.nn.fused.lif import LIFNode
 from snnprune.nn.fused.mixing import Mixed
 from snnprune.nn.fused.once import LAYERS, once
+from snnprune.nn.fused.recurrent import Recurrent
 from snnprune.nn.fused.sequential import pooling
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
 
     Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.nn.fused.LIFNode`; in a Sequential
     it runs as one with the convolution before it and the average pool behind it; layers in front of the first
-    neuron are computed once where the input is the same at every time step. Outputs are the same, gradients
+    neuron are computed once where the input is the same at every time step. A layer of them that is wired to
+    itself, `snnprune.nn.recurrent.Recurrent`, takes one kernel for each time step. Outputs are the same, gradients
     to 1e-6 of the largest, and the keys of the state_dict too. It may be done before or after the network is
     copied or pruned. `restore` undoes it.
 
@@ -56,6 +59,8 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
         kind: Any = type(module)
         if kind is neuron.LIFNode:
             module.__class__ = LIFNode
+        elif kind is recurrent.Recurrent:
+            module.__class__ = Recurrent
         elif kind in LAYERS:
             module.__class__ = once(kind)
             if channels_last and kind is layer.Conv2d:
@@ -89,6 +94,8 @@ def restore(model: Model) -> Model:
             module.__class__ = neuron.LIFNode
             for name in ("recording", "_recorded", "_warned"):
                 module.__dict__.pop(name, None)
+        elif type(module) is Recurrent:
+            module.__class__ = recurrent.Recurrent
         elif isinstance(module, Mixed):
             module.__class__ = module.plain
             module.__dict__.pop("channels_last", None)

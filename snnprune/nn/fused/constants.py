@@ -54,6 +54,7 @@ class Note:
         keep: whether a backward may follow.
         counts: number of spikes by step, sample and channel [T, B, C], and the sum of the averages.
         nan: whether a potential is not a number.
+        before: spikes before each step, [T, ...], of neurons with synapses among themselves.
     """
 
     spatial: bool
@@ -63,3 +64,4 @@ class Note:
     keep: bool = False
     counts: tuple[Tensor, Tensor | None] | None = None
     nan: bool = False
+    before: Tensor | None = None

@@ -75,7 +75,7 @@ def run(
         broken = share(
             cpu.forward, planes.planes, steps * planes.layout.size, flat, _first(v0, planes, flat.dtype),
             planes.pooled.array(spikes), planes.layout.array(last.unsqueeze(0))[0], *counts,
-            steps, *planes.sizes, square, _numbers(constants, flat.dtype),
+            steps, *planes.sizes, square, numbers(constants, flat.dtype),
         )  # fmt: skip
         note.nan = any(broken)
     if note.count:
@@ -119,7 +119,7 @@ def run_back(
             empty if gs is None else planes.pooled.array(gs),
             np.zeros(0, flat.dtype) if gv is None else planes.layout.array(gv.unsqueeze(0))[0],
             planes.layout.array(gx), planes.layout.array(gv0.unsqueeze(0))[0], gb, steps, *planes.sizes,
-            square, _numbers(constants, flat.dtype), constants.detach_reset, slope.kind, number(slope.a),
+            square, numbers(constants, flat.dtype), constants.detach_reset, slope.kind, number(slope.a),
             number(slope.b),
         )  # fmt: skip
     added = torch.from_numpy(gb).sum(0) if bias else None
@@ -132,7 +132,7 @@ def _first(v0: Tensor | float, planes: Planes, dtype: Any) -> np.ndarray[Any, An
     return np.full(1, v0, dtype)
 
 
-def _numbers(constants: Constants, dtype: Any) -> tuple[Any, ...]:
+def numbers(constants: Constants, dtype: Any) -> tuple[Any, ...]:
     """Return the neuron's constants as the kernels take them, in the precision of the potentials."""
     number = dtype.type
     hard = constants.reset is not None

@@ -105,9 +105,9 @@ class LIFNode(neuron.LIFNode):
         constants, note = self._asked(
             len(x_seq), square, once is not None, x_seq.dtype, counting=self._is_counting()
         )
-        state = self._state(like)
+        state = self.state(like)
         spikes, v = Fed.apply(images, conv.weight, conv.bias, state, constants, note, current)
-        return self._take(spikes, v, note)
+        return self.take(spikes, v, note)
 
     def traces(self, tau: float) -> tuple[Tensor, Tensor | None] | None:
         """Return the traces of the last multi-step forward on [T, B, C, H, W], if ``recording`` was True.
@@ -196,22 +196,25 @@ class LIFNode(neuron.LIFNode):
         once = shown(x)
         counting = x.ndim == 5 and (self._is_counting() if square > 1 else self.recording)
         constants, note = self._asked(len(x), square, once is not None, x.dtype, counting=counting)
-        spikes, v = _Steps.apply(x if once is None else once, self._state(x[0]), constants, note)
-        return self._take(spikes, v, note)
+        spikes, v = _Steps.apply(x if once is None else once, self.state(x[0]), constants, note)
+        return self.take(spikes, v, note)
 
     def _asked(
         self, steps: int, square: int, once: bool, dtype: torch.dtype, *, counting: bool
     ) -> tuple[Constants, Note]:
         """Return constants and settings of a forward."""
+        return self.constants(steps, square), Note(counting or square > 1, counting, once, dtype)
+
+    def constants(self, steps: int, square: int = 1) -> Constants:
+        """Return the constants; the surrogate must be one that the kernels know."""
         slope = slope_of(self.surrogate_function)
         assert slope is not None
-        constants = Constants(
+        return Constants(
             float(self.tau), self.v_threshold, self.v_reset, self.decay_input, self.detach_reset, slope,
             steps, square,
         )  # fmt: skip
-        return constants, Note(counting or square > 1, counting, once, dtype)
 
-    def _take(self, spikes: Tensor, v: Tensor, note: Note) -> Tensor:
+    def take(self, spikes: Tensor, v: Tensor, note: Note) -> Tensor:
         """Store the state and the counts of a forward, and return its spikes."""
         self._memories["v"] = v
         self._recorded = note.counts
@@ -225,7 +228,7 @@ class LIFNode(neuron.LIFNode):
             )
         return spikes
 
-    def _state(self, x: Tensor) -> Tensor | float:
+    def state(self, x: Tensor) -> Tensor | float:
         """Return the initial potential, of the shape of one step ``x`` [B, ...], or one number for all.
 
         A state of another shape is from another batch. It is replaced, as in SpikingJelly.

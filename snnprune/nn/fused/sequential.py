@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from spikingjelly.activation_based import layer
 from torch import nn
-from torch.nn.modules import module as torch_module
 
 from snnprune.nn.fused.convolution import feeds
 from snnprune.nn.fused.lif import LIFNode
 from snnprune.nn.fused.mixing import Mixed, mixed
 from snnprune.nn.fused.once import once
+from snnprune.nn.fused.watching import is_watched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Pooling(Mixed):
@@ -79,7 +77,7 @@ def _may_feed(conv: Any, neurons: Any, x: Any) -> bool:
     if not isinstance(x, torch.Tensor) or not feeds(conv, x) or not _is_free(neurons):
         return False
     readers = [hook for hook in conv._forward_pre_hooks.values() if getattr(hook, "only_reads", False)]
-    return not _is_watched(conv, len(readers)) and neurons.knows(x)
+    return not is_watched(conv, len(readers)) and neurons.knows(x)
 
 
 def _places(conv: Any, x: Tensor) -> list[int]:
@@ -95,7 +93,7 @@ def _places(conv: Any, x: Tensor) -> list[int]:
 def _is_free(neurons: Any) -> bool:
     """Tell whether these are fused neurons in multi-step mode whose hooks, if any, need counts only."""
     fused = type(neurons) is LIFNode and neurons.step_mode == "m"
-    return fused and not _is_watched(neurons, len(neurons.counters()))
+    return fused and not is_watched(neurons, len(neurons.counters()))
 
 
 def square_behind(neurons: nn.Module, pool: Any) -> int:
@@ -103,10 +101,10 @@ def square_behind(neurons: nn.Module, pool: Any) -> int:
 
     The pool must be SpikingJelly's, or torch's alone in a ``SeqToANNContainer``, with adjacent squares.
     """
-    if not _is_free(neurons) or _is_watched(pool):
+    if not _is_free(neurons) or is_watched(pool):
         return 1
     if type(pool) is layer.SeqToANNContainer and len(pool) == 1 and type(pool[0]) is nn.AvgPool2d:
-        return 1 if _is_watched(pool[0]) else _side(pool[0])
+        return 1 if is_watched(pool[0]) else _side(pool[0])
     known = type(pool) in {layer.AvgPool2d, once(layer.AvgPool2d)}
     return _side(pool) if known and pool.step_mode == "m" else 1
 
@@ -120,11 +118,3 @@ def _side(pool: Any) -> int:
 
 def _pair(size: Any) -> tuple[int, int]:
     return tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-
-
-def _is_watched(module: nn.Module, content: int = 0) -> bool:
-    """Tell whether ``module`` has more hooks than the ``content`` ones that can be served when fused."""
-    everywhere = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
-    return sum(len(getattr(module, hooks)) for hooks in _HOOKS) > content or any(
-        getattr(torch_module, hooks) for hooks in everywhere
-    )

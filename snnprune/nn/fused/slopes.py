@@ -12,6 +12,7 @@ from snnprune.nn.fused.surrogates import (
     LEAKY_K_RELU,
     LEAKY_WINDOW,
     LOG_TAIL,
+    MULTI_GAUSSIAN,
     NUMERICAL,
     PASS,
     PIECEWISE_EXP,
@@ -101,3 +102,11 @@ def slope(h, out, threshold, kind, a, b):  # type: ignore[no-untyped-def]  # noq
     elif kind == PASS:
         for i in range(n):
             out[i] = one
+    elif kind == MULTI_GAUSSIAN:  # 0.5 (1.15 N(u; 0, 0.5) - 0.15 N(u; 0.5, 3) - 0.15 N(u; -0.5, 3))
+        scale = one / number(math.sqrt(2 * math.pi))
+        narrow, wide, third = number(1.15) * scale, number(0.025) * scale, one / number(3)
+        for i in range(n):
+            u = h[i] - threshold
+            left, right = (u + half) * third, (u - half) * third
+            around = math.exp(-half * left * left) + math.exp(-half * right * right)
+            out[i] = narrow * math.exp(-two * u * u) - wide * around

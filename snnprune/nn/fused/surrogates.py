@@ -20,6 +20,8 @@ SpikingJelly 2.0, `spikingjelly.activation_based.surrogate`. Sources are given w
     FakeNumericalGradient    min(sign(u) / u, a)
     LogTailedReLU            a if u <= 0, 1 / u if u > 1, else 1       arXiv:1702.00953
     DeterministicPass        1
+
+One more is this package's, for neurons with an adaptive threshold (`snnprune.nn.models.adaptive`).
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
 (
     RECT, SIGMOID, ATAN, QUADRATIC, PIECEWISE_EXP, SOFT_SIGN, SUPER_SPIKE, ERF, SIGN_LOG, LEAKY_WINDOW,
-    FOURIER, S2NN, Q_PSEUDO, LEAKY_K_RELU, NUMERICAL, LOG_TAIL, PASS,
-) = range(17)  # fmt: skip
+    FOURIER, S2NN, Q_PSEUDO, LEAKY_K_RELU, NUMERICAL, LOG_TAIL, PASS, MULTI_GAUSSIAN,
+) = range(18)  # fmt: skip
 
 
 @dataclass(frozen=True)

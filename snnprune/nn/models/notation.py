@@ -127,10 +127,7 @@ def network(
     Raises:
         UserError: a word that is not a layer, or is at the wrong place; frames that are too small; no class.
     """
-    if classes < 1 or min(shape) < 1:
-        raise UserError(
-            f"expected at least one class and one pixel, got {classes} classes and frames of {shape}"
-        )
+    check_sizes(shape, classes)
     walk = Walk(kit, shape, padding)
     try:
         for token in re.split("-(?!BN)", text):
@@ -148,6 +145,18 @@ def network(
         built.add_module(name, layer)
     built.spiking, built.loss = kit.spiking, kit.loss
     return built
+
+
+def check_sizes(shape: tuple[int, int, int], classes: int) -> None:
+    """Check that there are classes and pixels.
+
+    Raises:
+        UserError: there are none.
+    """
+    if classes < 1 or min(shape) < 1:
+        raise UserError(
+            f"expected at least one class and one pixel, got {classes} classes and frames of {shape}"
+        )
 
 
 def step(walk: Walk, token: str) -> None:

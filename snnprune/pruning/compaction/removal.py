@@ -13,7 +13,7 @@ from snnprune.network.sizes import tensor_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from snnprune.network.topology import Population, Topology
+    from snnprune.network.topology import Topology
     from snnprune.pruning.masks import Masks
 
 
@@ -32,16 +32,7 @@ def plan_cut(
         unread: whether to remove also alive units whose outgoing synapses are all pruned.
     """
     topology = masks.topology
-    units = {name: alive.clone() for name, alive in masks.units.items()}
-    while unread:
-        before = {name: int(alive.sum()) for name, alive in units.items()}
-        unread_units = {p.name: _unread(p, masks, units) for p in topology.free()}
-        for name, lone in unread_units.items():
-            units[name] = _filled(
-                model, topology, name, units[name] & ~lone, among=units[name], count=min_alive
-            )
-        if before == {name: int(alive.sum()) for name, alive in units.items()}:
-            break
+    units = _useful(model, masks, min_alive) if unread else dict(masks.units)
     for name in (p.name for p in topology.free()):
         stays = units[name]
         count = max(int(stays.sum()), min_alive)
@@ -53,22 +44,44 @@ def plan_cut(
     return Cut(topology, units)
 
 
-def _unread(population: Population, masks: Masks, units: dict[str, Tensor]) -> Tensor:
-    """Return bool [size]: units without an alive synapse to a unit in ``units``.
+def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]:
+    """Return bool [size] by population: units from which a way leads to the output, over living synapses.
 
-    A population that no layer reads counts as read, because code that discovery did not see may read it; so
-    does one whose units a product of activities sums over.
+    Units that read one another, or themselves, and that no other unit reads, lead nowhere. Of a population of
+    which fewer would stay than ``min_alive``, the strongest stay, with all that leads to them.
     """
-    readers = masks.topology.outgoing(population.name)
-    read = torch.full_like(units[population.name], not readers or population.contracted)
-    for p in readers:
-        own = masks.synapses.get(p.name)
-        rows = alive_along(p.outflow, units, read.new_ones(p.shape[0]))
-        columns = read.new_ones(p.columns) if own is None else _columns(own[rows])
-        for i in p.inflow:
-            if i.population == population.name:
-                read |= i.per_unit(columns).any(1)
-    return ~read
+    topology = masks.topology
+    useful = {name: alive & _is_read(topology, name) for name, alive in masks.units.items()}
+    _grow(masks, useful)
+    for name in reversed([p.name for p in topology.free()]):
+        filled = _filled(model, topology, name, useful[name], among=masks.units[name], count=min_alive)
+        if not torch.equal(filled, useful[name]):
+            useful[name] = filled
+            _grow(masks, useful)
+    return useful
+
+
+def _is_read(topology: Topology, population: str) -> bool:
+    """Tell whether all units of a population count as read: code that discovery did not see may read them."""
+    whole = topology.populations[population]
+    return whole.frozen is not None or whole.contracted or not topology.outgoing(population)
+
+
+def _grow(masks: Masks, useful: dict[str, Tensor]) -> None:
+    """Add to ``useful`` what its units read, and what that reads, until nothing is added."""
+    waiting = set(useful)
+    while waiting:
+        post = waiting.pop()
+        for p in masks.topology.incoming(post):
+            own = masks.synapses.get(p.name)
+            rows = alive_along(p.outflow, useful, masks.rows(p))
+            columns = rows.any().expand(p.columns) if own is None else _columns(own[rows])
+            columns = columns & masks.columns(p)
+            for i in p.inflow:
+                read = i.per_unit(columns).any(1) & masks.units[i.population]
+                if bool((read & ~useful[i.population]).any()):
+                    useful[i.population] = useful[i.population] | read
+                    waiting.add(i.population)
 
 
 def _columns(alive: Tensor) -> Tensor:

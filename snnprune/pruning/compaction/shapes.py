@@ -11,7 +11,7 @@ from snnprune.network.sizes import sizes, tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import nn
 
@@ -38,7 +38,10 @@ def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def conform(
-    model: nn.Module, state: Mapping[str, Any], dense: Mapping[str, tuple[int, ...]] | None = None
+    model: nn.Module,
+    state: Mapping[str, Any],
+    dense: Mapping[str, tuple[int, ...]] | None = None,
+    numbers: Mapping[str, tuple[int, int]] | None = None,
 ) -> str | None:
     """Make ``model`` as small as the network whose state_dict is ``state``, so that it can be loaded.
 
@@ -49,6 +52,7 @@ def conform(
         model: the network.
         state: the other network's state_dict.
         dense: shapes up to which tensors may also grow, by key; without them a tensor may only shrink.
+        numbers: integers of modules in the other network, as `SurvivingUnits` has them.
 
     Returns:
         The key of the first tensor whose shape was changed, None if there is none.
@@ -70,6 +74,8 @@ def conform(
         ):
             return None
     set_shapes(model, other)
+    with Transaction() as changes:
+        set_numbers(numbered(model, numbers or {}), changes)
     return next(iter(other), None)
 
 
@@ -85,6 +91,15 @@ def set_numbers(numbers: Iterable[tuple[nn.Module, str, int]], changes: Transact
     for module, attribute, value in numbers:
         changes.remember(module, attribute)
         setattr(module, attribute, value)
+
+
+def numbered(
+    model: nn.Module, numbers: Mapping[str, tuple[int, int]]
+) -> Iterator[tuple[nn.Module, str, int]]:
+    """Yield integers of modules, by "module.attribute", with their present values."""
+    for key, (now, _) in numbers.items():
+        path, _, attribute = key.rpartition(".")
+        yield model.get_submodule(path), attribute, now
 
 
 def forget_resets(model: nn.Module) -> None:

@@ -62,5 +62,4 @@ def _refused(population: Population, reason: str) -> CompactionError:
 
 
 def _entries(tensor: Tensor, slot: Slot, population: Population) -> Tensor:
-    run = tensor.detach().movedim(slot.axis, 0)
-    return run[slot.offset : slot.offset + population.size * slot.spread].reshape(population.size, -1)
+    return slot.run(population).per_unit(tensor.detach().movedim(slot.axis, 0)).flatten(1)

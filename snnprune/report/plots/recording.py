@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from snnprune.runs.reading import Run
-    from snnprune.runs.tensors import Example
+    from snnprune.runs.tensors import AboutExample, Example
 
 ON, OFF = "#2f8fd0", "#e0702a"
 """Brighter and darker. Both are legible on a light and on a dark page, since pixels are not recoloured."""
@@ -28,6 +28,9 @@ ACROSS = 5
 
 MOST = 4
 """Most layers shown besides the output. If there are more, the first ones are shown."""
+
+RATE = "spikes a step"
+"""Unit of the scores of an output that spikes."""
 
 SPIKES = LinearSegmentedColormap.from_list("spikes", [to_rgba(ON, 0), to_rgba(ON, 1)])
 
@@ -39,7 +42,7 @@ def recording(run: Run) -> Picture | Missing:
     example, about = run.example, run.example.about
     label, answer = (clipped(about.classes[each]) for each in (about.label, about.answer))
     rate = float(example.tensors["scores"][about.answer])
-    how = f"output rate {rate:.2f} spikes a step" if about.spiking else f"logit {rate:.2f}"
+    how = f"output rate {rate:.2f} spikes a step" if _unit(about) == RATE else f"{_unit(about)} {rate:.2f}"
     right = "right" if about.label == about.answer else f"wrong: it is {label}"
     on = f"{len(example.tensors['frames'])} of its {about.time_steps} frames" if about.events else "the image"
     return Picture(
@@ -60,10 +63,15 @@ def recording(run: Run) -> Picture | Missing:
     )
 
 
+def _unit(about: AboutExample) -> str:
+    """Return what the scores of the classes are."""
+    return "potential" if about.readout is not None else RATE if about.spiking else "logit"
+
+
 def _draw(example: Example) -> Figure:
     about, frames = example.about, example.tensors["frames"]
     names = about.neurons
-    output = names[-1] if about.spiking else None
+    output = _of_output(example)
     layers = [name for name in names if name != output][:MOST]
     rows = -(-len(frames) // ACROSS)
     tall = 0.14 * len(about.classes) + 0.5
@@ -79,6 +87,14 @@ def _draw(example: Example) -> Figure:
         _activity(axes, name, example.tensors[f"activity/{name}"], about.spiking)
     _output(lower, example, output)
     return figure
+
+
+def _of_output(example: Example) -> str | None:
+    """Return the name of the layer whose units are the classes; None if its activity was not kept."""
+    about = example.about
+    name = about.readout or (about.neurons[-1] if about.spiking and about.neurons else None)
+    fits = name is not None and example.tensors[f"activity/{name}"].shape[1] == len(about.classes)
+    return name if fits else None
 
 
 def _frames(panels: Iterable[Any], example: Example) -> None:
@@ -135,18 +151,25 @@ def _output(part: SubFigure, example: Example, name: str | None) -> None:
         spikes = example.tensors[f"activity/{name}"]
         steps, units = spikes.shape
         extent = (0.5, steps + 0.5, units - 0.5, -0.5)
+        above = about.readout is not None  # a potential is shown where it is above rest, up to its largest
+        most = max(float(spikes.max()), 1e-9) if above else 1
         raster.imshow(
-            spikes.T, cmap=SPIKES, vmin=0, vmax=1, aspect="auto", interpolation="nearest", extent=extent
+            spikes.T, cmap=SPIKES, vmin=0, vmax=most, aspect="auto", interpolation="nearest", extent=extent
         )
         raster.set(xlabel="time step")
-        raster.set_title(f"{clipped(name)}: spikes of the output", loc="left", fontsize=6.5, pad=2)
+        raster.set_title(
+            f"{clipped(name)}: {'potentials above rest' if above else 'spikes of the output'}",
+            loc="left",
+            fontsize=6.5,
+            pad=2,
+        )
         raster.spines[:].set_color(FAINT)
         raster.set_yticks(ticks, classes, fontsize=6.5)
         axes.tick_params(axis="y", labelleft=False)
     colours = [ON if i == about.answer else FAINT for i in ticks]
     axes.barh(ticks, scores, color=colours, height=0.7)
     axes.axvline(0, color=INK, linewidth=0.6)
-    axes.set_xlabel("spikes a step" if about.spiking else "logit")
+    axes.set_xlabel(_unit(about))
     axes.set_ylim(len(classes) - 0.5, -0.5)
     if name is None:
         axes.set_yticks(ticks, classes, fontsize=6.5)

@@ -1,0 +1,97 @@
+"""Networks for speech: two layers of neurons that are wired to themselves, and a readout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spikingjelly.activation_based import layer, neuron, surrogate
+
+from snnprune.nn.models.adaptive import AdaptiveLIFNode
+from snnprune.nn.models.decays import decay
+from snnprune.nn.models.heterogeneous import HeterogeneousLIFNode
+from snnprune.nn.models.initial import initialise
+from snnprune.nn.models.integrator import LeakyIntegrator
+from snnprune.nn.models.notation import Network, check_sizes
+from snnprune.nn.recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from snnprune.config.schema import ModelConfig
+
+HIDDEN = 256
+"""Units of each recurrent layer, between the 128 of Cramer et al. and Yin et al. and the 1,024 of Cramer et
+al.'s largest network."""
+
+MEMBRANE = 20.0
+"""tau_mem in milliseconds, of the neurons and of the readout (Cramer et al. 2022)."""
+
+GAIN = {"lif": 3.0, "alif": 1.0}
+"""Gain of the initial weights of each layer."""
+
+FEEDBACK = 1.0
+"""Gain of the initial weights of the feedback."""
+
+
+def rsnn(config: ModelConfig, shape: tuple[int, int, int], classes: int) -> Network:
+    """Flatten - H recurrent - H recurrent - K.
+
+    ``config`` says which neurons (``neuron``, ``tau``) and which output (``readout``). Layers are named
+    flatten, fc1, fc1_rec, fc2, fc2_rec, out, and out_li (leaky integrators) or out_lif (neurons that spike).
+
+    **[reading]** Cramer et al. filter the currents of spikes with a time constant of 10 ms. Here a spike's
+    current lasts one step, which at frames of 10 to 14 ms is about as long.
+
+    Args:
+        config: settings of the model.
+        shape: channels, height and width of a frame.
+        classes: units of the readout.
+
+    Raises:
+        UserError: no class, or no pixel.
+    """
+    check_sizes(shape, classes)
+    size, hidden = shape[0] * shape[1] * shape[2], config.hidden or HIDDEN
+    built = Network()
+    built.add_module("flatten", layer.Flatten(step_mode="m"))
+    for number in (1, 2):
+        name = f"fc{number}"
+        built.add_module(name, _weighted(size, hidden, GAIN[config.neuron]))
+        recurrent = Recurrent(_neurons(config, hidden), hidden)
+        initialise(recurrent.feedback, FEEDBACK)
+        built.add_module(f"{name}_rec", recurrent)
+        if config.dropout:
+            built.add_module(f"{name}_dropout", layer.Dropout(config.dropout, step_mode="m"))
+        size = hidden
+    leaky = config.readout == "leaky"
+    built.add_module("out", _weighted(size, classes, *((1.0,) if leaky else (0.5, 0.94))))
+    built.add_module(*(("out_li", LeakyIntegrator(decay(MEMBRANE))) if leaky else ("out_lif", _lif(config))))
+    built.spiking, built.loss = True, "cross-entropy" if leaky else "mse"
+    return built
+
+
+def _weighted(inputs: int, units: int, gain: float, bias: float = 0.0) -> nn.Module:
+    made: nn.Module = layer.Linear(inputs, units, step_mode="m")
+    initialise(made, gain, bias)
+    return made
+
+
+def _lif(config: ModelConfig) -> neuron.LIFNode:
+    return neuron.LIFNode(
+        tau=1 / (1 - decay(MEMBRANE)),
+        decay_input=True,
+        v_threshold=1.0,
+        v_reset=0.0,
+        surrogate_function=surrogate.SoftSign(alpha=2.0),
+        detach_reset=config.detach_reset,
+        step_mode="m",
+    )
+
+
+def _neurons(config: ModelConfig, size: int) -> neuron.BaseNode:
+    own = config.tau == "heterogeneous"
+    if config.neuron == "alif":
+        return AdaptiveLIFNode(size if own else None, detach_reset=config.detach_reset)
+    if own:
+        return HeterogeneousLIFNode(size, MEMBRANE, detach_reset=config.detach_reset)
+    return _lif(config)

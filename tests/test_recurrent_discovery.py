@@ -1,0 +1,276 @@
+"""What discovery finds of populations that feed back, however the loop over time is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from spikingjelly.activation_based import layer, neuron
+from torch import Tensor, nn
+
+from snnprune.network import discover
+from snnprune.nn.recurrent import Recurrent
+from snnprune.pruning.compaction.permission import masked_only
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from snnprune.network import Projection, Topology
+
+UNITS, INPUTS = 6, 4
+
+
+class Cell(nn.Module):
+    """Neurons that hear themselves: subclasses say how, in `course`, which returns the spikes of all steps."""
+
+    def __init__(self, steps: int | None = None) -> None:
+        super().__init__()
+        self.fc, self.rec, self.lif = nn.Linear(INPUTS, UNITS), nn.Linear(UNITS, UNITS), neuron.LIFNode()
+        self.out = nn.Linear(UNITS, 2)
+        self.learned = nn.Parameter(torch.zeros(UNITS))
+        self.steps = steps
+
+    def first(self, x: Tensor) -> Tensor:
+        return x.new_zeros(x.shape[1], self.rec.in_features)
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        spikes, told = self.first(x), []
+        for step in x:
+            spikes = self.lif(self.fc(step) + self.rec(spikes))
+            told.append(spikes)
+        return told
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.steps is None else x.expand(self.steps, *x.shape)
+        return torch.stack([self.out(spikes) for spikes in self.course(x)])
+
+
+class Zeros(Cell):
+    def first(self, x: Tensor) -> Tensor:
+        return torch.zeros(x.shape[1], self.rec.weight.shape[1]).to(x)
+
+
+class Expanded(Cell):
+    def first(self, x: Tensor) -> Tensor:
+        return torch.zeros(self.rec.in_features).expand(x.shape[1], -1)
+
+
+class Learned(Cell):
+    def first(self, x: Tensor) -> Tensor:
+        return self.learned.repeat(x.shape[1], 1)
+
+
+class Ones(Cell):
+    def first(self, x: Tensor) -> Tensor:
+        return x.new_ones(x.shape[1], UNITS)
+
+
+class Literal(Cell):
+    def first(self, x: Tensor) -> Tensor:
+        return x.new_zeros(x.shape[1], UNITS)
+
+
+class LeftOut(Cell):
+    """The recurrent layer is not called before there are spikes."""
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        told: list[Tensor] = []
+        for step in x:
+            current = self.fc(step)
+            told.append(self.lif(current + self.rec(told[-1]) if told else current))
+        return told
+
+
+class AtTheEnd(Cell):
+    """What comes back is computed at the end of each step, for the next one."""
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        told: list[Tensor] = []
+        back: Tensor | None = None
+        for step in x:
+            current = self.fc(step)
+            told.append(self.lif(current if back is None else current + back))
+            back = self.rec(told[-1])
+        return told
+
+
+class Delayed(Cell):
+    """Spikes come back three steps later, from a list that begins with zeros."""
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        told = [self.first(x)] * 3
+        for step in x:
+            told.append(self.lif(self.fc(step) + self.rec(told[-3])))
+        return told[3:]
+
+
+class Ring(Cell):
+    """Spikes of two steps ago, from a buffer that is written into."""
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        ring, told = x.new_zeros(2, x.shape[1], self.rec.in_features), []
+        for number, step in enumerate(x):
+            spikes = self.lif(self.fc(step) + self.rec(ring[number % 2]))
+            ring[number % 2] = spikes
+            told.append(spikes)
+        return told
+
+
+class Filtered(Cell):
+    """A decaying sum of spikes comes back."""
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        trace, told = self.first(x), []
+        for step in x:
+            told.append(self.lif(self.fc(step) + self.rec(trace)))
+            trace = 0.5 * trace + told[-1]
+        return told
+
+
+class Shifted(Cell):
+    """Spikes of a whole series one step later, zeros in front, feed a second layer."""
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        first = torch.stack([self.lif(self.fc(step)) for step in x])
+        later = torch.cat([self.first(x)[None], first[:-1]])
+        return [self.rec(step) for step in later]
+
+
+def of(topology: Topology, name: str = "rec") -> Projection:
+    return topology.projections[name]
+
+
+@pytest.mark.parametrize(
+    ("cell", "calls", "starts", "lag"),
+    [
+        (Cell, 4, 0, 0), (Zeros, 4, 0, 0), (Expanded, 4, 0, 0), (LeftOut, 3, 1, 0), (AtTheEnd, 4, 0, 1),
+        (Delayed, 4, 0, 0), (Filtered, 4, 0, 0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [None, 4], ids=["series", "one picture, shown again"])
+def test_a_loop_by_hand_is_understood(
+    cell: Callable[..., Cell], calls: int, starts: int, lag: int, steps: int | None
+) -> None:
+    topology = discover(cell(steps), torch.rand(*((4,) if steps is None else ()), 2, INPUTS) * 3)
+    assert [p.name for p in topology.free()] == ["fc"]
+    rec, fc = of(topology), of(topology, "fc")
+    assert (rec.calls, rec.loops, rec.starts, rec.lag) == (calls, calls, starts, lag)
+    assert [(i.population, i.size) for i in rec.inflow] == [("fc", UNITS)]
+    assert rec.site is not None
+    assert rec.site == fc.site
+    assert (rec.site.call, rec.site.calls, rec.site.steps) == (0, 1, 4)
+    assert rec.positions == calls
+
+
+@pytest.mark.parametrize("cell", [Cell, LeftOut, AtTheEnd, Filtered])
+def test_an_example_of_one_time_step_is_made_longer(cell: Callable[..., Cell]) -> None:
+    topology = discover(cell(), torch.rand(1, 2, INPUTS) * 3)
+    assert [p.name for p in topology.free()] == ["fc"]
+    assert [i.population for i in of(topology).inflow] == ["fc"]
+    assert topology.unreached == ()
+
+
+def test_one_time_step_that_cannot_be_made_longer_freezes_by_name() -> None:
+    class Once(Cell):
+        def course(self, x: Tensor) -> list[Tensor]:
+            assert len(x) == 1
+            return super().course(x)
+
+    frozen = discover(Once(), torch.rand(1, 2, INPUTS) * 3).populations["fc"].frozen
+    assert "rec reads zeros in this forward" in str(frozen)
+    assert "at least two time steps" in str(frozen)
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [(Learned, "its first state is learned, or is not zero"), (Ones, "or is not zero"), (Ring, "written into a part")],
+)
+def test_what_is_not_understood_is_frozen_by_name(cell: Callable[..., Cell], words: str) -> None:
+    topology = discover(cell(), torch.rand(4, 2, INPUTS) * 3)
+    assert topology.free() == []
+    assert words in str(topology.populations["fc"].frozen)
+
+
+def test_a_size_that_is_written_as_a_number_is_said_at_the_start() -> None:
+    net = Literal()
+    (said,) = masked_only(net, discover(net, torch.rand(4, 2, INPUTS) * 3))
+    assert "can be masked but not compacted" in said
+    assert "take sizes from tensors" in said
+
+
+def test_a_series_that_is_shifted_by_zeros_is_understood() -> None:
+    topology = discover(Shifted(), torch.rand(4, 2, INPUTS) * 3)
+    assert [p.name for p in topology.free()] == ["fc"]
+    assert [i.population for i in of(topology).inflow] == ["fc"]
+
+
+def test_zeros_beside_units_belong_to_no_population() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.act, self.out = nn.Linear(3, 5), nn.ReLU(), nn.Linear(9, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.act(self.fc(x))
+            return self.out(torch.cat([x, hidden, x.new_zeros(len(x), 1)], 1))
+
+    topology = discover(Padded(), torch.rand(2, 3))
+    assert [p.name for p in topology.free()] == ["fc"]
+    assert [(i.population, i.offset, i.size) for i in topology.projections["out"].inflow] == [("fc", 3, 5)]
+
+
+def container(inside: nn.Module, width: int, *, steps: str = "m", units: int = UNITS) -> nn.Module:
+    return nn.Sequential(
+        layer.LinearRecurrentContainer(inside, width, units, step_mode=steps),
+        layer.Linear(units, 2, step_mode=steps),
+    )
+
+
+def test_a_container_behind_the_input_keeps_the_columns_of_the_input() -> None:
+    inside = nn.Sequential(nn.Linear(INPUTS, UNITS), neuron.IFNode())
+    topology = discover(container(inside, INPUTS), torch.rand(3, 2, INPUTS))
+    assert [p.name for p in topology.free()] == ["0.sub_module.0"]
+    assert [(i.population, i.offset, i.size) for i in of(topology, "0.rc").inflow] == [
+        ("0.sub_module.0", INPUTS, UNITS)
+    ]
+    assert "no neuron module reads" in str(topology.populations["0.rc"].frozen)
+
+
+@pytest.mark.parametrize(("steps", "shape"), [("m", (3, 2)), ("m", (1, 2)), ("s", (2,))])
+def test_a_container_around_neurons_is_one_population(steps: str, shape: tuple[int, ...]) -> None:
+    net = container(neuron.IFNode(), UNITS, steps=steps)
+    topology = discover(net, torch.rand(*shape, UNITS))
+    assert [p.name for p in topology.free()] == ["0.rc"]
+    assert [(i.population, i.offset) for i in of(topology, "0.rc").inflow] == [("0.rc", UNITS)]
+
+
+def test_each_step_mode_of_a_recurrent_layer_is_the_same() -> None:
+    for mode, shape in (("m", (3, 2)), ("s", (2,))):
+        net = nn.Sequential(
+            layer.Linear(INPUTS, UNITS, step_mode=mode), Recurrent(neuron.LIFNode(), UNITS, step_mode=mode),
+            layer.Linear(UNITS, 2, step_mode=mode),
+        )  # fmt: skip
+        topology = discover(net, torch.rand(*shape, INPUTS))
+        assert [p.name for p in topology.free()] == ["0"]
+        assert topology.populations["0"].producers == ["0", "1.feedback"]
+
+
+def test_layers_that_are_added_up_one_behind_another_are_no_time_steps() -> None:
+    class Preactivated(nn.Module):
+        """Residual layers behind one shared ReLU: each call has one layer more than the one before."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c, self.out = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+            self.act = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x)
+            x = x + self.b(self.act(x))
+            x = x + self.c(self.act(x))
+            return self.out(self.act(x))
+
+    topology = discover(Preactivated(), torch.rand(2, 3))
+    sites = [topology.projections[name].site for name in "abc"]
+    assert [(s.call, s.calls, s.steps) for s in sites if s] == [(0, 3, 1), (1, 3, 1), (2, 3, 1)]
