@@ -59,8 +59,8 @@ def settle(found: Findings) -> None:
         for at in range(max(map(len, readings), default=0)):
             there = [spans[at] for spans in readings if len(spans) > at]
             real = next((s for s in there if any(units[n].made for n in s.numbers)), None)
-            for span in there if real is not None else ():
-                if not any(units[n].made for n in span.numbers):
+            for span in there:
+                if real is not None and not any(units[n].made for n in span.numbers):
                     with suppress(Unknown):
                         units.join_spans(units.resolved([real]), units.resolved([span]))
 

@@ -34,7 +34,7 @@ from snnprune.network.untouched import untouched
 from snnprune.network.weights import fixed_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snnprune.network.axes import Span
     from snnprune.network.findings import Findings
@@ -117,13 +117,15 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     with untouched(model):
         for population in topology.free():
             population.uncut = why_uncut(model, topology, population.name)
-    names = names_of(found.units)
-    users = {
-        module: frozenset(names[n] for n in found.units.left(numbers))
-        for module, numbers in found.regrouped.items()
-    }
-    settle_heads(model, topology, users)
+    settle_heads(model, topology, dict(_users(found)))
     return topology
+
+
+def _users(found: Findings) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield modules with the names of the populations that they take apart, or put together."""
+    names = names_of(found.units)
+    for module, numbers in found.regrouped.items():
+        yield module, frozenset(names[n] for n in found.units.left(numbers) if n in names)
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -179,9 +181,9 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
 
 def _feeds_back_later(found: Findings) -> bool:
     """Tell whether a further forward, which finds states of this one, may show more of what feeds back."""
-    ends = {found.units.root(number) for number in found.outputs}
+    ends = found.units.left(found.outputs)
     loose = (s for s in found.synapses.values() if s.neuron is None)
-    hidden = any(found.units.root(s.population) not in ends for s in loose)
+    hidden = any(found.units.left([s.population]) - ends for s in loose)
     return hidden or bool(found.unreached() or unmet(found))
 
 

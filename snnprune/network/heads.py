@@ -81,9 +81,18 @@ def _options(
             follows: list[Number | None] = [
                 Number(module, attribute, *of) for of, size in values.items() if size == value
             ]
+            follows.sort(key=lambda number: _suits(attribute, number, topology), reverse=True)
             if follows:
                 found.append([*follows, None] if _is_likely(attribute, follows[0]) else [None, *follows])
     return found
+
+
+def _suits(attribute: str, number: Number | None, topology: Topology) -> bool:
+    """Tell whether a name is that of what a number counts: ``num_heads``, or ``head_dim``."""
+    if number is None or len(number.populations) > 1:
+        return False
+    of_channels = any(word in attribute.lower() for word in _NAMED if word != "head")
+    return of_channels == (topology.populations[number.populations[0]].kind == "head channels")
 
 
 def _is_likely(attribute: str, number: Number | None) -> bool:

@@ -50,7 +50,8 @@ def _factors(axis: Axis, dim: int, length: int) -> tuple[Factor, ...]:
 
 def _dealt_out(factors: Sequence[Factor], new: Sequence[int], reason: str) -> list[list[Factor]]:
     """Return the factors of each new axis; a factor that several share has its number in each of them."""
-    waiting, groups = list(factors), []
+    waiting = list(factors)
+    groups: list[list[Factor]] = []
     for length in new:
         group: list[Factor] = []
         missing = length

@@ -78,7 +78,7 @@ def _population(p: Population, grown: _Growth) -> Population:
 
 
 def _projection(p: Projection, grown: _Growth) -> Projection:
-    inflow, outflow = (resized_along(runs, grown.sizes) for runs in (p.inflow, p.outflow))
+    inflow, outflow = resized_along(p.inflow, grown.sizes), resized_along(p.outflow, grown.sizes)
     axes = (*p.axes, *range(2, len(p.shape)))
     on = grown.segments.get(p.weight, {})
     shape = tuple(grown.length(length, on.get(a, [])) for length, a in zip(p.shape, axes, strict=True))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -121,6 +121,6 @@ def resized_along(runs: Iterable[Kind], sizes: Mapping[str, int]) -> tuple[Kind,
     return tuple(found[run] for run in given)
 
 
-def _scaled(number: int, others: list[Run], sizes: Mapping[str, int]) -> int:
+def _scaled(number: int, others: Sequence[Run], sizes: Mapping[str, int]) -> int:
     """Return a product that holds the sizes of ``others``, with their new sizes."""
     return number // math.prod(s.size for s in others) * math.prod(sizes[s.population] for s in others)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -44,7 +44,7 @@ def _containers(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
     These are the rows of the last layer inside that has as many as the container says; the recurrent layer
     itself, where there is none.
     """
-    kinds = sys.modules.get("spikingjelly.activation_based.layer")
+    kinds: Any = sys.modules.get("spikingjelly.activation_based.layer")
     for container in model.modules() if kinds is not None else ():
         if isinstance(container, kinds.LinearRecurrentContainer):
             layers = [container.rc, *(m for m in container.sub_module.modules() if isinstance(m, nn.Linear))]

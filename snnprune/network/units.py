@@ -130,10 +130,9 @@ class Units:
             The numbers of the parts.
         """
         whole, inner = self[number], math.prod(sizes)
-        kinds: list[UnitsKind] = ["heads"] * (len(sizes) - 1) + ["head channels"]
-        for kind, size in zip(kinds, sizes, strict=True):
+        for place, size in enumerate(sizes, start=1):
             outer, inner = whole.size // inner, inner // size
-            part = self.new(None, size, kind)
+            part = self.new(None, size, "heads" if place < len(sizes) else "head channels")
             unit = self[part]
             unit.producers, unit.is_part = list(whole.producers), True
             unit.frozen, unit.on_the_way, unit.contracted = whole.frozen, whole.on_the_way, whole.contracted

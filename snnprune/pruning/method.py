@@ -216,8 +216,8 @@ class CriterionMethod(Method):
                 rows = view.masks.rows(p)
                 for run in p.outflow:
                     if run.population == population.name:
-                        own = (run.per_unit(each.where(rows, 0)).sum(1) for each in (score, weight))
-                        yield tuple(own)
+                        own = run.per_unit(score.where(rows, 0)).sum(1)
+                        yield own, run.per_unit(weight.where(rows, 0)).sum(1)
 
     @property
     def can_shrink(self) -> bool:
