@@ -46,6 +46,7 @@ def test_it_loads_and_its_folder_is_its_data_set(file: Path, capsys: pytest.Capt
 
 SHAPES = {
     "digits-events": (2, 24, 24),
+    "synthetic-spoken-digits": (1, 1, 70),
     "nmnist": (2, 34, 34),
     "dvs-gesture": (2, 128, 128),
     "cifar10-dvs": (2, 64, 64),

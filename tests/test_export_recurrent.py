@@ -17,15 +17,20 @@ from torch import nn
 
 import snnprune
 from snnprune.common.errors import UserError
+from snnprune.config.schema import ModelConfig
 from snnprune.export import connections, nir_file, onnx_file
 from snnprune.export.comparison import compare, spiking_run
+from snnprune.export.demand import demand, totals
 from snnprune.export.limits import check_nir
 from snnprune.export.quantisation import quantise
 from snnprune.network.synops import SpikeCounter
+from snnprune.network.weights import synapses_of
+from snnprune.nn.models import build
 from snnprune.nn.models.adaptive import AdaptiveLIFNode
 from snnprune.nn.models.heterogeneous import HeterogeneousLIFNode
 from snnprune.nn.models.integrator import LeakyIntegrator
 from snnprune.nn.recurrent import Recurrent
+from snnprune.pruning import Masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,14 +69,15 @@ def network(kind: str = "Recurrent", *, leaky: bool = False) -> nn.Sequential:
 
 
 def operations(model: nn.Module, imported: nn.Module | None = None) -> Any:
-    """Return the operations of a network, or of what was made of it."""
+    """Return the operations of a network, or of what was made of it, at weights that are not zero."""
     ran = model if imported is None else imported
     wrappers = [] if imported is None else nir_file.wrappers(imported)
     with SpikeCounter(ran, snnprune.discover(ran, FRAMES), wrappers) as counter:
         functional.reset_net(ran)
         ran(FRAMES)
     functional.reset_net(ran)
-    return counter.operations(FRAMES.shape[1])
+    alive = {name: synapses_of(ran.get_submodule(name)) for name in counter.topology.projections}
+    return counter.operations(FRAMES.shape[1], alive)
 
 
 def numbers(counted: Any) -> dict[str, float]:
@@ -134,7 +140,7 @@ def test_every_spike_comes_back_from_a_step(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_step_hands_on_potentials_and_spikes(tmp_path: Path) -> None:
-    """Two units with feedback 0.5 from 0 to 1, no leak: 1 gets 0.25 + 0.5 after a spike of 0, and fires at 0.7."""
+    """Feedback of 0.5 leads from unit 0 to 1, without a leak: after a spike of 0, 1 gets 0.25 + 0.5 > 0.7."""
     node = neuron.IFNode(v_threshold=0.7)
     model = nn.Sequential(nn.Linear(2, 2, bias=False), Recurrent(node, 2)).eval()
     model[0].weight.data = torch.eye(2)
@@ -218,6 +224,73 @@ def test_what_nir_has_no_edges_for_is_named(module: nn.Module, told: str) -> Non
         check_nir(nn.Sequential(layer.Linear(3, 3, step_mode="m"), module))
 
 
+# --- the network of the command line, cut
+
+
+def cut(**settings: Any) -> tuple[nn.Module, nn.Module]:
+    """Return an rsnn whose layers all fire, and the same accelerated, without a third of its units."""
+    torch.manual_seed(0)
+    model = build(ModelConfig("rsnn", hidden=12, **settings), (1, 2, 6), 3).eval()
+    for name, parameter in model.named_parameters():
+        parameter.data *= 3.0 if name.endswith("weight") else 1.0
+    masks = Masks(model, snnprune.discover(model, FRAMES.float()))
+    for population in masks.topology.free():
+        masks.keep_units(population, torch.arange(population.size) % 3 > 0)
+    return model, snnprune.accelerate(snnprune.compact(model, masks).eval())
+
+
+@pytest.mark.parametrize("settings", [{}, {"readout": "spikes", "tau": "heterogeneous"}])
+def test_a_smaller_network_leaves_with_its_own_sizes(settings: dict[str, Any], tmp_path: Path) -> None:
+    dense, small = cut(**settings)
+    snnprune.save(small, tmp_path / "net")
+    loaded = snnprune.load(
+        tmp_path / "net", lambda: build(ModelConfig("rsnn", hidden=12, **settings), (1, 2, 6), 3)
+    )
+    assert loaded.fc1_rec.feedback.weight.shape == (8, 8)
+    assert dense.fc1_rec.feedback.weight.shape == (12, 12)
+    frames = FRAMES.float()
+    assert compare(spiking_run(small), spiking_run(loaded.eval()), [frames]).flipped == 0
+    nir_file.write(small, frames, tmp_path / "net.nir")
+    assert nir.read(str(tmp_path / "net.nir")).nodes["fc1_rec_feedback"].weight.shape == (8, 8)
+    again, _ = nir_file.read(tmp_path / "net.nir")
+    found = compare(spiking_run(small), nir_file.spiking_run(again, small), [frames])
+    assert found.flipped == found.answers == 0
+    assert all(flips.spikes > 0 for flips in found.layers.values())
+    assert type(small.fc1_rec).__module__.startswith("snnprune.nn.fused"), (
+        "the network itself stays accelerated"
+    )
+
+
+def test_the_operations_are_those_of_the_network(tmp_path: Path) -> None:
+    """A spike reaches every synapse that is not zero, also those of the feedback, a step later."""
+    model = network()
+    with torch.no_grad():
+        for weight in (p for p in model.parameters() if p.ndim == 2):
+            weight[torch.rand(weight.shape, generator=torch.Generator().manual_seed(0)) < 0.3] = 0.0
+    nir_file.write(model, FRAMES, tmp_path / "net.nir")
+    imported = nir_file.read(tmp_path / "net.nir", torch.float64)[0]
+    assert numbers(operations(model, imported)) == pytest.approx(numbers(operations(model)))
+    fired = spiking_run(model)(FRAMES)[1]["2.neuron"].sum(1)  # [T, units]
+    out = (model[2].feedback.weight != 0).sum(0)
+    assert operations(model).layers["2.feedback"].synops == pytest.approx(float((fired[:-1] * out).sum()) / 4)
+
+
+def test_neurons_of_a_recurrent_layer_are_asked_for_once() -> None:
+    """Unit 1 hears 2 inputs and 2 units; unit 0 is heard by 2 units and by 1 of the next layer."""
+    model = nn.Sequential(
+        nn.Linear(2, 3, bias=False), nn.Dropout(0.5), Recurrent(lif(), 3), nn.Linear(3, 1, bias=False)
+    )
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+    wired = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    model[2].feedback.weight.data = wired
+    first, feedback, last = demand(model, torch.rand(3, 1, 2))
+    assert (first.neurons, feedback.neurons, last.neurons) == (3, 0, 1)
+    assert (feedback.weights, feedback.synapses, feedback.fan_in, feedback.fan_out) == (4, 4, 4, 3)
+    whole = totals([first, feedback, last])
+    assert (whole["neurons"], whole["synapses"], whole["fan_in"], whole["fan_out"]) == (4, 13, 4, 3)
+
+
 # --- NIR of others
 
 
@@ -263,7 +336,8 @@ def test_files_of_others_are_read(nested: bool, bias: float, tmp_path: Path) -> 
 
 OTHER_WAYS: dict[str, tuple[list[tuple[str, str]], dict[str, Any], str]] = {
     "onto itself without synapses": (
-        [("input", "lif"), ("lif", "lif"), ("lif", "output")], {"lif": leaky(3)}, r"its edges lead back, 'lif'",
+        [("input", "lif"), ("lif", "lif"), ("lif", "output")], {"lif": leaky(3)},
+        "its edges lead back, 'lif'",
     ),
     "through two layers": (
         [*AROUND[:2], ("w", "b"), ("b", "lif"), ("lif", "output")],
@@ -321,7 +395,9 @@ def test_connections_say_that_they_lead_back(kind: str, tmp_path: Path) -> None:
 
 
 def test_feedback_without_synapses_is_no_connection() -> None:
-    with pytest.raises(UserError, match="layer '2' is a ElementWiseRecurrentContainer, which feeds spikes back"):
+    with pytest.raises(
+        UserError, match="layer '2' is a ElementWiseRecurrentContainer, which feeds spikes back"
+    ):
         connections.content(network("elementwise container"))
 
 
@@ -347,9 +423,8 @@ class Looping(Chip):
         v, y, out = np.zeros_like(currents[0]), np.zeros_like(currents[0]), []
         threshold = self.held[f"{neurons}.thresholds"].astype(np.int64) * self.one
         for current in currents:
-            for name in back:
-                current = current + self.sums(name, y[None] * self.one)[0]
-            h = (self.about["leaks"][neurons] * v) // 2 ** self.about["bits"] + current
+            fed = sum(self.sums(name, y[None] * self.one)[0] for name in back)
+            h = (self.about["leaks"][neurons] * v) // 2 ** self.about["bits"] + current + fed
             y = (h >= threshold).astype(np.int64)
             v = np.where(y > 0, 0, h)
             out.append(y)
@@ -379,7 +454,7 @@ def test_every_spike_on_a_grid_is_what_the_file_says(bits: int, leaky: bool, tmp
 
 
 def test_a_readout_on_a_grid_is_arithmetic() -> None:
-    """3 bits: a weight of 0.75 is 3 steps of 0.25, and a leak of 0.6 five eighths; a potential is in steps of 0.1."""
+    """3 bits: 0.75 is 3 steps of 0.25, and 0.6 about 5 eighths; a potential is in steps of 0.4 of 0.25."""
     model = nn.Sequential(nn.Linear(1, 1, bias=False), LeakyIntegrator(0.6))
     model[0].weight.data.fill_(0.75)
     grid = quantise(model, torch.ones(2, 1, 1), 3)
@@ -399,12 +474,42 @@ def test_with_many_bits_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        (network("linear container"), "layer '2' is a LinearRecurrentContainer, and the only recurrent layer"),
+        (
+            network("linear container"),
+            "layer '2' is a LinearRecurrentContainer, and the only recurrent layer",
+        ),
         (of_neurons("adaptive"), "layer '2.neuron' is a AdaptiveLIFNode, and only LIFNode"),
         (of_neurons("heterogeneous"), "layer '2.neuron' is a HeterogeneousLIFNode, and only LIFNode"),
-        (nn.Sequential(nn.Flatten(2), LeakyIntegrator(0.5)), "leaky integrators '1' do not read one linear layer"),
+        (
+            nn.Sequential(nn.Flatten(2), LeakyIntegrator(0.5)),
+            "leaky integrators '1' do not read one linear layer",
+        ),
     ],
 )
 def test_what_has_no_whole_numbers_is_named(model: nn.Module, told: str) -> None:
     with pytest.raises(UserError, match=told):
         quantise(model, FRAMES, 8)
+
+
+@pytest.mark.slow
+def test_a_file_of_snntorch_answers_as_snntorch(tmp_path: Path) -> None:
+    snn = pytest.importorskip("snntorch", reason="needs snntorch: pip install snntorch")
+    from snntorch.export_nir import export_to_nir
+
+    torch.manual_seed(0)
+    zero = {"reset_mechanism": "zero", "reset_delay": False, "init_hidden": True}
+    half = {"beta": torch.full((3,), 0.5), "threshold": torch.full((3,), 0.6)}
+    model = nn.Sequential(
+        nn.Linear(5, 6), snn.RLeaky(beta=0.5, threshold=0.6, linear_features=6, **zero),
+        nn.Linear(6, 3), snn.Leaky(output=True, **half, **zero),
+    )  # fmt: skip
+    for parameter in model.parameters():
+        parameter.data *= 3.0 if parameter.ndim == 2 else 1.0
+    frames = torch.poisson(torch.full((12, 2, 5), 1.0))
+    nir.write(tmp_path / "net.nir", export_to_nir(model, frames[0], ignore_dims=[0]))
+    for module in (model[1], model[3]):
+        module.reset_mem()
+    answered = torch.stack([model(frame)[0] for frame in frames]).detach()
+    again, _ = nir_file.read(tmp_path / "net.nir")
+    assert answered.any()
+    assert torch.equal(again(frames)[0], answered)

@@ -14,6 +14,7 @@ from torch import nn
 import snnprune
 from snnprune.common.errors import UserError
 from snnprune.network import discover
+from snnprune.nn.recurrent import Recurrent
 from snnprune.pruning import Masks
 from support.networks import ResidualSNN, conv_snn
 
@@ -225,3 +226,18 @@ def test_files_that_are_damaged_or_mixed_are_refused(saved: tuple[nn.Module, Pat
         snnprune.load(path, built())
     with pytest.raises(UserError, match="No such file"):
         snnprune.load(tmp_path / "nothing", built())
+
+
+def test_the_step_mode_within_a_recurrent_layer_is_no_constant(tmp_path: Path) -> None:
+    """It is set when the layer is called, and a builder may call `set_step_mode`."""
+
+    def built() -> nn.Module:
+        model = nn.Sequential(nn.Linear(3, 2), Recurrent(neuron.LIFNode(step_mode="m"), 2))
+        functional.set_step_mode(model, "m")
+        return model
+
+    model = built()
+    model(torch.rand(3, 1, 3))
+    functional.reset_net(model)
+    snnprune.save(model, tmp_path / "net")
+    assert torch.equal(snnprune.load(tmp_path / "net", built)[1].feedback.weight, model[1].feedback.weight)

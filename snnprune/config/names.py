@@ -242,6 +242,12 @@ DATASETS: dict[str, Entry] = {
         "snnprune.data.digits:DIGITS_EVENTS",
         frozenset({"events", "embedded", "cached", "divided"}),
     ),
+    "synthetic-spoken-digits": Entry(
+        "synthetic speech through a simplified cochlea, a stand-in for SHD; comes with the package",
+        "formants of Peterson and Barney 1952; cochlea after Cramer et al. 2022",
+        "snnprune.data.spoken_digits:SYNTHETIC_SPOKEN_DIGITS",
+        frozenset({"events", "embedded", "cached", "channels", "divided"}),
+    ),
     "nmnist": Entry(
         "N-MNIST: handwritten digits recorded by an event camera in three saccades, 34 x 34",
         "Orchard et al., Frontiers in Neuroscience 9:437, 2015",

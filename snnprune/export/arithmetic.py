@@ -38,14 +38,16 @@ class Arithmetic(nn.Module):
         step_mode: "m" for an input [1, B, ...], "s" for [B, ...]. A recurrent layer sets it for its neurons.
     """
 
-    def __init__(self, layer: nn.Module, letters: Sequence[str] = ("v",), rest: Sequence[float] = (0.0,)) -> None:
+    def __init__(
+        self, layer: nn.Module, letters: Sequence[str] = ("v",), rest: Sequence[float] = (0.0,)
+    ) -> None:
         super().__init__()
         self.memory = Memory()
         self.letters, self.rest = tuple(letters), tuple(rest)
         self.step_mode = "m" if is_multi_step(layer) else "s"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map the input of one step, [B, ...] ([1, B, ...] in multi-step mode), to an output of that shape."""
+        """Map the input of one step, [B, ...] ([1, B, ...] in multi-step mode), to an output alike."""
         multi = self.step_mode == "m"
         y, self.memory.states = self.step(x.squeeze(0) if multi else x, self.memory.states)
         return y.unsqueeze(0) if multi else y
@@ -98,7 +100,7 @@ class IntegrateAndFire(Arithmetic):
 
 
 class Heterogeneous(Arithmetic):
-    """Neurons with a time constant of their own each, as `snnprune.nn.models.heterogeneous` describes them."""
+    """Neurons with a time constant of their own each: those of `snnprune.nn.models.heterogeneous`."""
 
     def __init__(self, neuron: Any) -> None:
         super().__init__(neuron, rest=(float(neuron.v_reset),))
@@ -113,7 +115,7 @@ class Heterogeneous(Arithmetic):
 
 
 class Adaptive(Arithmetic):
-    """Neurons with a threshold that rises with their spikes, as `snnprune.nn.models.adaptive` describes them."""
+    """Neurons with a threshold that rises with their spikes: those of `snnprune.nn.models.adaptive`."""
 
     def __init__(self, neuron: Any) -> None:
         from snnprune.nn.models.adaptive import RISE  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none
@@ -147,7 +149,9 @@ class Own(Arithmetic):
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         """Map an input and a state to an output and a state."""
         held = tuple(state if state.ndim else None for state in states)  # at rest it is not known how many
-        (y,), states = self.layer.single_step_functional_forward((x,), self.layer.materialize_states((x,), held, "s"))
+        (y,), states = self.layer.single_step_functional_forward(
+            (x,), self.layer.materialize_states((x,), held, "s")
+        )
         return y, states
 
 

@@ -8,12 +8,13 @@ The weight of a layer NAME, of shape [units, inputs, ...], is stored as a matrix
     NAME.biases   float32 or int32 [units], if the layer has biases
     NAME.steps    float32 [units]      the value of 1, on a grid
 
-and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units]; for
-leaky integrators NAME on a grid, ``NAME.steps``, the value of 1 in their potentials.
+and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units].
+For leaky integrators NAME on a grid, ``NAME.steps`` is the value of 1 in their potentials.
+
 The header holds shapes, strides and paddings, the neurons that read each layer, the bits, the leaks and the
-binary places of potentials. Of a layer whose synapses lead from neurons back to themselves it says so:
-``feedback`` holds these neurons, the delay in time steps, and the first and last (exclusive) of the columns that
-their spikes come in by. `snnprune.export.whole_numbers` says what a network computes with these numbers.
+binary places of potentials. A layer whose synapses lead from neurons back to themselves has an entry
+``feedback``: these neurons, the delay in time steps, and the columns that their spikes come in by (the first,
+and the first behind them). `snnprune.export.whole_numbers` says what a network computes with these numbers.
 """
 
 from __future__ import annotations
@@ -146,8 +147,8 @@ def _tell_feedback(model: nn.Module, layers: dict[str, Any]) -> None:
             place = next((place for place in ("feedback", "rc") if hasattr(loop, place)), None)
             if place is None:
                 raise UserError(
-                    f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, and a "
-                    "list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
+                    f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, "
+                    "and a list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
                 )
             about = layers[f"{name}.{place}"]
             width = about["shape"][1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,16 @@ from torch.nn import functional as F
 
 from snnprune.common import document
 from snnprune.common.errors import UserError, in_one_line
-from snnprune.export.graph import folded
+from snnprune.export.graph import folded, layer_of, trace
+from snnprune.export.limits import SILENT
+from snnprune.export.recurrence import recurrent_kinds
 from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import CONVOLUTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, fx
 
 BUDGETS = Path(__file__).with_name("budgets.yaml")
 """The file of the chips that come with the package."""
@@ -34,11 +36,13 @@ class LayerDemand:
 
     Attributes:
         name: of the layer.
-        neurons: units times places.
+        neurons: units times places; 0 for the feedback of a recurrent layer, whose neurons are counted with
+            the layer in front of it.
         weights: number of alive weights, those that are not zero. The places of a convolution share them.
         synapses: connections of all neurons; at borders a neuron has fewer.
-        fan_in: largest number of synapses into one neuron.
-        fan_out: largest number of synapses out of one place of the input.
+        fan_in: largest number of synapses into one neuron; for feedback with those of the layer in front.
+        fan_out: largest number of synapses out of one place of the input; for feedback with those of the
+            linear layers that read the same neurons.
         biases: of the layer; a folded norm has one per channel.
         channels: of a convolution, else 0.
         kernel: widest side of a convolution's window, else 0.
@@ -110,6 +114,10 @@ def demand(model: nn.Module, example: Tensor) -> list[LayerDemand]:
     for handle in handles:
         handle.remove()
     reset_states(copy)
+    for node in trace(copy).nodes:
+        name = f"{node.target}.feedback"
+        if isinstance(layer_of(node, copy), recurrent_kinds()) and name in found:
+            found[name] = _fed_back(found[name], node, copy)
     return list(found.values())
 
 
@@ -195,6 +203,31 @@ def _of_layer(name: str, layer: Any, x: Tensor) -> LayerDemand:
         kernel=max(layer.kernel_size) if convolution else 0,
         map=max(out.shape[2:]) if convolution else 0,
     )
+
+
+def _fed_back(own: LayerDemand, node: fx.Node, model: nn.Module) -> LayerDemand:
+    """Return the demand of the feedback in the recurrent layer that ``node`` calls, all synapses counted."""
+    alive = model.get_submodule(own.name).get_parameter("weight") != 0
+    into, out = alive.sum(1), alive.sum(0)
+    for source in _linear(node, model, lambda n: n.all_input_nodes):
+        into = into + (source.weight != 0).sum(1)
+    for reader in _linear(node, model, lambda n: n.users):
+        out = out + (reader.weight != 0).sum(0)
+    return replace(own, neurons=0, fan_in=int(into.max()), fan_out=int(out.max()))
+
+
+def _linear(
+    node: fx.Node, model: nn.Module, beside: Callable[[fx.Node], Iterable[fx.Node]]
+) -> list[nn.Linear]:
+    """Return the linear layers beside ``node``, on the other side of layers that do nothing."""
+    found = []
+    for other in beside(node):
+        layer = layer_of(other, model)
+        if type(layer).__name__ in SILENT:
+            found += _linear(other, model, beside)
+        elif isinstance(layer, nn.Linear):
+            found.append(layer)
+    return found
 
 
 def shown(layers: list[LayerDemand], verdicts: list[Check]) -> str:

@@ -27,10 +27,10 @@ NEURONS = {"IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode"}
 """Neurons that SpikingJelly can write. Subclasses may behave differently and are refused."""
 
 NO_NODE = {
-    "AdaptiveLIFNode": "whose threshold rises with its spikes, and NIR has no such neurons: use a fixed threshold",
-    "NonSpikingLIFNode": "which answers with a list: use the LeakyIntegrator of snnprune.nn.models.integrator",
+    "AdaptiveLIFNode": "whose threshold rises with its spikes, and NIR has fixed ones only: use a LIFNode",
+    "NonSpikingLIFNode": "which answers with a list: use snnprune.nn.models.integrator.LeakyIntegrator",
 }
-"""Neurons that have no node in NIR as they are."""
+"""Neurons that have no node in NIR, and what to do."""
 
 ADDITIONS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add)
 """Functions that add the outputs of two layers."""
@@ -70,12 +70,10 @@ def _of_operation(node: fx.Node) -> str | None:
 
 def _of_layer(layer: nn.Module | None) -> str | None:
     """Return why a layer cannot be written, or None."""
-    if layer is None:
+    if layer is None or nir_neurons.is_own(layer):
         return None
     if isinstance(layer, recurrent_kinds()):
         return why_not_wired(layer) or _of_layer(inner(layer)[1])
-    if nir_neurons.is_own(layer):
-        return None
     kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
     if kind in NO_NODE:
         return f"it is a {kind}, {NO_NODE[kind]}"

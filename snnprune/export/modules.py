@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from snnprune.export.recurrence import recurrent_layers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,14 +23,19 @@ def describe(model: nn.Module, dense: Mapping[str, int] | None = None) -> dict[s
 
     Constants are public attributes that are numbers, strings, None or lists of these: thresholds, time
     constants, reset potentials, strides. They are in no state_dict of torch or SpikingJelly. Attributes that
-    only say how a module computes are left out; a class names them in ``ways``.
+    only say how a module computes are left out; a class names them in ``ways``. So is the step mode inside of
+    a recurrent layer, which sets it when it is called.
 
     Args:
         model: the network.
         dense: constants that a cut has changed, by "module.attribute", as they were before the first cut.
     """
+    inside = {id(m) for loop in recurrent_layers(model).values() for m in loop.modules() if m is not loop}
     found: dict[str, dict[str, Any]] = {
-        name: {"class": type(module).__name__, "constants": _constants(module)}
+        name: {
+            "class": type(module).__name__,
+            "constants": _constants(module, {"step_mode"} if id(module) in inside else set()),
+        }
         for name, module in model.named_modules()
     }
     for key, value in (dense or {}).items():
@@ -63,11 +70,11 @@ def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str
     return None
 
 
-def _constants(module: nn.Module) -> dict[str, Any]:
+def _constants(module: nn.Module, left: set[str]) -> dict[str, Any]:
     named = {k: v for k, v in vars(module).items() if not k.startswith("_")}
     if hasattr(module, "step_mode"):
         named["step_mode"] = module.step_mode
-    other = _SIZES | _NOT_CONSTANT | getattr(type(module), "ways", frozenset())
+    other = left | _SIZES | _NOT_CONSTANT | getattr(type(module), "ways", frozenset())
     return {k: v for k, v in named.items() if k not in other and _is_plain(v)}
 
 

@@ -158,8 +158,8 @@ def _refuse_cycles(into: dict[str, set[str]]) -> None:
     except CycleError as error:
         named = " -> ".join(f"'{name}'" for name in error.args[1])
         raise UserError(
-            f"its edges lead back, {named}, and the only ones that can be read lead from a layer of LIF, IF or "
-            "CubaLIF neurons through one Linear or Affine node back to it"
+            f"its edges lead back, {named}, and the only ones that can be read lead from a layer of LIF, IF "
+            "or CubaLIF neurons through one Linear or Affine node back to it"
         ) from error
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 KNOWN = {"LeakyIntegrator", "HeterogeneousLIFNode"}
-"""Classes that can be written. ``dt`` is the length of a time step in seconds, and a decay k is written as the
-time constant dt / (1 - k)."""
+"""Classes that can be written. A decay k is written as the time constant dt / (1 - k), with dt the length of
+a time step in seconds."""
 
 
 def is_own(module: nn.Module | None) -> bool:

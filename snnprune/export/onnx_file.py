@@ -2,9 +2,9 @@
 
 Inputs are ``x`` [B, C, H, W] and states: the potential ``v.NAME`` of each layer of neurons or of leaky
 integrators, and the last spikes ``y.NAME`` of each recurrent layer. Outputs are ``y`` [B, K] and, for each of
-these states, ``next.NAME``. Neurons with an adaptive threshold have the states ``b.NAME`` and ``y.NAME`` beside
-their potential, with the outputs ``next.NAME.b`` and ``next.NAME.y``. The file's metadata hold the initial
-states, by the names of the outputs without ``next``. A network without time has no states.
+these states, ``next.NAME``. Neurons with an adaptive threshold have the states ``b.NAME`` and ``y.NAME``
+beside their potential, with the outputs ``next.NAME.b`` and ``next.NAME.y``. The file's metadata hold the
+initial states, by the names of the outputs without ``next``. A network without time has no states.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _exported(model: nn.Module, frames: Tensor, *, spiking: bool) -> _Exported:
 
 
 def _keys(inputs: list[str]) -> list[str]:
-    """Return names of states by those of their inputs, as ``v.NAME``: the first state of a layer has its name."""
+    """Return names of states from those of their inputs, as ``v.NAME``: a layer's first one has its name."""
     keys: list[str] = []
     for text in inputs:
         letter, _, name = text.partition(".")

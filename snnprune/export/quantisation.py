@@ -170,8 +170,8 @@ def _check_modules(model: nn.Module) -> None:
         loop = isinstance(module, recurrent_kinds())
         if loop and not (hasattr(module, "feedback") and is_multi_step(module)):
             raise UserError(
-                f"layer '{name}' is a {type(module).__name__}, and the only recurrent layer that can be put on "
-                "a grid is a Recurrent of snnprune.nn.recurrent in multi-step mode"
+                f"layer '{name}' is a {type(module).__name__}, and the only recurrent layer that can be put "
+                "on a grid is a Recurrent of snnprune.nn.recurrent in multi-step mode"
             )
         multi = is_multi_step(module) or name.rpartition(".")[0] in loops
         if isinstance(module, spiking_base()) and not (known and multi):
@@ -234,8 +234,8 @@ def _check_loop(name: str, topology: Topology, groups: dict[str, list[Projection
     feedback = topology.projections.get(f"{name}.feedback")
     if feedback is None or f"{name}.neuron" not in groups or feedback.neuron != f"{name}.neuron":
         raise UserError(
-            f"recurrent layer '{name}' cannot be put on a grid, because its neurons do not read its feedback in "
-            "the example: give frames of two time steps at least"
+            f"recurrent layer '{name}' cannot be put on a grid: its neurons do not read its feedback alone "
+            "beside one layer's currents"
         )
 
 

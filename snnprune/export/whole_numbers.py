@@ -11,8 +11,8 @@ layer in units of 2^-bits, all of them whole numbers, and [x] for x rounded down
     v = 2^16 R where y else h                or, with a soft reset, where R is 0, h - y 2^16 th
 
 v begins at 2^16 R. A recurrent layer adds to its currents C the sum of W X over its own spikes of the step
-before, none at first. A leaky readout, whose steps are (1 - k) times those of the layer that it reads, with k the
-share of its potential that is left after a step, answers
+before, none at first. A leaky readout, whose steps are (1 - k) times those of the layer that it reads, with k
+the share of its potential that is left after a step, answers
 
     v = [L v / 2^bits] + C                   v begins at 0
 

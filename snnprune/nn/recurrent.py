@@ -44,6 +44,7 @@ class Recurrent(base.MemoryModule):
         self.neuron = neuron
         self.register_memory("y", None)
         self.step_mode = step_mode
+        self._keep_single_step()
 
     def materialize_states(self, inputs: Any, states: Any, step_mode: str) -> Any:
         """Return the spikes before the first step: none."""
@@ -55,6 +56,11 @@ class Recurrent(base.MemoryModule):
         self._keep_single_step()
         y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
         return (y,), (y,)
+
+    def detach(self) -> None:
+        """Let no gradient flow into the steps before: the spikes may be a view, which cannot be detached."""
+        if self.y is not None:
+            self.y = self.y.detach()
 
     def _keep_single_step(self) -> None:
         for module in (self.neuron, self.feedback):

@@ -14,8 +14,8 @@ OVER_TIME: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda outputs: outputs.amax(0),
     "last": lambda outputs: outputs[-1],
 }
-"""How outputs [T, B, K] become scores [B, K]. The mean of spikes is the rate (DPAP, equation (3)). The largest
-potential and the potential after the last step are the losses that Cramer et al. (IEEE TNNLS 33, 2022) compare."""
+"""How outputs [T, B, K] become scores [B, K]. The mean of spikes is the rate (DPAP, equation (3)). Cramer et
+al. (IEEE TNNLS 33, 2022) compare the largest potential with that of the last step."""
 
 
 def scores_of(outputs: Tensor, over_time: str) -> Tensor:

@@ -399,7 +399,7 @@ class TraceRecorder:
     def _take_steps(
         self, reader: Hook, place: _Place, is_counted: Callable[[nn.Module, Tensor, int], bool]
     ) -> None:
-        """Have a hook take all time steps [T, B, ...] of neurons that are wired to themselves, if they can."""
+        """Have a hook take all time steps [T, B, ...] of neurons that are wired to themselves."""
 
         def series(module: nn.Module, activity: Tensor) -> None:
             if is_counted(module, activity, len(activity)):

@@ -13,16 +13,23 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from snnprune.nn import recurrent
+from snnprune.nn.fused.integrator import LeakyIntegrator
 from snnprune.nn.fused.lif import LIFNode
 from snnprune.nn.fused.mixing import Mixed
 from snnprune.nn.fused.once import LAYERS, once
 from snnprune.nn.fused.recurrent import Recurrent
 from snnprune.nn.fused.sequential import pooling
+from snnprune.nn.models import integrator
 
 if TYPE_CHECKING:
     from typing import TypeVar
 
     Model = TypeVar("Model", bound=nn.Module)
+
+_FUSED: dict[Any, Any] = {
+    neuron.LIFNode: LIFNode, recurrent.Recurrent: Recurrent, integrator.LeakyIntegrator: LeakyIntegrator,
+}  # fmt: skip
+_PLAIN = {fused: plain for plain, fused in _FUSED.items()}
 
 
 def accelerate(model: Model, *, channels_last: bool = False) -> Model:
@@ -30,9 +37,10 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
 
     Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.nn.fused.LIFNode`; in a Sequential
     it runs as one with the convolution before it and the average pool behind it; layers in front of the first
-    neuron are computed once where the input is the same at every time step. A layer of them that is wired to
-    itself, `snnprune.nn.recurrent.Recurrent`, takes one kernel for each time step. Outputs are the same, gradients
-    to 1e-6 of the largest, and the keys of the state_dict too. It may be done before or after the network is
+    neuron are computed once where the input is the same at every time step. In a layer that is wired to
+    itself, `snnprune.nn.recurrent.Recurrent`, LIF neurons and this package's other ones take one product and
+    one kernel for each time step. Outputs are the same, gradients to 1e-6 of the largest, and the keys of the
+    state_dict too. It may be done before or after the network is
     copied or pruned. `restore` undoes it.
 
     Args:
@@ -57,10 +65,8 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
     """
     for module in model.modules():
         kind: Any = type(module)
-        if kind is neuron.LIFNode:
-            module.__class__ = LIFNode
-        elif kind is recurrent.Recurrent:
-            module.__class__ = Recurrent
+        if kind in _FUSED:
+            module.__class__ = _FUSED[kind]
         elif kind in LAYERS:
             module.__class__ = once(kind)
             if channels_last and kind is layer.Conv2d:
@@ -90,12 +96,11 @@ def restore(model: Model) -> Model:
         True
     """
     for module in model.modules():
-        if type(module) is LIFNode:
-            module.__class__ = neuron.LIFNode
+        kind: Any = type(module)
+        if kind in _PLAIN:
+            module.__class__ = _PLAIN[kind]
             for name in ("recording", "_recorded", "_warned"):
                 module.__dict__.pop(name, None)
-        elif type(module) is Recurrent:
-            module.__class__ = recurrent.Recurrent
         elif isinstance(module, Mixed):
             module.__class__ = module.plain
             module.__dict__.pop("channels_last", None)

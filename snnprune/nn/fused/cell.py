@@ -84,9 +84,7 @@ class Cell(ABC):
     states: tuple[str, ...] = ("v",)
 
     @abstractmethod
-    def forward(
-        self, given: Sequence[Tensor | float], steps: int, like: Tensor, *, keep: bool
-    ) -> Forward:
+    def forward(self, given: Sequence[Tensor | float], steps: int, like: Tensor, *, keep: bool) -> Forward:
         """Begin a forward.
 
         Args:

@@ -58,7 +58,7 @@ class _Forward(Forward):
         current = torch.empty((steps if trained else 0, size), dtype=dtype)
         self.kept, self.current = (v, b, current), list(current.numpy())
         self.v, self.b = v, b
-        self.states = *(row(one, size, dtype) for one in given[:3]),
+        self.states = (*(row(one, size, dtype) for one in given[:3]),)
         number: Any = self.states[0].dtype.type
         self.more = (
             *decays(given[3], units, dtype), *decays(given[4], units, dtype), number(cell.base),

@@ -33,7 +33,7 @@ class LIF(Cell):
         return _Forward(self.constants, given[0], steps, like, keep=keep)
 
     def backward(
-        self, given: Sequence[Tensor | float], kept: Sequence[Tensor], ends: Sequence[Tensor | None]
+        self, _given: Sequence[Tensor | float], kept: Sequence[Tensor], ends: Sequence[Tensor | None]
     ) -> Backward:
         """Begin a backward."""
         return _Backward(self.constants, kept[0], ends[0])

@@ -49,10 +49,7 @@ def cell_of(neurons: Any, x: Tensor) -> tuple[Cell, list[Tensor | float]] | None
 def _is_plain(neurons: Any, x: Tensor) -> bool:
     """Tell whether nothing asks for more than spikes and states, in single precision or better."""
     return (
-        type(x) is torch.Tensor
-        and x.dtype in {torch.float32, torch.float64}
-        and not torch.compiler.is_compiling()
-        and torch._C._functorch.peek_interpreter_stack() is None
+        x.dtype in {torch.float32, torch.float64}
         and not neurons.store_v_seq
         and neurons._neuron_precision is None
     )

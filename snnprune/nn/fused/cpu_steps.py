@@ -201,8 +201,8 @@ def adaptive_back(  # type: ignore[no-untyped-def]
     """Propagate the gradients of a step to those of its input and of the states before it.
 
     Args:
-        v0, b0, y, v, b, current, leak, gain, slow, rise, base, beta: as in `adaptive_step`; ``current`` is empty
-            if decays are not trained.
+        v0, b0, y, v, b, leak, gain, slow, rise, base, beta: as in `adaptive_step`.
+        current: I, empty if decays are not trained.
         slopes: buffer.
         gv, gb, gy: gradients of the states after the step, of the spikes by way of the neurons themselves;
             those of the states before it are written over them.
@@ -244,3 +244,32 @@ def adaptive_spike(v, b, s, base, beta):  # type: ignore[no-untyped-def]
     one, zero = v.dtype.type(1), v.dtype.type(0)
     for i in range(v.size):
         s[i] = one if v[i] - (base + beta * b[i]) >= zero else zero
+
+
+# --- units that never spike (`snnprune.nn.models.integrator`)
+
+
+@compiled
+def integrate(first, last, x, v0, v, leak, gain):  # type: ignore[no-untyped-def]
+    """Write V = leak V + gain X of all steps [T, N] for numbers ``first`` to ``last``."""
+    for start in range(first, last, PIECE):
+        end = min(start + PIECE, last)
+        for t in range(len(x)):
+            given, to = x[t, start:end], v[t, start:end]
+            before = v[t - 1, start:end] if t > 0 else v0[start:end]
+            for i in range(end - start):
+                to[i] = leak * before[i] + gain * given[i]
+
+
+@compiled
+def integrate_back(first, last, g, carry, gx, leak, gain):  # type: ignore[no-untyped-def]
+    """Write the gradient of X from that of V, both [T, N]; ``carry`` gets that of the first V."""
+    for start in range(first, last, PIECE):
+        end = min(start + PIECE, last)
+        kept = carry[start:end]
+        for t in range(len(gx) - 1, -1, -1):
+            come, to = g[t if len(g) > 1 else 0, start:end], gx[t, start:end]
+            for i in range(end - start):
+                total = come[i] + kept[i]
+                to[i] = gain * total
+                kept[i] = leak * total

@@ -114,11 +114,12 @@ def run(x: Tensor, weight: Tensor, y: Tensor | None, neurons: Forward) -> Tensor
 
 
 def run_back(gx: Tensor, gs: Tensor | None, gy: Tensor | None, weight: Tensor, neurons: Backward) -> Return:
-    """Run all steps backwards, and write the gradients of the input to ``gx`` [T, N, H].
+    """Run all steps backwards.
 
     Args:
-        gx: to write.
-        gs, gy: gradients of the spikes [T, N, H], and of the last of them [N, H]; None for zero.
+        gx: gradients of the input [T, N, H], to write.
+        gs: gradients of the spikes [T, N, H]; None for zero.
+        gy: gradients of the last spikes [N, H]; None for zero.
         weight: W [H, H].
         neurons: at their last step.
 
@@ -165,7 +166,7 @@ class Steps(torch.autograd.Function):
     """All steps of a layer: maps input, weight, and the state before to spikes and the state after."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917 - an autograd function takes no keywords
         ctx: Any, cell: Cell, note: Note, x: Tensor, weight: Tensor, y: Tensor | None, *given: Tensor | float
     ) -> Any:
         """Run the steps.
@@ -195,9 +196,8 @@ class Steps(torch.autograd.Function):
             ctx.cell, ctx.kept, ctx.like = cell, len(neurons.kept), (x.shape, x.dtype)
             ctx.given = [None if isinstance(one, torch.Tensor) else one for one in given]
         note.before, note.nan = spikes[:-1].view(x.shape), neurons.broken
-        states = (one.view(x.shape[1:]) for one in ends)
-        last = spikes[-1].clone().view(x.shape[1:])
-        return _behind(spikes, x.shape), last, *states
+        states = (_alias(one, x.shape[1:]) for one in (spikes[-1].clone(), *ends))
+        return _alias(spikes[1:], x.shape), *states
 
     @staticmethod
     def backward(ctx: Any, gs: Tensor | None, gy: Tensor | None, *rest: Tensor | None) -> Any:
@@ -240,7 +240,6 @@ def flat(series: Tensor) -> list[Row]:
     return list(np.asarray(series.detach().reshape(len(series), -1).numpy()))
 
 
-def _behind(series: Tensor, shape: torch.Size) -> Tensor:
-    """Return all but the first step of ``series``, of a shape: the same memory, and no view for autograd."""
-    end = torch.empty(0, dtype=series.dtype)
-    return end.set_(series.untyped_storage(), series[0].numel(), shape)
+def _alias(dense: Tensor, shape: torch.Size) -> Tensor:
+    """Return the same memory in a shape. It is no view: of a view, autograd does not let users detach it."""
+    return torch.empty(0, dtype=dense.dtype).set_(dense.untyped_storage(), dense.storage_offset(), shape)

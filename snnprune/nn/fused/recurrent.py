@@ -13,7 +13,7 @@ from snnprune.nn.fused.constants import Note
 from snnprune.nn.fused.lif import LIFNode
 from snnprune.nn.fused.once import once
 from snnprune.nn.fused.recurrence import Steps
-from snnprune.nn.fused.watching import is_watched
+from snnprune.nn.fused.watching import is_traced, is_watched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Recurrent(recurrent.Recurrent):
 
     def _begin(self, x: Tensor) -> tuple[Cell, Sequence[Tensor | float], Tensor] | None:
         """Return the neurons, what they are given, and the weight; None if the kernels cannot run ``x``."""
-        if x.ndim < 3 or x.numel() == 0 or self._is_seen() or not self._is_plain():
+        if x.ndim < 3 or x.numel() == 0 or is_traced(x) or self._is_seen() or not self._is_plain():
             return None
         weight, y = self._weight(x), self._memories["y"]
         fits = (
@@ -79,14 +79,9 @@ class Recurrent(recurrent.Recurrent):
         return type(self.feedback) in {layer.Linear, once(layer.Linear)} and self.feedback.bias is None
 
     def _is_seen(self) -> bool:
-        """Tell whether hooks, a mode or a tracer have to see every step."""
+        """Tell whether hooks have to see every step."""
         parts = (self.feedback, self.feedback._forward_pre_hooks), (self.neuron, self.neuron._forward_hooks)
-        modes = torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
-        return (
-            modes > 0
-            or torch.jit.is_tracing()
-            or any(is_watched(part, len(_readers(hooks))) for part, hooks in parts)
-        )
+        return any(is_watched(part, len(_readers(hooks))) for part, hooks in parts)
 
     def _weight(self, x: Tensor) -> Tensor | None:
         """Return the weight as spikes of the dtype of ``x`` are multiplied with it, None if they cannot."""
