@@ -54,14 +54,16 @@ def take_in(found: Findings, call: Call, asked: Asked) -> Asked:
         return asked
     (inner, *others) = layers_inside(asked.module)
     layer = asked.module.get_submodule(inner)
-    one = len({found.units.root(number) for number in found.holders[call.name]}) == 1 and not others
-    if not one or [s.spread for s in axis.spans] != [1] or not _fits(layer, axis.length):
+    spans = found.units.resolved(axis.spans) if axis.is_whole else ()
+    alone = [span.factors[0][0] for span in spans if len(span.factors) == 1]
+    number = alone[0] if not others and len(alone) == len(spans) == 1 else None
+    everywhere = {found.units.root(n) for n in found.holders[call.name]}
+    if number is None or everywhere != {found.units.root(number)} or not _fits(layer, axis.length):
         return asked
     if not _hears_itself(asked, inner, axis.length):
         return asked
     del found.holders[call.name]
-    name, number = f"{call.name}.{inner}", axis.spans[0].population
-    unit = found.units[number]
+    name, unit = f"{call.name}.{inner}", found.units[number]
     for tensor, at, role in (("weight", 0, "out"), ("bias", 0, "out"), ("weight", 1, "in")):
         if getattr(layer, tensor) is not None:
             unit.add(Slot(name, tensor, at, role))  # type: ignore[arg-type]

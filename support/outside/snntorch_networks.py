@@ -190,7 +190,7 @@ TRIALS = named(
         ),
         *(
             Trial(f"RLeaky, {said}", hidden("RLeaky", 0.9, linear_features=int, **options), SERIES, (),
-                  dict.fromkeys(_BOTH, "holds a layer of its own (recurrent) | see one another"), series="loop",
+                  dict.fromkeys(_BOTH, "holds a layer of its own | see one another"), series="loop",
                   neurons=kinds("RLeaky"))
             for said, options in (
                 ("inhibition", {"inhibition": True}),
