@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import snnprune
 from snnprune.network import discover
+from snnprune.network.topology import OUTPUT
 from snnprune.nn.recurrent import Recurrent
 from snnprune.pruning import TraceRecorder
 from snnprune.pruning.compaction.permission import masked_only
@@ -341,3 +342,14 @@ def test_channels_that_come_back_are_one_population() -> None:
     assert agreement.flipped == 0
     assert agreement.difference < 1e-9
     assert small.rec.weight.shape[:2] == (3, 3)
+
+
+def test_an_output_that_hears_itself_is_the_output() -> None:
+    net = nn.Sequential(
+        layer.Linear(INPUTS, UNITS, step_mode="m"), neuron.LIFNode(step_mode="m"),
+        layer.Linear(UNITS, 3, step_mode="m"), Recurrent(neuron.LIFNode(), 3),
+    )  # fmt: skip
+    topology = discover(net, torch.rand(3, 2, INPUTS))
+    assert [p.name for p in topology.free()] == ["0"]
+    assert topology.populations["2"].frozen == OUTPUT
+    assert [topology.projections[name].output for name in ("0", "2", "3.feedback")] == [False, True, True]

@@ -274,5 +274,5 @@ def _is_of_a_library(file: str) -> bool:
     return any(Path(file).is_relative_to(folder) for folder in _LIBRARIES)
 
 
-_HOME = Path(__file__).parents[2]
+_HOME = Path(__file__).parents[1]
 _LIBRARIES = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}
