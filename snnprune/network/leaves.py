@@ -68,6 +68,14 @@ def is_multi_step(module: nn.Module) -> bool:
     return always or getattr(module, "step_mode", "s") == "m"
 
 
+def keep_single_steps(model: nn.Module) -> None:
+    """Let recurrent layers set the step modes inside of them now, as each of their calls does."""
+    for module in model.modules():
+        keep = getattr(module, "keep_single_step", None)
+        if keep is not None:
+            keep()
+
+
 def is_recurrent(module: nn.Module) -> bool:
     """Tell whether ``module`` feeds its output back into itself."""
     if isinstance(module, nn.RNNCellBase):
