@@ -73,7 +73,7 @@ def keep_single_steps(model: nn.Module) -> None:
 
     ``functional.set_step_mode`` reaches it, and the next forward would set it back.
     """
-    wired = sys.modules.get("snnprune.nn.recurrent")
+    wired: Any = sys.modules.get("snnprune.nn.recurrent")
     for module in model.modules() if wired is not None else ():
         if isinstance(module, wired.Recurrent):
             module.keep_single_step()
