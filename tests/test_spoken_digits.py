@@ -23,6 +23,8 @@ from snnprune.training import assembly, run
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from snnprune.runs.summary import Summary
+
 FEW = replace(SYNTHETIC_SPOKEN_DIGITS, speakers=(2, 1, 1), times=1)
 NOBODY = Speaker(tract=1.0, pitch=120.0, pace=1.0)
 
@@ -120,7 +122,7 @@ def test_frames_have_the_form_of_shd(tmp_path: Path) -> None:
     assert data.where("synthetic-spoken-digits", None) is not None
 
 
-def learnt(config: DataConfig, folder: Path, *, page: bool, **changes: Any) -> dict[str, Any]:
+def learnt(config: DataConfig, folder: Path, *, page: bool, **changes: Any) -> Summary:
     """A short run of a small recurrent network on four speakers."""
     settings = RunConfig(
         data=config,
@@ -128,7 +130,9 @@ def learnt(config: DataConfig, folder: Path, *, page: bool, **changes: Any) -> d
         method=MethodConfig("magnitude", target=0.5),
         train=TrainConfig(epochs=6, lr=1e-2, twin=False, over_time="max", device="cpu", threads=1),
     )
-    return run.train(settings, folder, splits=FEW.load(config), page=page)
+    summary = run.train(settings, folder, splits=FEW.load(config), page=page)
+    assert summary is not None
+    return summary
 
 
 def test_a_recurrent_network_from_data_to_its_numbers(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def question(found: Findings) -> Mapping[str, Time]:
                 found.freeze([call.x], f"neuron {call.name}: {time.unknown}")
         apart = goes_unit_by_unit(module) or (call.name in times and times[call.name].unknown is None)
         for values in [v for v in found.values if v.neuron == call.name]:
-            if any(found.units[span.population].frozen is None for span in values.axis.spans):
+            if any(found.units[number].frozen is None for number in found.units.left(values.axis.numbers)):
                 _give(found, values, asked, apart=apart)
     return times
 
@@ -102,9 +102,8 @@ def _give(found: Findings, values: Values, asked: Asked, *, apart: bool) -> None
     if len(own) == 1:
         found.units.add_slots(values.axis, values.neuron, values.tensor, own[0], "neuron")
     elif not shared:
-        numbers = [span.population for span in values.axis.spans]
         reason = f"neuron {values.neuron} has a parameter of shape {values.shape} ({values.tensor})"
-        found.units.freeze(numbers, reason)
+        found.units.freeze(values.axis.numbers, reason)
 
 
 def _is_of_units(asked: Asked, tensor: str, dim: int) -> bool | None:

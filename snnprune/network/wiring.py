@@ -51,17 +51,18 @@ def take_in(found: Findings, call: Call, asked: Asked) -> Asked:
     axis = found.axis_of(call.x)
     (inner, *others) = layers_inside(asked.module)
     layer = asked.module.get_submodule(inner)
-    one = not others and axis is not None and [s.spread for s in axis.spans] == [1]
+    spans = () if axis is None or not axis.is_whole else found.units.resolved(axis.spans)
+    alone = [span.factors[0][0] for span in spans if len(span.factors) == 1]
+    number = alone[0] if not others and len(alone) == len(spans) == 1 else None
     if (
-        not one
-        or axis is None
+        axis is None
+        or number is None
         or not _fits(layer, axis.length)
         or not _hears_itself(asked, inner, axis.length)
     ):
         found.freeze([call.x], f"neuron {call.name} holds a layer of its own ({inner})")
         return asked
-    name, number = f"{call.name}.{inner}", axis.spans[0].population
-    unit = found.units[number]
+    name, unit = f"{call.name}.{inner}", found.units[number]
     for tensor, at, role in (("weight", 0, "out"), ("bias", 0, "out"), ("weight", 1, "in")):
         if getattr(layer, tensor) is not None:
             unit.add(Slot(name, tensor, at, role))  # type: ignore[arg-type]
