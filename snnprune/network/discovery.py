@@ -79,7 +79,6 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
         )
     keep_single_steps(model)
     make_lazy_layers(model, lambda: _answer(model, arguments))
-    keep_single_steps(model)
     survey = Survey(model, classes)
     found = survey.found
     found.provenance.begin(model, tensors_in(list(arguments)))
