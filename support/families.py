@@ -18,6 +18,7 @@ from snnprune.network.leaves import leaf_kind
 from snnprune.nn import models
 from snnprune.nn.recurrent import Recurrent
 from snnprune.pruning import Masks
+from support.attention import transformer
 from support.networks import ResidualSNN, conv_ann, conv_snn, lif
 
 if TYPE_CHECKING:
@@ -513,9 +514,9 @@ _FAMILIES = (
             "spikformer", "Spikformer", T=3, img_size_h=16, img_size_w=16, patch_size=4,
             num_classes=10, embed_dims=32, num_heads=2, depths=2,
         ),
-        (3, 16, 16), 6, "m",
-        frozen=tuple((f"blocks.{n}.attn.qkv_conv_bn.0", _APART) for n in (0, 1)),
+        (3, 16, 16), 10, "m",
     ),
+    Family("attention", transformer, (5, 6), 6, "m"),
     Family("SeqToANNContainer", folded, (2, 12, 12), 2, "m"),
     Family("concatenation", Branches, (2, 8, 8), 2),
     Family("depthwise", depthwise, (2, 8, 8), 2),

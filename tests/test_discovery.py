@@ -75,7 +75,7 @@ class Wrapped(nn.Module):
     [
         (lambda x, _: x.softmax(1), 6, (), "softmax"),
         (lambda x, _: x * torch.rand(6, 1, 1), 6, (), "unknown origin"),
-        (lambda x, _: x.flatten(0, 1).unflatten(0, (-1, 3)), 3, (), "mixes its channels"),
+        (lambda x, _: x.flatten(0, 1).unflatten(0, (-1, 4)), 4, (), "mixes its channels"),
         (lambda x, _: x if x.sum((1, 2, 3))[0].item() > 0 else -x, 6, (), "control flow"),
         (lambda x, p: p[0](x), 6, (nn.GroupNorm(2, 6),), "group_norm"),
         (lambda x, p: p[0](x), 6, (nn.Conv2d(6, 6, 3, groups=2),), "grouped"),
@@ -87,7 +87,7 @@ class Wrapped(nn.Module):
         (lambda x, p: p[0](x), 6, (nn.LayerNorm(12),), "layer_norm() mixes its channels"),
         (lambda x, p: p[0](x), 6, (nn.InstanceNorm2d(6, affine=True),), None),
         (lambda x, p: p[0](x), 6, (nn.utils.spectral_norm(nn.Conv2d(6, 6, 1)),), "computed"),
-        (lambda x, _: torch.einsum("bchw,bdhw->bchw", x, x), 6, (), "einsum(), which is not understood"),
+        (lambda x, _: torch.einsum("bchw,dc->bdhw", x, torch.eye(6)), 6, (), "einsum() beside a tensor of"),
         (lambda x, p: p[0](x.flatten(2).transpose(1, 2))[0].transpose(1, 2)[..., None], 5,
          (nn.GRU(6, 5, batch_first=True),), "wired to itself by the recurrent layer parts.0"),
         (lambda x, _: torch.empty_like(x).copy_(x), 6, (), "copy(), which is not understood"),

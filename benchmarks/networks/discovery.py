@@ -24,6 +24,7 @@ from snnprune import compact, verify
 from snnprune.config.schema import ModelConfig
 from snnprune.network import Projection, Topology, discover
 from snnprune.pruning import Masks
+from snnprune.pruning.solver import columns_left, rows_left
 from support.markdown import table
 
 if TYPE_CHECKING:
@@ -113,10 +114,9 @@ class Found:
 
 def left(projection: Projection, topology: Topology, share: float) -> float:
     """Return the share of a projection's weights that is left with ``share`` of every free population."""
-    frozen = {name: p.frozen is not None for name, p in topology.populations.items()}
-    known = sum(i.size * i.spread for i in projection.inflow if not frozen[i.population])
-    columns = 1.0 - (1.0 - share) * known / projection.columns
-    return columns * (1.0 if frozen[projection.post] else share)
+    units = {p.name: p.size * (1.0 if p.frozen else share) for p in topology.populations.values()}
+    rows, columns = rows_left(projection, units), columns_left(projection, units)
+    return rows * columns / (projection.shape[0] * projection.columns)
 
 
 def gone(found: Found, cost: Callable[[Projection], int], share: float) -> str:

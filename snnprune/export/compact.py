@@ -19,8 +19,9 @@ from torch.nn.parameter import is_lazy
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.export.modules import describe, first_difference
+from snnprune.network.sizes import tensor_of
 from snnprune.network.wrappers import inside
-from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes, numbered, set_numbers
 from snnprune.pruning.compaction.survivors import SurvivingUnits, carry, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
 
@@ -71,7 +72,8 @@ def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
             for key, t in tensors.items()
         },
         "shared": shared,
-        "modules": describe(model),
+        "numbers": {key: list(both) for key, both in survivors.numbers.items()},
+        "modules": describe(model, {key: dense for key, (_, dense) in survivors.numbers.items()}),
         "about": about,
     }
     description["seal"] = _seal(description)
@@ -120,11 +122,13 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
         {name: entry["dense"] for name, entry in kept.items()},
         {name: torch.tensor(entry["units"], dtype=torch.int64) for name, entry in kept.items()},
         {key: tuple(e["dense"]) for key, e in saved.items() if e["dense"] != e["shape"]},
+        {key: (now, dense) for key, (now, dense) in description.get("numbers", {}).items()},
     )
     with Transaction() as changes:
         own = {key: tensor_of(model, key) for key in tensors}
         changes.replace({key: (own[key], new.to(own[key].device), None) for key, new in tensors.items()})
         fit_sizes(model, tensors, changes)
+        set_numbers(numbered(model, survivors.numbers), changes)
         carry(changes, model, survivors)
     return built
 

@@ -20,6 +20,7 @@ from snnprune.nn import models
 from snnprune.nn.device import use_threads
 from snnprune.nn.run_network import build_network
 from snnprune.pruning.compaction.shapes import conform
+from snnprune.pruning.compaction.survivors import numbers_in
 from snnprune.runs import about, checkpoint
 from snnprune.runs.folder import RunFolder
 
@@ -137,7 +138,7 @@ def _of_run(folder: RunFolder, asked: _Asked, *, compact: bool) -> Subject:
     model = build_network(config, splits.shape, len(splits.classes))
     state, pruner = checkpoint.network(saved)
     if pruner is not None and pruner.get("kept"):
-        conform(model, state)  # the network was cut while it trained
+        conform(model, state, numbers=numbers_in(pruner["kept"]))  # the network was cut while it trained
     try:
         model.load_state_dict(state)
     except (KeyError, RuntimeError) as error:

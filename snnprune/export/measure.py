@@ -128,7 +128,8 @@ def undone(counted: Operations, small: Topology, dense: Topology) -> Operations:
 
 def _fan_out(projection: Projection) -> int:
     """Return the number of units that a place of the input sends to, up to a factor that no cut changes."""
-    own = projection.columns == 1 and not projection.inflow and projection.post != projection.name
+    other = projection.post not in {"", projection.name}
+    own = projection.columns == 1 and not projection.inflow and other
     return 1 if own else projection.shape[0]  # a depthwise unit reads only its own channel
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from snnprune.export.recurrence import recurrent_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
 _SIZES = {
@@ -19,22 +21,29 @@ _SIZES = {
 _NOT_CONSTANT = {"training", "snnprune_survivors"}
 
 
-def describe(model: nn.Module) -> dict[str, dict[str, Any]]:
+def describe(model: nn.Module, dense: Mapping[str, int] | None = None) -> dict[str, dict[str, Any]]:
     """Return class and constants of each module by name, in values that JSON can hold.
 
     Constants are public attributes that are numbers, strings, None or lists of these: thresholds, time
     constants, reset potentials, strides. They are in no state_dict of torch or SpikingJelly. Attributes that
     only say how a module computes are left out; a class names them in ``ways``. So is the step mode inside of
     a recurrent layer, which sets it when it is called.
+
+    Args:
+        model: the network.
+        dense: constants that a cut has changed, by "module.attribute", as they were before the first cut.
     """
     inside = {id(m) for loop in recurrent_layers(model).values() for m in loop.modules() if m is not loop}
-    found = {
+    found: dict[str, dict[str, Any]] = {
         name: {
             "class": type(module).__name__,
             "constants": _constants(module, {"step_mode"} if id(module) in inside else set()),
         }
         for name, module in model.named_modules()
     }
+    for key, value in (dense or {}).items():
+        name, _, attribute = key.rpartition(".")
+        found[name]["constants"][attribute] = value
     read: dict[str, dict[str, Any]] = json.loads(json.dumps(found))
     return read
 

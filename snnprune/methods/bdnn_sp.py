@@ -223,12 +223,15 @@ def importance(view: View, population: Population) -> Tensor:
     """Return I [size] = sum |w_in| + sum |w_out| of each unit (equation 1); a channel adds up its kernels."""
     total = torch.zeros_like(view.masks.units[population.name], dtype=torch.float64)
     for p in view.topology.incoming(population.name):
-        total += view.model.get_parameter(p.weight).abs().double().flatten(1).sum(1)
+        rows = view.model.get_parameter(p.weight).abs().double().flatten(1).sum(1)
+        for o in p.outflow:
+            if o.population == population.name:
+                total += o.per_unit(rows).sum(1)
     for p in view.topology.outgoing(population.name):
         columns = view.model.get_parameter(p.weight).abs().double().transpose(0, 1).flatten(1).sum(1)
         for i in p.inflow:
             if i.population == population.name:
-                total += columns[i.offset : i.stop].view(i.size, i.spread).sum(1)
+                total += i.per_unit(columns).sum(1)
     return total
 
 
@@ -244,4 +247,4 @@ def _connections(topology: Topology) -> list[Projection]:
 def _ends(topology: Topology) -> int:
     """Return n + m, the number of inputs and outputs of the network."""
     inputs = sum(p.columns for p in topology.projections.values() if not p.inflow)
-    return inputs + sum(topology.populations[p.post].size for p in topology.projections.values() if p.output)
+    return inputs + sum(p.shape[0] for p in topology.projections.values() if p.output)

@@ -34,9 +34,10 @@ class RandomCriterion(Criterion):
         return left.to(view.model.get_parameter(projection.weight).device)
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002
-        """Return a number per unit, [post]; the numbers of several incoming projections are summed."""
-        drawn = torch.rand(view.dense.populations[projection.post].size, generator=view.generator)
-        return drawn[view.survivors[projection.post]].to(view.model.get_parameter(projection.weight).device)
+        """Return a number per row, [post]; those of all rows of a unit are summed."""
+        drawn = torch.rand(view.dense.projections[projection.name].shape[0], generator=view.generator)
+        left = view.survivors.cut(view.dense).post(projection.name)
+        return drawn[left].to(view.model.get_parameter(projection.weight).device)
 
 
 class Random(ByScore):

@@ -5,8 +5,8 @@ It must know no method and no mask.
 
 from snnprune.common.lazy import lazily
 from snnprune.network.discovery import discover
-from snnprune.network.topology import Inflow, Population, Projection, Slot, Topology
+from snnprune.network.topology import Inflow, Outflow, Population, Projection, Slot, Topology
 
-__all__ = ["Inflow", "Population", "Projection", "Slot", "Topology", "discover"]
+__all__ = ["Inflow", "Outflow", "Population", "Projection", "Slot", "Topology", "discover"]
 
 __getattr__, __dir__ = lazily(__name__)

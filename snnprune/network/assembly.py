@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from snnprune.network.axes import Span, runs_of
 from snnprune.network.encounters import is_transposed
 from snnprune.network.leaves import weight_shape
-from snnprune.network.topology import OUTPUT, Handed, Inflow, Population, Projection, Topology, Weights
+from snnprune.network.runs import Kind, Run
+from snnprune.network.topology import (
+    OUTPUT,
+    Handed,
+    Inflow,
+    Outflow,
+    Population,
+    Projection,
+    Topology,
+    Weights,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from snnprune.network.axes import Axis
+    from snnprune.network.axes import Axis, Places
     from snnprune.network.findings import Findings, Synapses
     from snnprune.network.layouts import Layouts
     from snnprune.network.places import Site
@@ -22,35 +33,39 @@ if TYPE_CHECKING:
 def assemble(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> Topology:
     """Return the topology of what was found; ``handed`` is where the channels of each output are."""
     units = found.units
-    names = {number: name_of(units, number) for number in units.roots()}
-    ends = {units.root(number) for number in found.outputs}
+    names = names_of(units)
+    ends = units.left(found.outputs)
     populations = {}
     for number, name in names.items():
         unit = units[number]
-        kind: Any = "channels" if found.synapses[name].kind == "conv" else "neurons"
-        populations[name] = Population(name, unit.size, kind, unit.producers, unit.slots, unit.frozen)
+        populations[name] = Population(
+            name, unit.size, unit.kind, unit.producers, unit.slots, unit.frozen, contracted=unit.contracted
+        )
     projections = {}
     for name, synapses in found.synapses.items():
-        post = populations[names[units.root(synapses.population)]]
         shape, site = weight_shape(synapses.module), _site(found, layouts, synapses, names)
+        outflow = _runs(units.resolved([Span(((synapses.population, shape[0]),))]), names, Outflow)
+        owners = [populations[run.population] for run in outflow]
+        alone = len(outflow) == 1 and outflow[0].length == outflow[0].size
         calls, (starts, lag) = len(synapses.entries), _delay(found, name, site)
         projections[name] = Projection(
             name,
             synapses.kind,  # type: ignore[arg-type]
             () if synapses.tied else _inflow(found, name, names),
-            post.name,
+            owners[0].name if alone else "",
             shape,
             layouts.of_a_sample(name, synapses.entries) // shape[0],
             synapses.neuron,
-            _frozen(name, synapses, post),
+            _frozen(name, synapses, owners),
             site,
             layouts[name, 0],
             max(calls, 1),
             _loops(layouts.loops_of(name, calls), calls, site, starts),
             starts,
             lag,
-            output=units.root(synapses.population) in ends,
+            output=bool(units.left([synapses.population]) & ends),
             transposed=synapses.kind == "conv" and is_transposed(synapses.module),
+            outflow=outflow,
         )
     return Topology(
         populations,
@@ -70,34 +85,57 @@ def _others(found: Findings, layouts: Layouts) -> Iterator[Weights]:
             yield Weights(name, parameter.numel(), layouts.products_of_a_sample(name))
 
 
-def name_of(units: Units, number: int) -> str:
-    """Return the name of the population with a number: that of the first layer that writes into it."""
-    return units[number].producers[0]
+def names_of(units: Units) -> dict[int, str]:
+    """Return the name of each population, by its number: that of the first layer that writes into it.
+
+    Heads and the channels inside heads say so behind it.
+    """
+    names: dict[int, str] = {}
+    for number in units.roots():
+        unit = units[number]
+        name = unit.producers[0] + _SUFFIXES.get(unit.kind, "")
+        again = sum(other == name or other.startswith(f"{name}.") for other in names.values())
+        names[number] = f"{name}.{again + 1}" if again and unit.is_part else name
+    return names
+
+
+_SUFFIXES = {"heads": ".heads", "head channels": ".channels"}
+
+
+def runs_on(units: Units, places: Places) -> tuple[tuple[int, tuple[Run, ...]], ...]:
+    """Return axes with the runs of the populations on each of them."""
+    names = names_of(units)
+    return tuple((dim, _runs(units.resolved(spans), names, Run)) for dim, spans in places)
+
+
+def _runs(spans: Iterable[Span], names: Mapping[int, str], kind: type[Kind]) -> tuple[Kind, ...]:
+    """Return the runs of the populations on an axis; what only may stand for one has none."""
+    return tuple(
+        kind(names[number], run.offset, run.size, run.spread, run.repeats)
+        for number, run in runs_of(spans)
+        if number in names
+    )
 
 
 def _handed(axis: Axis | None, units: Units, names: dict[int, str]) -> Handed | None:
-    if axis is None or any(units.root(s.population) not in names for s in axis.spans):
+    if axis is None or not axis.is_whole or any(number not in names for number in axis.numbers):
         return None
-    return Handed(axis.dim, tuple((names[units.root(s.population)], s.spread) for s in axis.spans))
+    return Handed(axis.dim, _runs(units.resolved(axis.spans), names, Run))
 
 
-def _frozen(name: str, synapses: Synapses, post: Population) -> str | None:
+def _frozen(name: str, synapses: Synapses, owners: list[Population]) -> str | None:
     """Return why single synapses may not die; in the output they may, though its units stay."""
     if synapses.tied:
         return f"{name} is depthwise: synapses die with their unit"
-    return None if post.frozen == OUTPUT else post.frozen
+    if any(p.frozen is None for p in owners):
+        return None
+    return next((p.frozen for p in owners if p.frozen != OUTPUT), None)
 
 
 def _inflow(found: Findings, name: str, names: dict[int, str]) -> tuple[Inflow, ...]:
     if getattr(found.synapses[name].module, "groups", 1) != 1:
         return ()  # a column is read from another unit in every group
-    inflow, offset = [], 0
-    for span in found.readings[name][0]:
-        population = names.get(found.units.root(span.population))
-        if population is not None:
-            inflow.append(Inflow(population, offset, span.size, span.spread))
-        offset += span.length
-    return tuple(inflow)
+    return _runs(found.units.resolved(found.readings[name][0]), names, Inflow)
 
 
 def _loops(known: int | None, calls: int, site: Site | None, starts: int) -> int:
@@ -114,7 +152,7 @@ def _site(found: Findings, layouts: Layouts, synapses: Synapses, names: dict[int
         return None
     calls = found.neuron_calls[synapses.neuron]
     period = _period(found, calls, layouts.loops_of(synapses.neuron, len(calls)))
-    behind = tuple(names[found.units.root(number)] for number in synapses.behind)
+    behind = _runs(found.units.resolved(synapses.behind), names, Run)
     return replace(
         synapses.site,
         call=synapses.site.call % period,

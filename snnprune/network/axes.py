@@ -1,4 +1,4 @@
-"""The channel axis of a tensor, and one call of a torch operation on such tensors.
+"""The channel axis of a tensor, or its axes.
 
 Axes are counted from the end. So it makes no difference whether there is a time axis in front, or whether it
 is folded into the batch.
@@ -6,101 +6,145 @@ is folded into the batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+import math
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.runs import Run
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
 
 class Unknown(Exception):  # noqa: N818 - an answer, not an error
     """No rule covers what the operation does to channels; the message says what it does."""
 
 
+Factor = tuple["int | None", int]
+"""The number of a population, None for entries that belong to the units of others, and its size."""
+
+
 @dataclass(frozen=True)
 class Span:
-    """A run of an axis that one population fills: ``size`` units, ``spread`` entries each."""
+    """A run of an axis that populations fill, as a product of factors, the outer one first.
 
-    population: int
-    size: int
-    spread: int = 1
+    The H x W places of each channel behind a flatten are ``((channels, C), (None, H * W))``; the rows of a
+    layer that computes queries, keys and values are ``((None, 3), (heads, h), (channels, d))``.
+    """
+
+    factors: tuple[Factor, ...]
+
+    @staticmethod
+    def of(factors: Iterable[Factor]) -> Span:
+        """Return the span of ``factors``; neighbours that belong to no population become one."""
+        kept: list[Factor] = []
+        for number, size in factors:
+            if number is None and kept and kept[-1][0] is None:
+                kept[-1] = None, kept[-1][1] * size
+            elif number is not None or size > 1:
+                kept.append((number, size))
+        return Span(tuple(kept))
 
     @property
     def length(self) -> int:
         """Entries on the axis."""
-        return self.size * self.spread
+        return math.prod(size for _, size in self.factors)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The populations, the outer one first."""
+        return [number for number, _ in self.factors if number is not None]
+
+    def runs(self, offset: int) -> list[tuple[int, Run]]:
+        """Return the number of each population with its run, whose name is left open.
+
+        The span begins at ``offset``.
+        """
+        found, sizes = [], [size for _, size in self.factors]
+        for place, (number, size) in enumerate(self.factors):
+            if number is not None:
+                spread, repeats = math.prod(sizes[place + 1 :]), math.prod(sizes[:place])
+                found.append((number, Run("", offset, size, spread, repeats)))
+        return found
+
+
+def runs_of(spans: Iterable[Span]) -> list[tuple[int, Run]]:
+    """Return the number of each population on an axis with its run, whose name is left open."""
+    found, offset = [], 0
+    for span in spans:
+        found += span.runs(offset)
+        offset += span.length
+    return found
+
+
+Places = tuple[tuple[int, tuple[Span, ...]], ...]
+"""Axes of channels, counted from the end, with the populations on each."""
+
+Met = tuple[tuple[int, ...], Places]
+"""What a leaf was given: a shape, and where the channels are."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """The axis of a tensor that holds its channels.
+    """The axis of a tensor that holds its channels, or several: heads, and the channels inside heads.
 
     Attributes:
-        dim: the axis, counted from the end (negative).
-        spans: the populations on it, in order.
+        places: each such axis, counted from the end (negative), with the populations on it; in order.
         sources: projections that reach this tensor without a neuron between.
         resting: the operation after which a dead unit is no longer at zero, or None (`silence`).
         state: the neuron whose state this is, handed out beside its activity; None for activity.
     """
 
-    dim: int
-    spans: tuple[Span, ...]
+    places: Places
     sources: frozenset[str] = frozenset()
     resting: str | None = None
     state: str | None = None
 
+    @staticmethod
+    def along(dim: int, spans: tuple[Span, ...], sources: frozenset[str] = frozenset()) -> Axis:
+        """Return the axis of a tensor that holds all channels on axis ``dim``."""
+        return Axis(((dim, spans),), sources)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all channels are on one axis."""
+        return len(self.places) == 1
+
+    @property
+    def dim(self) -> int:
+        """The axis, counted from the end; the first one of several."""
+        return self.places[0][0]
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The populations on the one axis, in order.
+
+        Raises:
+            Unknown: there are several axes.
+        """
+        if not self.is_whole:
+            raise Unknown("it is taken apart into heads")
+        return self.places[0][1]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The populations on all axes."""
+        return [number for _, spans in self.places for span in spans for number in span.numbers]
+
     @property
     def length(self) -> int:
-        """Entries on the axis."""
+        """Entries on the one axis."""
         return sum(s.length for s in self.spans)
 
+    def at(self, dim: int) -> tuple[Span, ...]:
+        """Return the populations on an axis, none if it holds no channels."""
+        return dict(self.places).get(dim, ())
 
-class Adopt(Protocol):
-    """How a tensor without an axis is given one: see `blanks.adopt`."""
-
-    def __call__(
-        self, tensor: torch.Tensor, dim: int, spans: tuple[Span, ...] = (), *, foreign: bool = False
-    ) -> Axis | None:
-        """Return the axis."""
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of a torch operation.
-
-    Attributes:
-        name: name of the operation.
-        func: the operation.
-        args: its arguments.
-        kwargs: its keyword arguments.
-        result: one of its output tensors.
-        axis_of: returns the axis of a tensor, or None if it is unknown.
-        join: merges the populations of two axes, unit by unit.
-        adopt: returns the axis of a tensor that had none, if it may stand for units (`blanks`), or None.
-    """
-
-    name: str
-    func: Callable[..., Any]
-    args: Sequence[Any]
-    kwargs: dict[str, Any]
-    result: torch.Tensor
-    axis_of: Callable[[torch.Tensor], Axis | None]
-    join: Callable[[Axis, Axis], Axis]
-    adopt: Adopt
-
-    @property
-    def subject(self) -> Any:
-        """What the operation works on: its first argument."""
-        return self.argument(0, "input", "self", "tensors")
-
-    def argument(self, position: int, *names: str, default: Any = None) -> Any:
-        """Return an argument by position or by one of its names."""
-        for name in names:
-            if name in self.kwargs:
-                return self.kwargs[name]
-        return self.args[position] if len(self.args) > position else default
+    def moved(self, place: Callable[[int], int]) -> Axis:
+        """Return the same with other axes."""
+        return replace(self, places=tuple(sorted((place(dim), spans) for dim, spans in self.places)))
 
 
 def mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

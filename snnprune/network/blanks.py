@@ -7,9 +7,10 @@ a population that is not known yet, and joined with the real one where the same 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from snnprune.network.axes import Axis, Span
+from snnprune.network.axes import Axis, Span, Unknown
 
 if TYPE_CHECKING:
     import torch
@@ -35,19 +36,19 @@ def adopt(
     if tensor.ndim < -dim:
         return None
     if found.provenance.is_constant(tensor) and not bool(tensor.any()):
-        axis = Axis(dim, spans or _unknown(found, tensor, dim))
+        axis = Axis.along(dim, spans or _unknown(found, tensor, dim))
         found.place(tensor, axis)
         return axis
     if not foreign or found.provenance.of(tensor):
         return None
     spans = _unknown(found, tensor, dim)
-    found.units.freeze([spans[0].population], FOREIGN)
-    return Axis(dim, spans)
+    found.units.freeze(spans[0].numbers, FOREIGN)
+    return Axis.along(dim, spans)
 
 
 def _unknown(found: Findings, tensor: torch.Tensor, dim: int) -> tuple[Span, ...]:
     size = tensor.shape[dim]
-    return (Span(found.units.new(None, size), size),)
+    return (Span(((found.units.new(None, size), size),)),)
 
 
 def settle(found: Findings) -> None:
@@ -57,11 +58,11 @@ def settle(found: Findings) -> None:
         readings = [spans for spans in found.readings[name] if spans]
         for at in range(max(map(len, readings), default=0)):
             there = [spans[at] for spans in readings if len(spans) > at]
-            for real in [span for span in there if units[span.population].made][:1]:
-                for span in there:
-                    alike = (span.size, span.spread) == (real.size, real.spread)
-                    if alike and not units[span.population].made:
-                        units.merge(real.population, span.population)
+            real = next((s for s in there if any(units[n].made for n in s.numbers)), None)
+            for span in there:
+                if real is not None and not any(units[n].made for n in span.numbers):
+                    with suppress(Unknown):
+                        units.join_spans(units.resolved([real]), units.resolved([span]))
 
 
 def unmet(found: Findings) -> list[int]:
@@ -78,5 +79,5 @@ def freeze_unmet(found: Findings) -> None:
             f"{reader} reads zeros in this forward, which may stand for it before its first time step: give "
             "an example of at least two time steps"
         )
-        spans = (s for _, axis in found.placed() for s in axis.spans)
-        found.units.freeze({s.population for s in spans if s.length == unit.size}, reason)
+        spans = (s for _, axis in found.placed() for _, on in axis.places for s in on)
+        found.units.freeze({n for s in spans if s.length == unit.size for n in s.numbers}, reason)

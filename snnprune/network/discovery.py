@@ -17,10 +17,11 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
-from snnprune.network.assembly import assemble, name_of
+from snnprune.network.assembly import assemble, names_of, runs_on
 from snnprune.network.axes import Axis, mapped, tensors_in
 from snnprune.network.blanks import freeze_unmet, settle, unmet
 from snnprune.network.branches import freeze_branches
+from snnprune.network.heads import settle_heads
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import keep_single_steps
@@ -34,7 +35,7 @@ from snnprune.network.untouched import untouched
 from snnprune.network.weights import fixed_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from snnprune.network.axes import Span
     from snnprune.network.findings import Findings
@@ -76,8 +77,8 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             f"the example input has to be a tensor with at least one sample, or a tuple of what "
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
-    make_lazy_layers(model, lambda: _answer(model, arguments))
     keep_single_steps(model)
+    make_lazy_layers(model, lambda: _answer(model, arguments))
     survey = Survey(model, classes)
     found = survey.found
     found.provenance.begin(model, tensors_in(list(arguments)))
@@ -112,13 +113,21 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     topology = assemble(found, layouts, handed)
     topology.fixed = fixed_layers(model, found.synapses)
     axes = {name: time.axis for name, time in times.items()}
-    topology.meetings = meetings(found.meetings, axes, lambda number: name_of(found.units, number))
+    topology.meetings = meetings(found.meetings, axes, lambda places: runs_on(found.units, places))
     topology.aliases = aliases(model, found.units)
     topology.example = kept_small(model, example, layouts.samples)
     with untouched(model):
         for population in topology.free():
             population.uncut = why_uncut(model, topology, population.name)
+    settle_heads(model, topology, dict(_users(found)))
     return topology
+
+
+def _users(found: Findings) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield modules with the names of the populations that they take apart, or put together."""
+    names = names_of(found.units)
+    for module, numbers in found.regrouped.items():
+        yield module, frozenset(names[n] for n in found.units.left(numbers) if n in names)
 
 
 def _classes(neurons: Any) -> tuple[type[nn.Module], ...]:
@@ -161,14 +170,14 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     """
     settle(found)
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
-    read = {units.root(n) for n, name in found.read if not _is_its_own(found, n, name)}
-    read |= {units.root(number) for number in found.provenance.multiplied}
-    found.outputs.update(number for number in found.made_of(outputs) if units.root(number) not in read)
+    read = units.left(n for n, name in found.read if not _is_its_own(found, n, name))
+    read |= units.left(found.provenance.multiplied)
+    found.outputs.update(number for number in units.left(found.made_of(outputs)) if number not in read)
     for tensor, axis in zip(outputs, axes, strict=True):
-        numbers = {units.root(number) for number in found.made_of([tensor])}
+        numbers = units.left(found.made_of([tensor]))
         last = [n for n in numbers - read if units[n].frozen is None or units[n].on_the_way]
         units.freeze(last, OUTPUT, foremost=True)
-        if axis is None or axis.state is None:
+        if axis is None or axis.state is None or not axis.is_whole:
             units.freeze(numbers, OUTPUT)
     return axes
 
@@ -176,14 +185,14 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
 def _is_its_own(found: Findings, number: int, layer: str) -> bool:
     """Tell whether a layer writes into the population that it reads."""
     synapses = found.synapses.get(layer)
-    return synapses is not None and found.units.root(number) == found.units.root(synapses.population)
+    return synapses is not None and bool(found.units.left([number]) & found.units.left([synapses.population]))
 
 
 def _feeds_back_later(found: Findings) -> bool:
     """Tell whether a further forward, which finds states of this one, may show more of what feeds back."""
-    ends = {found.units.root(number) for number in found.outputs}
+    ends = found.units.left(found.outputs)
     loose = (s for s in found.synapses.values() if s.neuron is None)
-    hidden = any(found.units.root(s.population) not in ends for s in loose)
+    hidden = any(found.units.left([s.population]) - ends for s in loose)
     return hidden or bool(found.unreached() or unmet(found))
 
 
@@ -243,24 +252,23 @@ def _freeze_shared(found: Findings) -> None:
             reason = f"{name} is shared between places that read different populations"
             if () in readings:
                 reason = f"{name} reads it and, at another call, a tensor that belongs to no layer"
-            numbers = {number for reading in readings for number in reading if number is not None}
+            numbers = {n for reading in readings for span in reading for n in span.numbers}
             if name in found.synapses:
-                post = units.root(found.synapses[name].population)
-                if post in numbers and () in readings:
+                post = units.left([found.synapses[name].population])
+                if post & numbers and () in readings:
                     reason = f"{name} wires it to itself, and its first state is held, or is not zero"
-                elif post in numbers:
+                elif post & numbers:
                     reason = (
                         f"{name} wires it to itself and to another population (or is shared between places)"
                     )
-                numbers.add(post)
+                numbers |= post
             units.freeze(numbers, reason, foremost=() not in readings)
 
 
-def _read(found: Findings, spans: tuple[Span, ...]) -> tuple[int | None, ...]:
-    """Return the populations that a leaf has read; None in the place of what is none."""
-    roots = (found.units.root(span.population) for span in spans)
-    read = tuple(root if found.units[root].made else None for root in roots)
-    return read if any(root is not None for root in read) else ()
+def _read(found: Findings, spans: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Return the populations that a leaf has read, without numbers for what is none."""
+    known = found.units.made(spans)
+    return known if any(span.numbers for span in known) else ()
 
 
 def _freeze_raised(found: Findings) -> None:
@@ -276,13 +284,15 @@ def _freeze_open_ends(found: Findings) -> None:
             reason = f"no neuron module reads {name} (an activation must be a module)"
             found.units.freeze([synapses.population], reason, on_the_way=True)
     for number in found.units.roots():
-        if not any(slot.role == "in" for slot in found.units[number].slots):
+        unit = found.units[number]
+        if not unit.contracted and not any(slot.role == "in" for slot in unit.slots):
             found.units.freeze([number], "no layer reads it")
 
 
 def _suspect_neurons(model: nn.Module, found: Findings) -> None:
     """Where a class that nobody named stands in a neuron's place, say how to name it."""
-    for number, name in found.suspects.items():
+    suspects = [(n, name) for number, name in found.suspects.items() for n in found.units.left([number])]
+    for number, name in suspects:
         unit, kind = found.units[number], type(model.get_submodule(name)).__name__
         if unit.frozen is not None and unit.on_the_way and "neurons=" not in unit.frozen:
             unit.frozen += f"; if {name} ({kind}) is a neuron, pass neurons=({kind},)"

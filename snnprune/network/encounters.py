@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from snnprune.network.findings import Findings
+    from snnprune.network.topology import UnitsKind
 
 _NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
@@ -60,7 +61,7 @@ def on_synapses_called(found: Findings, met: Encounter) -> None:
     module, axis, y = met.module, met.axis, met.outputs[0]
     dim = -1 if met.kind == "linear" else -(len(module.kernel_size) + 1)
     reason = _not_plain(met.name, module) if met.own else _foreign(met.name)
-    if axis is not None and axis.dim != dim:
+    if axis is not None and (axis.dim != dim or not axis.is_whole):
         found.freeze([met.x], f"{met.name} reads it along another axis")
         axis = None
     if met.name not in found.synapses:
@@ -81,18 +82,20 @@ def on_synapses_called(found: Findings, met: Encounter) -> None:
         found.units.add_slots(axis, met.name, "weight", 0 if is_transposed(module) else 1, "in")
     size = found.units[synapses.population].size
     if y.ndim >= -dim and y.shape[dim] == size:
-        found.place(y, Axis(dim, (Span(synapses.population, size),), frozenset([met.name])))
+        spans = found.units.resolved([Span(((synapses.population, size),))])
+        found.place(y, Axis.along(dim, spans, frozenset([met.name])))
     found.provenance.set(y, [synapses.population])
 
 
 def _new_synapses(found: Findings, met: Encounter, axis: Axis | None, reason: str | None) -> Synapses:
     name, module, units = met.name, met.module, found.units
-    tied = _is_depthwise(module) and axis is not None and [s.spread for s in axis.spans] == [1]
+    tied = _is_depthwise(module) and axis is not None and [len(s.factors) for s in axis.spans] == [1]
     if tied and axis is not None:
-        number = axis.spans[0].population
+        [number] = axis.numbers
         units[number].producers.append(name)
     else:
-        number = units.new(name, weight_shape(module)[0])
+        kind: UnitsKind = "channels" if met.kind == "conv" else "neurons"
+        number = units.new(name, weight_shape(module)[0], kind)
         if reason is None and is_transposed(module):
             reason = f"{name} is a transposed convolution"
         if found.feedback:
@@ -139,7 +142,8 @@ def on_norm_called(found: Findings, met: Encounter) -> None:
         return
     _meet(found, met, axis)
     dim = 1 - (x.ndim - is_multi_step(module))
-    if axis.dim != dim or module.num_features != axis.length or met.outputs[0].shape != x.shape:
+    along = axis.dim == dim and axis.is_whole and module.num_features == axis.length
+    if not along or met.outputs[0].shape != x.shape:
         found.freeze([x], f"{met.name} norms along another axis")
     elif not met.own:
         found.freeze([x], _foreign(met.name))
@@ -162,6 +166,8 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
     for other in met.inputs:
         if other is not x and found.axis_of(other) is not None:
             axis = _with_state(found, met.name, axis, other)
+    if any(layers_inside(met.module)):
+        found.holders[met.name].update(axis.numbers)
     if not met.own:
         found.freeze([x], _foreign(met.name))
     _note_values(found, met, axis)
@@ -184,7 +190,7 @@ def _place_behind(found: Findings, y: torch.Tensor, channels: tuple[int, ...], a
 
 
 def _meet(found: Findings, met: Encounter, axis: Axis) -> None:
-    found.meetings[met.name][tuple(met.x.shape), axis.dim, axis.spans] = None
+    found.meetings[met.name][tuple(met.x.shape), axis.places] = None
 
 
 def _with_state(found: Findings, name: str, axis: Axis, tensor: torch.Tensor) -> Axis:
@@ -193,7 +199,7 @@ def _with_state(found: Findings, name: str, axis: Axis, tensor: torch.Tensor) ->
     try:
         return axis if state is None else replace(found.units.join(axis, state), sources=axis.sources)
     except Unknown:
-        numbers = [s.population for a in (axis, state) if a is not None for s in a.spans]
+        numbers = [n for a in (axis, state) if a is not None for n in a.numbers]
         found.units.freeze(numbers, f"neuron {name} reads two populations of different layouts")
         return axis
 
@@ -210,6 +216,9 @@ def _note_values(found: Findings, met: Encounter, axis: Axis) -> None:
         )
         if value.numel() <= 1 or is_state:
             continue
+        if not axis.is_whole:
+            found.freeze([met.x], f"neuron {met.name} has values of its own, and reads it taken apart")
+            continue
         dims = tuple(d for d, size in enumerate(value.shape) if size == axis.length)
         alone = shape.count(axis.length) == 1  # not the number of time steps or pixels as well
         fits = len(dims) == 1 and (alone or dims[0] - value.ndim == axis.dim)
@@ -220,19 +229,22 @@ def _note_values(found: Findings, met: Encounter, axis: Axis) -> None:
 
 def _take_activity(found: Findings, met: Encounter, axis: Axis, turn: int) -> None:
     """Let a neuron be that of every projection that reaches it with none before."""
-    name = met.name
     for source in axis.sources:
-        synapses, offset = found.synapses[source], 0
-        for place, span in enumerate(axis.spans):
-            if found.units.root(span.population) == found.units.root(synapses.population):
-                if span.spread != 1:
-                    reason = f"neuron {name} stands behind a flatten of its channels"
-                    found.units.freeze([synapses.population], reason)
-                elif synapses.neuron is None:
-                    synapses.neuron, synapses.site = name, Site(axis.dim, offset, span.size, turn)
-                    synapses.behind = tuple(s.population for s in axis.spans[:place] for _ in range(s.spread))
+        synapses = found.synapses[source]
+        rows = found.units.factors(synapses.population)
+        offset = 0
+        for place, span in enumerate(axis.spans if axis.is_whole else ()):
+            if span == Span.of(rows):
+                if synapses.neuron is None:
+                    synapses.neuron = met.name
+                    synapses.site = Site(axis.dim, offset, span.length, turn)
+                    synapses.behind = axis.spans[:place]
                 break
             offset += span.length
+        else:
+            reason = f"neuron {met.name} stands behind a flatten of its channels, or reads a part of them"
+            shared = set(axis.numbers) & found.units.left([synapses.population])
+            found.units.freeze(shared, reason)
 
 
 def on_series_called(found: Findings, met: Encounter) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from snnprune.network.axes import Axis, Span
+    from snnprune.network.axes import Axis, Met, Span
     from snnprune.network.leaves import Kind
     from snnprune.network.places import Site
     from snnprune.network.products import Products
@@ -30,7 +30,7 @@ class Synapses:
         entries: of its outputs, call by call.
         neuron: the first module that reads it as activity.
         site: where in that module's output.
-        behind: populations whose entries come before it there, once for each entry of a unit.
+        behind: what comes before it there.
         tied: each unit's synapses come from the unit itself (a depthwise convolution).
     """
 
@@ -40,7 +40,7 @@ class Synapses:
     entries: list[int] = field(default_factory=list)
     neuron: str | None = None
     site: Site | None = None
-    behind: tuple[int, ...] = ()
+    behind: tuple[Span, ...] = ()
     tied: bool = False
 
 
@@ -90,9 +90,6 @@ class Values:
     axis: Axis
 
 
-Met = tuple[tuple[int, ...], int, "tuple[Span, ...]"]
-
-
 @dataclass
 class Findings:
     """What a forward has shown so far.
@@ -108,6 +105,7 @@ class Findings:
         course: the same from rest on, as far as forwards were watched one after another.
         read: numbers of populations that layers read, each with the name of the layer.
         inner: of layers inside neurons, the sizes of their outputs call by call.
+        holders: neurons with layers inside that are not understood, with the populations that they read.
         values: of neurons that have several entries; whose they are is asked later.
         states_read: neurons whose state, handed out beside the activity, a layer reads.
         used_outside: parameters of leaves that the network uses beside their leaf.
@@ -115,8 +113,9 @@ class Findings:
         outputs: populations that the network hands out and that no layer reads.
         raised: leaves that have raised an error, which the network caught.
         feedback: recurrent wrappers that the forward is in, the innermost last.
+        regrouped: heads, and channels inside heads, that a module takes apart or puts together, by its name.
         calls: of leaves, in order, while ``counting``.
-        meetings: what norms and neurons were given, each once: shape, axis of channels, spans.
+        meetings: what norms and neurons were given, each once: shape, axes of channels.
         counting: whether outputs count as entries of their projection, and calls are kept.
         training_only: whether what is reached now for the first time is reached in training mode alone.
         look: the first operation that let Python see values which differ from input to input, or None.
@@ -132,6 +131,7 @@ class Findings:
     course: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     read: set[tuple[int, str]] = field(default_factory=set)
     inner: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    holders: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     values: list[Values] = field(default_factory=list)
     states_read: set[str] = field(default_factory=set)
     used_outside: set[str] = field(default_factory=set)
@@ -139,6 +139,7 @@ class Findings:
     outputs: set[int] = field(default_factory=set)
     raised: set[str] = field(default_factory=set)
     feedback: list[str] = field(default_factory=list)
+    regrouped: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     calls: list[Call] = field(default_factory=list)
     meetings: dict[str, dict[Met, None]] = field(default_factory=lambda: defaultdict(dict))
     counting: bool = True
@@ -174,7 +175,7 @@ class Findings:
     def axis_of(self, tensor: torch.Tensor) -> Axis | None:
         """Return where the channels of ``tensor`` are, None where that is not known."""
         entry = self._axes.get(id(tensor))
-        return entry[1] if entry is not None else None
+        return None if entry is None else self.units.resolved_axis(entry[1])
 
     def place(self, tensor: torch.Tensor, axis: Axis | None) -> None:
         """Note where the channels of ``tensor`` are."""
@@ -185,11 +186,12 @@ class Findings:
 
     def placed(self) -> list[tuple[torch.Tensor, Axis]]:
         """Return all tensors whose channels are known, with where they are."""
-        return list(self._axes.values())
+        known = [(tensor, self.units.resolved_axis(axis)) for tensor, axis in self._axes.values()]
+        return [(tensor, axis) for tensor, axis in known if axis is not None]
 
     def made_of(self, tensors: list[torch.Tensor]) -> list[int]:
         """Return the numbers of the populations that ``tensors`` are made of."""
-        numbers = [s.population for t in tensors if (a := self.axis_of(t)) for s in a.spans]
+        numbers = [n for t in tensors if (a := self.axis_of(t)) for n in a.numbers]
         return [*numbers, *self.provenance.of(*tensors)]
 
     def freeze(

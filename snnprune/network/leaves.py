@@ -69,11 +69,14 @@ def is_multi_step(module: nn.Module) -> bool:
 
 
 def keep_single_steps(model: nn.Module) -> None:
-    """Let recurrent layers set the step modes inside of them now, as each of their calls does."""
-    for module in model.modules():
-        keep = getattr(module, "keep_single_step", None)
-        if keep is not None:
-            keep()
+    """Give what is inside of this package's recurrent layers the step mode in which it is called.
+
+    ``functional.set_step_mode`` reaches it, and the next forward would set it back.
+    """
+    wired: Any = sys.modules.get("snnprune.nn.recurrent")
+    for module in model.modules() if wired is not None else ():
+        if isinstance(module, wired.Recurrent):
+            module.keep_single_step()
 
 
 def is_recurrent(module: nn.Module) -> bool:

@@ -16,7 +16,8 @@ from snnprune.network.untouched import untouched
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from snnprune.network.axes import Span
+    from snnprune.network.axes import Met, Places
+    from snnprune.network.runs import Run
 
 SAMPLES = 2
 """Number of samples of the example that are kept."""
@@ -34,14 +35,12 @@ class Meeting:
 
     Attributes:
         shape: of its input.
-        dim: axis of the channels, counted from the end.
-        populations: those on that axis, in order, each with its entries per unit.
+        places: the axes of the channels, counted from the end, with the runs of the populations on each.
         time: axis of time steps, from the front; None where a call is one time step, or knows no time.
     """
 
     shape: tuple[int, ...]
-    dim: int
-    populations: tuple[tuple[str, int], ...]
+    places: tuple[tuple[int, tuple[Run, ...]], ...]
     time: int | None = None
 
 
@@ -139,23 +138,19 @@ def kept_small(model: nn.Module, example: Example, samples: int | None) -> Examp
 
 
 def meetings(
-    given: Mapping[str, Iterable[tuple[tuple[int, ...], int, tuple[Span, ...]]]],
+    given: Mapping[str, Iterable[Met]],
     times: Mapping[str, int | None],
-    name: Callable[[int], str],
+    runs: Callable[[Places], tuple[tuple[int, tuple[Run, ...]], ...]],
 ) -> dict[str, tuple[Meeting, ...]]:
     """Return what norms and neurons were given, by the name of the module.
 
     Args:
-        given: the same, as shape, axis of channels and spans.
+        given: the same, as shape and axes of channels.
         times: time axis of neurons that take the whole series, by name.
-        name: returns the name of the population with a number.
+        runs: returns the runs of populations on such axes.
     """
-
-    def named(spans: tuple[Span, ...]) -> tuple[tuple[str, int], ...]:
-        return tuple((name(s.population), s.spread) for s in spans)
-
     return {
-        leaf: tuple(Meeting(shape, dim, named(spans), times.get(leaf)) for shape, dim, spans in each)
+        leaf: tuple(Meeting(shape, runs(places), times.get(leaf)) for shape, places in each)
         for leaf, each in given.items()
     }
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snnprune.network.runs import Run
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,12 @@ class Site:
     Attributes:
         axis: of the neuron's output, counted from the end.
         offset: first entry (above 0 where a neuron reads a concatenation).
-        size: entries, one per unit.
+        size: entries, one per row of the projection's weight.
         call: which of the neuron module's calls, where it stands in several places (a shared ReLU).
         calls: how often it is called in one pass.
         steps: how many passes there are in a forward of the example: time steps of a loop inside of it.
         layout: where samples and time are there.
-        behind: populations whose entries come before and make up the offset, once for each entry of a unit.
+        behind: the runs of the populations whose entries come before and make up the offset.
     """
 
     axis: int
@@ -73,4 +77,4 @@ class Site:
     calls: int = 1
     steps: int = 1
     layout: Layout = SAMPLES_FIRST
-    behind: tuple[str, ...] = ()
+    behind: tuple[Run, ...] = ()

@@ -16,6 +16,7 @@ from snnprune.network.asking import PLACES
 from snnprune.network.axes import tensors_in
 from snnprune.network.duplicate import duplicate
 from snnprune.network.leaves import NORMS, goes_unit_by_unit, is_multi_step, is_of_spikingjelly
+from snnprune.network.runs import left_along, resized_along
 from snnprune.network.untouched import same_dice
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def behind(topology: Topology, population: str) -> list[str]:
     return [
         name
         for name, meetings in topology.meetings.items()
-        if any(population == on for meeting in meetings for on, _ in meeting.populations)
+        if any(population == run.population for m in meetings for _, runs in m.places for run in runs)
     ]
 
 
@@ -72,8 +73,7 @@ def unrest(model: nn.Module, topology: Topology, population: str, name: str, uni
     module = model.get_submodule(name)
     like = next(iter(model.get_submodule(topology.populations[population].producers[0]).parameters()))
     for meeting in topology.meetings[name]:
-        sizes = [topology.populations[on].size * spread for on, spread in meeting.populations]
-        met = replace(meeting, shape=_with_channels(meeting, sum(sizes)))
+        met = _as_now(meeting, {p.name: p.size for p in topology.populations.values()})
         try:
             with same_dice([like.device]):
                 answer = _answer(module, met, like.new_zeros(()), lambda probe: _rest(topology, probe, name))
@@ -81,10 +81,11 @@ def unrest(model: nn.Module, topology: Topology, population: str, name: str, uni
             return str(error)
         if answer is None:
             return _UNASKED
-        for (on, spread), part in zip(meeting.populations, answer.split(sizes), strict=True):
-            own = part.unflatten(0, (-1, spread))[units.to(part.device)] if on == population else part[:0]
-            if bool((own != 0).any()):
-                return _why(module, own)
+        for dim, runs in met.places:
+            for run in (r for r in runs if r.population == population):
+                own = run.per_unit(answer.movedim(dim, 0))[units.to(answer.device)]
+                if bool((own != 0).any()):
+                    return _why(module, own)
     return None
 
 
@@ -92,7 +93,7 @@ def unrest(model: nn.Module, topology: Topology, population: str, name: str, uni
 def _answer(
     module: nn.Module, meeting: Meeting, zero: Tensor, rest: Callable[[nn.Module], None]
 ) -> Tensor | None:
-    """Return [channels, ...]: what a module answers to silence; None where it cannot be asked."""
+    """Return what a module answers to silence, of all questions; None where it cannot be asked."""
     time = meeting.time
     if time is None and is_of_spikingjelly(module) and is_multi_step(module):
         time = 0
@@ -103,15 +104,17 @@ def _answer(
             rest(probe)
             answers += list(_given(probe, series))
         if answers:
-            return torch.cat([a.movedim(meeting.dim, 0).reshape(shape[meeting.dim], -1) for a in answers], 1)
+            return torch.stack(answers) if time is None else torch.cat(answers, time)
     return None
 
 
-def _with_channels(meeting: Meeting, channels: int) -> tuple[int, ...]:
-    """Return the shape of a meeting with the channels that there are now."""
+def _as_now(meeting: Meeting, sizes: dict[str, int]) -> Meeting:
+    """Return a meeting with the channels that there are now."""
     shape = list(meeting.shape)
-    shape[meeting.dim] = channels
-    return tuple(shape)
+    for dim, runs in meeting.places:
+        shape[dim] = round(left_along(shape[dim], runs, sizes))
+    places = tuple((dim, resized_along(runs, sizes)) for dim, runs in meeting.places)
+    return replace(meeting, shape=tuple(shape), places=places)
 
 
 def _rest(topology: Topology, probe: nn.Module, name: str) -> None:
@@ -127,10 +130,10 @@ def _rest(topology: Topology, probe: nn.Module, name: str) -> None:
 def _shapes(meeting: Meeting, time: int | None) -> Iterator[tuple[int, ...]]:
     """Yield shapes to ask with: one of a single sample and few places, and the one that the module met."""
     met = meeting.shape
-    channel, small = len(met) + meeting.dim, list(met)
+    channels, small = {len(met) + dim for dim, _ in meeting.places}, list(met)
     for axis, size in enumerate(met):
-        if axis not in {channel, time}:
-            small[axis] = 1 if axis < channel else min(size, PLACES)
+        if axis not in {*channels, time}:
+            small[axis] = 1 if axis < min(channels) else min(size, PLACES)
     yield tuple(small)
     yield met
 

@@ -1,23 +1,27 @@
 """What torch's operations do to the channel axis: one rule for each kind of operation.
 
-Every rule returns the axis of the result, or raises `Unknown` with the reason; `Unknown` is always safe.
-Whether a dead unit stays at zero after an operation is checked separately, in `silence`.
+Reshapes and indices are in `regrouping`, products of activities in `contractions`. Every rule returns the
+axis of the result, or raises `Unknown` with the reason; `Unknown` is always safe. Whether a dead unit stays
+at zero after an operation is checked separately, in `silence`.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from snnprune.common.errors import memory_full
-from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
+from snnprune.network.axes import Axis, Unknown, tensors_in
+from snnprune.network.contractions import contract, product
+from snnprune.network.regrouping import index, reshape
 from snnprune.network.silence import stays_at_zero
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from snnprune.network.operation import Operation
 
 
 def _names(text: str) -> frozenset[str]:
@@ -52,7 +56,9 @@ _LOOKS = _names("item tolist bool int float index equal allclose nonzero is_nonz
 _SHOWS = _names("repr str format")
 _INDEX = _names("getitem select unbind chunk split narrow")
 _JOIN = _names("cat concat concatenate")
-_MIXING = _names("group_norm layer_norm rms_norm local_response_norm normalize softmax log_softmax")
+_SOFTMAX = _names("softmax log_softmax")
+_MIXING = _names("group_norm layer_norm rms_norm local_response_norm normalize")
+_PRODUCTS = _names("matmul rmatmul bmm einsum scaled_dot_product_attention")
 
 
 def carry(op: Operation) -> Axis | None:
@@ -86,6 +92,11 @@ def looks_at_values(name: str) -> bool:
     return name in _LOOKS
 
 
+def takes_apart(name: str) -> bool:
+    """Tell whether operation ``name`` may take channels apart into heads, or put them together."""
+    return name in _RESHAPE | _INDEX
+
+
 def shows_values(name: str) -> bool:
     """Tell whether operation ``name`` makes text of a tensor's values, which people read."""
     return name in _SHOWS
@@ -98,6 +109,8 @@ def _axis_of_result(op: Operation) -> Axis | None:
         return _stack(op)
     if op.name in _ELEMENTWISE or _compares(op):
         return _elementwise(op)
+    if op.name in _PRODUCTS:
+        return product(op)
     axis = op.axis_of(op.subject)
     for names, rule in _RULES:
         if op.name in names:
@@ -114,41 +127,30 @@ def _compares(op: Operation) -> bool:
     return op.name in {"max", "min"} and isinstance(op.argument(1, "other"), torch.Tensor)
 
 
-def _reshape(op: Operation, axis: Axis) -> Axis:
-    """Return the axis after a reshape: channels stay, or are merged with the axes behind them (a flatten)."""
-    old, new = op.subject.shape, op.result.shape
-    at = len(old) + axis.dim
-    before, tail = math.prod(old[:at]), list(old[at + 1 :])
-    starts = [q for q in range(len(new)) if math.prod(new[:q]) == before]
-    for merged in dict.fromkeys(math.prod(tail[:k]) for k in range(len(tail) + 1)):
-        for q in starts:
-            if new[q] == axis.length * merged and math.prod(new[q + 1 :]) * merged == math.prod(tail):
-                spans = tuple(replace(s, spread=s.spread * merged) for s in axis.spans)
-                return replace(axis, dim=q - len(new), spans=spans)
-    raise Unknown(f"a reshape from {tuple(old)} to {tuple(new)} takes apart or mixes its channels")
-
-
 def _permute(op: Operation, axis: Axis) -> Axis:
-    """Return the axis after a permutation, found by a call with a tensor whose sizes all differ."""
+    """Return the axes after a permutation, found by a call with a tensor whose sizes all differ."""
     axes = op.subject.ndim
     probe = op.func(torch.empty([i + 2 for i in range(axes)], device="meta"), *op.args[1:], **op.kwargs)
-    return replace(axis, dim=list(probe.shape).index(axes + axis.dim + 2) - axes)
+    return axis.moved(lambda dim: list(probe.shape).index(axes + dim + 2) - axes)
 
 
 def _joined(op: Operation, tensors: list[torch.Tensor]) -> Axis | None:
-    """Return the axis that all of ``tensors`` share; a tensor without one must have length 1 there."""
+    """Return the axes that all of ``tensors`` share; a tensor without one must have length 1 there."""
     known = [a for t in tensors if (a := op.axis_of(t)) is not None]
     if not known:
         return None
-    joined, dim = known[0], known[0].dim
-    if any(a.dim != dim for a in known):
-        raise Unknown(f"{op.name}() meets channels on different axes")
+    joined = known[0]
     for other in known[1:]:
-        joined = op.join(joined, other)
+        if not any(joined.at(dim) for dim, _ in other.places):
+            raise Unknown(f"{op.name}() meets channels on different axes")
+        joined = op.units.join(joined, other)
     for t in tensors:
-        lost = op.axis_of(t) is None and t.ndim >= -dim and t.shape[dim] != 1
-        if lost and op.adopt(t, dim, joined.spans) is None:
-            raise Unknown(f"{op.name}() joins it with a tensor of unknown origin")
+        axis = op.axis_of(t)
+        for dim, spans in joined.places:
+            lost = (axis is None or not axis.at(dim)) and t.ndim >= -dim and t.shape[dim] != 1
+            alone = axis is None and joined.is_whole
+            if lost and not (alone and op.adopt(t, dim, spans)):
+                raise Unknown(f"{op.name}() joins it with a tensor of unknown origin")
     return joined
 
 
@@ -162,22 +164,43 @@ def _stack(op: Operation) -> Axis | None:
     if joined is None:
         return None
     at = op.argument(1, "dim", default=0)
-    behind = (at if at < 0 else at - op.result.ndim) > joined.dim - 1
-    return _same_length(op, replace(joined, dim=joined.dim - behind))
+    at = at if at < 0 else at - op.result.ndim
+    return _same_length(op, joined.moved(lambda dim: dim - (at > dim - 1)))
 
 
 def _same_length(op: Operation, axis: Axis) -> Axis:
-    if op.result.ndim < -axis.dim or op.result.shape[axis.dim] != axis.length:
-        raise Unknown(f"{op.name}() changes its channel axis")
+    for dim, spans in axis.places:
+        if op.result.ndim < -dim or op.result.shape[dim] != sum(s.length for s in spans):
+            raise Unknown(f"{op.name}() changes its channel axis")
     return axis
 
 
 def _spatial(op: Operation, axis: Axis) -> Axis:
-    if op.name.endswith("d") and op.name[-2].isdigit() and -axis.dim <= int(op.name[-2]):
+    last = axis.places[-1][0]
+    if op.name.endswith("d") and op.name[-2].isdigit() and -last <= int(op.name[-2]):
         raise Unknown(f"{op.name}() pools over channels")
     if op.result.ndim != op.subject.ndim:
         raise Unknown(f"{op.name}() changes the number of axes")
     return _same_length(op, axis)
+
+
+def _of_all(op: Operation, first: Axis, along: int) -> list[Axis]:
+    """Return the axes of all tensors of a concatenation: they are those of ``first``.
+
+    Raises:
+        Unknown: a tensor has others.
+    """
+    beside = first.is_whole and along == first.dim
+    found = [op.axis_of(t) for t in op.subject]
+    if first.is_whole:
+        spans = () if beside else first.spans
+        pairs = zip(found, op.subject, strict=True)
+        found = [a or op.adopt(t, first.dim, spans, foreign=beside) for a, t in pairs]
+    known = [a for a in found if a is not None]
+    dims = [dim for dim, _ in first.places]
+    if len(known) < len(found) or any([dim for dim, _ in a.places] != dims for a in known):
+        raise Unknown("cat() joins it with a tensor of unknown origin")
+    return known
 
 
 def _cat(op: Operation) -> Axis | None:
@@ -189,24 +212,16 @@ def _cat(op: Operation) -> Axis | None:
         first = next((a for t in op.subject if (a := op.adopt(t, along)) is not None), None)
     if first is None:
         return None
-    axes = [op.axis_of(t) for t in op.subject]
-    beside = along == first.dim
-    spans = () if beside else first.spans
-    found = (
-        a or op.adopt(t, first.dim, spans, foreign=beside) for a, t in zip(axes, op.subject, strict=True)
-    )
-    known = [a for a in found if a is not None]
-    if len(known) < len(axes) or any(a.dim != first.dim for a in known):
-        raise Unknown("cat() joins it with a tensor of unknown origin")
-    if beside:
-        sources = frozenset[str]().union(*(a.sources for a in known))
-        resting = next((a.resting for a in known if a.resting), None)
-        state = known[0].state if all(a.state for a in known) else None
-        return Axis(along, tuple(s for a in known for s in a.spans), sources, resting, state)
-    joined = known[0]
+    known = _of_all(op, first, along)
+    dims = [dim for dim, _ in first.places]
+    joined = replace(known[0], state=known[0].state if all(a.state for a in known) else None)
     for other in known[1:]:
-        joined = op.join(joined, other)
-    return joined
+        rest = replace(other, places=tuple(p for p in other.places if p[0] != along))
+        joined = replace(op.units.join(joined, rest), state=joined.state)
+    if along not in dims:
+        return joined
+    spans = tuple(s for a in known for s in op.units.resolved(a.at(along)))
+    return replace(joined, places=tuple((d, spans if d == along else on) for d, on in joined.places))
 
 
 def _reduce(op: Operation, axis: Axis) -> Axis:
@@ -215,35 +230,30 @@ def _reduce(op: Operation, axis: Axis) -> Axis:
         raise Unknown(f"{op.name}() reduces over its channels")
     dims = [dims] if isinstance(dims, int) else list(dims)
     dims = [d if d < 0 else d - op.subject.ndim for d in dims]
-    if axis.dim in dims or not dims:
+    left = [place for place in axis.places if place[0] not in dims]
+    if not left or not dims or (len(left) < len(axis.places) and (op.name != "sum" or axis.resting)):
         raise Unknown(f"{op.name}() reduces over its channels")
+    contract(op.units, (spans for dim, spans in axis.places if dim in dims))
+    axis = replace(axis, places=tuple(left))
     if op.result.ndim == op.subject.ndim:
         return axis
-    return replace(axis, dim=axis.dim + sum(d > axis.dim for d in dims))
+    return axis.moved(lambda dim: dim + sum(d > dim for d in dims))
 
 
-def _index(op: Operation, axis: Axis) -> Axis:
-    axes = op.subject.ndim
-    at = axes + axis.dim
-    if op.name == "getitem":
-        index = op.args[1] if isinstance(op.args[1], tuple) else (op.args[1],)
-        plain = all(isinstance(i, (int, slice)) for i in index)
-        if not plain or len(index) > at:
-            raise Unknown("it is indexed in a way that is not understood")
-        return _same_length(op, axis)
-    dim = op.argument(2 if op.name in {"chunk", "split"} else 1, "dim", default=0)
-    dim = dim if dim >= 0 else dim + axes
-    if dim == at:
-        raise Unknown(f"{op.name}() takes its channels apart")
-    gone = op.name in {"select", "unbind"} and dim > at
-    return _same_length(op, replace(axis, dim=axis.dim + gone))
+def _softmax(op: Operation, axis: Axis) -> Axis:
+    """Return the axes after a softmax: over places or steps, it makes something of a silent unit's zeros."""
+    dim = op.argument(1, "dim")
+    if dim is None or axis.at(dim if dim < 0 else dim - op.subject.ndim):
+        raise Unknown(f"{op.name}() mixes its channels")
+    return replace(axis, resting=op.name)
 
 
 _RULES: tuple[tuple[frozenset[str], Callable[[Operation, Axis], Axis]], ...] = (
-    (_RESHAPE, _reshape),
+    (_RESHAPE, reshape),
     (_PERMUTE, _permute),
     (_REPEAT, _same_length),
     (_SPATIAL, _spatial),
     (_REDUCE, _reduce),
-    (_INDEX, _index),
+    (_INDEX, index),
+    (_SOFTMAX, _softmax),
 )

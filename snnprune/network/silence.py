@@ -16,35 +16,42 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.axes import tensors_in
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from snnprune.network.axes import Operation
+    from snnprune.network.operation import Operation
 
 _ANYTHING = (0.0, 1.0, -1.0)
 
 
 def stays_at_zero(op: Operation) -> bool:
-    """Tell whether the result of ``op`` is zero for a dead unit, for any values of the other units."""
-    for scale in _ANYTHING:
-        levels = (scale * level for level in itertools.count(1))
-        args, kwargs = _dead(list(op.args), op, levels), _dead(op.kwargs, op, levels)
-        result = op.func(*args, **kwargs)
-        if bool(((result != 0) & (result == result)).any()):  # noqa: PLR0124 - NaN (0 / 0) does not count
-            return False
+    """Tell whether the result of ``op`` is zero for a dead unit, for any values of the other units.
+
+    Where units are on several axes, as heads and the channels inside heads, those of each axis are dead once.
+    """
+    axes = [axis for t in tensors_in([list(op.args), op.kwargs]) if (axis := op.axis_of(t)) is not None]
+    for dim in {dim for axis in axes for dim, _ in axis.places}:
+        for scale in _ANYTHING:
+            levels = (scale * level for level in itertools.count(1))
+            args, kwargs = (_dead(given, op, dim, levels) for given in (list(op.args), op.kwargs))
+            result = op.func(*args, **kwargs)
+            if bool(((result != 0) & (result == result)).any()):  # noqa: PLR0124 - NaN (0 / 0) is not counted
+                return False
     return True
 
 
-def _dead(value: Any, op: Operation, levels: Iterator[float]) -> Any:
-    """Return ``value`` with each tensor replaced by the values that a dead unit reads."""
+def _dead(value: Any, op: Operation, dim: int, levels: Iterator[float]) -> Any:
+    """Return ``value`` with each tensor replaced by the values that a dead unit of axis ``dim`` reads."""
     if isinstance(value, torch.Tensor):
         axis = op.axis_of(value)
-        if axis is not None and axis.resting is None:
+        if axis is not None and axis.resting is None and axis.at(dim):
             return torch.zeros_like(value)
         level = next(levels)
         return torch.full_like(value, level if value.dtype.is_signed else abs(level))
     if isinstance(value, dict):
-        return {k: _dead(v, op, levels) for k, v in value.items()}
+        return {k: _dead(v, op, dim, levels) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)([_dead(v, op, levels) for v in value])
+        return type(value)([_dead(v, op, dim, levels) for v in value])
     return value

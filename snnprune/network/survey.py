@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 from torch.overrides import TorchFunctionMode
 
 from snnprune.common.errors import memory_full
-from snnprune.network.axes import Axis, Operation, Unknown, tensors_in
+from snnprune.network.axes import Axis, Unknown, tensors_in
 from snnprune.network.blanks import FOREIGN, adopt
 from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
+from snnprune.network.operation import Operation
 from snnprune.network.products import Products
-from snnprune.network.rules import carry, joins, looks_at_values, shows_values
+from snnprune.network.rules import carry, joins, looks_at_values, shows_values, takes_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     import torch
     from torch import nn
     from torch.utils.hooks import RemovableHandle
-
-    from snnprune.network.axes import Span
 
 
 RAISED = "{name} raises an error, and the network goes on without it"
@@ -38,6 +39,7 @@ class Survey(TorchFunctionMode):
         super().__init__()
         leaves = {n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))}
         self.found = Findings(leaves, Products(model))
+        self._names = {id(m): n for n, m in model.named_modules()}
         self._recurrent = {n: m for n, m in model.named_modules() if is_recurrent(m)}
         self._owned = {id(t): f"{n}.{k}" for n, (m, _) in leaves.items() for k, t in m.named_parameters()}
         self._unnamed = {n: m for n, m in model.named_modules() if n not in leaves and _may_be_neuron(m)}
@@ -108,33 +110,42 @@ class Survey(TorchFunctionMode):
             self.found.freeze(given, "it is written into a part of another tensor")
         if joins(name) or any(self.found.axis_of(t) is not None for t in given):
             for tensor in results:
-                self._follow(
-                    Operation(
-                        name,
-                        func,
-                        args,
-                        kwargs,
-                        tensor,
-                        self.found.axis_of,
-                        self.found.units.join,
-                        self._adopt,
-                    ),
-                    given,
-                )
+                found = self.found
+                op = Operation(name, func, args, kwargs, tensor, found.axis_of, found.units, self._adopt)
+                self._follow(op, given)
 
     def _follow(self, op: Operation, given: list[torch.Tensor]) -> None:
         if self._within:
-            spans = [s for t in given if (a := self.found.axis_of(t)) for s in a.spans]
-            self.found.suspects.update({s.population: self._within[-1] for s in spans})
+            numbers = [n for t in given if (a := self.found.axis_of(t)) for n in a.numbers]
+            self.found.suspects.update(dict.fromkeys(numbers, self._within[-1]))
         try:
             axis = carry(op)
         except Unknown as why:
             lost = [t for t in given if self.found.axis_of(t) is not None]
             self.found.freeze(lost, str(why), on_the_way=True)
             axis = None
+        if takes_apart(op.name):
+            self._note_regrouping([*given, op.result], axis)
         if axis is not None and axis.resting and op.result is op.subject:
             self._leave_zero(op.result, axis.resting)
         self.found.place(op.result, axis)
+
+    def _note_regrouping(self, given: list[torch.Tensor], axis: Axis | None) -> None:
+        """Note which module of the network takes channels apart into heads, or puts them together."""
+        axes = [axis, *(self.found.axis_of(t) for t in given)]
+        numbers = {n for a in axes if a is not None for n in a.numbers if self.found.units[n].is_part}
+        if numbers:
+            self.found.regrouped[self._running()].update(numbers)
+
+    def _running(self) -> str:
+        """Return the name of the innermost module whose code runs now, "" where there is none."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            name = self._names.get(id(frame.f_locals.get("self")))
+            if name is not None:
+                return name
+            frame = frame.f_back
+        return ""
 
     def _leave_zero(self, changed: torch.Tensor, resting: str) -> None:
         """Note that what shares memory with ``changed``, which was written into, is not at zero either."""
@@ -211,10 +222,10 @@ class Survey(TorchFunctionMode):
         axis = self.found.axis_of(x)
         if kind in {"conv", "linear"} and axis is None:
             axis = adopt(self.found, x, -1 if kind == "linear" else -(len(module.kernel_size) + 1))
-        elif kind not in {"conv", "linear"} and any(self._is_foreign(s.population) for s in _spans(axis)):
+        elif kind not in {"conv", "linear"} and axis is not None and any(map(self._is_foreign, axis.numbers)):
             self.found.freeze([x], FOREIGN)
             axis = None
-        self.found.readings[name].append(axis.spans if axis is not None else ())
+        self.found.readings[name].append(axis.places[-1][1] if axis is not None else ())
         if kind in {"conv", "linear"}:
             self.found.read.update((number, name) for number in self.found.made_of([x]))
         if axis is not None and axis.state is not None and kind != "neuron":
@@ -296,10 +307,6 @@ def _channels(module: Any, kind: Kind, axis: Axis | None) -> int | None:
     if kind == "conv":
         return -(len(module.kernel_size) + 1)
     return None if axis is None else axis.dim
-
-
-def _spans(axis: Axis | None) -> tuple[Span, ...]:
-    return () if axis is None else axis.spans
 
 
 def _may_be_neuron(module: nn.Module) -> bool:

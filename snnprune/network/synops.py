@@ -25,6 +25,7 @@ import torch
 
 from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
+from snnprune.network.runs import stretches
 from snnprune.network.weights import apply_weight, device_of
 from snnprune.network.wrappers import forget_compiled
 
@@ -199,7 +200,7 @@ class SpikeCounter:
 
     def _reads_spikes(self, projection: Projection) -> bool:
         """Tell whether spiking neurons alone fill the columns, which may be called after the layer."""
-        known = sum(i.size * i.spread for i in projection.inflow)
+        known = sum(stretch[0].length for stretch in stretches(projection.inflow))
         incoming = (p for i in projection.inflow for p in self.topology.incoming(i.population))
         neurons = [self.model.get_submodule(p.neuron) if p.neuron else None for p in incoming]
         return known == projection.columns and all(isinstance(n, spiking_base()) for n in neurons)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import math
 import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING, Literal
 from snnprune.common.errors import UserError
 from snnprune.config.names import nearest
 from snnprune.network.places import SAMPLES_FIRST
+from snnprune.network.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from snnprune.network.meetings import Example, Meeting
     from snnprune.network.places import Layout, Site
 
 Role = Literal["out", "norm", "neuron", "in"]
+
+UnitsKind = Literal["channels", "neurons", "heads", "head channels"]
 
 OUTPUT = "it is the output of the network"
 """Why the units of the output cannot be pruned."""
@@ -38,7 +42,8 @@ class Slot:
         role: "out": rows that produce the units; "norm" and "neuron": values per unit; "in": columns of a
             layer that reads the units.
         offset: first entry of the population on that axis (above 0 after a concatenation).
-        spread: entries per unit (H x W after a flatten, else 1).
+        spread: neighbouring entries of a unit (H x W after a flatten, the channels of a head, else 1).
+        repeats: how often all units come one after the other (the heads, for the channels inside heads).
 
     Examples:
         >>> from snnprune.network import Slot
@@ -52,6 +57,11 @@ class Slot:
     role: Role
     offset: int = 0
     spread: int = 1
+    repeats: int = 1
+
+    def run(self, population: Population) -> Run:
+        """Return the entries of the axis as a run of ``population``, whose slot this is."""
+        return Run(population.name, self.offset, population.size, self.spread, self.repeats)
 
     @property
     def key(self) -> str:
@@ -68,14 +78,20 @@ class Slot:
 class Population:
     """Units of one layer, or of several coupled layers: units of a linear layer, channels of a convolution.
 
+    Where the network takes the rows of a layer apart into heads, the heads are one population, and the
+    channels inside heads another one: such a channel dies in the same place of every head.
+
     Attributes:
-        name: name of the first layer that writes into the population.
+        name: name of the first layer that writes into the population; with ".heads" or ".channels" where
+            its rows are taken apart.
         size: number of units.
-        kind: "channels" or "neurons".
+        kind: "channels" or "neurons"; "heads" and "head channels" where rows are taken apart.
         producers: names of all layers that write into the population (several before a residual add).
         slots: all places of all tensors that its units index.
         frozen: why the population is not prunable, or None.
         uncut: why its units can be masked, but no cut can remove them, or None.
+        contracted: whether its units are summed over in a product of activities, as the channels of queries
+            and keys are: they are read there, beside the layers that read them.
 
     Examples:
         >>> import torch
@@ -89,22 +105,17 @@ class Population:
 
     name: str
     size: int
-    kind: Literal["channels", "neurons"]
+    kind: UnitsKind
     producers: list[str] = field(default_factory=list)
     slots: list[Slot] = field(default_factory=list)
     frozen: str | None = None
     uncut: str | None = None
+    contracted: bool = False
 
 
 @dataclass(frozen=True)
-class Inflow:
+class Inflow(Run):
     """A run of a projection's input columns that one population fills.
-
-    Attributes:
-        population: name of the population.
-        offset: first column.
-        size: units of the population.
-        spread: columns per unit.
 
     Examples:
         >>> from snnprune.network import Inflow
@@ -112,15 +123,17 @@ class Inflow:
         1000
     """
 
-    population: str
-    offset: int
-    size: int
-    spread: int
 
-    @property
-    def stop(self) -> int:
-        """One past the last column."""
-        return self.offset + self.size * self.spread
+@dataclass(frozen=True)
+class Outflow(Run):
+    """A run of a projection's output rows that one population owns.
+
+    Examples:
+        >>> from snnprune.network import Outflow
+        >>> heads = Outflow("qkv.heads", offset=0, size=4, spread=8, repeats=3)  # of q, of k and of v
+        >>> heads.stop
+        96
+    """
 
 
 @dataclass
@@ -132,8 +145,9 @@ class Projection:
         kind: "conv" or "linear".
         inflow: the populations that fill its input columns. It is empty if they are unknown, and for a
             depthwise convolution, whose single column belongs to the unit itself.
-        post: name of the population that it writes into.
-        shape: shape of the weight, [post, columns, ...].
+        post: name of the population that it writes into; "" where its rows belong to heads and to the
+            channels inside heads. What is asked of rows is asked of ``outflow``.
+        shape: shape of the weight, [rows, columns, ...].
         positions: number of output positions of one sample over all time steps; MACs = weights x positions.
         neuron: name of the module whose output is the post activity (None: no neuron reads the projection).
         frozen: why its synapses are not prunable, or None.
@@ -146,7 +160,8 @@ class Projection:
         lag: how many time steps after its call what it says reaches its neuron.
         output: whether it writes into the network's output, whose units stay; its synapses may die where a
             method asks for that.
-        transposed: whether the weight's first two axes are the other way round, [columns, post, ...].
+        transposed: whether the weight's first two axes are the other way round, [columns, rows, ...].
+        outflow: the populations that own its rows; a row is alive if its unit of each is.
 
     Examples:
         >>> import torch
@@ -174,10 +189,15 @@ class Projection:
     lag: int = 0
     output: bool = False
     transposed: bool = False
+    outflow: tuple[Outflow, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.outflow:
+            self.outflow = (Outflow(self.post, 0, self.shape[0]),)
 
     @property
     def axes(self) -> tuple[int, int]:
-        """The weight's axes of the units that it writes into, and of the columns."""
+        """The weight's axes of the rows, and of the columns."""
         return (1, 0) if self.transposed else (0, 1)
 
     @property
@@ -212,11 +232,42 @@ class Handed:
 
     Attributes:
         axis: of the channels, counted from the end.
-        runs: the populations that fill it, in order, each with the number of entries of a unit.
+        runs: of the populations on it.
     """
 
     axis: int
-    runs: tuple[tuple[str, int], ...]
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """An integer in a module that follows numbers of units: it takes heads apart by it.
+
+    Attributes:
+        module: name of the module.
+        attribute: name of the integer in the module.
+        populations: whose sizes it is a product of.
+        factor: further factor of the product.
+
+    Examples:
+        >>> from snnprune.network.topology import Number
+        >>> Number("attention", "dim", ("q.heads", "q.channels")).value({"q.heads": 2, "q.channels": 8})
+        16
+    """
+
+    module: str
+    attribute: str
+    populations: tuple[str, ...]
+    factor: int = 1
+
+    @property
+    def key(self) -> str:
+        """Name of the module and of the integer."""
+        return f"{self.module}.{self.attribute}" if self.module else self.attribute
+
+    def value(self, sizes: Mapping[str, int]) -> int:
+        """Return what it is with numbers of units by population."""
+        return self.factor * math.prod(sizes[name] for name in self.populations)
 
 
 @dataclass
@@ -233,6 +284,7 @@ class Topology:
         others: weights that no projection holds. They count in rates and targets, and none of them is pruned.
         handed: for each tensor of the network's output, where its channels are; None where that is not known.
             A neuron's state that is handed out beside the activity becomes smaller with its population.
+        numbers: integers in modules that follow the numbers of heads and of their channels.
         aliases: further names of tensors that a slot names.
         meetings: what norms and neurons were given in the forward, by the name of the module.
         example: what the network was asked with; None in a topology that was made by hand.
@@ -254,6 +306,7 @@ class Topology:
     fixed: tuple[str, ...] = ()
     others: tuple[Weights, ...] = ()
     handed: tuple[Handed | None, ...] = ()
+    numbers: tuple[Number, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
     meetings: dict[str, tuple[Meeting, ...]] = field(default_factory=dict, repr=False)
     example: Example | None = field(default=None, repr=False, compare=False)
@@ -264,7 +317,7 @@ class Topology:
 
     def incoming(self, population: str) -> list[Projection]:
         """Projections that write into ``population``."""
-        return [p for p in self.projections.values() if p.post == population]
+        return [p for p in self.projections.values() if any(o.population == population for o in p.outflow)]
 
     def outgoing(self, population: str) -> list[Projection]:
         """Projections that read ``population``."""
@@ -303,13 +356,13 @@ class Topology:
     def _keep(self, name: str, reason: str) -> None:
         projection = self.projections[name]
         projection.frozen = projection.frozen or reason
-        population = self.populations[projection.post]
-        population.frozen = population.frozen or reason
+        for o in projection.outflow:
+            self.populations[o.population].frozen = self.populations[o.population].frozen or reason
 
     def __str__(self) -> str:
         rows = [("population", "size", "kind", "coupled with", "frozen because")]
         for p in self.populations.values():
-            coupled = ", ".join(n for n in p.producers if n != p.name) or "-"
+            coupled = ", ".join(p.producers[1:]) or "-"
             rows.append((p.name, str(p.size), p.kind, coupled, p.frozen or "-"))
         widths = [min(max(len(row[i]) for row in rows), _WIDEST) for i in range(4)]
         lines = [line for row in rows for line in _wrapped(row, widths)]

@@ -65,7 +65,7 @@ class Recurrent(base.MemoryModule):
             self.y = self.y.detach()
 
     def keep_single_step(self) -> None:
-        """Set the step mode of what is inside, which is called for one step at a time, to "s"."""
+        """Give neurons and feedback the mode in which they are called, whatever mode the network has."""
         for module in (self.neuron, self.feedback):
             if module.step_mode != "s":  # ``set_step_mode`` reaches every module of a network
                 module.step_mode = "s"

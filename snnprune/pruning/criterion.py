@@ -83,10 +83,11 @@ class Criterion(Stateful):
         raise NotImplementedError
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor | None:
-        """Return scores [post], or None without statistics to score by.
+        """Return scores [post], one for each row, or None without statistics to score by.
 
         Args:
-            projection: one of the projections that write into the population; their scores are summed.
+            projection: one of the projections that write into the population; their scores are summed, and
+                those of a unit with several rows, such as a head.
             alive: bool [post, columns], True for synapses that are alive.
             view: the network.
         """

@@ -50,7 +50,7 @@ class BatchFiring:
 
     def odd(self, masks: Masks) -> list[Firing]:
         """Return the layers of neurons that are silent or saturated: of the outputs of their living units."""
-        populations = [(p.neuron, masks.units[p.post]) for p in masks.topology.projections.values()]
+        populations = [(p.neuron, masks.rows(p)) for p in masks.topology.projections.values()]
         found = []
         for name, rate in self.rates.items():
             own = [units for neuron, units in populations if neuron == name]

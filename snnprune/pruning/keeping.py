@@ -46,7 +46,7 @@ def _keep_synapses(
     decision: Decision, layer: Candidates, fewest: int, masks: Masks, neurons: Mapping[str, Candidates]
 ) -> None:
     projection, alive = masks.topology.projections[layer.name], decision.synapses[layer.name]
-    ends = [projection.post, *(i.population for i in projection.inflow)]
+    ends = [run.population for run in (*projection.outflow, *projection.inflow)]
     sides = [name for name in dict.fromkeys(ends) if name in neurons]
     after = copy.copy(masks)
     while True:
@@ -72,13 +72,13 @@ def _fullest(
     synapses = layer.alive.view(*layer.alive.shape[:2], -1).sum(2).float()
     found = []
     for whole in (False, True):
-        columns, rows = after.columns(projection).float(), after.units[projection.post].float()
+        columns, rows = after.columns(projection).float(), after.rows(projection).float()
         of_rows = synapses.sum(1) if whole else synapses @ columns
         of_columns = synapses.sum(0) if whole else rows @ synapses
-        counts = {projection.post: of_rows}
-        for i in projection.inflow:
-            own = of_columns[i.offset : i.stop].view(i.size, i.spread).sum(1)
-            counts[i.population] = counts.get(i.population, 0) + own
+        counts: dict[str, Tensor | int] = {}
+        for side, runs in ((of_rows, projection.outflow), (of_columns, projection.inflow)):
+            for run in runs:
+                counts[run.population] = counts.get(run.population, 0) + run.per_unit(side).sum(1)
         for name, units in dying.items():
             count, index = torch.where(units, counts[name], -1).max(0)
             found.append((int(count), name, int(index)))

@@ -13,17 +13,19 @@ import torch
 from snnprune.common.errors import CompactionError
 from snnprune.network.cost import Rates, rates
 from snnprune.network.leaves import leaf_kind, weight_shape
+from snnprune.network.runs import alive_along
 from snnprune.network.weights import device_of
 from snnprune.pruning.moments import moments_of, outermost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from snnprune.network.cut import Cut
+    from snnprune.network.runs import Run
     from snnprune.network.topology import Population, Projection, Topology
-    from snnprune.pruning.compaction.cut import Cut
     from snnprune.pruning.compaction.transaction import Transaction
 
 
@@ -56,7 +58,7 @@ class Masks:
         self.model, self.topology = model, topology
         device = {name: device_of(model.get_submodule(name)) for name in topology.projections}
         self.units: dict[str, Tensor] = {
-            p.name: torch.ones(p.size, dtype=torch.bool, device=device[p.name])
+            p.name: torch.ones(p.size, dtype=torch.bool, device=device[p.producers[0]])
             for p in topology.populations.values()
         }
         self.synapses: dict[str, Tensor] = {}
@@ -66,18 +68,22 @@ class Masks:
 
     def columns(self, projection: Projection) -> Tensor:
         """Return bool [columns]: which inputs of ``projection`` are alive."""
-        device = self.units[projection.post].device
-        alive = torch.ones(projection.columns, dtype=torch.bool, device=device)
-        for i in projection.inflow:
-            alive[i.offset : i.stop] = self.units[i.population].repeat_interleave(i.spread)
-        return alive
+        return self._along(projection, projection.columns, projection.inflow)
+
+    def rows(self, projection: Projection) -> Tensor:
+        """Return bool [rows]: which outputs of ``projection`` are alive."""
+        return self._along(projection, projection.shape[0], projection.outflow)
+
+    def _along(self, projection: Projection, length: int, runs: Iterable[Run]) -> Tensor:
+        device = self.units[projection.outflow[0].population].device
+        whole = torch.ones(length, dtype=torch.bool, device=device)
+        return alive_along(runs, self.units, whole)
 
     def alive(self, projection: Projection) -> Tensor:
         """Return bool, shape of the weight: synapses that are alive and connect units that are alive."""
         kernel = (1,) * (len(projection.shape) - 2)
-        alive = self.units[projection.post].view(-1, 1, *kernel) & self.columns(projection).view(
-            1, -1, *kernel
-        )
+        rows, columns = self.rows(projection), self.columns(projection)
+        alive = rows.view(-1, 1, *kernel) & columns.view(1, -1, *kernel)
         own = self.synapses.get(projection.name)
         return (alive if own is None else alive & own).expand(projection.shape)
 
@@ -139,10 +145,10 @@ class Masks:
                 if not slot.dies:
                     continue
                 whole = factor(slot.key)
-                run = [1] * whole.ndim
-                run[slot.axis] = population.size * slot.spread
-                part = whole.narrow(slot.axis, slot.offset, population.size * slot.spread)
-                part *= alive.repeat_interleave(slot.spread).view(run)
+                run, shape = slot.run(population), [1] * whole.ndim
+                shape[slot.axis] = run.length
+                part = whole.narrow(slot.axis, run.offset, run.length)
+                part *= run.per_entry(alive).view(shape)
         for name, own in self.synapses.items():
             factor(self.topology.projections[name].weight).mul_(own)
         self._factors = factors
@@ -268,7 +274,7 @@ class Masks:
                 )
         self.units = {k: t.to(self.units[k].device, copy=True) for k, t in state["units"].items()}
         self.synapses = {
-            k: t.to(self.units[self.topology.projections[k].post].device, copy=True)
+            k: t.to(self.rows(self.topology.projections[k]).device, copy=True)
             for k, t in state["synapses"].items()
         }
         self._factors = None

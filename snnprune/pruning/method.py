@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from snnprune.network.cut import Cut
     from snnprune.network.topology import Population
-    from snnprune.pruning.compaction.cut import Cut
     from snnprune.pruning.criterion import Criterion
     from snnprune.pruning.rule import LayerKind, Rule
     from snnprune.pruning.target import Plan, Target
@@ -200,16 +200,24 @@ class CriterionMethod(Method):
             if incoming:
                 score, weight = (torch.stack(each).sum(0) for each in zip(*incoming, strict=True))
                 alive = view.masks.units[population.name]
-                kind: LayerKind = "conv" if population.kind == "channels" else "linear"
+                kind: LayerKind = view.topology.projections[population.producers[0]].kind
                 yield Candidates(f"neurons/{population.name}", "neuron", kind, score, alive, weight)
 
     def _incoming(self, view: View, population: Population) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each incoming projection's neuron scores and summed weight magnitudes."""
+        """Yield each incoming projection's neuron scores and summed weight magnitudes, by unit.
+
+        Those of a unit with several rows are summed over the rows that are alive.
+        """
         for p in view.topology.incoming(population.name):
             alive = view.masks.alive(p).flatten(2).any(2) if p.kind == "conv" else view.masks.alive(p)
             score = self.criterion.neuron_score(p, alive, view)
             if score is not None:
-                yield score, view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
+                weight = view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
+                rows = view.masks.rows(p)
+                for run in p.outflow:
+                    if run.population == population.name:
+                        own = run.per_unit(score.where(rows, 0)).sum(1)
+                        yield own, run.per_unit(weight.where(rows, 0)).sum(1)
 
     @property
     def can_shrink(self) -> bool:

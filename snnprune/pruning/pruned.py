@@ -10,9 +10,9 @@ import torch
 
 from snnprune.common.errors import CompactionError
 from snnprune.network.cost import rates
+from snnprune.network.cut import Cut
+from snnprune.network.rehearsal import rehearse
 from snnprune.pruning.compaction.compacting import carry_out, check_optimizer
-from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of

@@ -87,10 +87,10 @@ def _check_layer(solver: Solver, glob: str, rate: float) -> None:
 
 
 def _gives(solver: Solver, projection: Projection, rate: float) -> bool:
-    population = solver.topology.populations[projection.post]
     if projection.name in solver.prunable:
         return math.prod(projection.shape) * (1.0 - rate) >= 0.5  # rounded, one synapse is left
-    return solver.loses_units(population) and population.size * (1.0 - rate) >= 0.5
+    losing = any(map(solver.loses_units, solver.owners(projection)))
+    return losing and projection.shape[0] * (1.0 - rate) >= 0.5
 
 
 def _why(solver: Solver) -> str:
@@ -122,15 +122,17 @@ def _why(solver: Solver) -> str:
 
 def _reason(solver: Solver, projection: Projection) -> str:
     """Return why a layer cannot lose more."""
-    population = solver.topology.populations[projection.post]
     if projection.frozen is not None:
         return projection.frozen
-    if population.frozen is not None and projection.name not in solver.prunable:
-        return population.frozen
+    owners = solver.owners(projection)
+    frozen = next((p.frozen for p in owners if p.frozen is not None), None)
+    if frozen is not None and projection.name not in solver.prunable:
+        return frozen
     if projection.name in solver.fixed:
         return "layers sets its share"
     if not solver.prunable:
-        return f"the method prunes whole units, and at least {solver.fewest_units[population.name]} stay"
+        fewest = " x ".join(str(solver.fewest_units[p.name]) for p in owners)
+        return f"the method prunes whole units, and at least {fewest} stay"
     kind = "convolutions" if projection.kind == "conv" else "this layer"
     return f"the method prunes no single synapses of {kind}"
 

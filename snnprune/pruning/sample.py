@@ -64,9 +64,13 @@ class Sample:
         """Return the number of alive synapses into each neuron, int64 [sample] by population; -1: pruned."""
         found = {}
         for name, places in self._units.items():
-            incoming = [self._alive[p.name] for p in self.pruned.topology.incoming(name)]
-            counts = torch.stack([alive.flatten(1).sum(1) for alive in incoming]).sum(0)
-            found[name] = _read(counts, self.pruned.masks.units[name], places, dead=-1)
+            counts = [
+                run.per_unit(self._alive[p.name].flatten(1).sum(1)).sum(1)
+                for p in self.pruned.topology.incoming(name)
+                for run in p.outflow
+                if run.population == name
+            ]
+            found[name] = _read(torch.stack(counts).sum(0), self.pruned.masks.units[name], places, dead=-1)
         return found
 
     def importance(self) -> dict[str, Tensor]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.network.resizing import resized, resized_shape, segments
-from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.network.sizes import tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes, numbered, set_numbers
 from snnprune.pruning.compaction.survivors import SurvivingUnits
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.moments import moments_of, outermost
@@ -102,8 +103,12 @@ class Snapshot:
             }
         )
         fit_sizes(model, self.tensors, changes)
-        was = SurvivingUnits({p.name: p.size for p in dense.populations.values()}, self.kept)
-        masks = Masks(model, resized(dense, {name: len(units) for name, units in was.items()}))
+        sizes = {p.name: p.size for p in dense.populations.values()}
+        left = {name: len(units) for name, units in SurvivingUnits(sizes, self.kept).items()}
+        numbers = {n.key: (n.value(left), n.value(sizes)) for n in dense.numbers}
+        set_numbers(numbered(model, numbers), changes)
+        was = SurvivingUnits(sizes, self.kept, numbers=numbers)
+        masks = Masks(model, resized(dense, left))
         masks.load_state_dict(self.masks)
         optimizers = list(optimizers)
         for optimizer in optimizers:

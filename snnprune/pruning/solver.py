@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from snnprune.common.errors import UserError
 from snnprune.config.names import nearest
+from snnprune.network.runs import left_along, stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from snnprune.network.runs import Run
     from snnprune.network.topology import Population, Projection, Topology
 
 Measure = Literal["weights", "macs"]
@@ -111,7 +113,7 @@ class Solver:
         self.others = sum(w.macs if measure == "macs" else w.size for w in topology.others)
         self.exponent = (structured if self.prunable else 1.0) if neurons else 0.0
         own = {p.name: share_of(layers, [p.name]) for p in single}
-        exponents = {p.name: 1.0 - self._exponent_of(topology.populations[p.post]) for p in single}
+        exponents = {p.name: 1.0 - max(map(self._exponent_of, self.owners(p))) for p in single}
         self.fixed = {n: (1.0 - rate) ** exponents[n] for n, rate in own.items() if rate is not None}
         self.open = self.prunable - set(self.fixed)
         self.fewest = {
@@ -131,6 +133,10 @@ class Solver:
         """The cost that should be left after whole units alone are pruned."""
         return self.dense * (1.0 - self.rate) ** self.exponent
 
+    def owners(self, projection: Projection) -> list[Population]:
+        """Return the populations that own the rows of ``projection``."""
+        return [self.topology.populations[o.population] for o in projection.outflow]
+
     def loses_units(self, population: Population) -> bool:
         """Tell whether units of ``population`` may be pruned."""
         return self.neurons and population.frozen is None
@@ -143,7 +149,8 @@ class Solver:
             units: number of units left, by population.
             share: of the synapses between these units; None: all. No less than the fewest are left.
         """
-        whole = units[projection.post] * columns_left(projection, units) * math.prod(projection.shape[2:])
+        whole = rows_left(projection, units) * columns_left(projection, units)
+        whole *= math.prod(projection.shape[2:])
         return whole if share is None else max(whole * share, min(self.fewest[projection.name], whole))
 
     def cost(self, units: Mapping[str, float], synapses: Mapping[str, float]) -> float:
@@ -154,12 +161,16 @@ class Solver:
         )
 
     def left_of(self, population: Population, share: float) -> float:
-        """Return how many units of a population are left if all prunable populations lose ``share``."""
+        """Return how many units of a population are left if all prunable populations lose ``share``.
+
+        Heads and the channels inside heads lose it together, as rows.
+        """
         if not self.loses_units(population):
             return float(population.size)
         own = share_of(self.layers, population.producers)
         if own is not None:
             share = 1.0 - (1.0 - own) ** self._exponent_of(population)
+        share = 1.0 - (1.0 - share) ** (1.0 / self._factors(population))
         return max(population.size * (1.0 - share), float(self.fewest_units[population.name]))
 
     def units(self, share: float, *, down: bool = False) -> dict[str, float]:
@@ -211,10 +222,25 @@ class Solver:
         return _at_least(self.floor ** (1.0 / max(map(self._sides, layers), default=1)), population.size)
 
     def _sides(self, projection: Projection) -> int:
-        """Return on how many sides of a projection units may be pruned: 0, 1 or 2."""
+        """Return on how many sides of a projection units may be pruned; heads and their channels are two."""
+        return sum(
+            max((len(self._losing(stretch)) for stretch in stretches(runs)), default=0)
+            for runs in (projection.inflow, projection.outflow)
+        )
+
+    def _factors(self, population: Population) -> int:
+        """Return how many populations, of which units may be pruned, share the rows of a population."""
+        shared = (
+            stretch
+            for p in self.topology.incoming(population.name)
+            for stretch in stretches(p.outflow)
+            if any(run.population == population.name for run in stretch)
+        )
+        return max((len(self._losing(stretch)) for stretch in shared), default=1)
+
+    def _losing(self, runs: Iterable[Run]) -> set[str]:
         populations = self.topology.populations
-        before = any(self.loses_units(populations[i.population]) for i in projection.inflow)
-        return int(before) + int(self.loses_units(populations[projection.post]))
+        return {run.population for run in runs if self.loses_units(populations[run.population])}
 
 
 def _at_least(share: float, size: int) -> int:
@@ -224,5 +250,9 @@ def _at_least(share: float, size: int) -> int:
 
 def columns_left(projection: Projection, units: Mapping[str, float]) -> float:
     """Return how many input columns of a projection are left with ``units``."""
-    known = sum(i.size * i.spread for i in projection.inflow)
-    return projection.columns - known + sum(units[i.population] * i.spread for i in projection.inflow)
+    return left_along(projection.columns, projection.inflow, units)
+
+
+def rows_left(projection: Projection, units: Mapping[str, float]) -> float:
+    """Return how many outputs of a projection are left with ``units``."""
+    return left_along(projection.shape[0], projection.outflow, units)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.pruning.solver import ROUNDING
+from snnprune.pruning.solver import ROUNDING, columns_left, rows_left
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -148,8 +148,5 @@ def _synapses(
 
 def _staying(projection: Projection, masks: Masks, left: Mapping[str, int]) -> float:
     """Return the share of a projection's synapses that is left when only ``left`` units stay."""
-    columns = masks.columns(projection)
-    known = sum(int(columns[i.offset : i.stop].sum()) for i in projection.inflow)
-    now = int(columns.sum())
-    then = now - known + sum(left[i.population] * i.spread for i in projection.inflow)
-    return then / now * left[projection.post] / int(masks.units[projection.post].sum())
+    columns = columns_left(projection, left) / int(masks.columns(projection).sum())
+    return columns * rows_left(projection, left) / int(masks.rows(projection).sum())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.pruning.compaction.cut import Cut
+    from snnprune.network.cut import Cut
 
 Axes = tuple[str, ...]
 Tensors = dict[str, dict[str, "Tensor"]]

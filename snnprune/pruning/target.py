@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from snnprune.pruning.reach import check_reach
-from snnprune.pruning.solver import FLOOR, ROUNDING, Measure, Solver, columns_left, share_of
+from snnprune.pruning.solver import FLOOR, ROUNDING, Measure, Solver, columns_left, rows_left, share_of
 from snnprune.pruning.spread import spread
 
 if TYPE_CHECKING:
@@ -179,10 +179,11 @@ class Plan:
         alive = int(masks.alive(projection).sum())
         columns_goal = columns_left(self.solver.topology.projections[projection.name], self.units)
         columns_now = int(masks.columns(projection).sum())
-        post_now = int(masks.units[projection.post].sum())
+        rows_goal = rows_left(self.solver.topology.projections[projection.name], self.units)
+        rows_now = int(masks.rows(projection).sum())
         kernel = math.prod(projection.shape[2:])
-        goal = max(self.synapses[projection.name] * self.units[projection.post] * columns_goal * kernel, 1.0)
-        staying = min(self.units[projection.post] / post_now, 1.0) * min(columns_goal / columns_now, 1.0)
+        goal = max(self.synapses[projection.name] * rows_goal * columns_goal * kernel, 1.0)
+        staying = min(rows_goal / rows_now, 1.0) * min(columns_goal / columns_now, 1.0)
         return max(round((alive * staying - goal) / staying), 0)
 
 

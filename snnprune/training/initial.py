@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from snnprune.common.errors import UserError
 from snnprune.pruning.compaction.shapes import conform
+from snnprune.pruning.compaction.survivors import numbers_in
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 
@@ -42,7 +43,7 @@ def load(model: nn.Module, source: Path) -> dict[str, Any] | None:
             f"train.init: expected a run, a checkpoint or a safetensors file, and {source} is none of these"
         )
     if pruned is not None and pruned.get("kept"):
-        conform(model, state)
+        conform(model, state, numbers=numbers_in(pruned["kept"]))
     own = model.state_dict()
     for name, tensor in own.items():
         if name not in state or state[name].shape != tensor.shape:

@@ -171,8 +171,9 @@ TRIALS = named(
               ("2.ta.sharedMLP.0", "2.ca.sharedMLP.0", "3"),
               {"0": "pools over channels", "2.ta.sharedMLP.2": "on different axes",
                "2.ca.sharedMLP.2": "unknown origin", "2.sa.conv": "unknown origin"}),
-        Trial("SpikingSelfAttention", Attending, FRAMES, ("conv", "attention.proj_conv_bn.0"),
-              {"attention.qkv_conv_bn.0": "takes apart"}),
+        Trial("SpikingSelfAttention", Attending, FRAMES,
+              ("conv", "attention.qkv_conv_bn.0.heads", "attention.qkv_conv_bn.0.channels",
+               "attention.proj_conv_bn.0")),
         Trial("SpikeCountToBinary", among(always("SpikeCountToBinary", 2)), FRAMES, ("3",),
               {"0": "through lt()"}),
         *(

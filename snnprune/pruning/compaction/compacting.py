@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from snnprune.common.errors import CompactionError, UserError
 from snnprune.network.duplicate import duplicate
+from snnprune.network.rehearsal import rehearse
 from snnprune.pruning.compaction.permission import check_unwrapped
-from snnprune.pruning.compaction.rehearsal import rehearse
 from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.silence import prove_silent
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from snnprune.pruning.compaction.cut import Cut
+    from snnprune.network.cut import Cut
     from snnprune.pruning.masks import Masks
 
     Network = TypeVar("Network", bound=nn.Module)

@@ -8,7 +8,7 @@ import torch
 
 from snnprune.common import ranks
 from snnprune.common.errors import CompactionError, UserError
-from snnprune.pruning.compaction.rehearsal import rehearse_half
+from snnprune.network.rehearsal import rehearse_half
 from snnprune.pruning.compaction.transaction import is_held
 
 if TYPE_CHECKING:

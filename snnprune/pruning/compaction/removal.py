@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.shapes import tensor_of
+from snnprune.network.cut import Cut
+from snnprune.network.runs import alive_along
+from snnprune.network.sizes import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -62,7 +63,8 @@ def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]
 
 def _is_read(topology: Topology, population: str) -> bool:
     """Tell whether all units of a population count as read: code that discovery did not see may read them."""
-    return topology.populations[population].frozen is not None or not topology.outgoing(population)
+    whole = topology.populations[population]
+    return whole.frozen is not None or whole.contracted or not topology.outgoing(population)
 
 
 def _grow(masks: Masks, useful: dict[str, Tensor]) -> None:
@@ -72,10 +74,11 @@ def _grow(masks: Masks, useful: dict[str, Tensor]) -> None:
         post = waiting.pop()
         for p in masks.topology.incoming(post):
             own = masks.synapses.get(p.name)
-            rows = useful[post]
+            rows = alive_along(p.outflow, useful, masks.rows(p))
             columns = rows.any().expand(p.columns) if own is None else _columns(own[rows])
+            columns = columns & masks.columns(p)
             for i in p.inflow:
-                read = columns[i.offset : i.stop].view(i.size, i.spread).any(1) & masks.units[i.population]
+                read = i.per_unit(columns).any(1) & masks.units[i.population]
                 if bool((read & ~useful[i.population]).any()):
                     useful[i.population] = useful[i.population] | read
                     waiting.add(i.population)
@@ -106,7 +109,6 @@ def _strength(model: nn.Module, topology: Topology, name: str) -> Tensor:
     for slot in population.slots:
         if slot.role in {"out", "in"} and slot.tensor == "weight":
             weight = tensor_of(model, slot.key).detach().abs().movedim(slot.axis, 0)
-            own = weight[slot.offset : slot.offset + population.size * slot.spread]
-            total += own.double().cpu().reshape(population.size, -1).sum(1)
+            total += slot.run(population).per_unit(weight.flatten(1).sum(1).double().cpu()).sum(1)
     device = tensor_of(model, topology.projections[population.producers[0]].weight).device
     return total.to(device)

@@ -6,24 +6,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from snnprune.network.leaves import CONVOLUTIONS, TRANSPOSED
+from snnprune.network.sizes import sizes, tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from torch import Tensor
-
-
-def tensor_of(model: nn.Module, key: str) -> Tensor:
-    """Return the parameter or buffer called ``key``, even if it is in no state_dict."""
-    path, _, name = key.rpartition(".")
-    tensor = getattr(model.get_submodule(path), name)
-    assert isinstance(tensor, torch.Tensor)
-    return tensor
+    from torch import nn
 
 
 def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -48,7 +38,10 @@ def set_shapes(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def conform(
-    model: nn.Module, state: Mapping[str, Any], dense: Mapping[str, tuple[int, ...]] | None = None
+    model: nn.Module,
+    state: Mapping[str, Any],
+    dense: Mapping[str, tuple[int, ...]] | None = None,
+    numbers: Mapping[str, tuple[int, int]] | None = None,
 ) -> str | None:
     """Make ``model`` as small as the network whose state_dict is ``state``, so that it can be loaded.
 
@@ -59,6 +52,7 @@ def conform(
         model: the network.
         state: the other network's state_dict.
         dense: shapes up to which tensors may also grow, by key; without them a tensor may only shrink.
+        numbers: integers of modules in the other network, as `SurvivingUnits` has them.
 
     Returns:
         The key of the first tensor whose shape was changed, None if there is none.
@@ -80,61 +74,32 @@ def conform(
         ):
             return None
     set_shapes(model, other)
+    with Transaction() as changes:
+        set_numbers(numbered(model, numbers or {}), changes)
     return next(iter(other), None)
 
 
 def fit_sizes(model: nn.Module, keys: Mapping[str, object], changes: Transaction) -> None:
     """Update the size attributes of the modules that own the tensors ``keys`` to their present shapes."""
     changes.on_failure(lambda: forget_resets(model))
-    for container, size in _containers(model):
-        changes.remember(container, _WIDTH)
-        setattr(container, _WIDTH, size)
-    for name in dict.fromkeys(key.rpartition(".")[0] for key in keys):
-        module = model.get_submodule(name)
-        for attribute, size in _sizes(module):
-            changes.remember(module, attribute)
-            setattr(module, attribute, size)
+    set_numbers(sizes(model, keys), changes)
     forget_resets(model)
 
 
-_WIDTH = "sub_module_out_features"
+def set_numbers(numbers: Iterable[tuple[nn.Module, str, int]], changes: Transaction) -> None:
+    """Set integers of modules that follow numbers of units."""
+    for module, attribute, value in numbers:
+        changes.remember(module, attribute)
+        setattr(module, attribute, value)
 
 
-def _containers(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
-    """Yield SpikingJelly's containers with a recurrent layer, and how many units each feeds back now.
-
-    These are the rows of the last layer inside that has as many as the container says; the recurrent layer
-    itself, where there is none.
-    """
-    library = sys.modules.get("spikingjelly.activation_based.layer")
-    if library is None:
-        return
-    for container in model.modules():
-        if isinstance(container, library.LinearRecurrentContainer):
-            layers = [container.rc, *(m for m in container.sub_module.modules() if isinstance(m, nn.Linear))]
-            fed = [m for m in layers if m.out_features == getattr(container, _WIDTH)]
-            if fed:
-                yield container, len(fed[-1].weight)
-
-
-def _sizes(module: nn.Module) -> list[tuple[str, int]]:
-    """Return the size attributes of a module, by name, computed from its tensors."""
-    if isinstance(module, nn.Linear):
-        return list(zip(("out_features", "in_features"), module.weight.shape, strict=True))
-    if isinstance(module, TRANSPOSED) and module.groups == 1:
-        return list(zip(("in_channels", "out_channels"), module.weight.shape, strict=False))
-    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED)):
-        out, columns = module.weight.shape[:2]
-        groups = module.groups
-        if groups > 1 and groups == module.in_channels:
-            groups = out // (module.out_channels // groups)  # depthwise: a group is a channel
-        return [("groups", groups), ("out_channels", out), ("in_channels", columns * groups)]
-    if isinstance(module, _NormBase):
-        vectors = (module.weight, module.bias, module.running_mean, module.running_var)
-        return [("num_features", next(len(v) for v in vectors if v is not None))]
-    if isinstance(module, nn.PReLU):
-        return [("num_parameters", len(module.weight))]
-    return []
+def numbered(
+    model: nn.Module, numbers: Mapping[str, tuple[int, int]]
+) -> Iterator[tuple[nn.Module, str, int]]:
+    """Yield integers of modules, by "module.attribute", with their present values."""
+    for key, (now, _) in numbers.items():
+        path, _, attribute = key.rpartition(".")
+        yield model.get_submodule(path), attribute, now
 
 
 def forget_resets(model: nn.Module) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune.common.errors import CompactionError
-from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
+from snnprune.network.sizes import tensor_of
+from snnprune.pruning.compaction.shapes import fit_sizes, set_numbers
 from snnprune.pruning.compaction.survivors import note, survivors_of
 from snnprune.pruning.moments import moments_of, outermost
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from snnprune.pruning.compaction.cut import Cut
+    from snnprune.network.cut import Cut
     from snnprune.pruning.compaction.transaction import Transaction
 
 
@@ -44,6 +45,7 @@ def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes:
         contents[key] = (tensor, cut.take(key, tensor.detach()), grad)
     changes.replace(contents)
     fit_sizes(model, cut.segments, changes)
+    set_numbers(cut.numbers(model), changes)
     note(changes, model, survivors_of(model).after(cut), cut.after)
 
 

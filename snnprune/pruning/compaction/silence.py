@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from snnprune.common.errors import CompactionError
 from snnprune.network.leaves import goes_unit_by_unit
 from snnprune.network.resting import behind, unrest
-from snnprune.pruning.compaction.shapes import tensor_of
+from snnprune.network.sizes import tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +25,7 @@ def prove_silent(model: nn.Module, topology: Topology, population: Population, g
     layers that read it are zero. This is enough because only layers read a prunable population, and the norms
     and residual adds between them work unit by unit. The neurons of torch and SpikingJelly are known to work
     unit by unit, too. A neuron of another library might let one unit affect others, so it has to be silent.
+    So have units that a product of activities sums over, as the channels of queries and keys.
 
     Args:
         model: the network, with the masks applied.
@@ -40,7 +41,7 @@ def prove_silent(model: nn.Module, topology: Topology, population: Population, g
             entries = _entries(tensor_of(model, slot.key), slot, population)[gone]
             if not bool((entries == 0).all()):
                 raise _refused(population, f"{slot.key} of its dead units is not zero")
-    unread = all(
+    unread = not population.contracted and all(
         bool((_entries(tensor_of(model, slot.key), slot, population)[gone] == 0).all())
         for slot in population.slots
         if slot.role == "in"
@@ -61,5 +62,4 @@ def _refused(population: Population, reason: str) -> CompactionError:
 
 
 def _entries(tensor: Tensor, slot: Slot, population: Population) -> Tensor:
-    run = tensor.detach().movedim(slot.axis, 0)
-    return run[slot.offset : slot.offset + population.size * slot.spread].reshape(population.size, -1)
+    return slot.run(population).per_unit(tensor.detach().movedim(slot.axis, 0)).flatten(1)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.common.errors import CompactionError
+from snnprune.network.cut import Cut
 from snnprune.network.resizing import resized, resized_shape, segments
+from snnprune.network.sizes import tensor_of
 from snnprune.network.wrappers import inside, prefix
-from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.shapes import tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
         sizes: number of units of each population before the first cut.
         left: indices of the surviving units; a population not named keeps all.
         shapes: shapes before the first cut of the tensors that were cut, by their key in the state_dict.
+        numbers: integers of modules that follow numbers of units, by "module.attribute": now, and before the
+            first cut.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
         sizes: Mapping[str, int],
         left: Mapping[str, Tensor] | None = None,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
+        numbers: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        self.sizes, self.shapes = dict(sizes), dict(shapes or {})
+        self.sizes, self.shapes, self.numbers = dict(sizes), dict(shapes or {}), dict(numbers or {})
         self._left = {name: torch.arange(size) for name, size in sizes.items()}
         self._left |= {name: units.cpu() for name, units in (left or {}).items()}
 
@@ -70,6 +73,7 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
             {rename(name): size for name, size in self.sizes.items()},
             {rename(name): units for name, units in self.items()},
             {rename(key): shape for key, shape in self.shapes.items()},
+            {rename(key): values for key, values in self.numbers.items()},
         )
 
     @property
@@ -82,12 +86,16 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
         stays = {name: units.cpu().nonzero().squeeze(1) for name, units in cut.units.items()}
         sizes = {name: cut.before.populations[name].size for name in stays}
         left = {name: self[name][units] if name in self else units for name, units in stays.items()}
-        return SurvivingUnits(sizes | self.sizes, self._left | left)
+        numbers = _numbers(cut.after, sizes | self.sizes)
+        return SurvivingUnits(sizes | self.sizes, self._left | left, numbers=self.numbers | numbers)
 
     def then(self, later: SurvivingUnits) -> SurvivingUnits:
         """Return the surviving units after ``later``, whose dense units are the survivors of this one."""
         left = {name: self[name][units] if name in self else units for name, units in later.items()}
-        return SurvivingUnits(later.sizes | self.sizes, self._left | left)
+        numbers = {
+            k: (now, self.numbers.get(k, (now, dense))[1]) for k, (now, dense) in later.numbers.items()
+        }
+        return SurvivingUnits(later.sizes | self.sizes, self._left | left, numbers=self.numbers | numbers)
 
     def cut(self, dense: Topology) -> Cut:
         """Return the cut from the dense network to the present one."""
@@ -100,8 +108,16 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
     # --- checkpoints
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
-        """Return, for each population that was cut, its dense size and the indices of its surviving units."""
-        return {name: {"size": size, "units": self[name].clone()} for name, size in self.cut_sizes.items()}
+        """Return, for each population that was cut, its dense size and the indices of its surviving units.
+
+        The first one holds the integers of modules that follow numbers of units, too, if there are any.
+        """
+        state: dict[str, dict[str, Any]] = {
+            name: {"size": size, "units": self[name].clone()} for name, size in self.cut_sizes.items()
+        }
+        if self.numbers and state:
+            next(iter(state.values()))["numbers"] = {k: list(values) for k, values in self.numbers.items()}
+        return state
 
     def restored(self, state: Mapping[str, Mapping[str, Any]]) -> SurvivingUnits:
         """Return the survivors in ``state``.
@@ -118,10 +134,11 @@ class SurvivingUnits(Mapping[str, "Tensor"]):
         left = {name: entry["units"].cpu() for name, entry in state.items()}
         sizes = {name: int(entry["size"]) for name, entry in state.items()}
         if sizes.keys() <= self.keys():
+            numbers = numbers_in(state)
             if all(self.sizes[name] == size for name, size in sizes.items()):
-                return SurvivingUnits(self.sizes, left)
+                return SurvivingUnits(self.sizes, left, numbers=numbers)
             if not self.cut_sizes and all(self.sizes[name] == len(units) for name, units in left.items()):
-                return SurvivingUnits(self.sizes | sizes, left)
+                return SurvivingUnits(self.sizes | sizes, left, numbers=numbers)
         raise CompactionError(
             f"this state is of another network: expected populations {self.sizes}, came a state whose cut "
             f"populations had {sizes} units before the cut and "
@@ -141,7 +158,19 @@ class _Record(SurvivingUnits):
     """What a network carries: a file holds plain values, so that it is read without snnprune."""
 
     def __reduce__(self) -> Any:
-        return dict, ({"sizes": self.sizes, "left": self._left, "shapes": self.shapes},)
+        own = {"sizes": self.sizes, "left": self._left, "shapes": self.shapes, "numbers": self.numbers}
+        return dict, (own,)
+
+
+def _numbers(now: Topology, dense: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Return integers of modules as they are now, and with ``dense`` sizes of populations."""
+    sizes = {p.name: p.size for p in now.populations.values()}
+    return {n.key: (n.value(sizes), n.value(sizes | dict(dense))) for n in now.numbers}
+
+
+def numbers_in(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[int, int]]:
+    """Return the integers of modules in a `SurvivingUnits.state_dict`: now, and before the first cut."""
+    return {k: (int(a), int(b)) for e in kept.values() for k, (a, b) in e.get("numbers", {}).items()}
 
 
 def dense_topology(now: Topology, survivors: SurvivingUnits) -> Topology:
@@ -173,7 +202,8 @@ def note(changes: Transaction, model: nn.Module, survivors: SurvivingUnits, now:
         if any(s.population in sizes for on in axes.values() for s in on)
     }
     left = {name: survivors[name] for name in sizes}
-    record = SurvivingUnits(sizes, left, shapes | survivors_of(model).shapes)
+    numbers = {key: both for key, both in _numbers(now, sizes).items() if both[0] != both[1]}
+    record = SurvivingUnits(sizes, left, shapes | survivors_of(model).shapes, numbers)
     carry(changes, model, record)
 
 
@@ -185,7 +215,7 @@ def carry(changes: Transaction, model: nn.Module, survivors: SurvivingUnits) -> 
     network, before = inside(model), prefix(model)
     changes.remember(network, _ATTRIBUTE)
     own = survivors.renamed(lambda name: name.removeprefix(before))
-    setattr(network, _ATTRIBUTE, _Record(own.sizes, own, own.shapes))
+    setattr(network, _ATTRIBUTE, _Record(own.sizes, own, own.shapes, own.numbers))
 
 
 def note_kept(
@@ -201,4 +231,4 @@ def note_kept(
     sizes = {name: int(entry["size"]) for name, entry in kept.items()}
     left = {name: entry["units"] for name, entry in kept.items()}
     with Transaction() as changes:
-        carry(changes, model, SurvivingUnits(sizes, left, shapes))
+        carry(changes, model, SurvivingUnits(sizes, left, shapes, numbers_in(kept)))

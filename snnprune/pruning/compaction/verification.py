@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.network.axes import tensors_in
+from snnprune.network.cut import Cut
 from snnprune.network.discovery import discover
 from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.network.wrappers import as_written, inside
-from snnprune.pruning.compaction.cut import Cut
 from snnprune.pruning.compaction.survivors import survivors_of
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ def _pairs(neuron: str, cut: Cut, masked: Calls, small: Calls) -> Iterator[tuple
         for turn, (a, b) in enumerate(zip(masked[neuron], small[neuron], strict=True)):
             if turn % one.calls == one.call:
                 whole = a.narrow(one.axis, one.offset, one.size)
-                stays = cut.units.get(p.post, torch.ones(one.size, dtype=torch.bool))
-                index = stays.nonzero().squeeze(1).to(a.device)
+                index = cut.post(p.name).nonzero().squeeze(1).to(a.device)
                 yield whole.index_select(one.axis, index), b.narrow(other.axis, other.offset, other.size)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.pruning.compaction.cut import Cut
+    from snnprune.network.cut import Cut
     from snnprune.pruning.compaction.transaction import Transaction
     from snnprune.pruning.moments.finding import Finding, Role
     from snnprune.pruning.moments.places import Path

@@ -14,7 +14,7 @@ import torch
 from snnprune.common.errors import UserError
 from snnprune.network.hooks import Hook
 from snnprune.pruning.compaction.shapes import conform
-from snnprune.pruning.compaction.survivors import note_kept, survivors_of
+from snnprune.pruning.compaction.survivors import note_kept, numbers_in, survivors_of
 from snnprune.training.callbacks.network import network_if_known, place_of
 from snnprune.training.callbacks.wrapping import unwrapped
 
@@ -198,6 +198,6 @@ def conform_cut(network: nn.Module, state: Mapping[str, Tensor], coming: Mapping
             f"{sizes} units before the first cut: load it into a module that is built anew"
         )
     now = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items() if key in state}
-    conform(network, state, known.shapes)
+    conform(network, state, known.shapes, numbers_in(kept))
     changed = {key: shape for key, shape in now.items() if shape != tuple(state[key].shape)}
     note_kept(network, kept, changed | known.shapes)

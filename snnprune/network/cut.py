@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune.network.resizing import resized, segments
+from snnprune.network.runs import alive_along
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from snnprune.network.resizing import Segments
     from snnprune.network.topology import Topology
@@ -47,14 +48,18 @@ class Cut:
         }
         return {key: axes for key, axes in touched.items() if axes}
 
+    def numbers(self, model: nn.Module) -> Iterator[tuple[nn.Module, str, int]]:
+        """Yield the numbers of modules that follow the units, as they are in the smaller network."""
+        left = {p.name: p.size for p in self.after.populations.values()}
+        for number in self.before.numbers:
+            if any(name in self.units for name in number.populations):
+                yield model.get_submodule(number.module), number.attribute, number.value(left)
+
     def stays(self, key: str, axis: int, length: int) -> Tensor:
         """Return bool [length]: which entries of an axis of tensor ``key`` stay."""
         stays = torch.ones(length, dtype=torch.bool)
-        for s in self.segments.get(key, {}).get(axis, []):
-            if s.population in self.units:
-                unit = self.units[s.population].cpu()
-                stays[s.offset : s.offset + unit.numel() * s.spread] = unit.repeat_interleave(s.spread)
-        return stays
+        lost = [s for s in self.segments.get(key, {}).get(axis, []) if s.population in self.units]
+        return alive_along(lost, self.units, stays)
 
     def take(self, key: str, tensor: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
         """Return the entries of ``tensor`` that stay; its axes are those of tensor ``key``.
@@ -74,9 +79,10 @@ class Cut:
     def take_output(self, number: int, tensor: Tensor) -> Tensor:
         """Return what is left of tensor ``number`` of the network's output: a state loses units, too."""
         handed = self.before.handed[number] if number < len(self.before.handed) else None
-        if handed is None or not any(name in self.units for name, _ in handed.runs):
+        lost = [] if handed is None else [run for run in handed.runs if run.population in self.units]
+        if handed is None or not lost:
             return tensor
-        stays = torch.cat([self.unit(name).repeat_interleave(spread) for name, spread in handed.runs])
+        stays = alive_along(lost, self.units, torch.ones(tensor.shape[handed.axis], dtype=torch.bool))
         return tensor.index_select(handed.axis, stays.nonzero().squeeze(1).to(tensor.device))
 
     def unit(self, population: str) -> Tensor:
@@ -85,7 +91,7 @@ class Cut:
         return self.units.get(population, whole)
 
     def post(self, projection: str) -> Tensor:
-        """Return bool [post]: which units that a projection writes into stay."""
+        """Return bool [rows]: which outputs of a projection stay."""
         return self._side(projection, 0)
 
     def pre(self, projection: str) -> Tensor:

@@ -19,14 +19,14 @@ import torch
 
 from snnprune.common.errors import CompactionError, in_one_line, memory_full
 from snnprune.network.axes import mapped, tensors_in
+from snnprune.network.cut import Cut
+from snnprune.network.leaves import NORMS
 from snnprune.network.meetings import wearing
+from snnprune.network.sizes import sizes, tensor_of
 from snnprune.network.untouched import seed_dice, untouched
-from snnprune.pruning.compaction.cut import Cut
-from snnprune.pruning.compaction.shapes import fit_sizes, tensor_of
-from snnprune.pruning.compaction.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -53,12 +53,8 @@ def rehearse(model: nn.Module, cut: Cut) -> None:
     example = cut.before.example
     if example is None or not cut:
         return
-    for exact in (True, False):
-        trial = _Trial(model, example, exact=exact)
-        whole = trial.answer(_emptied(model, cut))
-        if whole is not None:
-            break
-    else:
+    trial, whole = _tried(model, cut, example)
+    if whole is None:
         _say_untried(f"the network does not take it any more, {trial.failed}")
         return
     reason = trial.objection(cut, whole)
@@ -79,6 +75,35 @@ def rehearse(model: nn.Module, cut: Cut) -> None:
     )
 
 
+def objection(model: nn.Module, cut: Cut) -> str | None:
+    """Return why ``model`` would not run on its example as ``cut`` would leave it, or would answer otherwise.
+
+    It stays as it is. None: it would run, and answer the same. Neurons answer with softsign(x), which is zero
+    where x is: behind silent ones, any two networks would answer the same.
+    """
+    example = cut.before.example
+    if example is None:
+        return "there is no example to try it on"
+    met = {name: model.get_submodule(name) for name in cut.before.meetings}
+    neurons = [module for module in met.values() if not isinstance(module, NORMS)]
+    trial, whole = _tried(model, cut, example, neurons)
+    if whole is None:
+        return f"the network does not take its example any more, {trial.failed}"
+    return trial.objection(cut, whole)
+
+
+def _tried(
+    model: nn.Module, cut: Cut, example: Example, lively: Sequence[nn.Module] = ()
+) -> tuple[_Trial, list[Tensor] | None]:
+    """Return a trial, and what the network answers where the units that ``cut`` removes are dead."""
+    for exact in (True, False):
+        trial = _Trial(model, example, exact=exact, lively=lively)
+        whole = trial.answer(_emptied(model, cut))
+        if whole is not None:
+            break
+    return trial, whole
+
+
 def rehearse_half(model: nn.Module, topology: Topology) -> None:
     """Run ``model`` as it would be without half of each population that can be cut.
 
@@ -97,11 +122,14 @@ class _Trial:
     """Asks a network with its example, in float64 (``exact``) or as it is.
 
     Attributes:
+        lively: neurons that answer with softsign(x).
         failed: where and how the network failed last.
     """
 
-    def __init__(self, model: nn.Module, example: Example, *, exact: bool) -> None:
-        self.model, self.example, self.exact = model, example, exact
+    def __init__(
+        self, model: nn.Module, example: Example, *, exact: bool, lively: Sequence[nn.Module] = ()
+    ) -> None:
+        self.model, self.example, self.exact, self.lively = model, example, exact, lively
         self.failed = ""
 
     def objection(self, cut: Cut, whole: list[Tensor] | None) -> str | None:
@@ -168,14 +196,25 @@ class _Trial:
             self.example.put_at_rest(self.model)
             stack.enter_context(wearing(self.model, contents))
             if cut is not None:
-                fit_sizes(self.model, cut.segments, stack.enter_context(Transaction()))
+                for module, attribute, size in [*sizes(self.model, cut.segments), *cut.numbers(self.model)]:
+                    setattr(module, attribute, size)
             if self.exact:
                 stack.enter_context(wearing(self.model, _doubled(self.model)))
+            for module in self.lively:
+                stack.callback(module.register_forward_hook(_softsign).remove)
             seed_dice(seed, device)
             return self.model(*mapped(list(self.example.arguments), lambda t: self._double(t.to(device))))
 
     def _double(self, tensor: Tensor) -> Tensor:
         return tensor.double() if self.exact and tensor.is_floating_point() else tensor.clone()
+
+
+def _softsign(_module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """Return what a neuron answers in a trial, in place of ``output``."""
+    x = next((a for a in args if isinstance(a, torch.Tensor)), None)
+    if x is None or not isinstance(output, torch.Tensor) or output.shape != x.shape:
+        return output
+    return torch.nn.functional.softsign(x)
 
 
 def _emptied(model: nn.Module, cut: Cut) -> dict[int, Tensor]:
@@ -187,9 +226,9 @@ def _emptied(model: nn.Module, cut: Cut) -> dict[int, Tensor]:
             if slot.dies:
                 tensor = tensor_of(model, slot.key)
                 content = found.setdefault(id(tensor), tensor.detach().clone())
-                run = content.narrow(slot.axis, slot.offset, population.size * slot.spread)
-                gone = ~stays.repeat_interleave(slot.spread).to(content.device)
-                run.movedim(slot.axis, 0)[gone] = 0
+                run = slot.run(population)
+                gone = ~run.per_entry(stays).to(content.device)
+                content.narrow(slot.axis, run.offset, run.length).movedim(slot.axis, 0)[gone] = 0
     return found
 
 
