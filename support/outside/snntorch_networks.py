@@ -190,8 +190,8 @@ TRIALS = named(
         ),
         *(
             Trial(f"RLeaky, {said}", hidden("RLeaky", 0.9, linear_features=int, **options), SERIES, (),
-                  dict.fromkeys(_BOTH, "holds a layer of its own (recurrent)"), series="loop",
-                  neurons=kinds("RLeaky"))
+                  dict.fromkeys(_BOTH, "holds a layer of its own (recurrent) | see one another"),
+                  series="loop", neurons=kinds("RLeaky"))
             for said, options in (
                 ("inhibition", {"inhibition": True}),
                 ("reset to zero", {"reset_mechanism": "zero"}),  # it calls its layer twice a step
@@ -207,7 +207,7 @@ TRIALS = named(
             for said, names in (("", ("SLSTM",)), (", not named", ()))
         ),
         Trial("SConv2dLSTM", partial(WithLSTM, "SConv2dLSTM"), FRAMES, ("last",),
-              {"first": "holds a layer of its own (conv)"}, series="loop",
+              {"first": "changes the shape of its input"}, series="loop",
               neurons=kinds("Leaky", "SConv2dLSTM")),
         Trial("SConv2dLSTM, not named", partial(WithLSTM, "SConv2dLSTM"), FRAMES, ("last",),
               {"first": "cat() joins it", "middle.conv": "takes its channels apart"}, series="loop",
