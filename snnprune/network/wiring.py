@@ -56,9 +56,9 @@ def take_in(found: Findings, call: Call, asked: Asked) -> Asked:
     layer = asked.module.get_submodule(inner)
     spans = found.units.resolved(axis.spans) if axis.is_whole else ()
     alone = [span.factors[0][0] for span in spans if len(span.factors) == 1]
-    number = alone[0] if len(alone) == len(spans) == 1 else None
-    one = found.units.left(found.holders[call.name]) == {number} and not others
-    if not one or number is None or not _fits(layer, axis.length):
+    number = alone[0] if not others and len(alone) == len(spans) == 1 else None
+    everywhere = {found.units.root(n) for n in found.holders[call.name]}
+    if number is None or everywhere != {found.units.root(number)} or not _fits(layer, axis.length):
         return asked
     if not _hears_itself(asked, inner, axis.length):
         return asked

@@ -190,8 +190,8 @@ TRIALS = named(
         ),
         *(
             Trial(f"RLeaky, {said}", hidden("RLeaky", 0.9, linear_features=int, **options), SERIES, (),
-                  dict.fromkeys(_BOTH, "holds a layer of its own (recurrent) | see one another"),
-                  series="loop", neurons=kinds("RLeaky"))
+                  dict.fromkeys(_BOTH, "holds a layer of its own | see one another"), series="loop",
+                  neurons=kinds("RLeaky"))
             for said, options in (
                 ("inhibition", {"inhibition": True}),
                 ("reset to zero", {"reset_mechanism": "zero"}),  # it calls its layer twice a step
