@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -93,7 +94,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_file_is_a_function_of_input_and_state(written: Path) -> None:
-    graph = onnx.load(str(written)).graph
+    """As in the files of older versions, which are read."""
+    proto = onnx.load(str(written))
+    graph, kept = proto.graph, {entry.key: entry.value for entry in proto.metadata_props}
+    assert json.loads(kept["snnprune.rest"]) == {"2": 0.0, "6": 0.0, "10": 0.0, "12": 0.0}
     assert [i.name for i in graph.input] == ["x", "v.2", "v.6", "v.10", "v.12"]
     assert [o.name for o in graph.output] == ["y", "next.2", "next.6", "next.10", "next.12"]
 

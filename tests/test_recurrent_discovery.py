@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from spikingjelly.activation_based import layer, neuron
+from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
+import snnprune
 from snnprune.network import discover
 from snnprune.nn.recurrent import Recurrent
+from snnprune.pruning import TraceRecorder
 from snnprune.pruning.compaction.permission import masked_only
+from support.families import half_dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +25,7 @@ UNITS, INPUTS = 6, 4
 
 
 class Cell(nn.Module):
-    """Neurons that hear themselves: subclasses say how, in `course`, which returns the spikes of all steps."""
+    """Neurons that hear themselves; subclasses say how, in `course`, which returns all spikes."""
 
     def __init__(self, steps: int | None = None) -> None:
         super().__init__()
@@ -163,6 +166,20 @@ def test_a_loop_by_hand_is_understood(
     assert rec.positions == calls
 
 
+@pytest.mark.parametrize("cell", [Cell, Zeros, LeftOut, AtTheEnd, Delayed, Filtered, Shifted])
+def test_half_of_the_units_go_exactly(cell: Callable[..., Cell]) -> None:
+    torch.manual_seed(0)
+    net, x = cell().double(), torch.rand(5, 3, INPUTS, dtype=torch.float64) * 4
+    with torch.no_grad():
+        net.rec.weight.mul_(3.0)
+    masks = half_dead(net, discover(net, x))
+    small = snnprune.compact(net, masks)
+    agreement = snnprune.verify(net, small, x)
+    assert agreement.flipped == 0
+    assert agreement.difference < 1e-9
+    assert small.rec.in_features == small.fc.out_features == UNITS // 2
+
+
 @pytest.mark.parametrize("cell", [Cell, LeftOut, AtTheEnd, Filtered])
 def test_an_example_of_one_time_step_is_made_longer(cell: Callable[..., Cell]) -> None:
     topology = discover(cell(), torch.rand(1, 2, INPUTS) * 3)
@@ -184,7 +201,11 @@ def test_one_time_step_that_cannot_be_made_longer_freezes_by_name() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "words"),
-    [(Learned, "its first state is learned, or is not zero"), (Ones, "or is not zero"), (Ring, "written into a part")],
+    [
+        (Learned, "its first state is held, or is not zero"),
+        (Ones, "or is not zero"),
+        (Ring, "written into a part"),
+    ],
 )
 def test_what_is_not_understood_is_frozen_by_name(cell: Callable[..., Cell], words: str) -> None:
     topology = discover(cell(), torch.rand(4, 2, INPUTS) * 3)
@@ -262,7 +283,12 @@ def test_layers_that_are_added_up_one_behind_another_are_no_time_steps() -> None
 
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b, self.c, self.out = nn.Linear(3, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+            self.a, self.b, self.c, self.out = (
+                nn.Linear(3, 5),
+                nn.Linear(5, 5),
+                nn.Linear(5, 5),
+                nn.Linear(5, 2),
+            )
             self.act = nn.ReLU()
 
         def forward(self, x: Tensor) -> Tensor:
@@ -274,3 +300,44 @@ def test_layers_that_are_added_up_one_behind_another_are_no_time_steps() -> None
     topology = discover(Preactivated(), torch.rand(2, 3))
     sites = [topology.projections[name].site for name in "abc"]
     assert [(s.call, s.calls, s.steps) for s in sites if s] == [(0, 3, 1), (1, 3, 1), (2, 3, 1)]
+
+
+class Pictures(nn.Module):
+    """A convolution whose channels come back through another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.rec = nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1, bias=False)
+        self.bn, self.lif, self.out = nn.BatchNorm2d(6), neuron.LIFNode(v_threshold=0.3), nn.Linear(96, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = x.new_zeros(x.shape[1], self.rec.in_channels, *x.shape[3:])
+        outputs = []
+        for step in x:
+            spikes = self.lif(self.bn(self.conv(step)) + self.rec(spikes))
+            outputs.append(self.out(spikes.flatten(1)))
+        return torch.stack(outputs)
+
+
+def test_channels_that_come_back_are_one_population() -> None:
+    torch.manual_seed(0)
+    net, x = Pictures().double(), torch.rand(4, 2, 2, 4, 4, dtype=torch.float64) * 3
+    topology = discover(net, x)
+    assert [p.name for p in topology.free()] == ["conv"]
+    assert topology.populations["conv"].producers == ["conv", "rec"]
+    seen: list[Tensor] = []
+    handle = net.lif.register_forward_hook(lambda _m, _i, y: seen.append(y.detach().flatten(2).sum(2)))
+    recorder = TraceRecorder(net.train(), topology, keep="series")
+    net(x).sum().backward()
+    handle.remove()
+    found = recorder.batch()["rec"]
+    recorder.close()
+    functional.reset_net(net)
+    assert torch.equal(found.pre, torch.stack([torch.zeros_like(seen[0]), *seen[:-1]]))
+    assert bool(found.pre.any())
+    masks = half_dead(net, topology)
+    small = snnprune.compact(net, masks)
+    agreement = snnprune.verify(net, small, x)
+    assert agreement.flipped == 0
+    assert agreement.difference < 1e-9
+    assert small.rec.weight.shape[:2] == (3, 3)

@@ -45,8 +45,8 @@ class Hand(nn.Module):
     """A loop written by hand.
 
     Args:
-        way: what the recurrent layer does at the first step: it reads "zeros", is "left out", or is called "at
-            the end" of each step for the next one.
+        way: what the recurrent layer does at the first step: it reads "zeros", or is "left out"; or it is
+            called "at the end" of each step for the next one.
     """
 
     def __init__(self, way: str, units: int = 3) -> None:
@@ -86,7 +86,9 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], str]] = {
     "Recurrent": (series, "1.feedback"),
     "Recurrent, step by step": (lambda units=3: series(units, "s"), "1.feedback"),
     "LinearRecurrentContainer": (container, "0.rc"),
-    **{way: (lambda units=3, way=way: Hand(way, units), "rec") for way in ("zeros", "left out", "at the end")},
+    **{
+        way: (lambda units=3, way=way: Hand(way, units), "rec") for way in ("zeros", "left out", "at the end")
+    },
 }
 every_way = pytest.mark.parametrize("way", NETWORKS)
 
@@ -197,7 +199,9 @@ def test_operations_are_those_of_a_plain_count(way: str) -> None:
             net(step)
         counted = counter.operations(1).layers[name]
     spikes = {"at the end": 5, "LinearRecurrentContainer": 3 + 2}.get(way, 3)
-    assert counted.synops == counted.synops_by_events == 3 * spikes  # three that arrive, to three neurons each
+    assert (
+        counted.synops == counted.synops_by_events == 3 * spikes
+    )  # three that arrive, to three neurons each
     assert counted.macs == 0
     calls = {"left out": 2}.get(way, 3) / (3 if single else 1)
     columns = 6 if way == "LinearRecurrentContainer" else 3

@@ -22,7 +22,7 @@ from snnprune.nn.models.integrator import LeakyIntegrator
 from snnprune.nn.scores import OVER_TIME, scores_of
 
 KINDS = [
-    ModelConfig("rsnn", hidden=24, neuron=n, tau=t, readout=r)
+    ModelConfig("rsnn", hidden=24, neuron=n, tau=t, readout=r)  # type: ignore[arg-type]  # words of a product
     for n, t, r in product(("lif", "alif"), ("shared", "heterogeneous"), ("leaky", "spikes"))
 ]
 
@@ -126,8 +126,8 @@ def test_every_layer_fires_and_a_silent_input_leaves_all_silent(config: ModelCon
     layers = ["fc1_rec.neuron", "fc2_rec.neuron"] + ["out_lif"] * (config.readout == "spikes")
     assert [one.layer for one in found] == layers
     assert all(0.02 < one.rate < 0.3 for one in found), found
-    for recurrent in (model.fc1_rec, model.fc2_rec):
-        assert not recurrent(torch.zeros(50, 2, 24)).any()
+    for recurrent in ("fc1_rec", "fc2_rec"):
+        assert not model.get_submodule(recurrent)(torch.zeros(50, 2, 24)).any()
 
 
 @pytest.mark.parametrize("config", KINDS, ids=name)
@@ -162,8 +162,8 @@ def test_default_sizes_and_dropout() -> None:
     assert [name for name, _ in model.named_children()] == [
         "flatten", "fc1", "fc1_rec", "fc1_dropout", "fc2", "fc2_rec", "fc2_dropout", "out", "out_li",
     ]  # fmt: skip
-    assert tuple(model.fc1.weight.shape) == (256, 700)
-    assert tuple(model.fc2_rec.feedback.weight.shape) == (256, 256)
+    assert tuple(model.get_parameter("fc1.weight").shape) == (256, 700)
+    assert tuple(model.get_parameter("fc2_rec.feedback.weight").shape) == (256, 256)
 
 
 def test_scores_over_time_by_hand() -> None:

@@ -55,6 +55,8 @@ ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
         ("data.time_steps", ANN, "mlp-ann has no time steps"),
         ("model.detach_reset", ANN, "mlp-ann has no time steps"),
         ("model.accelerate", RunConfig(model=ModelConfig("lenet-ann")), "lenet-ann has no time steps"),
+        ("train.over_time", ANN, "mlp-ann has no time steps"),
+        ("model.neuron", RunConfig(), "it is for recurrent networks, and conv-snn is none"),
         ("train.momentum", RunConfig(), "train.optimizer is adam"),
         ("train.step_epochs", RunConfig(), "train.schedule is constant"),
         ("train.warmup_epochs", RunConfig(train=TrainConfig(schedule="step")), "train.schedule is step"),

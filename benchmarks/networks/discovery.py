@@ -36,7 +36,10 @@ SPIKING = "spikingjelly.activation_based.model"
 
 @dataclass(frozen=True)
 class Network:
-    """One row: where it comes from, its arguments, the shape of a sample, whether it has a time axis."""
+    """One row: where it comes from, its arguments, the shape of a sample, whether it has a time axis.
+
+    ``steps`` says whether its modules take that axis; otherwise it loops over time itself.
+    """
 
     name: str
     module: str
@@ -44,11 +47,12 @@ class Network:
     arguments: dict[str, Any]
     shape: tuple[int, ...]
     time: bool = True
+    steps: bool = True
 
     def build(self) -> nn.Module:
         """Return the network, in multi-step mode where it has time."""
         net = getattr(importlib.import_module(self.module), self.builder)(**self.arguments)
-        if self.time:
+        if self.time and self.steps:
             functional.set_step_mode(net, "m")
         return net
 
@@ -72,10 +76,14 @@ def _paper(name: str, shape: tuple[int, int, int]) -> Network:
 
 
 IMAGE = (3, 224, 224)
+_HERE = "benchmarks.networks"
 NETWORKS = (
     _paper("conv-snn", (2, 34, 34)),
     _paper("vgg-snn", (3, 32, 32)),
     _paper("mlp-snn", (1, 28, 28)),
+    _paper("rsnn", (700, 1, 1)),
+    Network("linear containers", f"{_HERE}.recurrent", "container", {}, (700,)),
+    Network("loop by hand", f"{_HERE}.recurrent", "ByHand", {}, (700,), steps=False),
     _spiking("spiking_vgg11_bn", "spiking_vgg", "spiking_vgg11_bn", IMAGE),
     *(
         _spiking(f"sew_resnet18, {function}", "sew_resnet", "sew_resnet18", IMAGE, cnf=function)
@@ -151,7 +159,7 @@ def frozen(found: Found) -> str:
 def compacted(found: Found) -> str:
     """Return how outputs and spikes differ once half of each free population is gone, in float64."""
     net, x = found.net.double(), found.example.double()
-    if x.shape[-1] > 128:  # outputs agree or not at any size; costs are at full size
+    if min(x.shape[-2:]) > 128:  # outputs agree or not at any size; costs are at full size
         x = x[..., :64, :64]
     x = x.repeat_interleave(2, 1 if found.time else 0)
     masks = Masks(net, found.topology)

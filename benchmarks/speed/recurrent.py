@@ -1,10 +1,10 @@
 """How fast a recurrent network trains beside SpikingJelly's container, and how much memory it takes.
 
-    python -m benchmarks.speed.recurrent [--rounds 9] [--allocator tuned] [--neuron lif] [--out recurrent.json]
+    python -m benchmarks.speed.recurrent [--rounds 9] [--allocator tuned] [--neuron lif] [--out file.json]
 
-The network is `rsnn` on frames as of SHD: 700-256R-256R-20, 100 steps, batches of 64, a readout that leaks and
-does not spike. SpikingJelly's has the same layers, with a ``LinearRecurrentContainer`` around each layer of
-its ``LIFNode``. All contenders take turns in one process; memory is measured in a process for each.
+The network is `rsnn` on frames as of SHD: 700-256R-256R-20, 100 steps, batches of 64, a readout that leaks
+and does not spike. SpikingJelly's has the same layers, with a ``LinearRecurrentContainer`` around each layer
+of its ``LIFNode``. All contenders take turns in one process; memory is measured in a process for each.
 """
 
 from __future__ import annotations
@@ -62,10 +62,11 @@ class Stacked(nn.Module):
         self.node = neuron.NonSpikingLIFNode(tau)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the potentials [T, B, K] for currents of the same shape."""
         return torch.stack(self.node(x))
 
 
-def ours(size: Size, kind: str) -> nn.Module:
+def ours(size: Size, kind: Any) -> nn.Module:
     """Return `rsnn`, with the same weights each time."""
     torch.manual_seed(0)
     config = ModelConfig("rsnn", hidden=size.hidden, neuron=kind, readout="leaky")
@@ -74,11 +75,11 @@ def ours(size: Size, kind: str) -> nn.Module:
 
 def container(size: Size) -> nn.Module:
     """Return the same network of SpikingJelly's own parts, with `rsnn`'s LIF neurons and weights."""
-    built = dict(ours(size, "lif").named_children())
+    built: dict[str, Any] = dict(ours(size, "lif").named_children())
     tau = built["fc1_rec"].neuron.tau
     layers: list[nn.Module] = [layer.Flatten(step_mode="m")]
     for name in ("fc1", "fc2"):
-        own: Any = built[f"{name}_rec"]
+        own = built[f"{name}_rec"]
         own.neuron.step_mode = "s"
         wired = layer.LinearRecurrentContainer(own.neuron, size.hidden, size.hidden, step_mode="m")
         with torch.no_grad():
@@ -139,10 +140,12 @@ def report(found: dict[str, Any]) -> str:
         seconds, memory = (found[what][name] for what in ("seconds", "peak"))
         of_time, of_memory = REACH.get(name, (None, None))
         base = found["peak"][CONTAINER]
+        peaked = memory and base
         rows.append((
             name, f"{1000 * statistics.median(seconds):.1f}",
             share(ratio(seconds, found["seconds"][CONTAINER]), of_time),
-            f"{memory / 1e6:.1f}" if memory else "-", share(memory / base, of_memory) if memory and base else "-",
+            f"{memory / 1e6:.1f}" if memory else "-",
+            share(memory / base, of_memory) if peaked else "-",
         ))  # fmt: skip
     return table(":training step | ms | of the container | peak memory, MB | of the container", rows)
 
@@ -151,7 +154,7 @@ def main() -> None:
     options = parser(__doc__, rounds=9)
     options.add_argument("--allocator", choices=ALLOCATORS, default="tuned")
     options.add_argument("--neuron", choices=("lif", "alif"), default="lif", help="of all but the container")
-    options.add_argument("--out", type=Path, help="a file for the figures; what it holds is not measured again")
+    options.add_argument("--out", type=Path, help="a file for the figures, which are measured once")
     options.add_argument("--quick", action="store_true", help="tiny shapes: does it run at all?")
     options.add_argument("--here", choices=("turns", *CONTENDERS), help="measure one thing, print it as JSON")
     given = options.parse_args()

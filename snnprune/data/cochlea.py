@@ -58,8 +58,8 @@ class Cochlea:
     @cached_property
     def frequencies(self) -> npt.NDArray[np.float64]:
         """Return the frequency of each channel in hertz."""
-        ends = [21.4 * np.log10(1 + 0.00437 * f) for f in (self.lowest, self.highest)]
-        places: npt.NDArray[np.float64] = (10 ** (np.linspace(*ends, self.channels) / 21.4) - 1) / 0.00437
+        low, high = (21.4 * np.log10(1 + 0.00437 * f) for f in (self.lowest, self.highest))
+        places: npt.NDArray[np.float64] = (10 ** (np.linspace(low, high, self.channels) / 21.4) - 1) / 0.00437
         return places
 
     @cached_property

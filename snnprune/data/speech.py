@@ -134,7 +134,7 @@ class Utterance:
     def power(self, cochlea: Cochlea, steps: int, dice: np.random.Generator) -> npt.NDArray[np.float32]:
         """Return the power at each place of the cochlea, float32 [steps, C].
 
-        Each time a word is said, its sounds differ by some 20 % in length and 5 % in formants, the whole word
+        Each time a word is said, its sounds differ by some 25 % in length and 8 % in formants, the whole word
         by some 40 % in power, and it begins within the first 150 ms. What lasts longer than ``steps`` is cut.
         """
         path = self._path(cochlea, steps, dice)
@@ -152,8 +152,8 @@ class Utterance:
         """Return [steps, 7]: formants, voice, noise, and its middle and width, at each step."""
         letters = WORDS[self.word][::-1] if self.backwards else WORDS[self.word]
         sounds = np.array([_numbers(SOUNDS[letter]) for letter in letters])
-        sounds[:, :3] *= self.speaker.tract * dice.normal(1, 0.05, (len(sounds), 3))
-        lengths = self.speaker.pace * sounds[:, 7] * dice.normal(1, 0.2, len(sounds)).clip(0.4)
+        sounds[:, :3] *= self.speaker.tract * dice.normal(1, 0.08, (len(sounds), 3))
+        lengths = self.speaker.pace * sounds[:, 7] * dice.normal(1, 0.25, len(sounds)).clip(0.4)
         begin = int(dice.integers(0, 150))
         often = np.maximum(np.round(lengths / cochlea.step), 1).astype(np.int64)
         silence = sounds[[0, -1]] * np.array([1, 1, 1, 0, 0, 1, 1, 1])

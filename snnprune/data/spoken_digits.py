@@ -53,7 +53,7 @@ class SyntheticSpokenDigits:
     milliseconds: int = 700
     speakers: tuple[int, int, int] = (15, 5, 5)
     times: int = 4
-    background: float = 5.0
+    background: float = 10.0
     seed: int = 0
     events: ClassVar[bool] = True
 

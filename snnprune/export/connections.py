@@ -9,6 +9,7 @@ The weight of a layer NAME, of shape [units, inputs, ...], is stored as a matrix
     NAME.steps    float32 [units]      the value of 1, on a grid
 
 and for neurons NAME on a grid, ``NAME.thresholds`` and, with a hard reset, ``NAME.resets``, int32 [units].
+Neurons with a time constant of their own each have ``NAME.leaks``, int32 [units], and no leak in the header.
 For leaky integrators NAME on a grid, ``NAME.steps`` is the value of 1 in their potentials.
 
 The header holds shapes, strides and paddings, the neurons that read each layer, the bits, the leaks and the
@@ -63,10 +64,11 @@ def content(network: nn.Module | Quantised) -> bytes:
         layers = _of_network(plain, tensors)
         about: dict[str, Any] = {"bits": 32, "layers": layers}
     else:
+        leaking = network.neurons | network.readouts
         about = {
             "bits": network.bits,
             "layers": _of_grid(network, tensors),
-            "leaks": {name: each.leak for name, each in (network.neurons | network.readouts).items()},
+            "leaks": {name: each.leak for name, each in leaking.items() if isinstance(each.leak, int)},
             "places": PLACES,
         }
         plain = network.model
@@ -142,19 +144,20 @@ def _tell_feedback(model: nn.Module, layers: dict[str, Any]) -> None:
     Raises:
         UserError: neurons feed back without synapses.
     """
-    for name, loop in model.named_modules():
-        if isinstance(loop, (*recurrent_kinds(), WholeLoop)):
-            place = next((place for place in ("feedback", "rc") if hasattr(loop, place)), None)
-            if place is None:
-                raise UserError(
-                    f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, "
-                    "and a list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
-                )
-            about = layers[f"{name}.{place}"]
-            width = about["shape"][1]
-            first = 0 if place == "feedback" else width - loop.sub_module_out_features
-            neurons = f"{name}.{inner(loop)[0]}"
-            about["feedback"] = {"neurons": neurons, "delay": 1, "columns": [first, width]}
+    kinds = (*recurrent_kinds(), WholeLoop)
+    loops: dict[str, Any] = {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
+    for name, loop in loops.items():
+        place = next((place for place in ("feedback", "rc") if hasattr(loop, place)), None)
+        if place is None:
+            raise UserError(
+                f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, "
+                "and a list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
+            )
+        about = layers[f"{name}.{place}"]
+        width = about["shape"][1]
+        first = 0 if place == "feedback" else width - loop.sub_module_out_features
+        neurons = f"{name}.{inner(loop)[0]}"
+        about["feedback"] = {"neurons": neurons, "delay": 1, "columns": [first, width]}
 
 
 def _of_grid(network: Quantised, tensors: dict[str, Array]) -> dict[str, Any]:
@@ -171,6 +174,8 @@ def _of_grid(network: Quantised, tensors: dict[str, Array]) -> dict[str, Any]:
         tensors[f"{name}.thresholds"] = neurons.thresholds.cpu().numpy()
         if neurons.resets is not None:
             tensors[f"{name}.resets"] = neurons.resets.cpu().numpy()
+        if not isinstance(neurons.leak, int):
+            tensors[f"{name}.leaks"] = neurons.leak.cpu().numpy()
     for name, readout in network.readouts.items():
         tensors[f"{name}.steps"] = readout.steps.float().cpu().numpy()
     return layers

@@ -9,6 +9,8 @@ import torch
 from torch import fx, nn
 
 from snnprune.common.errors import UserError, first_line
+from snnprune.export.readout import is_integrator
+from snnprune.export.recurrence import recurrent_kinds
 from snnprune.network.duplicate import duplicate, reset_states
 from snnprune.network.leaves import CONVOLUTIONS, leaf_kind
 from snnprune.network.weights import computed
@@ -27,7 +29,7 @@ class _LayerTracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         spiking = type(m).__module__.startswith("spikingjelly.activation_based.layer")
-        stateful = isinstance(getattr(m, "_memories", None), dict)  # a layer of SpikingJelly with time in it
+        stateful = isinstance(m, recurrent_kinds()) or is_integrator(m)
         known = stateful or leaf_kind(m, ()) is not None
         return spiking or known or super().is_leaf_module(m, module_qualified_name)
 

@@ -88,8 +88,8 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
 
     try:
         graph, feedback = nir_loops.taken_out(nir.read(str(path)))
-        own = {name: nir_neurons.module_of(name, node, DT) for name, node in graph.nodes.items()}
-        own = {name: module.to(dtype) for name, module in own.items() if module is not None}
+        known = {name: nir_neurons.module_of(name, node, DT) for name, node in graph.nodes.items()}
+        own = {name: module.to(dtype) for name, module in known.items() if module is not None}
         graph.nodes |= {name: nir_neurons.stand_in_node(graph.nodes[name]) for name in own}
         model: nn.Module = import_from_nir(graph, dt=DT, dtype=dtype, step_mode="m").eval()
         for name, module in own.items():
@@ -157,7 +157,7 @@ def _ready(
                 node, ready, (name, _in_graph(neurons))
             )
             called = layer_of(node, ready)
-        if nir_neurons.is_own(called):
+        if called is not None and nir_neurons.is_own(called):
             own[_in_graph(str(node.target))] = called
             ready.set_submodule(str(node.target), nir_neurons.stand_in())
         elif kind in SILENT:

@@ -64,11 +64,14 @@ def without_feedback(node: fx.Node, ready: fx.GraphModule, names: tuple[str, str
 
 
 def add(graph: Any, feedback: Feedback, name: str) -> None:
-    """Add ``feedback`` to a NIR graph, as the node ``name`` with two edges."""
+    """Add ``feedback`` to a NIR graph, as the node ``name`` with two edges.
+
+    They stand first: norse follows the edges of a node in their order, and would run the feedback last.
+    """
     import nir  # noqa: PLC0415 - an extra
 
     graph.nodes[name] = nir.Linear(feedback.weight.detach().cpu().numpy())
-    graph.edges += [(feedback.neuron, name), (name, feedback.neuron)]
+    graph.edges[:0] = [(feedback.neuron, name), (name, feedback.neuron)]
 
 
 # --- reading
@@ -90,13 +93,12 @@ def taken_out(graph: Any) -> tuple[Any, list[Feedback]]:
         into[target].add(source)
     found: dict[str, Feedback] = {}
     for name, node in nodes.items():
-        (around,) = out[name] if len(out[name]) == 1 else (None,)
-        linear = isinstance(node, nir.Linear | nir.Affine) and into[name] == {around}
-        if linear and isinstance(nodes[around], nir.LIF | nir.IF | nir.CubaLIF) and around not in found:
-            found[str(around)] = _feedback(str(around), nodes[around], name, node)
-            into[str(around)].remove(name)
-            into[name] = set()
-            out[name] = set()
+        around = next(iter(out[name]), "")
+        alone = out[name] == into[name] == {around} and isinstance(node, nir.Linear | nir.Affine)
+        if alone and isinstance(nodes[around], nir.LIF | nir.IF | nir.CubaLIF) and around not in found:
+            found[around] = _feedback(around, nodes[around], name, node)
+            into[around].remove(name)
+            into[name], out[name] = set(), set()
     _refuse_cycles(into)
     left = {name: node for name, node in nodes.items() if into[name] or out[name]}
     kept = [(a, b) for a, b in edges if a in left and b in left]

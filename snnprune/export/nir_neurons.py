@@ -21,7 +21,7 @@ KNOWN = {"LeakyIntegrator", "HeterogeneousLIFNode"}
 a time step in seconds."""
 
 
-def is_own(module: nn.Module | None) -> bool:
+def is_own(module: nn.Module) -> bool:
     """Tell whether ``module`` is a neuron of snnprune that can be written."""
     return type(module).__name__ in KNOWN and type(module).__module__.startswith("snnprune.nn.")
 
@@ -61,7 +61,8 @@ def module_of(name: str, node: Any, dt: float) -> nn.Module | None:
 
     if not isinstance(node, nir.LI | nir.LIF) or node.tau.size == 0:
         return None
-    decays = 1.0 - dt / node.tau
+    with np.errstate(divide="ignore", invalid="ignore"):  # whoever reads a time constant of 0 refuses it
+        decays = 1.0 - dt / node.tau
     plain = bool((node.r == 1).all() and (node.v_leak == 0).all())
     if isinstance(node, nir.LI):
         from snnprune.nn.models.integrator import LeakyIntegrator  # noqa: PLC0415 - as `stand_in`

@@ -237,7 +237,7 @@ def _add_spikes(proto: Any, onnx: Any) -> dict[str, str]:
     """Add the comparisons with thresholds to the outputs, and return their names by name of the neurons."""
     compared = {node.input[0]: node.output[0] for node in proto.graph.node if node.op_type == FIRES}
     makers = {output: node for node in proto.graph.node for output in node.output}
-    fired = {}
+    fired: dict[str, str] = {}
     for output in proto.graph.output:
         if output.name.startswith(NEXT):
             # What is compared with the threshold is what the reset reads, or the potential itself.

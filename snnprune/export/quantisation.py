@@ -48,8 +48,11 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Projection, Topology
 
-KINDS = ("LIFNode", "IFNode", "ParametricLIFNode")
-"""Neurons of SpikingJelly that can be put on a grid."""
+KINDS = {
+    **dict.fromkeys(("LIFNode", "IFNode", "ParametricLIFNode"), "spikingjelly."),
+    "HeterogeneousLIFNode": "snnprune.",
+}
+"""Neurons that can be put on a grid, and where they come from."""
 
 WIDEST = 2**30
 """Largest threshold, reset or bias in steps: they are int32, and steps are rounded to float32."""
@@ -166,18 +169,19 @@ def _check_modules(model: nn.Module) -> None:
             raise UserError(
                 f"layer '{name}' is a norm without a layer right before it that it can be folded into"
             )
-        known = type(module).__name__ in KINDS and type(module).__module__.startswith("spikingjelly.")
+        kind, place = type(module).__name__, KINDS.get(type(module).__name__)
+        known = place is not None and type(module).__module__.startswith(place)
         loop = isinstance(module, recurrent_kinds())
         if loop and not (hasattr(module, "feedback") and is_multi_step(module)):
             raise UserError(
-                f"layer '{name}' is a {type(module).__name__}, and the only recurrent layer that can be put "
+                f"layer '{name}' is a {kind}, and the only recurrent layer that can be put "
                 "on a grid is a Recurrent of snnprune.nn.recurrent in multi-step mode"
             )
         multi = is_multi_step(module) or name.rpartition(".")[0] in loops
         if isinstance(module, spiking_base()) and not (known and multi):
             raise UserError(
-                f"layer '{name}' is a {type(module).__name__}, and only LIFNode, IFNode and "
-                "ParametricLIFNode in multi-step mode can be put on a grid"
+                f"layer '{name}' is a {kind}, and only {', '.join(KINDS)} in multi-step mode can be put on a "
+                "grid"
             )
 
 
@@ -310,7 +314,7 @@ def _steps(model: nn.Module, group: list[Projection], neuron: Any, bits: int) ->
     biases = [layer.get_parameter("bias").abs() for layer in layers if layer._parameters["bias"] is not None]
     own += [bias / WIDEST for bias in biases]
     if neuron is not None:
-        gain = torch.tensor(_dynamics(neuron)[1], dtype=torch.float64, device=own[0].device)
+        gain = _dynamics(neuron)[1].to(own[0].device)
         own += [abs(v) / gain / WIDEST for v in (neuron.v_threshold, neuron.v_reset or 0.0)]
     steps = torch.stack(torch.broadcast_tensors(*own)).amax(0)
     steps = torch.where(steps == 0, 1.0, steps.clamp(min=torch.finfo(torch.float32).tiny)).float().double()
@@ -324,7 +328,7 @@ def _steps(model: nn.Module, group: list[Projection], neuron: Any, bits: int) ->
 
 def _constants(neuron: Any, steps: Tensor, bits: int) -> GridNeurons:
     """Return the constants of SpikingJelly's ``neuron`` in steps of the potential."""
-    stays, gain = _dynamics(neuron)
+    stays, gain = (constant.to(steps.device) for constant in _dynamics(neuron))
 
     def whole(value: float) -> Tensor:
         return (value / (steps * gain)).round()
@@ -333,7 +337,8 @@ def _constants(neuron: Any, steps: Tensor, bits: int) -> GridNeurons:
     thresholds, rests = whole(threshold), whole(rest)
     thresholds = thresholds.maximum(rests + 1) if threshold > rest else thresholds.minimum(rests)
     resets = None if neuron.v_reset is None else rests.int()
-    return GridNeurons(thresholds.int(), resets, round(stays * 2**bits))
+    leaks = (stays * 2**bits).round().int()
+    return GridNeurons(thresholds.int(), resets, leaks if leaks.ndim else int(leaks))
 
 
 def _leaky(integrator: Any, steps: Tensor, bits: int) -> GridReadout:
@@ -342,13 +347,21 @@ def _leaky(integrator: Any, steps: Tensor, bits: int) -> GridReadout:
     return GridReadout(own, round(integrator.decay * 2**bits))
 
 
-def _dynamics(neuron: Any) -> tuple[float, float]:
-    """Return the share of a potential that is left after a step, and the factor of a current."""
-    kind = type(neuron).__name__
+def _dynamics(neuron: Any) -> tuple[Tensor, Tensor]:
+    """Return the share of a potential that is left after a step, and the factor of a current, float64.
+
+    Each is one number, or [units] where neurons differ.
+    """
+    kind, one = type(neuron).__name__, torch.ones((), dtype=torch.float64)
     if kind == "IFNode":
-        return 1.0, 1.0
-    leaks = 1 / float(neuron.tau) if kind == "LIFNode" else float(neuron.w.detach().sigmoid())
-    return 1.0 - leaks, leaks if neuron.decay_input else 1.0
+        return one, one
+    if kind == "HeterogeneousLIFNode":
+        from snnprune.nn.models.decays import bounded  # noqa: PLC0415 - its network has imported it
+
+        stays = torch.as_tensor(bounded(neuron.decay)).double()
+        return stays, 1.0 - stays
+    leaks = one / float(neuron.tau) if kind == "LIFNode" else one * float(neuron.w.detach().sigmoid())
+    return 1.0 - leaks, leaks if neuron.decay_input else one
 
 
 def _round(model: nn.Module, projection: Projection, steps: Tensor, reader: str | None) -> GridLayer:

@@ -72,12 +72,13 @@ class GridNeurons:
     Attributes:
         thresholds: int32 [units], in steps of the unit.
         resets: int32 [units], None for a soft reset (the threshold is subtracted).
-        leak: the share of a potential that is left after a time step, in units of 2^-bits.
+        leak: the share of a potential that is left after a time step, in units of 2^-bits; int32 [units]
+            where the units differ.
     """
 
     thresholds: Tensor
     resets: Tensor | None
-    leak: int
+    leak: int | Tensor
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,13 @@ class WholeNeurons(nn.Module):
 
     threshold: Tensor
     rest: Tensor
+    leak: Tensor
 
     def __init__(self, name: str, constants: GridNeurons, places: int, bits: int) -> None:
         super().__init__()
-        self.name, self.leak, self.bits, self.soft = name, constants.leak, bits, constants.resets is None
+        self.name, self.bits, self.soft = name, bits, constants.resets is None
+        leak = torch.as_tensor(constants.leak, device=constants.thresholds.device).long()
+        self.register_buffer("leak", wide(leak, places + 1) if leak.ndim else leak)
         rest = torch.zeros_like(constants.thresholds) if constants.resets is None else constants.resets
         self.register_buffer("threshold", wide(constants.thresholds.long() << PLACES, places + 1))
         self.register_buffer("rest", wide(rest.long() << PLACES, places + 1))
@@ -276,7 +280,7 @@ def _exact(name: str, currents: Tensor, steps: int) -> Tensor:
     return numbers.long()
 
 
-def _left(above: Tensor, leak: int, bits: int) -> Tensor:
+def _left(above: Tensor, leak: int | Tensor, bits: int) -> Tensor:
     """Return [leak above / 2^bits], of high and low bits apart, so that no product overflows."""
     low = above & (2**bits - 1)
     return leak * (above >> bits) + (leak * low >> bits)

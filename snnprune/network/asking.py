@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,6 +36,7 @@ class Asked:
         kwargs: the same.
         x: the tensor among these that the projections reach.
         dim: axis of the channels of ``x``, counted from the end.
+        fixed: parameters and buffers that each copy has in place of the module's own, by name.
     """
 
     module: nn.Module
@@ -43,6 +44,7 @@ class Asked:
     kwargs: Mapping[str, Any]
     x: Tensor
     dim: int
+    fixed: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -72,7 +74,7 @@ class Asked:
         reset_states(probe)
         with torch.no_grad():
             own = dict([*probe.named_parameters(), *probe.named_buffers()])
-            for name, value in (values or {}).items():
+            for name, value in {**self.fixed, **(values or {})}.items():
                 own[name].copy_(value)
         seed_dice(0, given.device)  # a neuron may draw numbers; whoever calls puts the generators back
         swapped = [given if a is self.x else a for a in self.args]

@@ -1,8 +1,8 @@
-"""Tensors that no layer made, in the place of units: the first state of a recurrence, and inputs beside units.
+"""Tensors that no layer made, in the place of units: the first state of a recurrence, inputs beside units.
 
 Before its first step a population that feeds back has said nothing, and the network reads zeros in its place
-(`x.new_zeros(...)`, `torch.zeros(B, H)`). Such a blank tensor has no channel axis of its own. It is taken for a
-population that is not known yet, and joined with the real one where the same layer reads that one, too.
+(`x.new_zeros(...)`, `torch.zeros(B, H)`). Such a blank tensor has no channel axis of its own. It is taken for
+a population that is not known yet, and joined with the real one where the same layer reads that one, too.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def adopt(
         tensor: without a known axis.
         dim: where units would be, counted from the end.
         spans: the units that it stands for; without them a population that is not known yet.
-        foreign: whether a tensor that comes from no population, such as the network's input, gets an axis, too,
-            on which no unit is. A population that is joined with that one is frozen.
+        foreign: whether a tensor that comes from no population, such as the network's input, gets an axis,
+            too, on which no unit is. A population that is joined with that one is frozen.
     """
     if tensor.ndim < -dim:
         return None
@@ -58,11 +58,11 @@ def settle(found: Findings) -> None:
         readings = [spans for spans in found.readings[name] if spans]
         for at in range(max(map(len, readings), default=0)):
             there = [spans[at] for spans in readings if len(spans) > at]
-            real = next((s for s in there if any(units[n].made for n in s.numbers)), None)
-            for span in there:
-                if real is not None and not any(units[n].made for n in span.numbers):
-                    with suppress(Unknown):
-                        units.join_spans(units.resolved([real]), units.resolved([span]))
+            for real in [s for s in there if any(units[n].made for n in s.numbers)][:1]:
+                for span in there:
+                    if not any(units[n].made for n in span.numbers):
+                        with suppress(Unknown):
+                            units.join_spans(units.resolved([real]), units.resolved([span]))
 
 
 def unmet(found: Findings) -> list[int]:
@@ -76,8 +76,8 @@ def freeze_unmet(found: Findings) -> None:
         unit = found.units[number]
         reader = unit.slots[0].module
         reason = (
-            f"{reader} reads zeros in this forward, which may stand for it before its first time step: give an "
-            "example of at least two time steps"
+            f"{reader} reads zeros in this forward, which may stand for it before its first time step: give "
+            "an example of at least two time steps"
         )
         spans = (s for _, axis in found.placed() for _, on in axis.places for s in on)
         found.units.freeze({n for s in spans if s.length == unit.size for n in s.numbers}, reason)

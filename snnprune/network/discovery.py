@@ -168,7 +168,8 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     """
     settle(found)
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
-    read = units.left(found.read | found.provenance.multiplied)
+    read = {m for n, name in found.read if not _is_its_own(found, n, name) for m in units.left([n])}
+    read |= units.left(found.provenance.multiplied)
     found.outputs.update(number for number in units.left(found.made_of(outputs)) if number not in read)
     for tensor, axis in zip(outputs, axes, strict=True):
         numbers = units.left(found.made_of([tensor]))
@@ -177,6 +178,13 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
         if axis is None or axis.state is None or not axis.is_whole:
             units.freeze(numbers, OUTPUT)
     return axes
+
+
+def _is_its_own(found: Findings, number: int, layer: str) -> bool:
+    """Tell whether a layer writes into the population that it reads."""
+    synapses = found.synapses.get(layer)
+    left = found.units.left
+    return synapses is not None and left([number]) <= left([synapses.population])
 
 
 def _feeds_back_later(found: Findings) -> bool:
@@ -190,7 +198,7 @@ def _feeds_back_later(found: Findings) -> bool:
 def _look(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> list[Axis | None]:
     """Watch a further forward, and return where the channels of its outputs are.
 
-    A network need not take the same once more: what was seen of such a forward counts, and nothing is returned.
+    A network need not take the same once more: what was seen of such a forward counts, and the list is empty.
     """
     try:
         with survey.watching():
@@ -247,7 +255,7 @@ def _freeze_shared(found: Findings) -> None:
             if name in found.synapses:
                 post = units.left([found.synapses[name].population])
                 if post & numbers and () in readings:
-                    reason = f"{name} wires it to itself, and its first state is learned, or is not zero"
+                    reason = f"{name} wires it to itself, and its first state is held, or is not zero"
                 elif post & numbers:
                     reason = (
                         f"{name} wires it to itself and to another population (or is shared between places)"

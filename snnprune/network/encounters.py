@@ -166,8 +166,6 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
     for other in met.inputs:
         if other is not x and found.axis_of(other) is not None:
             axis = _with_state(found, met.name, axis, other)
-    for inner in layers_inside(met.module):
-        found.freeze([x], f"neuron {met.name} holds a layer of its own ({inner})")
     if not met.own:
         found.freeze([x], _foreign(met.name))
     _note_values(found, met, axis)
@@ -207,7 +205,10 @@ def _with_state(found: Findings, name: str, axis: Axis, tensor: torch.Tensor) ->
 def _note_values(found: Findings, met: Encounter, axis: Axis) -> None:
     """Note what a neuron owns beside single numbers: values per unit, or values that all units share."""
     parameters, shape = dict(met.module.named_parameters()), list(met.x.shape)
+    inner = tuple(f"{name}." for name in layers_inside(met.module))
     for tensor, value in [*parameters.items(), *met.module.named_buffers()]:
+        if tensor.startswith(inner):
+            continue  # whose it is, is asked with the layer (`wiring`)
         is_state = (
             tensor not in parameters and value.ndim > 1 and [*value.shape[1:]] == shape[1 - value.ndim :]
         )

@@ -103,7 +103,8 @@ class Findings:
         readings: for each leaf, what its input is made of at each call.
         neuron_calls: for each neuron, the layers that reach it at each call of a forward.
         course: the same from rest on, as far as forwards were watched one after another.
-        read: numbers of populations that a layer reads.
+        read: numbers of populations that layers read, each with the name of the layer.
+        inner: of layers inside neurons, the sizes of their outputs call by call.
         values: of neurons that have several entries; whose they are is asked later.
         states_read: neurons whose state, handed out beside the activity, a layer reads.
         used_outside: parameters of leaves that the network uses beside their leaf.
@@ -127,7 +128,8 @@ class Findings:
     readings: dict[str, list[tuple[Span, ...]]] = field(default_factory=lambda: defaultdict(list))
     neuron_calls: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     course: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
-    read: set[int] = field(default_factory=set)
+    read: set[tuple[int, str]] = field(default_factory=set)
+    inner: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     values: list[Values] = field(default_factory=list)
     states_read: set[str] = field(default_factory=set)
     used_outside: set[str] = field(default_factory=set)

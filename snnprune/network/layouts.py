@@ -95,7 +95,7 @@ class Layouts:
             entries: of its outputs in the forward of the example, call by call.
         """
         if self._more_samples is None or (name, 0) not in self._calls:
-            return sum(entries) // max(self._samples_by_size(), 1)
+            return sum(entries) // max(self._count_samples(), 1)
         found = 0
         for number, size in enumerate(entries):
             before, after = self._calls[name, number].x.numel(), self._more_samples[name, number].numel()
@@ -116,7 +116,7 @@ class Layouts:
         """Return the multiply-accumulates of one sample with a parameter that belongs to no layer."""
         before = self._products.macs[parameter]
         if self._more_products is None:
-            return before // max(self._samples_by_size(), 1)
+            return before // max(self._count_samples(), 1)
         return self._more_products.macs[parameter] - before
 
     # --- one more entry
@@ -239,6 +239,9 @@ class Layouts:
             if same and x.shape[time] == other.shape[time]:
                 return time
         return None
+
+    def _count_samples(self) -> int:
+        return self._samples_by_size() if self.samples is None else self._first.shape[self.samples]
 
     def _samples_by_size(self) -> int:
         for key, time in self._times.items():

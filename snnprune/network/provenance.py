@@ -33,14 +33,15 @@ _INPUT = -1
 """In place of a population: values that are others with every input, or drawn at random."""
 
 _PARAMETER = -2
-"""In place of a population: values that are learned."""
+"""In place of a population: values that are learned, or held in a buffer."""
 
 
 class Provenance(TorchDispatchMode):
     """Follows populations from tensor to tensor while it is active, by the memory that tensors share.
 
     Attributes:
-        multiplied: populations whose activity was multiplied with a parameter, by a layer or without one.
+        multiplied: populations whose activity was multiplied with a parameter without a layer.
+        in_layer: whether what is computed now is computed by a layer with synapses.
         on_look: called with the name of an operation that makes Python, or the size of a tensor, depend on
             values which are not the same for every input.
     """
@@ -55,6 +56,7 @@ class Provenance(TorchDispatchMode):
         self._read: set[StorageWeakRef] = set()
         self._aside = False
         self.multiplied: set[int] = set()
+        self.in_layer = False
         self.on_look: Callable[[str], None] = lambda _: None
 
     def begin(self, model: nn.Module, inputs: list[torch.Tensor]) -> None:
@@ -63,9 +65,10 @@ class Provenance(TorchDispatchMode):
             lazy = is_lazy(parameter)  # which nothing has read, or it would not be
             if lazy or (_dense(parameter) and parameter.numel() > 1):  # units have no place in one number
                 self._parameters[name] = None if lazy else _memory(parameter)
-                if not lazy:
-                    self._add(parameter, frozenset([_PARAMETER]))
         self._held = {*self._parameters.values()}
+        for tensor in (*model.parameters(), *model.buffers()):
+            if not is_lazy(tensor) and tensor.numel() > 1:
+                self._add(tensor, frozenset([_PARAMETER]))
         for tensor in inputs:
             self._add(tensor, frozenset([_INPUT]))
 
@@ -86,7 +89,7 @@ class Provenance(TorchDispatchMode):
         return bool(self._made_of(tensors) - {_PARAMETER})
 
     def is_constant(self, tensor: torch.Tensor) -> bool:
-        """Tell whether ``tensor`` is seen to be made of neither the input nor what is learned."""
+        """Tell whether ``tensor`` is made of neither the input nor what modules hold."""
         return _dense(tensor) and not self._made_of([tensor])
 
     def set(self, tensor: torch.Tensor, populations: Iterable[int]) -> None:
@@ -117,7 +120,11 @@ class Provenance(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in tags:
             made_of |= {_INPUT}
         if made_of:
-            if is_product(func) and any(_memory(t) in self._held for t in given if _dense(t)):
+            if (
+                not self.in_layer
+                and is_product(func)
+                and any(_memory(t) in self._held for t in given if _dense(t))
+            ):
                 self.multiplied.update(made_of - {_INPUT, _PARAMETER})
             if made_of - {_PARAMETER} and _depends_on_values(func, tags, given):
                 self.on_look(_name(func))

@@ -118,6 +118,11 @@ def _as_now(meeting: Meeting, sizes: dict[str, int]) -> Meeting:
 
 
 def _rest(topology: Topology, probe: nn.Module, name: str) -> None:
+    """Put a copy at rest. A projection inside of it says nothing to a dead unit, whose row is zero."""
+    for inner, module in probe.named_modules():
+        if inner and f"{name}.{inner}" in topology.projections:
+            for parameter in module.parameters():
+                parameter.zero_()
     if topology.example is not None:
         topology.example.put_at_rest(probe, name)
 

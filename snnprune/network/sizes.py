@@ -44,9 +44,11 @@ def _containers(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
     These are the rows of the last layer inside that has as many as the container says; the recurrent layer
     itself, where there is none.
     """
-    kinds: Any = sys.modules.get("spikingjelly.activation_based.layer")
-    for container in model.modules() if kinds is not None else ():
-        if isinstance(container, kinds.LinearRecurrentContainer):
+    library: Any = sys.modules.get("spikingjelly.activation_based.layer")
+    if library is None:
+        return
+    for container in model.modules():
+        if isinstance(container, library.LinearRecurrentContainer):
             layers = [container.rc, *(m for m in container.sub_module.modules() if isinstance(m, nn.Linear))]
             fed = [m for m in layers if m.out_features == getattr(container, _WIDTH)]
             if fed:

@@ -64,7 +64,7 @@ class Survey(TorchFunctionMode):
     def _hooks(self) -> Iterator[RemovableHandle]:
         # Hooks on a return are always called, since a network may catch the error that a module raises.
         for name, (module, kind) in self.found.leaves.items():
-            yield module.register_forward_pre_hook(self._on_leaf_called)
+            yield module.register_forward_pre_hook(self._on_leaf_called(kind))
             yield module.register_forward_hook(self._on_leaf_answered, prepend=True)
             hook = self._on_leaf_returned(name, kind)
             yield module.register_forward_hook(hook, with_kwargs=True, always_call=True)
@@ -156,8 +156,15 @@ class Survey(TorchFunctionMode):
 
     # --- leaves
 
-    def _on_leaf_called(self, module: nn.Module, _args: Any) -> None:
-        self._inside.append(_Visit(module))
+    def _on_leaf_called(self, kind: Kind) -> Callable[..., None]:
+        def hook(module: nn.Module, _args: Any) -> None:
+            self._inside.append(_Visit(module, kind))
+            self._note_layers()
+
+        return hook
+
+    def _note_layers(self) -> None:
+        self.found.provenance.in_layer = any(visit.kind in {"conv", "linear"} for visit in self._inside)
 
     def _on_leaf_answered(self, _module: nn.Module, _args: Any, output: Any) -> None:
         """Note what the leaf itself answers, before hooks of others see it."""
@@ -171,8 +178,11 @@ class Survey(TorchFunctionMode):
                 if len(self._inside) == 1:
                     with self.found.provenance.aside():
                         self._take(name, kind, self._inside[0], (args, kwargs), output)
+                elif self.found.counting:
+                    self.found.inner[name] += [t.numel() for t in tensors_in(output)[:1]]
             finally:
                 self._inside.pop()
+                self._note_layers()
 
         return hook
 
@@ -217,7 +227,7 @@ class Survey(TorchFunctionMode):
             axis = None
         self.found.readings[name].append(axis.places[-1][1] if axis is not None else ())
         if kind in {"conv", "linear"}:
-            self.found.read.update(self.found.made_of([x]))
+            self.found.read.update((number, name) for number in self.found.made_of([x]))
         if axis is not None and axis.state is not None and kind != "neuron":
             self.found.states_read.add(axis.state)
         if axis is None:
@@ -270,10 +280,12 @@ class _Visit:
 
     Attributes:
         module: the leaf.
+        kind: of leaf.
         answer: identities and versions of the tensors that it returned; None until it has.
     """
 
     module: nn.Module
+    kind: Kind
     answer: list[tuple[int, int]] | None = None
 
 

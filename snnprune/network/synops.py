@@ -121,9 +121,10 @@ class SpikeCounter:
     """Counts the inputs of each convolution and linear layer while a network runs.
 
     A layer has analogue input, and costs multiply-accumulates, if no spiking neuron was called before it in
-    the first forward, it does not read the spikes of one time step earlier, and its input holds other values than whole numbers, as pictures do. In a network
-    without spiking neurons, every layer has analogue input. Frames of event counts are spikes. Averages of
-    spikes after a pool are spikes, too: each non-zero value counts once.
+    the first forward, it does not read the spikes of one time step earlier, and its input holds other values
+    than whole numbers, as pictures do. In a network without spiking neurons, every layer has analogue input.
+    Frames of event counts are spikes. Averages of spikes after a pool are spikes, too: each non-zero value
+    counts once.
 
     Whole numbers before the first spiking neuron are taken for counts of events. Counts that were averaged,
     normalised or scaled before the first layer are no whole numbers, so that layer is analogue: multiplies

@@ -38,6 +38,8 @@ class Recurrent(base.MemoryModule):
                 [0., 1.]])
     """
 
+    y: Tensor | None
+
     def __init__(self, neuron: nn.Module, size: int, *, step_mode: str = "m") -> None:
         super().__init__()
         self.feedback = layer.Linear(size, size, bias=False)

@@ -516,17 +516,16 @@ class TraceRecorder:
         return series if self.keep == "series" else spiking_trace(series, self.tau)
 
     def _arriving(self, place: _Place, post: _Place, columns: int) -> Tensor:
-        """Return the trace or series of what reaches a neuron some steps after it was said: at first, nothing.
+        """Return the trace or series of what reaches a neuron some steps later: at first, nothing.
 
         Args:
             place: the layer that reaches the neuron so late.
             post: the neuron.
             columns: of the layer.
         """
-        like = post.calls[0]
+        like = (place.calls or post.calls)[0]
         nothing = like.new_zeros(like.shape[-2], columns)
-        said = [call.to(torch.promote_types(call.dtype, like.dtype)) for call in place.calls]
-        series = torch.stack(([nothing] * place.delay + said)[: int(post.passes)])
+        series = torch.stack(([nothing] * place.delay + place.calls)[: int(post.passes)])
         return series if self.keep == "series" else spiking_trace(series, self.tau)
 
     def batch(self) -> dict[str, Activity]:

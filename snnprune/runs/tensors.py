@@ -11,6 +11,7 @@ from snnprune.common.errors import UserError, in_one_line
 from snnprune.runs.typed import typed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -141,6 +142,11 @@ class Example(WithTensors):
 
     about: AboutExample
     tensors: Tensors
+
+
+def is_sound(shape: Sequence[int]) -> bool:
+    """Tell whether frames [..., P, H, W] are channels side by side, of one polarity and one row."""
+    return tuple(shape[-3:-1]) == (1, 1)
 
 
 def read_dynamics(file: Path) -> Dynamics | None:

@@ -8,7 +8,7 @@ import torch
 
 from snnprune.common.seeds import Stream
 from snnprune.network.firing import is_spiking
-from snnprune.runs.tensors import AboutExample, Example
+from snnprune.runs.tensors import AboutExample, Example, is_sound
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from snnprune.training.task import Task
 
 FRAMES = 10
-"""Number of frames that are kept, evenly spaced: a picture shows them side by side."""
+"""Number of frames that are kept, evenly spaced: a picture shows them side by side. Of sound all are kept."""
 
 
 def write_example(path: Path, task: Task, splits: Splits) -> None:
@@ -50,7 +50,8 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
         task.reset()
     if not splits.events:
         frames = frames[None]
-    steps = torch.arange(min(FRAMES, len(frames))) * len(frames) // min(FRAMES, len(frames))
+    many = min(len(frames) if is_sound(frames.shape) else FRAMES, len(frames))
+    steps = torch.arange(many) * len(frames) // many
     about = AboutExample(
         classes=[str(name) for name in splits.classes],
         label=int(label),

@@ -87,6 +87,30 @@ class ReadsPotential(Tutorial):
         return potential
 
 
+class Wired(nn.Module):
+    """Two layers that are wired to themselves, their states by hand."""
+
+    def __init__(self, kind: str, *constants: float) -> None:
+        super().__init__()
+        make = partial(getattr(snn(), kind), *constants, threshold=0.2)
+        self.fc1, self.lif1 = nn.Linear(20, 16), make(linear_features=16)
+        self.fc2, self.lif2 = nn.Linear(16, 12), make(linear_features=12)
+        self.out = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, told = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for step in x:
+            first = self.lif1(self.fc1(step), *first)
+            second = self.lif2(self.fc2(first[0]), *second)
+            told.append(self.out(second[0]))
+        return torch.stack(told)
+
+
+def convolved() -> nn.Module:
+    wired = snn().RLeaky(0.9, conv2d_channels=5, kernel_size=3, threshold=0.2, init_hidden=True)
+    return Steps(nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), wired, nn.Flatten(), nn.Linear(180, 4)))
+
+
 class WithLSTM(nn.Module):
     """A spiking LSTM between two layers."""
 
@@ -113,7 +137,6 @@ class WithLSTM(nn.Module):
 
 
 _BOTH = ("net.0", "net.2")
-_OWN_LAYER = dict.fromkeys(_BOTH, "holds a layer of its own (recurrent)")
 _LSTM = "it is wired to itself by the recurrent wrapper middle.lstm_cell"
 TRIALS = named(
     (
@@ -150,12 +173,34 @@ TRIALS = named(
                   nn.Linear(20, 16), snn().Leaky(0.9, threshold=0.2, init_hidden=True),
                   nn.Linear(16, 3), snn().Leaky(0.9, init_hidden=True, output=True))),
               SERIES, ("net.0",), series="loop", neurons=kinds("Leaky")),
-        Trial("RLeaky", hidden("RLeaky", 0.9, linear_features=int), SERIES, (), _OWN_LAYER, series="loop",
-              neurons=kinds("RLeaky")),
+        *(
+            Trial(said, hidden(kind, *constants, linear_features=int, **options), SERIES, _BOTH,
+                  series="loop", neurons=kinds(kind))
+            for said, kind, constants, options in (
+                ("RLeaky", "RLeaky", (0.9,), {}),
+                ("RLeaky, learnt values each", "RLeaky", (each(0.9),),
+                 {"threshold": each(0.2), "learn_beta": True, "learn_threshold": True}),
+                ("RSynaptic", "RSynaptic", (0.9, 0.8), {}),
+            )
+        ),
+        *(
+            Trial(f"{kind}, states by hand", partial(Wired, kind, *constants), SERIES, ("fc1", "fc2"),
+                  series="loop", neurons=kinds(kind))
+            for kind, constants in (("RLeaky", (0.9,)), ("RSynaptic", (0.9, 0.8)))
+        ),
+        *(
+            Trial(f"RLeaky, {said}", hidden("RLeaky", 0.9, linear_features=int, **options), SERIES, (),
+                  dict.fromkeys(_BOTH, "holds a layer of its own (recurrent)"), series="loop",
+                  neurons=kinds("RLeaky"))
+            for said, options in (
+                ("inhibition", {"inhibition": True}),
+                ("reset to zero", {"reset_mechanism": "zero"}),  # it calls its layer twice a step
+            )
+        ),
+        Trial("RLeaky, convolutional", convolved, FRAMES, (),
+              {"net.0": "holds a layer of its own (recurrent)"}, series="loop", neurons=kinds("RLeaky")),
         Trial("RLeaky, not named", hidden("RLeaky", 0.9, linear_features=int), SERIES, (),
               dict.fromkeys(_BOTH, "does not stay at zero through sub()"), series="loop"),
-        Trial("RSynaptic", hidden("RSynaptic", 0.9, 0.8, linear_features=int), SERIES, (), _OWN_LAYER,
-              series="loop", neurons=kinds("RSynaptic")),
         *(
             Trial(f"SLSTM{said}", partial(WithLSTM, "SLSTM"), SERIES, ("last",), {"first": _LSTM},
                   series="loop", neurons=kinds("Leaky", *names))

@@ -122,7 +122,12 @@ def added() -> nn.Module:
     return layer.ElementWiseRecurrentContainer(lif("s"), torch.add, step_mode="m")
 
 
-_LOOP = "1.rc wires it to itself"
+def fed_back_in() -> nn.Module:
+    inside = nn.Sequential(nn.Linear(16, 16), lif("s"))
+    return layer.LinearRecurrentContainer(inside, 16, 16, step_mode="m")
+
+
+_NO_NEURON = "no neuron module reads"
 _GROUPS = {"0": "2 is a grouped convolution", "2": "2 is a grouped convolution"}
 _OWN_WAY = "computes its weight or its output in its own way"
 TRIALS = named(
@@ -188,9 +193,10 @@ TRIALS = named(
         Trial("MultiStepContainer", stepped, FRAMES, ("0", "2"), series="loop"),
         Trial("TLastMultiStepContainer", last, (SAMPLES, *ROWS, STEPS), ("0", "2"), series="loop"),
         Trial("StepModeContainer", modes, FRAMES, ("0.0", "2.0")),
-        Trial("ElementWiseRecurrentContainer", between(added), SERIES, ("2",),
-              {"0": "wired to itself by the recurrent wrapper 1"}),
-        Trial("LinearRecurrentContainer", between(fed_back), SERIES, ("2",), {"0": _LOOP, "1.rc": _LOOP}),
+        Trial("ElementWiseRecurrentContainer", between(added), SERIES, ("0", "2")),
+        Trial("LinearRecurrentContainer", between(fed_back), SERIES, ("1.rc", "2"), {"0": _NO_NEURON}),
+        Trial("LinearRecurrentContainer around a layer", between(lif, fed_back_in), SERIES,
+              ("0", "2.sub_module.0", "3"), {"2.rc": _NO_NEURON}),
         Trial("SpikingLSTM", between(lif, lambda: Taken(rnn.SpikingLSTM(16, 16, 1))), SERIES, ("3",),
               {"0": "recurrent wrapper 2.module", "2.module.cells.0.linear_ih": "inside the recurrent"}),
     )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snnprune.nn.fused import cpu_steps
 from snnprune.nn.fused.cell import Backward, Cell, Forward, gradient, precise, row
 from snnprune.nn.fused.cell_own import decays
+from snnprune.nn.fused.kernels import step_kernels
 from snnprune.nn.fused.threads import share
 
 if TYPE_CHECKING:
@@ -68,7 +68,19 @@ class _Forward(Forward):
     def step(self, t: int, x: Row, fed: Row, s: Row) -> None:
         v, b = self.v[t % len(self.v)].numpy(), self.b[t % len(self.b)].numpy()
         current = self.current[t] if self.current else fed
-        share(cpu_steps.adaptive_step, self.rows, s.size, x, fed, *self.states, v, b, current, s, *self.more)
+        share(
+            step_kernels().adaptive_step,
+            self.rows,
+            s.size,
+            x,
+            fed,
+            *self.states,
+            v,
+            b,
+            current,
+            s,
+            *self.more,
+        )
         self.states = v, b, s
 
     def end(self) -> tuple[Tensor, ...]:
@@ -101,16 +113,16 @@ class _Backward(Backward):
 
     def spikes(self, first: int, last: int, out: Tensor) -> None:
         v, b = (kept[first:last].reshape(-1) for kept in (self.v, self.b))
-        cpu_steps.adaptive_spike(v, b, out.view(-1).numpy(), *self.threshold)
+        step_kernels().adaptive_spike(v, b, out.view(-1).numpy(), *self.threshold)
 
     def step(self, t: int, gs: Row, fed: Row, gx: Row) -> None:
         slopes, y = self.scratch
         before = self.first if t == 0 else (self.v[t - 1], self.b[t - 1], y)
         if t > 0:
-            cpu_steps.adaptive_spike(self.v[t - 1], self.b[t - 1], y, *self.threshold)
+            step_kernels().adaptive_spike(self.v[t - 1], self.b[t - 1], y, *self.threshold)
         none = self.first[0][:0]
         share(
-            cpu_steps.adaptive_back, self.rows, fed.size, gs, fed, *before, self.v[t], self.b[t],
+            step_kernels().adaptive_back, self.rows, fed.size, gs, fed, *before, self.v[t], self.b[t],
             self.current[t] if len(self.current) else none, slopes,
             *(one.numpy() for one in self.carry), gx, *self.of_decays.numpy(), *self.more,
         )  # fmt: skip

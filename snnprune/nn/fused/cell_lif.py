@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from snnprune.nn.fused import cpu_steps
 from snnprune.nn.fused.cell import Backward, Cell, Forward, gradient, precise, row
-from snnprune.nn.fused.cpu_run import numbers
+from snnprune.nn.fused.kernels import kernels, step_kernels
 from snnprune.nn.fused.threads import share
 
 if TYPE_CHECKING:
@@ -47,18 +46,18 @@ class _Forward(Forward):
         h = torch.empty((steps if keep else 2, self.size), dtype=dtype)
         self.kept, self.h = (h,), list(h.numpy())
         self.first = row(v, 1, dtype)
-        self.lif = numbers(constants, self.first.dtype)
+        self.lif = kernels("cpu").numbers(constants, self.first.dtype)
         self.last = torch.empty(self.size, dtype=dtype)
 
     def step(self, t: int, x: Row, fed: Row, s: Row) -> None:
         now, before = (self.h[step % len(self.h)] for step in (t, t - 1))
         first = self.first if t == 0 else self.first[:0]
-        share(cpu_steps.lif_step, self.size, self.size, x, fed, first, before, now, s, self.lif)
+        share(step_kernels().lif_step, self.size, self.size, x, fed, first, before, now, s, self.lif)
         self.now = now
 
     def end(self) -> tuple[Tensor, ...]:
         last = self.last.numpy()
-        self.broken = any(share(cpu_steps.lif_settle, self.size, self.size, self.now, last, self.lif))
+        self.broken = any(share(step_kernels().lif_settle, self.size, self.size, self.now, last, self.lif))
         return (self.last,)
 
 
@@ -66,17 +65,17 @@ class _Backward(Backward):
     def __init__(self, constants: Constants, h: Tensor, gv: Tensor | None) -> None:
         self.h, self.size = h.numpy(), h.shape[1]
         self.carry, number = gradient(gv, self.size, h.dtype), self.h.dtype.type
-        self.slopes, self.lif = np.empty(self.size, number), numbers(constants, self.h.dtype)
+        self.slopes, self.lif = np.empty(self.size, number), kernels("cpu").numbers(constants, self.h.dtype)
         slope = constants.slope
         self.more = constants.detach_reset, slope.kind, number(slope.a), number(slope.b)
 
     def spikes(self, first: int, last: int, out: Tensor) -> None:
-        cpu_steps.spike(self.h[first:last].reshape(-1), out.view(-1).numpy(), self.lif[1])
+        step_kernels().spike(self.h[first:last].reshape(-1), out.view(-1).numpy(), self.lif[1])
 
     def step(self, t: int, gs: Row, fed: Row, gx: Row) -> None:
         share(
-            cpu_steps.lif_back, self.size, self.size, gs, fed, self.h[t], self.slopes, self.carry.numpy(),
-            gx, self.lif, *self.more,
+            step_kernels().lif_back, self.size, self.size, gs, fed, self.h[t], self.slopes,
+            self.carry.numpy(), gx, self.lif, *self.more,
         )  # fmt: skip
 
     def end(self) -> tuple[Tensor | None, ...]:

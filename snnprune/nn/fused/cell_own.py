@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from snnprune.nn.fused import cpu_steps
 from snnprune.nn.fused.cell import Backward, Cell, Forward, gradient, precise, row
+from snnprune.nn.fused.kernels import step_kernels
 from snnprune.nn.fused.threads import share
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ class _Forward(Forward):
     def step(self, t: int, x: Row, fed: Row, s: Row) -> None:
         now, before = (self.h[step % len(self.h)] for step in (t, t - 1))
         first, current = self.first if t == 0 else self.first[:0], self.current[t] if self.current else fed
-        share(cpu_steps.own_step, self.rows, s.size, x, fed, first, before, now, current, s, *self.more)
+        share(step_kernels().own_step, self.rows, s.size, x, fed, first, before, now, current, s, *self.more)
         self.now = now
 
     def end(self) -> tuple[Tensor, ...]:
         *_, threshold, reset = self.more
         zero = threshold * 0
         lif = (zero, threshold, reset, True, True)
-        share(cpu_steps.lif_settle, self.now.size, self.now.size, self.now, self.last.numpy(), lif)
+        share(step_kernels().lif_settle, self.now.size, self.now.size, self.now, self.last.numpy(), lif)
         return (self.last,)
 
 
@@ -93,12 +93,12 @@ class _Backward(Backward):
         )  # fmt: skip
 
     def spikes(self, first: int, last: int, out: Tensor) -> None:
-        cpu_steps.spike(self.h[first:last].reshape(-1), out.view(-1).numpy(), self.threshold)
+        step_kernels().spike(self.h[first:last].reshape(-1), out.view(-1).numpy(), self.threshold)
 
     def step(self, t: int, gs: Row, fed: Row, gx: Row) -> None:
         first = self.first if t == 0 else self.first[:0]
         share(
-            cpu_steps.own_back, self.rows, fed.size, gs, fed, first, self.h[t - 1], self.h[t],
+            step_kernels().own_back, self.rows, fed.size, gs, fed, first, self.h[t - 1], self.h[t],
             self.current[t] if len(self.current) else self.first[:0], self.slopes, self.carry.numpy(), gx,
             self.of_decays.view(-1).numpy(), *self.more,
         )  # fmt: skip

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.nn.fused import cpu_steps
 from snnprune.nn.fused.cell import gradient
-from snnprune.nn.fused.kernels import refuse_second_derivative
+from snnprune.nn.fused.kernels import refuse_second_derivative, step_kernels
 from snnprune.nn.fused.layout import is_constant
 from snnprune.nn.fused.threads import share
 from snnprune.nn.fused.watching import is_traced
@@ -54,7 +53,7 @@ class _Steps(torch.autograd.Function):
         series = x.detach().reshape(len(x), -1).contiguous().numpy()
         first = v.detach().reshape(-1).contiguous().numpy()
         share(
-            cpu_steps.integrate, first.size, out.numel(), series, first, out.view(len(x), -1).numpy(),
+            step_kernels().integrate, first.size, out.numel(), series, first, out.view(len(x), -1).numpy(),
             *_numbers(decay, series),
         )  # fmt: skip
         return out, out[-1].clone()
@@ -77,7 +76,7 @@ class _Steps(torch.autograd.Function):
         )
         series = come.reshape(len(come), -1).contiguous().numpy()
         share(
-            cpu_steps.integrate_back, carry.numel(), gx.numel(), series, carry.numpy(),
+            step_kernels().integrate_back, carry.numel(), gx.numel(), series, carry.numpy(),
             gx.view(steps, -1).numpy(), *_numbers(ctx.decay, series),
         )  # fmt: skip
         return gx, carry.view(ctx.shape[1:]), None

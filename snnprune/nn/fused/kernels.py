@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -13,6 +14,12 @@ from snnprune.common.errors import UserError
 def kernels(device: str) -> Any:
     """Return the module with the kernels of a kind of device. Each module imports its own compiler."""
     return importlib.import_module(f"snnprune.nn.fused.{'gpu' if device == 'cuda' else 'cpu_run'}")
+
+
+@functools.cache
+def step_kernels() -> Any:
+    """Return the module with the CPU's kernels for single time steps."""
+    return importlib.import_module("snnprune.nn.fused.cpu_steps")
 
 
 def refuse_second_derivative() -> None:

@@ -15,6 +15,7 @@ import torch
 
 from snnprune.nn.fused.cell import precise
 from snnprune.nn.fused.kernels import refuse_second_derivative
+from snnprune.nn.fused.layout import Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -242,4 +243,5 @@ def flat(series: Tensor) -> list[Row]:
 
 def _alias(dense: Tensor, shape: torch.Size) -> Tensor:
     """Return the same memory in a shape. It is no view: of a view, autograd does not let users detach it."""
-    return torch.empty(0, dtype=dense.dtype).set_(dense.untyped_storage(), dense.storage_offset(), shape)
+    own = torch.empty(0, dtype=dense.dtype)
+    return own.set_(dense.untyped_storage(), dense.storage_offset(), shape, Layout.usual(shape).strides)

@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 
 from snnprune.report.picture import Missing, Picture, canvas
 from snnprune.report.style import FAINT, INK, clipped, tidy
+from snnprune.runs.tensors import is_sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +50,7 @@ def recording(run: Run) -> Picture | Missing:
         "recording",
         "A recording, its spikes and the answer" if about.events else "A sample, its spikes and the answer",
         "The first sample of the test set. "
-        + ("Blue: brighter, orange: darker. " if about.events else "")
+        + (_said_of_frames(example) if about.events else "")
         + (
             "Below, spikes of each layer over time, a row for each channel (averaged over its places) or "
             "neuron. "
@@ -61,6 +62,18 @@ def recording(run: Run) -> Picture | Missing:
         f"{len(about.neurons)} layers. The network answers {answer} ({how}), which is {right}.",
         lambda: _draw(example),
     )
+
+
+def _said_of_frames(example: Example) -> str:
+    if _is_whole_sound(example):
+        return "Above, the events of each channel over time. "
+    return "Blue: brighter, orange: darker. "
+
+
+def _is_whole_sound(example: Example) -> bool:
+    """Tell whether all frames of a sound were kept; runs of earlier versions have some of them."""
+    frames = example.tensors["frames"]
+    return is_sound(frames.shape) and len(frames) == example.about.time_steps
 
 
 def _unit(about: AboutExample) -> str:
@@ -75,13 +88,17 @@ def _draw(example: Example) -> Figure:
     layers = [name for name in names if name != output][:MOST]
     rows = -(-len(frames) // ACROSS)
     tall = 0.14 * len(about.classes) + 0.5
-    heights = [0.82 * rows if len(frames) > 1 else 1.3, max(0.75 * len(layers), 0.01), tall]
+    sound = _is_whole_sound(example)
+    heights = [1.6 if sound else 0.82 * rows if len(frames) > 1 else 1.3, max(0.75 * len(layers), 0.01), tall]
     figure = canvas(sum(heights) + 0.45)
     parts: Any = figure.subfigures(3, 1, height_ratios=heights)
     upper, middle, lower = parts
     for part in parts:
         part.set_facecolor("none")
-    _frames(upper.subplots(rows, min(ACROSS, len(frames)), squeeze=False).flat, example)
+    if sound:
+        _channels(upper.subplots(), frames[:, 0, 0])
+    else:
+        _frames(upper.subplots(rows, min(ACROSS, len(frames)), squeeze=False).flat, example)
     panels = middle.subplots(len(layers), 1, squeeze=False)[:, 0] if layers else []
     for axes, name in zip(panels, layers, strict=True):
         _activity(axes, name, example.tensors[f"activity/{name}"], about.spiking)
@@ -95,6 +112,24 @@ def _of_output(example: Example) -> str | None:
     name = about.readout or (about.neurons[-1] if about.spiking and about.neurons else None)
     fits = name is not None and example.tensors[f"activity/{name}"].shape[1] == len(about.classes)
     return name if fits else None
+
+
+def _channels(axes: Axes, counts: NDArray[np.uint8]) -> None:
+    """Draw the events of sound, [T, channels]; the lowest channel is at the bottom."""
+    steps, channels = counts.shape
+    axes.imshow(
+        counts.T,
+        cmap=SPIKES,
+        vmin=0,
+        vmax=max(int(counts.max()), 1),
+        aspect="auto",
+        interpolation="nearest",
+        origin="lower",
+        extent=(0.5, steps + 0.5, 0.5, channels + 0.5),
+    )
+    axes.set_title(f"{channels} channels, {int(counts.sum()):,} events", loc="left", fontsize=6.5, pad=2)
+    axes.set(yticks=[1, channels] if channels > 1 else [1], xticks=[])
+    axes.spines[:].set_color(FAINT)
 
 
 def _frames(panels: Iterable[Any], example: Example) -> None:
