@@ -185,7 +185,8 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
 def _is_its_own(found: Findings, number: int, layer: str) -> bool:
     """Tell whether a layer writes into the population that it reads."""
     synapses = found.synapses.get(layer)
-    return synapses is not None and bool(found.units.left([number]) & found.units.left([synapses.population]))
+    left = found.units.left
+    return synapses is not None and left([number]) <= left([synapses.population])
 
 
 def _feeds_back_later(found: Findings) -> bool:
