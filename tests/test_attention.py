@@ -240,6 +240,91 @@ def test_the_dead_stay_at_zero_under_weight_decay() -> None:
         assert weight[~dead].all()
 
 
+# --- the ways in which people write it
+
+
+class OneLayer(nn.Module):
+    """Queries, keys and values of one layer; ``way`` takes them apart and returns [B, heads, N, channels]."""
+
+    def __init__(self, way: Any, heads: int = 2, channels: int = 3) -> None:
+        super().__init__()
+        self.way, self.heads, self.width = way, heads, heads * channels
+        self.embed, self.embed_act = nn.Linear(4, self.width), nn.ReLU()
+        self.qkv, self.act = nn.Linear(self.width, 3 * self.width), nn.ReLU()
+        self.out = nn.Linear(self.width, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.act(self.qkv(self.embed_act(self.embed(x))))
+        attended = self.way(rows, self.heads)
+        scores: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return scores.mean(1)
+
+
+def product(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return (q @ k.mT * 0.2).softmax(-1) @ v
+
+
+def parts_first(rows: Tensor, heads: int) -> Tensor:
+    return product(*rows.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0))
+
+
+def heads_first(rows: Tensor, heads: int) -> Tensor:
+    apart = rows.view(*rows.shape[:2], heads, 3, -1).transpose(1, 2)
+    return product(apart[..., 0, :], apart[..., 1, :], apart[..., 2, :])
+
+
+def parts_last(rows: Tensor, heads: int) -> Tensor:
+    apart = rows.view(*rows.shape[:2], heads, -1, 3).transpose(1, 2)
+    return product(apart.select(-1, 0), apart.select(-1, 1), apart.select(-1, 2))
+
+
+def in_chunks(rows: Tensor, heads: int) -> Tensor:
+    return product(*(t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in rows.chunk(3, -1)))
+
+
+def folded(rows: Tensor, heads: int) -> Tensor:
+    """Heads in the axis of samples, as fairseq has them."""
+    samples, positions, _ = rows.shape
+    q, k, v = rows.view(samples, positions, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
+    return torch.bmm(torch.bmm(q, k.transpose(1, 2)), v).view(samples, heads, positions, -1)
+
+
+def einstein(rows: Tensor, heads: int) -> Tensor:
+    q, k, v = rows.unflatten(-1, (3, heads, -1)).unbind(2)
+    return torch.einsum("bhij,bjhd->bhid", torch.einsum("bihd,bjhd->bhij", q, k), v)
+
+
+def torchs(rows: Tensor, heads: int) -> Tensor:
+    q, k, v = rows.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    mask = torch.ones(rows.shape[1], rows.shape[1], dtype=torch.bool).tril()
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=0.2)
+
+
+def spikformer(rows: Tensor, heads: int) -> Tensor:
+    """The other order of products: k and v over positions first."""
+    q, k, v = rows.unflatten(-1, (3, heads, -1)).permute(0, 2, 3, 1, 4).flatten(1, 2).chunk(3, 1)
+    return q @ (k.mT @ v)
+
+
+@pytest.mark.parametrize(
+    "way", [parts_first, heads_first, parts_last, in_chunks, folded, einstein, torchs, spikformer]
+)
+def test_ways_to_take_heads_apart(way: Any) -> None:
+    torch.manual_seed(1)
+    net = OneLayer(way).double()
+    x = torch.rand(3, 5, 4, dtype=torch.float64)
+    topology = discover(net, x)
+    found = {p.name: (p.size, p.frozen) for p in topology.free()}
+    assert found == {"embed": (6, None), "qkv.heads": (2, None), "qkv.channels": (3, None)}, f"\n{topology}"
+    for units in ({"qkv.heads": [1]}, {"qkv.channels": [0, 2]}, {"qkv.heads": [0], "qkv.channels": [1]}):
+        again = copy.deepcopy(net)
+        masks = masked(again, topology, **units)
+        small = snnprune.compact(again, masks)
+        assert small.heads == 2 - len(units.get("qkv.heads", []))
+        torch.testing.assert_close(small(x), again(x), rtol=0, atol=1e-12)
+        assert again(x).abs().max() > 0
+
+
 # --- small networks in files, and back
 
 
@@ -291,6 +376,18 @@ def test_a_network_that_grows_back_has_its_heads_again() -> None:
     whole.load(early)
     assert whole.model.blocks[1].n_head == heads
     whole.epochs(1, 2, 1)
+
+
+def test_a_run_resumed_behind_a_cut_of_heads_is_the_same_run() -> None:
+    options: dict[str, Any] = {"epochs": 4, "target": 0.8, "compact_every": 1, "samples": 3}
+    whole = Loop(FAMILY, "m", "dpap", **options).epochs(0, 2, 1)
+    state = whole.state()
+    assert "numbers" in next(iter(state["pruner"]["kept"].values()))
+    rest = Loop(FAMILY, "m", "dpap", **options).load(state).epochs(2, 3, 1)
+    whole.epochs(2, 3, 1)
+    for key, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, rest.model.state_dict()[key]), key
+    assert equal(whole.masks[-1], rest.masks[-1])
 
 
 # --- what is frozen by name

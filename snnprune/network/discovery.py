@@ -24,6 +24,7 @@ from snnprune.network.branches import freeze_branches
 from snnprune.network.heads import settle_heads
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
+from snnprune.network.leaves import keep_single_steps
 from snnprune.network.meetings import States, kept_small, meetings
 from snnprune.network.questions import question
 from snnprune.network.resting import why_uncut
@@ -76,6 +77,7 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             f"the example input has to be a tensor with at least one sample, or a tuple of what "
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
+    keep_single_steps(model)
     make_lazy_layers(model, lambda: _answer(model, arguments))
     survey = Survey(model, classes)
     found = survey.found
@@ -183,7 +185,8 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
 def _is_its_own(found: Findings, number: int, layer: str) -> bool:
     """Tell whether a layer writes into the population that it reads."""
     synapses = found.synapses.get(layer)
-    return synapses is not None and bool(found.units.left([number]) & found.units.left([synapses.population]))
+    left = found.units.left
+    return synapses is not None and left([number]) <= left([synapses.population])
 
 
 def _feeds_back_later(found: Findings) -> bool:
