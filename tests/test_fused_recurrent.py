@@ -478,3 +478,15 @@ def test_a_pruner_scores_the_same(runs: list[int]) -> None:
     for name, scores in found[0].items():
         assert scores.any()
         assert torch.allclose(scores, found[1][name], rtol=1e-4)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_step_mode_set_from_outside_does_not_reach_the_neurons(fast: bool) -> None:
+    net = both(speech())[fast]
+    functional.set_step_mode(net, "m")
+    x = torch.rand(6, 2, 5)
+    recorder = TraceRecorder(net, snnprune.discover(net, x))
+    functional.set_step_mode(net, "m")
+    net(x).sum().backward()
+    assert recorder.batch()["1.feedback"].post.shape == (2, 4)
+    recorder.close()

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from spikingjelly.activation_based import functional
+from spikingjelly.activation_based import functional, neuron
 from test_recurrent_golden import NETWORKS, network, plain_loop
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from snnprune.network import discover
+from snnprune.nn.recurrent import Recurrent
 from snnprune.pruning import TraceRecorder
 
 if TYPE_CHECKING:
@@ -129,3 +130,23 @@ def test_what_arrives_is_recorded_once_and_whole(way: str, door: str, keep: Any)
             torch.testing.assert_close(found.post, torch.einsum("t,tbi->bi", decays, fired))
         assert bool(pre.any())
     recorder.close()
+
+
+def test_a_step_mode_that_was_set_from_outside_does_not_matter() -> None:
+    """`set_step_mode` reaches the neurons inside of a recurrent layer, which sets them back when called."""
+    recorded = []
+    for outside in (False, True):
+        layers = (nn.Linear(UNITS, UNITS, bias=False), nn.Linear(UNITS, 2))
+        net = nn.Sequential(layers[0], Recurrent(neuron.IFNode(v_threshold=0.5), UNITS), layers[1]).double()
+        for layer, weight in zip((net[0], net[1].feedback), weights(), strict=True):
+            layer.weight.data.copy_(weight)
+        if outside:
+            functional.set_step_mode(net, "m")
+        given = next(batches())
+        recorder = TraceRecorder(net.train(), discover(net, given), keep="series")
+        net(given).sum().backward()
+        recorded.append(recorder.batch()["1.feedback"])
+        recorder.close()
+    assert bool(recorded[0].pre.any())
+    assert torch.equal(recorded[0].pre, recorded[1].pre)
+    assert torch.equal(recorded[0].post, recorded[1].post)

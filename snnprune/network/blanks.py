@@ -58,11 +58,11 @@ def settle(found: Findings) -> None:
         readings = [spans for spans in found.readings[name] if spans]
         for at in range(max(map(len, readings), default=0)):
             there = [spans[at] for spans in readings if len(spans) > at]
-            for real in [s for s in there if any(units[n].made for n in s.numbers)][:1]:
-                for span in there:
-                    if not any(units[n].made for n in span.numbers):
-                        with suppress(Unknown):
-                            units.join_spans(units.resolved([real]), units.resolved([span]))
+            real = next((s for s in there if any(units[n].made for n in s.numbers)), None)
+            for span in there:
+                if real is not None and not any(units[n].made for n in span.numbers):
+                    with suppress(Unknown):
+                        units.join_spans(units.resolved([real]), units.resolved([span]))
 
 
 def unmet(found: Findings) -> list[int]:

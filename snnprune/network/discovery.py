@@ -24,6 +24,7 @@ from snnprune.network.branches import freeze_branches
 from snnprune.network.heads import settle_heads
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
+from snnprune.network.leaves import keep_single_steps
 from snnprune.network.meetings import States, kept_small, meetings
 from snnprune.network.questions import question
 from snnprune.network.resting import why_uncut
@@ -76,6 +77,7 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
             f"the example input has to be a tensor with at least one sample, or a tuple of what "
             f"{type(model).__name__} takes, and is {_described(arguments)}"
         )
+    keep_single_steps(model)
     make_lazy_layers(model, lambda: _answer(model, arguments))
     survey = Survey(model, classes)
     found = survey.found
@@ -168,7 +170,7 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
     """
     settle(found)
     units, axes = found.units, [found.axis_of(tensor) for tensor in outputs]
-    read = {m for n, name in found.read if not _is_its_own(found, n, name) for m in units.left([n])}
+    read = units.left(n for n, name in found.read if not _is_its_own(found, n, name))
     read |= units.left(found.provenance.multiplied)
     found.outputs.update(number for number in units.left(found.made_of(outputs)) if number not in read)
     for tensor, axis in zip(outputs, axes, strict=True):
@@ -183,8 +185,7 @@ def _freeze_output(found: Findings, outputs: list[torch.Tensor]) -> list[Axis | 
 def _is_its_own(found: Findings, number: int, layer: str) -> bool:
     """Tell whether a layer writes into the population that it reads."""
     synapses = found.synapses.get(layer)
-    left = found.units.left
-    return synapses is not None and left([number]) <= left([synapses.population])
+    return synapses is not None and bool(found.units.left([number]) & found.units.left([synapses.population]))
 
 
 def _feeds_back_later(found: Findings) -> bool:

@@ -166,6 +166,8 @@ def on_neuron_called(found: Findings, met: Encounter) -> None:
     for other in met.inputs:
         if other is not x and found.axis_of(other) is not None:
             axis = _with_state(found, met.name, axis, other)
+    if any(layers_inside(met.module)):
+        found.holders[met.name].update(axis.numbers)
     if not met.own:
         found.freeze([x], _foreign(met.name))
     _note_values(found, met, axis)

@@ -105,6 +105,7 @@ class Findings:
         course: the same from rest on, as far as forwards were watched one after another.
         read: numbers of populations that layers read, each with the name of the layer.
         inner: of layers inside neurons, the sizes of their outputs call by call.
+        holders: neurons with layers inside that are not understood, with the populations that they read.
         values: of neurons that have several entries; whose they are is asked later.
         states_read: neurons whose state, handed out beside the activity, a layer reads.
         used_outside: parameters of leaves that the network uses beside their leaf.
@@ -130,6 +131,7 @@ class Findings:
     course: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     read: set[tuple[int, str]] = field(default_factory=set)
     inner: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    holders: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     values: list[Values] = field(default_factory=list)
     states_read: set[str] = field(default_factory=set)
     used_outside: set[str] = field(default_factory=set)

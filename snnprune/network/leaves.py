@@ -68,6 +68,17 @@ def is_multi_step(module: nn.Module) -> bool:
     return always or getattr(module, "step_mode", "s") == "m"
 
 
+def keep_single_steps(model: nn.Module) -> None:
+    """Give what is inside of this package's recurrent layers the step mode in which it is called.
+
+    ``functional.set_step_mode`` reaches it, and the next forward would set it back.
+    """
+    wired: Any = sys.modules.get("snnprune.nn.recurrent")
+    for module in model.modules() if wired is not None else ():
+        if isinstance(module, wired.Recurrent):
+            module.keep_single_step()
+
+
 def is_recurrent(module: nn.Module) -> bool:
     """Tell whether ``module`` feeds its output back into itself."""
     if isinstance(module, nn.RNNCellBase):

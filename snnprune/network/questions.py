@@ -8,8 +8,8 @@ import torch
 
 from snnprune.network.asking import Asked
 from snnprune.network.causality import Time, find_time
-from snnprune.network.leaves import goes_unit_by_unit, is_multi_step, is_of_spikingjelly, layers_inside
-from snnprune.network.wiring import take_in
+from snnprune.network.leaves import goes_unit_by_unit, is_multi_step, is_of_spikingjelly
+from snnprune.network.wiring import freeze_holders, take_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +42,7 @@ def question(found: Findings) -> Mapping[str, Time]:
             continue
         done.add(call.name)
         asked = Asked(module, call.args, call.kwargs, call.x, call.dim)
-        if any(layers_inside(module)):
-            asked = take_in(found, call, asked)
+        asked = take_in(found, call, asked)
         if not _is_of_torch(module):
             _ask_in_training(found, call, asked)
         if call.name in found.states_read and not _rests_at_zero(asked):
@@ -57,6 +56,7 @@ def question(found: Findings) -> Mapping[str, Time]:
         for values in [v for v in found.values if v.neuron == call.name]:
             if any(found.units[number].frozen is None for number in found.units.left(values.axis.numbers)):
                 _give(found, values, asked, apart=apart)
+    freeze_holders(found)
     return times
 
 

@@ -38,7 +38,7 @@ SAMPLES = 64
 
 
 def take_in(found: Findings, call: Call, asked: Asked) -> Asked:
-    """Let the layer inside a neuron be a projection of its population onto itself, or freeze the population.
+    """Let the layer inside a neuron be a projection of its population onto itself, where it is one.
 
     Args:
         found: what was seen.
@@ -46,22 +46,24 @@ def take_in(found: Findings, call: Call, asked: Asked) -> Asked:
         asked: the neuron.
 
     Returns:
-        The neuron with a layer that keeps its units apart, so that it can be asked for all else.
+        The neuron with a layer that keeps its units apart, so that it can be asked for all else. Where it
+        holds no such layer, it is returned as it is; if it holds another, it stays among ``found.holders``.
     """
     axis = found.axis_of(call.x)
+    if axis is None or call.name not in found.holders:
+        return asked
     (inner, *others) = layers_inside(asked.module)
     layer = asked.module.get_submodule(inner)
-    one = not others and axis is not None and axis.is_whole and [len(s.factors) for s in axis.spans] == [1]
-    if (
-        not one
-        or axis is None
-        or not _fits(layer, axis.length)
-        or not _hears_itself(asked, inner, axis.length)
-    ):
-        found.freeze([call.x], f"neuron {call.name} holds a layer of its own ({inner})")
+    spans = found.units.resolved(axis.spans) if axis.is_whole else ()
+    alone = [span.factors[0][0] for span in spans if len(span.factors) == 1]
+    number = alone[0] if not others and len(alone) == len(spans) == 1 else None
+    everywhere = {found.units.root(n) for n in found.holders[call.name]}
+    if number is None or everywhere != {found.units.root(number)} or not _fits(layer, axis.length):
         return asked
-    name, number = f"{call.name}.{inner}", axis.numbers[0]
-    unit = found.units[number]
+    if not _hears_itself(asked, inner, axis.length):
+        return asked
+    del found.holders[call.name]
+    name, unit = f"{call.name}.{inner}", found.units[number]
     for tensor, at, role in (("weight", 0, "out"), ("bias", 0, "out"), ("weight", 1, "in")):
         if getattr(layer, tensor) is not None:
             unit.add(Slot(name, tensor, at, role))  # type: ignore[arg-type]
@@ -72,6 +74,13 @@ def take_in(found: Findings, call: Call, asked: Asked) -> Asked:
     own = Synapses("linear", layer, number, found.inner[name], call.name, site)
     found.synapses = dict(_inserted(found.synapses, beside[-1:], name, own))
     return replace(asked, fixed=_values(inner, layer, torch.zeros(axis.length, axis.length)))
+
+
+def freeze_holders(found: Findings) -> None:
+    """Freeze the populations of neurons whose layers inside were not understood."""
+    for name, numbers in found.holders.items():
+        inner = next(layers_inside(found.leaves[name][0]))
+        found.units.freeze(numbers, f"neuron {name} holds a layer of its own ({inner})")
 
 
 def _inserted(

@@ -46,7 +46,7 @@ class Recurrent(base.MemoryModule):
         self.neuron = neuron
         self.register_memory("y", None)
         self.step_mode = step_mode
-        self._keep_single_step()
+        self.keep_single_step()
 
     def materialize_states(self, inputs: Any, states: Any, step_mode: str) -> Any:
         """Return the spikes before the first step: none."""
@@ -55,7 +55,7 @@ class Recurrent(base.MemoryModule):
 
     def single_step_functional_forward(self, inputs: Any, states: Any, **_: Any) -> Any:
         """Compute one step: (current [B, size],), (spikes of the step before,) to the same of this step."""
-        self._keep_single_step()
+        self.keep_single_step()
         y: Tensor = self.neuron(inputs[0] + self.feedback(states[0]))
         return (y,), (y,)
 
@@ -64,7 +64,8 @@ class Recurrent(base.MemoryModule):
         if self.y is not None:
             self.y = self.y.detach()
 
-    def _keep_single_step(self) -> None:
+    def keep_single_step(self) -> None:
+        """Give neurons and feedback the mode in which they are called, whatever mode the network has."""
         for module in (self.neuron, self.feedback):
             if module.step_mode != "s":  # ``set_step_mode`` reaches every module of a network
                 module.step_mode = "s"

@@ -190,7 +190,7 @@ TRIALS = named(
         ),
         *(
             Trial(f"RLeaky, {said}", hidden("RLeaky", 0.9, linear_features=int, **options), SERIES, (),
-                  dict.fromkeys(_BOTH, "holds a layer of its own (recurrent)"), series="loop",
+                  dict.fromkeys(_BOTH, "holds a layer of its own | see one another"), series="loop",
                   neurons=kinds("RLeaky"))
             for said, options in (
                 ("inhibition", {"inhibition": True}),
@@ -207,7 +207,7 @@ TRIALS = named(
             for said, names in (("", ("SLSTM",)), (", not named", ()))
         ),
         Trial("SConv2dLSTM", partial(WithLSTM, "SConv2dLSTM"), FRAMES, ("last",),
-              {"first": "holds a layer of its own (conv)"}, series="loop",
+              {"first": "changes the shape of its input"}, series="loop",
               neurons=kinds("Leaky", "SConv2dLSTM")),
         Trial("SConv2dLSTM, not named", partial(WithLSTM, "SConv2dLSTM"), FRAMES, ("last",),
               {"first": "cat() joins it", "middle.conv": "takes its channels apart"}, series="loop",

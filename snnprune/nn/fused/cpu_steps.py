@@ -1,7 +1,9 @@
 """One time step of neurons as compiled loops, for layers that compute something between two steps.
 
 All arrays are flat, a number for each neuron of each sample. Every product and sum is rounded as in the
-torch operations of the plain neurons, so that spikes are the same bit for bit.
+torch operations of the plain neurons, so that spikes are the same bit for bit. Loops are short where there
+are many arrays: the compiler makes vectors of a loop only if it can tell at little cost that its arrays are
+apart.
 
 ``x`` is the input from outside, and ``fed`` the one that the neurons' own spikes have caused; ``x`` is empty
 if ``fed`` holds both. In a backward likewise ``gs`` and ``fed`` are gradients of the spikes: from the layers
@@ -119,7 +121,7 @@ def own_step(  # type: ignore[no-untyped-def]
                 potential[i] = (one - earlier) * then[i] + earlier * reset
         for i in range(size):
             potential[i] = leak[i] * potential[i] + gain[i] * now[i]
-            fired[i] = one if potential[i] >= threshold else zero
+        spike(potential, fired, threshold)
 
 
 @compiled
@@ -147,10 +149,11 @@ def own_back(  # type: ignore[no-untyped-def]
             stays = zero if potential[i] >= threshold else one
             if not detach_reset:
                 stays += (reset - potential[i]) * steep[i]
-            gh = come[i] * steep[i] + kept[i] * stays
-            to[i] = gh * gain[i]
-            kept[i] = gh * leak[i]
-            steep[i] = gh
+            steep[i] = come[i] * steep[i] + kept[i] * stays
+        for i in range(size):
+            to[i] = steep[i] * gain[i]
+        for i in range(size):
+            kept[i] = steep[i] * leak[i]
         if current.size:
             for i in range(size):
                 if v0.size:
@@ -188,13 +191,16 @@ def adaptive_step(  # type: ignore[no-untyped-def]
             now[i] = given[i] + come[i] if x.size else come[i]
         for i in range(size):
             b2[i] = slow[i] * b1[i] + rise[i] * y1[i]
-            threshold = base + beta * b2[i]
-            v2[i] = leak[i] * v1[i] + gain[i] * now[i] - threshold * y1[i]
-            y2[i] = one if v2[i] - threshold >= zero else zero
+        for i in range(size):
+            v2[i] = leak[i] * v1[i] + gain[i] * now[i]
+        for i in range(size):
+            v2[i] -= (base + beta * b2[i]) * y1[i]
+        for i in range(size):
+            y2[i] = one if v2[i] - (base + beta * b2[i]) >= zero else zero
 
 
 @compiled
-def adaptive_back(  # type: ignore[no-untyped-def]
+def adaptive_back(  # type: ignore[no-untyped-def]  # noqa: C901, PLR0912 - short loops
     first, last, gs, fed, v0, b0, y, v, b, current, slopes, gv, gb, gy, gx, ga, gr, leak, gain, slow, rise,
     base, beta, detach_reset, kind, one_a, one_b,
 ):  # fmt: skip
@@ -225,17 +231,27 @@ def adaptive_back(  # type: ignore[no-untyped-def]
             to[i] = v2[i] - (base + beta * b2[i])
         slope(to, steep, zero, kind, one_a, one_b)
         for i in range(size):
-            by_spike = (come[i] + of_y[i]) * steep[i]
-            g = of_v[i] + by_spike
-            g_threshold = -by_spike - g * y1[i]
-            h = of_b[i] + beta * g_threshold
-            to[i] = g * gain[i]
-            if current.size:
-                of_a[i] += g * (v1[i] - now[i])
-                of_r[i] += h * (b1[i] - y1[i])
-            of_v[i] = g * leak[i]
-            of_b[i] = h * slow[i]
-            of_y[i] = h * rise[i] - (zero if detach_reset else (base + beta * b2[i]) * g)
+            steep[i] *= come[i] + of_y[i]
+        for i in range(size):
+            of_v[i] += steep[i]
+        for i in range(size):
+            of_b[i] -= beta * (steep[i] + of_v[i] * y1[i])
+        if current.size:
+            for i in range(size):
+                of_a[i] += of_v[i] * (v1[i] - now[i])
+            for i in range(size):
+                of_r[i] += of_b[i] * (b1[i] - y1[i])
+        for i in range(size):
+            of_y[i] = of_b[i] * rise[i]
+        if not detach_reset:
+            for i in range(size):
+                of_y[i] -= (base + beta * b2[i]) * of_v[i]
+        for i in range(size):
+            to[i] = of_v[i] * gain[i]
+        for i in range(size):
+            of_v[i] *= leak[i]
+        for i in range(size):
+            of_b[i] *= slow[i]
 
 
 @compiled

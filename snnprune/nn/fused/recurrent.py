@@ -92,7 +92,7 @@ class Recurrent(recurrent.Recurrent):
         return weight if weight is not None and weight.dtype == x.dtype else None
 
     def _run(self, x: Tensor, cell: Cell, given: Sequence[Tensor | float], weight: Tensor) -> Tensor:
-        self._keep_single_step()
+        self.keep_single_step()
         neurons: Any = self.neuron
         note = Note(False, False, False, x.dtype, keep=torch.is_grad_enabled())
         spikes, y, *states = Steps.apply(cell, note, x, weight, self._memories["y"], *given)
