@@ -22,6 +22,7 @@ from snnprune.common.phases import phase, told
 from snnprune.config import values
 from snnprune.config.check import check, check_names, check_values
 from snnprune.config.names import DATASETS, label, nearest, pick
+from snnprune.config.pace import out_of_step
 from snnprune.config.reading import BENCH_LISTS, KEYS, Parser, chosen, data_config, run_config
 from snnprune.config.schema import SECTIONS, RunConfig
 from snnprune.config.unused import unused
@@ -171,7 +172,7 @@ def train(given: list[str]) -> None:
     RunFolder(out).look(config.located())
     with told(_say):
         phase(IMPORTING)
-        _warn(unused(config, chosen(parsed.given)))
+        _warn([*unused(config, chosen(parsed.given)), *out_of_step(config)])
         from snnprune.training import run  # noqa: PLC0415
 
         run.train(config, out)
@@ -235,7 +236,7 @@ def bench(given: list[str]) -> int:
     BenchFolder(out).look()
     with told(_say):
         phase(IMPORTING)
-        _warn(unused_in_bench(base, asked, chosen(parsed.given)))
+        _warn([*unused_in_bench(base, asked, chosen(parsed.given)), *out_of_step(base)])
         from snnprune.bench import executor, run  # noqa: PLC0415
 
         return run.bench(base, asked, out, executor.build(parsed.executor, parsed.jobs, base, out / "logs"))

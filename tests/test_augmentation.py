@@ -317,3 +317,29 @@ def test_the_twin_trains_on_the_same_changes(tmp_path: Path, monkeypatch: pytest
     pruned, twin = asked
     assert pruned == twin
     assert len(set(pruned)) == 15  # five batches an epoch, other ones in each
+
+
+def test_sound_moves_along_its_channels_alone() -> None:
+    """A frame of one row: 1 2 3 4 moves by at most two channels and never out of its row."""
+    frames = np.array([1, 2, 3, 4], np.uint8).reshape(1, 1, 1, 4)
+    seen = {
+        tuple(augmented(frames, Changes(shift=2), np.random.default_rng(seed)).ravel().tolist())
+        for seed in range(100)
+    }
+    assert seen == {(3, 4, 0, 0), (2, 3, 4, 0), (1, 2, 3, 4), (0, 1, 2, 3), (0, 0, 1, 2)}
+
+
+def test_sound_may_move_by_less_than_its_channels() -> None:
+    sound = data.FrameSet(np.ones((3, 2, 1, 1, 6), np.uint8), np.zeros(3, np.int64))
+    assert len(AugmentedSet(sound, Changes(shift=5, cutout=2), 0)) == 3
+    with pytest.raises(UserError, match="less than the 6 channels of a frame, and has shift=6"):
+        AugmentedSet(sound, Changes(shift=6), 0)
+
+
+@pytest.mark.parametrize("name", ["shd", "ssc", "synthetic-spoken-digits"])
+def test_sound_is_not_flipped(name: str) -> None:
+    check(RunConfig(DataConfig(name, augment="shift=4,drop=0.1")))
+    with pytest.raises(
+        UserError, match=f"data.augment must not flip {name}, and is 'shift=4,flip=0.5': high"
+    ):
+        check(RunConfig(DataConfig(name, augment="shift=4,flip=0.5")))

@@ -137,7 +137,7 @@ class Own(neuron.LIFNode):
     [
         (wrong(3, layer.MaxPool2d(2, step_mode="m")), r"layer '3': it is a MaxPool2d.*use AvgPool2d"),
         (wrong(2, neuron.LIFNode(v_reset=None, step_mode="m")), r"layer '2': its neurons reset softly"),
-        (wrong(2, Own(step_mode="m")), r"layer '2': it is a Own"),
+        (wrong(2, Own(step_mode="m")), r"layer '2': it is an Own"),
         (wrong(2, nn.ReLU()), r"layer '2': it is a ReLU, and NIR has no activations other than spiking"),
         (
             wrong(4, layer.Conv2d(5, 5, 3, groups=5, step_mode="m"), norm=False),

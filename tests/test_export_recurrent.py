@@ -232,7 +232,7 @@ def test_time_constants_of_their_own_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "told"),
     [
-        (Recurrent(AdaptiveLIFNode(), 3), "it is a AdaptiveLIFNode, whose threshold rises with its spikes"),
+        (Recurrent(AdaptiveLIFNode(), 3), "it is an AdaptiveLIFNode, .* use a LIFNode .--model.neuron lif."),
         (Recurrent(neuron.LIFNode(v_reset=None), 3), "its neurons reset softly"),
         (neuron.NonSpikingLIFNode(), "it is a NonSpikingLIFNode, .* use .*LeakyIntegrator"),
         (
@@ -432,7 +432,7 @@ def test_connections_say_that_they_lead_back(kind: str, tmp_path: Path) -> None:
 
 def test_feedback_without_synapses_is_no_connection() -> None:
     with pytest.raises(
-        UserError, match="layer '2' is a ElementWiseRecurrentContainer, which feeds spikes back"
+        UserError, match="layer '2' is an ElementWiseRecurrentContainer, which feeds spikes back"
     ):
         connections.content(network("elementwise container"))
 
@@ -519,7 +519,7 @@ def test_with_many_bits_nothing_changes(made: Callable[[], nn.Module]) -> None:
             network("linear container"),
             "layer '2' is a LinearRecurrentContainer, and the only recurrent layer",
         ),
-        (of_neurons("adaptive"), "layer '2.neuron' is a AdaptiveLIFNode, and only LIFNode"),
+        (of_neurons("adaptive"), "layer '2.neuron' is an AdaptiveLIFNode, and only LIFNode"),
         (
             nn.Sequential(nn.Flatten(2), LeakyIntegrator(0.5)),
             "leaky integrators '1' do not read one linear layer",

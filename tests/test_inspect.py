@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from snnprune.data.events.reading import FORMATS, Format
 from snnprune.data.events.stream import Asked, Raw, Stream
 from snnprune.report import inspection_page, page
 from snnprune.report.inspection_page import MOST_CARDS, write_inspection
+from support import public_sets
 from support.recordings import moving_bar, write_bin, write_poker_dvs
 
 SENSOR = (12, 10)
@@ -357,6 +359,32 @@ def test_a_public_data_set_is_read_as_what_it_is(
     html = (tmp_path / "here" / "POKERDVS-inspection.html").read_text()
     for suit in ("club", "heart", "diamond", "spade"):
         assert f"Class {suit}" in html
+
+
+def test_a_file_of_shd_holds_many_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One polarity is nothing odd in sound."""
+    written = public_sets.shd(tmp_path, each=1)
+    assert cli.main(["data", "inspect", str(tmp_path / "SHD")]) == 0
+    out = capsys.readouterr().out
+    assert "read as SHD" in out
+    assert f"{len(written)} recordings: {len(written)} can be trained on, 0 cannot; 0 odd" in out
+    assert re.search(r"neun +2 ", out)
+    assert cli.main(["data", "inspect", str(tmp_path / "SHD" / "shd_test.h5")]) == 0
+    assert re.search(r"neun +1 ", capsys.readouterr().out)
+
+
+def test_a_recording_of_shd_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public_sets.shd(tmp_path, each=1)
+    with h5py.File(tmp_path / "SHD" / "shd_test.h5", "r+") as file:
+        file["spikes/units"][3] = file["spikes/units"][3] + 700
+    assert cli.main(["data", "inspect", str(tmp_path / "SHD")]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{tmp_path / 'SHD' / 'shd_test.h5' / '3'} is not usable" in out
+    (tmp_path / "SHD" / "shd_test.h5").write_bytes(b"not HDF5")
+    assert cli.main(["data", "inspect", str(tmp_path / "SHD")]) == 2
+    assert "is no file of SHD" in " ".join(capsys.readouterr().err.split())
 
 
 def test_files_of_several_formats_in_a_program_of_its_own(tmp_path: Path) -> None:

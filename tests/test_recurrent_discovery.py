@@ -353,3 +353,27 @@ def test_an_output_that_hears_itself_is_the_output() -> None:
     assert [p.name for p in topology.free()] == ["0"]
     assert topology.populations["2"].frozen == OUTPUT
     assert [topology.projections[name].output for name in ("0", "2", "3.feedback")] == [False, True, True]
+
+
+class Skips(nn.Module):
+    """A loop that leaves its feedback out at the first step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.rec = nn.Linear(20, 24, bias=False), nn.Linear(24, 24, bias=False)
+        self.lif, self.out = neuron.LIFNode(), nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        told, answers = None, []
+        for step in x:
+            told = self.lif(self.fc(step) if told is None else self.fc(step) + self.rec(told))
+            answers.append(self.out(told))
+        return torch.stack(answers)
+
+
+@pytest.mark.parametrize(("steps", "calls"), [(1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_feedback_that_one_step_does_not_show_has_macs(steps: int, calls: int, samples: int) -> None:
+    topology = discover(Skips(), torch.rand(steps, samples, 20))
+    macs = {name: p.positions * p.shape[0] * p.shape[1] for name, p in topology.projections.items()}
+    assert macs == {"fc": steps * 480, "out": steps * 120, "rec": calls * 576}

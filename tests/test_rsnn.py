@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron
-from torch import Tensor
+from torch import Tensor, nn
 
+from snnprune.common.errors import UserError
 from snnprune.config.schema import ModelConfig, TrainConfig
 from snnprune.export.comparison import RoundTrip
 from snnprune.network import discover, firing
 from snnprune.nn import models
+from snnprune.nn.fused.recurrent import Recurrent as FusedRecurrent
 from snnprune.nn.models.adaptive import AdaptiveLIFNode, MultiGaussian
 from snnprune.nn.models.decays import BOUNDS, bounded, decay, heterogeneous
 from snnprune.nn.models.heterogeneous import HeterogeneousLIFNode
 from snnprune.nn.models.integrator import LeakyIntegrator
+from snnprune.nn.recurrent import Recurrent
 from snnprune.nn.scores import OVER_TIME, scores_of
 
 KINDS = [
@@ -175,3 +178,43 @@ def test_scores_over_time_by_hand() -> None:
     both = RoundTrip("max")
     both.add((outputs, {}), (outputs.flip(2), {}))
     assert both.answers == 1
+
+
+@pytest.mark.parametrize(
+    ("neurons", "size", "said"),
+    [
+        (nn.ReLU(), 3, "neuron must be a layer of neurons with a step mode, and is a ReLU: give one"),
+        (neuron.IFNode, 3, "with a step mode, and is the class IFNode: give one"),
+        (nn.Sequential(neuron.IFNode()), 3, "with a step mode, and is a Sequential: give one"),
+        (
+            neuron.IFNode(),
+            nn.Linear(3, 3),
+            "size must be .* a whole number above 0, and is a Linear: the layer",
+        ),
+        (neuron.IFNode(), 0, "size must be .*, and is 0: "),
+        (neuron.IFNode(), 2.5, "size must be .*, and is 2.5: "),
+        (neuron.IFNode(), True, "size must be .*, and is True: "),
+    ],
+)
+def test_a_recurrent_layer_says_what_it_is_made_of(neurons: Any, size: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Recurrent(neurons, size)
+
+
+@pytest.mark.parametrize("kind", [Recurrent, FusedRecurrent])
+@pytest.mark.parametrize(
+    ("mode", "shape", "wanted"),
+    [
+        ("m", (4, 3), r"\[T, B, 3\]"),
+        ("m", (4, 2, 5), r"\[T, B, 3\]"),
+        ("s", (4, 2, 3), r"\[B, 3\]"),
+        ("s", (2, 5), r"\[B, 3\]"),
+    ],
+)
+def test_a_recurrent_layer_says_which_currents_it_takes(
+    kind: Any, mode: str, shape: tuple[int, ...], wanted: str
+) -> None:
+    """Currents [B, 3] were once read as those of B time steps without samples."""
+    layer = kind(neuron.IFNode(), 3, step_mode=mode)
+    with pytest.raises(UserError, match=f'expects currents {wanted} in step mode "{mode}", and got '):
+        layer(torch.rand(shape))

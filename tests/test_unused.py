@@ -10,10 +10,12 @@ import pytest
 from snnprune import cli
 from snnprune.bench.grid import grid, unused_in_bench
 from snnprune.config.names import DATASETS, MODELS, TRAITS
+from snnprune.config.pace import out_of_step
 from snnprune.config.reading import KEYS
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
 from snnprune.config.unused import TABLE, unused
 from snnprune.nn import models
+from snnprune.pruning import oversights
 from snnprune.training import run
 from snnprune.training.table import shortfall
 from support import records, tiny_run
@@ -147,3 +149,31 @@ def test_a_target_that_a_long_run_missed_has_another_reason() -> None:
     assert "30.0% of the weights are pruned, not 60.0%: the method found no more" in str(shortfall(numbers))
     assert shortfall(replace(numbers, pruning_rate=0.598)) is None
     assert shortfall(replace(numbers, target=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "came"),
+    [
+        ({}, "frames of no fixed length"),
+        ({"bin": "50ms"}, "frames of 50 ms"),
+        ({"bin": "1ms"}, "frames of 1 ms"),
+        ({"window": "1s"}, "frames of 100 ms"),
+        ({"bin": "14ms"}, ""),
+        ({"bin": "5ms"}, ""),
+        ({"window": "100ms"}, ""),
+        ({"name": "mnist"}, ""),
+    ],
+)
+def test_frames_of_a_recurrent_model_last_about_a_step(settings: dict[str, Any], came: str) -> None:
+    config = RunConfig(DataConfig(**{"name": "shd"} | settings), ModelConfig("rsnn"))
+    said = out_of_step(config)
+    assert [came in sentence and "data.bin to 10ms" in sentence for sentence in said] == [True] * bool(came)
+    assert out_of_step(replace(config, model=ModelConfig("mlp-snn"))) == []
+
+
+def test_whole_units_that_come_no_closer_are_the_reason() -> None:
+    """Of four heads one or two can go: a quarter or half of the weights, and 0.4 was asked for."""
+    said = oversights.shortfall(0.25, 0.4, 10, "", planned=0.25)
+    assert "between two numbers of them" in str(said)
+    assert "found no more" in str(oversights.shortfall(0.1, 0.4, 10, "", planned=0.25))
+    assert "found no more" in str(oversights.shortfall(0.1, 0.4, 10, "", planned=0.4))

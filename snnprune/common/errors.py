@@ -71,6 +71,11 @@ def memory_full(error: BaseException) -> str | None:
     return (in_one_line(error) or type(error).__name__) if told or full else None
 
 
+def with_article(name: str) -> str:
+    """Return the name of a class behind "a" or "an", for use in a sentence."""
+    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's message, for use in a sentence."""
     return str(error).strip().partition("\n")[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from snnprune.common.errors import UserError
 from snnprune.config import values
+from snnprune.config.changes import Changes
 from snnprune.config.names import DATASETS, METHODS, MODELS, build, options_of, pick, typed
 from snnprune.config.schema import SECTIONS, ModelConfig, RunConfig
 
@@ -47,7 +48,7 @@ def check(config: RunConfig, *, data: bool = True) -> None:
         check_values(getattr(config, name), name)
     check_data(config.data)
     if data:
-        pick(DATASETS, "data set", config.data.name)
+        check_augmentation(config.data)
     check_model(config.model)
     check_method(config.method)
     check_processes(config.train)
@@ -138,6 +139,20 @@ def check_data(data: DataConfig) -> None:
             raise UserError(
                 f"data.group must be a regular expression, and is '{data.group}': {error}"
             ) from error
+
+
+def check_augmentation(data: DataConfig) -> None:
+    """Check that there is such a data set, and that its recordings may be changed in this way.
+
+    Raises:
+        UserError: there is no such data set, or channels of sound would be flipped.
+    """
+    is_sound = pick(DATASETS, "data set", data.name).has("channels")
+    if is_sound and data.augment is not None and Changes.of(data.augment).flip is not None:
+        raise UserError(
+            f"data.augment must not flip {data.name}, and is '{data.augment}': high and low frequencies "
+            "would change places; leave flip out, or take shift, which moves sounds along the channels"
+        )
 
 
 def check_model(model: ModelConfig) -> None:

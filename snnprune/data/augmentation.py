@@ -9,6 +9,8 @@ They are made in this order, each with its own random numbers:
     roll=PIXELS     both axes move by whole pixels, uniform in -PIXELS .. PIXELS; what leaves comes back
     shift=PIXELS    the same, and what leaves is lost; the other edge stays empty
 
+Frames of one row are channels of sound, which are moved and emptied along their channels alone.
+
 A frame does not say when in its time an event came, so jitter takes this for uniform. With u uniform in
 [0, 1) and z standard normal, an event moves by floor(u + s z) frames, s being the standard deviation in
 frames. The chance of a move by k is then the second difference of G:
@@ -147,6 +149,7 @@ def _offsets(most: int, dice: Dice) -> tuple[int, int]:
 
 def _shifted(frames: Frames, down: int, right: int) -> Frames:
     height, width = frames.shape[2:]
+    down = 0 if height == 1 else down
     shifted = np.zeros_like(frames, order="C")
     source = frames[:, :, _run(-down, height), _run(-right, width)]
     shifted[:, :, _run(down, height), _run(right, width)] = source
@@ -169,11 +172,12 @@ class AugmentedSet(Dataset[tuple[torch.Tensor, int]]):
     """
 
     def __init__(self, frames: FrameSet, changes: Changes, seed: int) -> None:
-        least = min(frames.shape[-2:])
+        height, width = frames.shape[-2:]
+        least, what = (width, "channels") if height == 1 else (min(height, width), "pixels")
         for name in ("cutout", "roll", "shift"):
             if (getattr(changes, name) or 0) >= least:
                 raise UserError(
-                    f"data.augment must change less than the {least} pixels of a frame, and has {name}="
+                    f"data.augment must change less than the {least} {what} of a frame, and has {name}="
                     f"{getattr(changes, name)}"
                 )
         self.frames, self.changes, self.seed = frames, changes, seed

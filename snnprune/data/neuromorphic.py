@@ -21,13 +21,13 @@ from snnprune.data.download import fetch_recordings
 from snnprune.data.events import reading
 from snnprune.data.events.framing import framed
 from snnprune.data.events.gate import admitted
-from snnprune.data.events.layouts import Recording, check_classes
+from snnprune.data.events.layouts import Listing, Recording, check_classes
 from snnprune.data.events.stream import Asked, Raw
 from snnprune.data.folders import held, incomplete, missing, root_given, search
 from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from snnprune.config.schema import DataConfig
@@ -147,10 +147,9 @@ class Recordings:
         ]
         return sorted(found, key=lambda recording: str(recording.path))
 
-    def recordings(self, folder: Path) -> Iterator[Recording]:
-        """Yield the recordings of both parts in the data set's folder."""
-        for half in HALVES:
-            yield from self.list(folder, half)
+    def listing(self, folder: Path) -> Listing:
+        """List the recordings of both parts in the data set's folder."""
+        return Listing(folder, self.classes, tuple(one for half in HALVES for one in self.list(folder, half)))
 
     def tonic_class(self) -> Any:
         """Import Tonic and return its class for this data set."""

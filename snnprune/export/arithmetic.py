@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from snnprune.common.errors import UserError
+from snnprune.common.errors import UserError, with_article
 from snnprune.export.readout import is_integrator
 from snnprune.export.recurrence import recurrent_kinds
 from snnprune.network.leaves import is_multi_step
@@ -176,8 +176,9 @@ def arithmetic(layer: nn.Module, name: str) -> Arithmetic:
     kind = type(layer).__name__
     if kind not in SPIKING:
         raise UserError(
-            f"layer '{name}' is a {kind}, and a time step can be written only with IFNode, LIFNode and "
-            "ParametricLIFNode, recurrent layers of them, and the neurons and leaky integrators of snnprune"
+            f"layer '{name}' is {with_article(kind)}, and a time step can be written only with IFNode, "
+            "LIFNode and ParametricLIFNode, recurrent layers of them, and the "
+            "neurons and leaky integrators of snnprune"
         )
     return SPIKING[kind](layer)
 

@@ -29,7 +29,7 @@ from safetensors import numpy as safetensors
 from torch import nn
 
 from snnprune.common import atomic, document
-from snnprune.common.errors import UserError
+from snnprune.common.errors import UserError, with_article
 from snnprune.export.graph import folded
 from snnprune.export.recurrence import inner, recurrent_kinds
 from snnprune.export.whole_numbers import PLACES, WholeLayer, WholeLoop
@@ -150,8 +150,8 @@ def _tell_feedback(model: nn.Module, layers: dict[str, Any]) -> None:
         place = next((place for place in ("feedback", "rc") if hasattr(loop, place)), None)
         if place is None:
             raise UserError(
-                f"layer '{name}' is a {type(loop).__name__}, which feeds spikes back without synapses, "
-                "and a list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
+                f"layer '{name}' is {with_article(type(loop).__name__)}, which feeds spikes back without "
+                "synapses, and a list of connections holds synapses: use a Recurrent of snnprune.nn.recurrent"
             )
         about = layers[f"{name}.{place}"]
         width = about["shape"][1]

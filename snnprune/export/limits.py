@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.common.errors import UserError
+from snnprune.common.errors import UserError, with_article
 from snnprune.export import nir_neurons
 from snnprune.export.graph import NORMS, folded, layer_of, trace
 from snnprune.export.recurrence import inner, recurrent_kinds, why_not_wired
@@ -27,7 +27,8 @@ NEURONS = {"IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode"}
 """Neurons that SpikingJelly can write. Subclasses may behave differently and are refused."""
 
 NO_NODE = {
-    "AdaptiveLIFNode": "whose threshold rises with its spikes, and NIR has fixed ones only: use a LIFNode",
+    "AdaptiveLIFNode": "whose threshold rises with its spikes, and NIR has fixed ones only: use a "
+    "LIFNode (--model.neuron lif)",
     "NonSpikingLIFNode": "which answers with a list: use snnprune.nn.models.integrator.LeakyIntegrator",
 }
 """Neurons that have no node in NIR, and what to do."""
@@ -76,12 +77,13 @@ def _of_layer(layer: nn.Module | None) -> str | None:
         return why_not_wired(layer) or _of_layer(inner(layer)[1])
     kind, place = type(layer).__name__, type(layer).__module__.partition(".")[0]
     if kind in NO_NODE:
-        return f"it is a {kind}, {NO_NODE[kind]}"
+        return f"it is {with_article(kind)}, {NO_NODE[kind]}"
     if place not in ("torch", "spikingjelly"):
-        return f"it is a {kind}, which the exporter does not know: use one of {', '.join(sorted(NEURONS))}"
+        known = ", ".join(sorted(NEURONS))
+        return f"it is {with_article(kind)}, which the exporter does not know: use one of {known}"
     if kind in CONDITIONS:
         return CONDITIONS[kind](layer)
-    return None if kind in HELD | SILENT else f"it is a {kind}, {_advice(kind, layer)}"
+    return None if kind in HELD | SILENT else f"it is {with_article(kind)}, {_advice(kind, layer)}"
 
 
 def _of_neuron(layer: Any) -> str | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.common.errors import UserError, first_line
+from snnprune.common.errors import UserError, first_line, with_article
 from snnprune.export.graph import NORMS, folded, layer_of, trace
 from snnprune.export.readout import is_integrator
 from snnprune.export.recurrence import recurrent_kinds, recurrent_layers
@@ -174,14 +174,14 @@ def _check_modules(model: nn.Module) -> None:
         loop = isinstance(module, recurrent_kinds())
         if loop and not (hasattr(module, "feedback") and is_multi_step(module)):
             raise UserError(
-                f"layer '{name}' is a {kind}, and the only recurrent layer that can be put "
+                f"layer '{name}' is {with_article(kind)}, and the only recurrent layer that can be put "
                 "on a grid is a Recurrent of snnprune.nn.recurrent in multi-step mode"
             )
         multi = is_multi_step(module) or name.rpartition(".")[0] in loops
         if isinstance(module, spiking_base()) and not (known and multi):
             raise UserError(
-                f"layer '{name}' is a {kind}, and only {', '.join(KINDS)} in multi-step mode can be put on a "
-                "grid"
+                f"layer '{name}' is {with_article(kind)}, and only {', '.join(KINDS)} in multi-step mode "
+                "can be put on a grid"
             )
 
 
@@ -212,8 +212,8 @@ def _check_whole(model: nn.Module, topology: Topology, groups: dict[str, list[Pr
         module = model.get_submodule(name)
         if not isinstance(module, (*CONVOLUTIONS, nn.Linear)) or not has_plain_forward(module):
             raise UserError(
-                f"layer '{name}' is a {type(module).__name__}, and only convolutions and linear layers with "
-                "a weight of their own can be put on a grid"
+                f"layer '{name}' is {with_article(type(module).__name__)}, and only convolutions and linear "
+                "layers with a weight of their own can be put on a grid"
             )
     for node in trace(model).nodes:  # in the order of the forward; what is not called does not matter
         called, name = layer_of(node, model), str(node.target)
@@ -221,7 +221,9 @@ def _check_whole(model: nn.Module, topology: Topology, groups: dict[str, list[Pr
             _check_loop(name, topology, groups)
             continue
         if name in groups and type(called).__name__ not in KINDS:
-            raise UserError(f"layer '{name}' is a {type(called).__name__}, which puts out no spikes")
+            raise UserError(
+                f"layer '{name}' is {with_article(type(called).__name__)}, which puts out no spikes"
+            )
         if isinstance(called, spiking_base()) and name not in groups:
             raise UserError(
                 f"layer '{name}' does not read the units of one layer, or of layers that are added, whose "

@@ -54,7 +54,7 @@ def assemble(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> To
             () if synapses.tied else _inflow(found, name, names),
             owners[0].name if alone else "",
             shape,
-            layouts.of_a_sample(name, synapses.entries) // shape[0],
+            layouts.of_a_sample(name, synapses.entries or _later(synapses)) // shape[0],
             synapses.neuron,
             _frozen(name, synapses, owners),
             site,
@@ -75,6 +75,11 @@ def assemble(found: Findings, layouts: Layouts, handed: list[Axis | None]) -> To
         others=tuple(_others(found, layouts)),
         handed=tuple(_handed(axis, units, names) for axis in handed),
     )
+
+
+def _later(synapses: Synapses) -> list[int]:
+    """Return the entries of the outputs in the first further forward: of synapses that feed back in time."""
+    return next(iter(synapses.later.values()), [])
 
 
 def _others(found: Findings, layouts: Layouts) -> Iterator[Weights]:

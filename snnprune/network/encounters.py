@@ -67,11 +67,12 @@ def on_synapses_called(found: Findings, met: Encounter) -> None:
     if met.name not in found.synapses:
         found.synapses[met.name] = _new_synapses(found, met, axis, reason)
     synapses = found.synapses[met.name]
+    transposed = isinstance(module, TRANSPOSED)
+    entries = met.x.numel() // module.in_channels * module.out_channels if transposed else y.numel()
     if found.counting:
-        transposed = isinstance(module, TRANSPOSED)
-        synapses.entries.append(
-            met.x.numel() // module.in_channels * module.out_channels if transposed else y.numel()
-        )
+        synapses.entries.append(entries)
+    elif not synapses.entries and not found.training_only:
+        synapses.later[found.further].append(entries)
     if synapses.tied and axis is not None:
         found.place(y, replace(axis, sources=axis.sources | {met.name}))
         return

@@ -32,6 +32,8 @@ class Synapses:
         site: where in that module's output.
         behind: what comes before it there.
         tied: each unit's synapses come from the unit itself (a depthwise convolution).
+        later: entries of its outputs in further forwards, by their number, where that of the example does not
+            call it.
     """
 
     kind: Kind
@@ -42,6 +44,7 @@ class Synapses:
     site: Site | None = None
     behind: tuple[Span, ...] = ()
     tied: bool = False
+    later: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ class Findings:
         calls: of leaves, in order, while ``counting``.
         meetings: what norms and neurons were given, each once: shape, axes of channels.
         counting: whether outputs count as entries of their projection, and calls are kept.
+        further: number of forwards that were watched besides that of the example.
         training_only: whether what is reached now for the first time is reached in training mode alone.
         look: the first operation that let Python see values which differ from input to input, or None.
     """
@@ -143,6 +147,7 @@ class Findings:
     calls: list[Call] = field(default_factory=list)
     meetings: dict[str, dict[Met, None]] = field(default_factory=lambda: defaultdict(dict))
     counting: bool = True
+    further: int = 0
     training_only: bool = False
     look: str | None = None
     _turns: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -152,6 +157,7 @@ class Findings:
     def look_again(self, *, at_rest: bool = True) -> None:
         """Begin another forward, whose calls are not counted; neurons are ``at_rest`` or go on."""
         self.counting = False
+        self.further += 1
         self._turns = defaultdict(int)
         self._called = frozenset(name for name, calls in self.neuron_calls.items() if calls)
         if at_rest:

@@ -149,6 +149,7 @@ class Projection:
             channels inside heads. What is asked of rows is asked of ``outflow``.
         shape: shape of the weight, [rows, columns, ...].
         positions: number of output positions of one sample over all time steps; MACs = weights x positions.
+            Of synapses that feed back, and that an example of one step does not reach, those of one call.
         neuron: name of the module whose output is the post activity (None: no neuron reads the projection).
         frozen: why its synapses are not prunable, or None.
         site: where in the neuron's output the post activity is.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
 from spikingjelly.activation_based import base, layer
+from torch import nn
+
+from snnprune.common.errors import UserError, with_article
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class Recurrent(base.MemoryModule):
@@ -26,6 +30,10 @@ class Recurrent(base.MemoryModule):
         size: number of neurons.
         step_mode: "m" for currents [T, B, size], "s" for those of one step, [B, size].
 
+    Raises:
+        UserError: no neuron with a step mode, a size that is no whole number above 0, or, in the forward,
+            currents of another shape.
+
     Examples:
         >>> import torch
         >>> from spikingjelly.activation_based import neuron
@@ -42,11 +50,23 @@ class Recurrent(base.MemoryModule):
 
     def __init__(self, neuron: nn.Module, size: int, *, step_mode: str = "m") -> None:
         super().__init__()
+        _check(neuron, size)
         self.feedback = layer.Linear(size, size, bias=False)
         self.neuron = neuron
         self.register_memory("y", None)
         self.step_mode = step_mode
         self.keep_single_step()
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Compute spikes from currents, of the same shape."""
+        width = getattr(self.feedback, "out_features", x.shape[-1])  # another layer may be put in its place
+        axes = "[T, B, {}]" if self.step_mode == "m" else "[B, {}]"
+        if x.ndim != axes.count(",") + 1 or x.shape[-1] != width:
+            raise UserError(
+                f'a Recurrent of {width} neurons expects currents {axes.format(width)} in step mode "'
+                f'{self.step_mode}", and got {list(x.shape)}: give it that shape, or set the other step mode'
+            )
+        return super().forward(x, *args, **kwargs)
 
     def materialize_states(self, inputs: Any, states: Any, step_mode: str) -> Any:
         """Return the spikes before the first step: none."""
@@ -69,3 +89,24 @@ class Recurrent(base.MemoryModule):
         for module in (self.neuron, self.feedback):
             if module.step_mode != "s":  # ``set_step_mode`` reaches every module of a network
                 module.step_mode = "s"
+
+
+def _check(neuron: Any, size: Any) -> None:
+    """Check what a layer is made of.
+
+    Raises:
+        UserError: the neuron is no module with a step mode, or the size is no whole number above 0.
+    """
+    if not isinstance(neuron, nn.Module) or not hasattr(neuron, "step_mode"):
+        is_class = isinstance(neuron, type)
+        came = f"the class {neuron.__name__}" if is_class else with_article(type(neuron).__name__)
+        raise UserError(
+            f"neuron must be a layer of neurons with a step mode, and is {came}: give one of SpikingJelly's, "
+            "such as neuron.LIFNode()"
+        )
+    if type(size) is bool or not isinstance(size, Integral) or int(size) < 1:
+        came = repr(size) if isinstance(size, int | float | str) else with_article(type(size).__name__)
+        raise UserError(
+            f"size must be the number of neurons, a whole number above 0, and is {came}: the layer makes its "
+            "own synapses of that size"
+        )

@@ -11,7 +11,7 @@ from snnprune.pruning.reach import MISSED, WHAT
 from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from torch import nn
     from torch.optim import Optimizer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Topology
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.pruned import Pruned
-    from snnprune.pruning.target import Target
+    from snnprune.pruning.target import Plan, Target
 
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
 
@@ -76,6 +76,17 @@ EARLY = (
 )
 
 
+COARSE = (
+    "whole units are pruned (heads, channels or neurons), and the target lies between two numbers of them: "
+    "choose another target, or a method that prunes single synapses, too"
+)
+
+NO_MORE = (
+    "the method found no more to prune: check its options, which layers are kept whole, and how much a whole "
+    "unit is, if it prunes nothing smaller"
+)
+
+
 BEYOND = (
     "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
     "length of the whole run as epochs=..."
@@ -97,7 +108,15 @@ def misses(rate: float, target: float) -> bool:
     return rate <= target - MISSED
 
 
-def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = "weights") -> str | None:
+def shortfall(
+    rate: float,
+    target: float,
+    epochs: int,
+    advice: str,
+    what: str = "weights",
+    *,
+    planned: float | None = None,
+) -> str | None:
     """Return a sentence on a target that was missed, None where it was reached.
 
     Args:
@@ -106,14 +125,16 @@ def shortfall(rate: float, target: float, epochs: int, advice: str, what: str = 
         epochs: length of the run.
         advice: what to do if the run was too short.
         what: name of what the two numbers are shares of.
+        planned: the share that whole units can give; None where that is not known.
     """
     if not misses(rate, target):
         return None
-    why = (
-        f"a target takes about {ENOUGH} epochs, and the run had {epochs}: {advice}"
-        if epochs < ENOUGH
-        else "the method found no more to prune: check its options, and which layers are kept whole"
-    )
+    if planned is not None and misses(planned, target) and not misses(rate, planned):
+        why = COARSE
+    elif epochs < ENOUGH:
+        why = f"a target takes about {ENOUGH} epochs, and the run had {epochs}: {advice}"
+    else:
+        why = NO_MORE
     return f"{rate:.1%} of the {what} are pruned, not {target:.1%}: {why}"
 
 
@@ -195,7 +216,15 @@ class Oversights:
                 "on almost nothing; prune less, or keep the layer whole with exclude=..."
             )
 
-    def look_at_end(self, clock: Clock, target: Target | None, rates: Rates, *, over: bool) -> None:
+    def look_at_end(
+        self,
+        clock: Clock,
+        target: Target | None,
+        rates: Rates,
+        *,
+        over: bool,
+        plan: Callable[[], Plan | None] = lambda: None,
+    ) -> None:
         """Warn if ``target`` was missed.
 
         Args:
@@ -203,19 +232,21 @@ class Oversights:
             target: what was asked for; None where the method has none.
             rates: what is left.
             over: the last decision is taken; otherwise training has ended before it.
+            plan: returns what the method means to reach.
         """
         if target is None or not (clock.batches if over else self._trained):
             return
         macs = target.measure == "macs"
         rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        advice, what = "plan and train for more epochs", WHAT[target.measure]
-        said = shortfall(rate, target.rate, clock.epochs, advice, what)
-        if said is None:
+        if not misses(rate, target.rate):
             return
+        advice, what, planned = "plan and train for more epochs", WHAT[target.measure], plan()
+        coarse = None if planned is None else planned.rate
+        said = shortfall(rate, target.rate, clock.epochs, advice, what, planned=coarse)
         if not over:
             epoch = clock.epoch + self._open
             said = EARLY.format(epoch=epoch, epochs=clock.epochs, rate=rate, what=what, target=target.rate)
-        self._say(said, TargetMissedWarning)
+        self._say(str(said), TargetMissedWarning)
 
     def look_at_moments(self, pruned: Pruned) -> None:
         """Warn, when an optimiser is seen first, where cuts during training are not for it."""

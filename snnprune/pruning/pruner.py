@@ -284,10 +284,9 @@ class Pruner:
         self.clock.epoch += 1
         self._firing.open()
         if type(self.method) is not Method:
-            rates = self.rates()
-            self._oversights.look_at_layers(self.method.target, rates)
+            self._oversights.look_at_layers(self.method.target, self.rates())
             if self.clock.epoch >= self.clock.epochs:
-                self._oversights.look_at_end(self.clock, self.method.target, rates, over=True)
+                self._look_at_end()
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
         if due and not self._in_batch():
             try:
@@ -607,7 +606,13 @@ class Pruner:
         self._look_at_end()
 
     def _look_at_end(self) -> None:
-        self._oversights.look_at_end(self.clock, self.method.target, self.rates(), over=self._decided)
+        self._oversights.look_at_end(
+            self.clock,
+            self.method.target,
+            self.rates(),
+            over=self._decided,
+            plan=lambda: self.method.plan(self._view({})),
+        )
 
     def _unhook(self) -> None:
         release(self)

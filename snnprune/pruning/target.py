@@ -128,6 +128,11 @@ class Plan:
     synapses: Mapping[str, float]
     solver: Solver
 
+    @property
+    def rate(self) -> float:
+        """The share of the network that the plan prunes: the target, but for the rounding to whole units."""
+        return 1.0 - self.solver.cost(self.units, self.synapses) / self.solver.dense
+
     def assign(
         self,
         candidates: Sequence[Candidates],

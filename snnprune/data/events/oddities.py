@@ -61,7 +61,8 @@ def _of_one(numbers: Measured) -> Iterator[str]:
     yield from numbers.remarks
     if numbers.disordered:
         yield f"has {numbers.disordered:,} events out of order, which are sorted by time"
-    if numbers.on in (0, numbers.events):
+    is_sound = numbers.sensor[1] == 1  # a row of channels, whose events have one polarity
+    if numbers.on in (0, numbers.events) and not is_sound:
         yield f"has {'ON' if numbers.on else 'OFF'} events only"
     if numbers.hot:
         yield f"has {said_of(numbers.hot)}"

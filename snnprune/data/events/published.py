@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, ClassVar
 from snnprune.data.cache import fingerprint
 from snnprune.data.events.classes import CALTECH, LIP
 from snnprune.data.events.framing import framed
-from snnprune.data.events.layouts import Part, Recording, check_classes, half_of, natural
+from snnprune.data.events.layouts import Listing, Part, Recording, check_classes, half_of, natural
 from snnprune.data.events.reading import Format, reader
 from snnprune.data.events.stream import Asked
 from snnprune.data.folders import held, incomplete, missing, root_given, search
 from snnprune.data.source import HALVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from snnprune.common.errors import UserError
@@ -105,10 +105,10 @@ class Published:
         ]
         return sorted(found, key=lambda one: (one.label, natural(one.path.name)))
 
-    def recordings(self, folder: Path) -> Iterator[Recording]:
-        """Yield all recordings in the data set's folder."""
-        for part in self._parts:
-            yield from self.list(folder, part)
+    def listing(self, folder: Path) -> Listing:
+        """List all recordings in the data set's folder."""
+        every = (one for part in self._parts for one in self.list(folder, part))
+        return Listing(folder, self.classes, tuple(every))
 
     def reader(self) -> Callable[[Recording], Stream]:
         """Return a function that reads a recording, or raises a UserError that names it."""

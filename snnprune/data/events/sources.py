@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
@@ -41,18 +41,20 @@ class Found:
 def found(path: Path, config: DataConfig) -> Found:
     """Find the recordings at ``path``, a file or a folder.
 
-    A folder of files alone is one class. The folder of a public data set whose parts bear names of their own
-    is read as that data set is. Every other folder is listed as `listed` does.
+    A file is one recording, or a part of SHD or SSC. A folder of files alone is one class. The folder of a
+    public data set whose parts bear names of their own is read as that data set is. Every other folder is
+    listed as `listed` does.
 
     Raises:
         UserError: there is nothing at ``path``, or the folder has no recordings in any known layout.
     """
     own = within_intervals(reading.reader(asked(config)))
-    if path.is_file():
-        return Found(Listing(path.parent, (path.name,), (Recording(path, 0),)), own)
     if not path.exists():
         raise UserError(f"there is no file or folder {path}: give a recording, or a folder of them")
     try:
+        if path.is_file():
+            alone = Listing(path.parent, (path.name,), (Recording(path, 0),))
+            return _of_many(path) or Found(alone, own)
         return _public(path) or Found(_flat(path) or listed(path, config), own)
     except OSError as error:
         raise UserError(f"the folder {error.filename or path} cannot be read: {error.strerror}") from error
@@ -64,10 +66,16 @@ def _public(folder: Path) -> Found | None:
         return None
     for entry in DATASETS.values():
         source = entry.load()
-        if hasattr(source, "recordings") and source.found(folder) == folder:
-            listing = Listing(folder, source.classes, tuple(source.recordings(folder)))
-            return Found(listing, source.reader(), source.title)
+        if hasattr(source, "listing") and source.found(folder) == folder:
+            return Found(source.listing(folder), source.reader(), source.title)
     return None
+
+
+def _of_many(file: Path) -> Found | None:
+    """Return the recordings of a file, where a public data set has all of a part in it."""
+    public = _public(file.parent)
+    own = () if public is None else tuple(r for r in public.listing.recordings if r.path.parent == file)
+    return replace(public, listing=replace(public.listing, recordings=own)) if public and own else None
 
 
 def _flat(folder: Path) -> Listing | None:

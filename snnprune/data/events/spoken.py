@@ -8,7 +8,7 @@ times are half a millisecond apart. Source: Cramer, Stradmann, Schemmel and Zenk
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from snnprune.common.extras import need
 from snnprune.data.cache import fingerprint
 from snnprune.data.events.framing import framed
 from snnprune.data.events.gate import admitted
-from snnprune.data.events.layouts import Part, Recording, half_of
+from snnprune.data.events.layouts import Listing, Part, Recording, half_of
 from snnprune.data.events.stream import Asked, Raw
 from snnprune.data.folders import held, incomplete, missing, root_given, search
 
@@ -83,6 +83,36 @@ class Spoken:
         """
         return self._read(config, ("test",))
 
+    def listing(self, folder: Path) -> Listing:
+        """List all recordings of the files that are in the data set's folder.
+
+        Raises:
+            UserError: a file that cannot be read, or two that name other classes.
+        """
+        need("events", self.title, "h5py")
+        words: tuple[str, ...] = ()
+        every: list[Recording] = []
+        for part in self.files:
+            if (folder / self.files[part]).is_file():
+                words, recordings = self._list(folder, part, words)
+                every += recordings
+        return Listing(folder, words, tuple(every))
+
+    def reader(self) -> Callable[[Recording], Stream]:
+        """Return a function that reads a recording, or raises a UserError that names it."""
+        of_file = cache(_reader)  # each file is opened once
+        return lambda recording: of_file(recording.path.parent)(recording)
+
+    def _list(
+        self, folder: Path, part: Part, known: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], list[Recording]]:
+        """Return the classes of a part, which have to be those ``known`` if there are any, and recordings."""
+        path = folder / self.files[part]
+        labels, words = _described(path, self.title)
+        if known and words != known:
+            raise UserError(f"{path} names other classes than the files of the other parts: get it anew")
+        return words, [Recording(path / str(i), label, part=part) for i, label in enumerate(labels)]
+
     def _read(self, config: DataConfig, parts: Sequence[Part]) -> Splits:
         from snnprune.data.events.parting import Held, parted  # noqa: PLC0415 - imports torch
 
@@ -95,11 +125,7 @@ class Spoken:
             path = folder / self.files[part]
             if not path.is_file():
                 raise UserError(f"{self.title}: expected {path}, which is not there: get it from {self.home}")
-            labels, own = _described(path, self.title)
-            if words and own != words:
-                raise UserError(f"{path} names other classes than the files of the other parts: get it anew")
-            words = own
-            recordings = [Recording(path / str(i), int(label), part=part) for i, label in enumerate(labels)]
+            words, recordings = self._list(folder, part, words)
             key = {"data": self.name, "files": fingerprint(folder, [path])}
             stored = framed(f"{self.name}-{part}", recordings, partial(_reader, path), single, key)
             all_held.append(Held(recordings, stored))

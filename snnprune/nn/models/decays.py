@@ -7,9 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-STEP = 10.0
-"""Milliseconds that a time step stands for, since the papers' constants are in milliseconds. SHD and SSC are
-usually cut into frames of 10 to 14 ms."""
+from snnprune.config.pace import STEP
 
 SHAPE = 3.0
 """Shape of the gamma distribution of heterogeneous time constants (Perez-Nieves et al. 2021)."""
