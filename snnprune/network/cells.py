@@ -48,7 +48,7 @@ def gates_of(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def cells_of(stack: Any) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the cells of a loop over time with their names in it, layer by layer, then those of the way back."""
+    """Yield the cells of a loop over time by name, layer by layer; those of the way back come last."""
     for part in ("cells", "cells_reverse") if stack.bidirectional else ("cells",):
         yield from ((f"{part}.{n}", cell) for n, cell in enumerate(getattr(stack, part)))
 

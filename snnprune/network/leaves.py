@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Kind = Literal["conv", "linear", "norm", "neuron", "gate", "series"]
-"""What a leaf is; "gate" is that of a cell (`cells`), "series" a recurrent layer of torch, which takes all time
-steps at once."""
+"""What a leaf is; "gate" is one of a recurrent cell, "series" a recurrent layer of torch, which takes all
+time steps at once."""
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU,
@@ -51,7 +51,8 @@ def _is_of_spikingjellys_neurons(module: nn.Module) -> bool:
 def goes_unit_by_unit(module: nn.Module) -> bool:
     """Tell whether ``module`` is a neuron, or a gate, in which no unit is known to affect another.
 
-    This holds for torch's activations and SpikingJelly's neurons and surrogate functions. A subclass from elsewhere may differ.
+    This holds for torch's activations, and for SpikingJelly's neurons and surrogate functions. A subclass
+    from elsewhere may differ.
     """
     plain = type(module).__module__.partition(".")[0] in {"torch", "spikingjelly", "snnprune"}
     known = isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module) or is_gate(module)
