@@ -50,7 +50,7 @@ class Loops(nn.Module):
 
 
 def cell(kind: str, two: bool = False) -> nn.Module:
-    """Return a cell of 7 inputs and 10 units; with ``two``, what it adds has a surrogate function of its own."""
+    """Return a cell of 7 inputs and 10 units; ``two``: what it adds has a surrogate function of its own."""
     own = {"surrogate_function2": surrogate.ATan()} if two else {}
     made: nn.Module = getattr(rnn, f"Spiking{kind}Cell")(7, 10, **own)
     return made

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import snnprune
 from snnprune.network import discover
+from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks, TraceRecorder
 from support.cells import CELLS, ByHand, Loops, cell
 from support.families import Family, half_dead
@@ -233,6 +234,32 @@ def test_what_a_row_is_shown_is_the_activity_of_its_unit(kind: str) -> None:
             batch[f"rnn.cells.0.linear_{name}"].post, torch.cat([own] * GATES[kind], 1), atol=1e-12
         )
     assert torch.allclose(batch["rnn.cells.0.linear_hh"].pre, before, atol=1e-12)
+
+
+# --- what is counted
+
+
+@every_kind
+def test_operations_are_those_of_the_spikes(kind: str) -> None:
+    net = Loops(getattr(rnn, f"Spiking{kind}")(6, 10, 1))
+    x, rows = torch.poisson(torch.full((3, 2, 6), 0.7)), 10 * GATES[kind]
+    spikes = net.rnn(x)[0].detach()
+    with SpikeCounter(net, discover(net, x)) as counter:
+        net(x)
+    layers = counter.operations(2).layers
+    assert set(spikes.unique().tolist()) <= {0.0, 1.0}
+    assert layers["rnn.cells.0.linear_hh"].synops == float(spikes[:-1].sum()) * rows / 2
+    assert layers["out"].synops == float(spikes.sum()) * 4 / 2
+    assert layers["rnn.cells.0.linear_ih"].synops_by_events == float(x.sum()) * rows / 2
+
+
+def test_a_cell_with_smooth_gates_costs_products() -> None:
+    net = Loops(rnn.SpikingGRU(6, 10, 1, surrogate_function1=surrogate.Erf(spiking=False)))
+    x = torch.rand(3, 2, 6)
+    with SpikeCounter(net, discover(net, x)) as counter:
+        net(x)
+    layer = counter.operations(2).layers["rnn.cells.0.linear_hh"]
+    assert (layer.synops, layer.macs) == (0.0, 3 * 30 * 10)
 
 
 # --- on paper

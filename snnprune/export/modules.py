@@ -68,9 +68,8 @@ def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str
                 f"{title} is of class {mine[name]['class']}, and of class {wanted[name]['class']} in the file"
             )
         one, other = mine[name]["constants"], wanted[name]["constants"]
-        for key in sorted(
-            (one.keys() | other.keys()) - _sizes_of(model.get_submodule(name))
-        ):  # a file of before may name some
+        follow = _sizes_of(model.get_submodule(name))  # a file of before may name some
+        for key in sorted((one.keys() | other.keys()) - follow):
             if one.get(key) != other.get(key):  # None counts as absent
                 return f"{title} has {key} = {one.get(key)!r}, and {other.get(key)!r} in the file"
     return None

@@ -32,6 +32,12 @@ def is_cell(module: nn.Module) -> bool:
     return all(is_gate(m) for n, m in module.named_children() if n.startswith("surrogate"))
 
 
+def fires(module: nn.Module) -> bool:
+    """Tell whether ``module`` is a cell that answers with spikes, as it does unless its gates are smooth."""
+    gates: list[Any] = [m for m in module.children() if is_gate(m)] if is_cell(module) else []
+    return bool(gates) and all(gate.spiking for gate in gates)
+
+
 def is_stack(module: nn.Module) -> bool:
     """Tell whether ``module`` is SpikingJelly's loop over time around such cells."""
     library: Any = sys.modules.get(f"{_PLACE}.rnn")
@@ -58,7 +64,5 @@ def held_sizes(model: nn.Module) -> Iterator[tuple[nn.Module, str, int]]:
     for module in model.modules():
         if is_cell(module) or is_stack(module):
             first: Any = module if is_cell(module) else next(cell for _, cell in cells_of(module))
-            layers = first.linear_hh, first.linear_ih
-            yield from (
-                (module, size, layer.weight.shape[1]) for size, layer in zip(HELD, layers, strict=True)
-            )
+            for attribute, layer in zip(HELD, (first.linear_hh, first.linear_ih), strict=True):
+                yield module, attribute, layer.weight.shape[1]
