@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.network.hooks import after, before
 from snnprune.network.cells import fires
+from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
 from snnprune.network.runs import stretches
 from snnprune.network.weights import apply_weight, device_of
