@@ -11,6 +11,9 @@ from spikingjelly.activation_based import rnn, surrogate
 from torch import Tensor, nn
 
 import snnprune
+from snnprune.common.errors import UserError
+from snnprune.export import connections
+from snnprune.export.step import Step
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.pruning import Masks, TraceRecorder
@@ -210,6 +213,16 @@ def test_a_saved_network_comes_back(name: str, tmp_path: Path) -> None:
     back = snnprune.load(tmp_path / "net", lambda: family.newborn("m").double())
     x = family.example("m").double()
     assert torch.equal(back.eval()(x), small(x))
+
+
+@pytest.mark.parametrize("name", ["SpikingLSTM", "SpikingGRUCell"])
+def test_exports_refuse_a_cell(name: str, tmp_path: Path) -> None:
+    net = CELLS[name].network("m")
+    with pytest.raises(UserError, match=r"one time step .* '(cell|rnn\.cells\.0)'"):  # ONNX
+        Step(net)
+    with pytest.raises(UserError, match=f"forward of {type(net).__name__} cannot be followed"):
+        connections.write(net, tmp_path / "net")
+    assert not list(tmp_path.iterdir())
 
 
 # --- traces
