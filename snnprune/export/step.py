@@ -66,7 +66,7 @@ def _refuse_cells(net: nn.Module) -> None:
         if is_cell(module) or is_recurrent(module):
             raise UserError(
                 f"one time step of the network cannot be written, because '{name}' ({type(module).__name__}) "
-                "carries its state over inside of the network's forward: use neurons with a memory of their own, "
+                "carries its state over inside of the network's forward: use neurons that hold their state, "
                 "as in snnprune.nn.recurrent.Recurrent"
             )
 
