@@ -152,6 +152,60 @@ def test_layers_beside_the_cell_that_read_one_gate_keep_it_whole() -> None:
     assert [p.name for p in topology.free()] in ([], ["fc"])
 
 
+class Queries(nn.Module):
+    """Attention in which a cell makes queries and keys, or values."""
+
+    def __init__(self, *, values: bool) -> None:
+        super().__init__()
+        self.rnn, self.other, self.act = rnn.SpikingGRU(6, 8, 1), nn.Linear(6, 8), nn.ReLU()
+        self.out, self.values, self.heads = nn.Linear(8, 4), values, 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes, other = (
+            y.transpose(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for y in (self.rnn(x)[0], self.act(self.other(x)))
+        )
+        queries, values = (other, spikes) if self.values else (spikes, other)
+        y = 0.1 * queries @ queries.transpose(-1, -2) @ values
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class InEachStep(Queries):
+    """A loop by hand, in which heads are taken apart at each time step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, outputs = None, []
+        for step in x:
+            state = self.rnn.cells[0](step, state)
+            spikes, other = (y.unflatten(-1, (self.heads, -1)) for y in (state, self.act(self.other(step))))
+            outputs.append(self.out((other * spikes).flatten(1)))
+        return torch.stack(outputs)
+
+
+def test_heads_of_a_cell_are_heads_at_each_step() -> None:
+    torch.manual_seed(0)
+    net, x = InEachStep(values=True).double(), torch.rand(3, 2, 6, dtype=torch.float64)
+    topology = discover(net, x)
+    kinds = {p.name: p.kind for p in topology.populations.values() if p.name.startswith("rnn")}
+    assert kinds == {
+        "rnn.cells.0.linear_ih.heads": "heads", "rnn.cells.0.linear_ih.channels": "head channels"
+    }  # fmt: skip
+    masks = half_dead(net, topology)
+    assert (net(x) - snnprune.compact(net, masks)(x)).abs().max() < 1e-9
+
+
+def test_a_cell_may_make_values_and_not_the_queries_that_are_summed_over() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(5, 2, 6, dtype=torch.float64)
+    net = Queries(values=True).double()
+    topology = discover(net, x)
+    assert [p.uncut for p in topology.free()] == [None] * 3
+    masks = half_dead(net, topology)
+    assert (net(x) - snnprune.compact(net, masks)(x)).abs().max() < 1e-9
+    topology = discover(Queries(values=False).double(), x)
+    assert "outputs 1 without input" in str(topology.populations["rnn.cells.0.linear_ih.channels"].uncut)
+
+
 # --- masked, compacted, cut while it trains
 
 
@@ -192,6 +246,24 @@ def test_live_compaction_is_masking(name: str, method: str) -> None:
     assert all(map(equal, masked.masks, live.masks))
     assert difference(masked, live) < 1e-9
     assert any(after < before for before, after in itertools.pairwise(live.sizes))
+
+
+@pytest.mark.parametrize("name", ["SpikingLSTMCell", "SpikingGRU, both directions"])
+def test_the_dead_stay_zero_in_every_gate(name: str) -> None:
+    run = Loop(CELLS[name], "m", "bdnn-sp", epochs=7).epochs(0, 3, 2)
+    for batch in range(5):
+        run.step(3, batch)
+    state, dead = run.model.state_dict(keep_vars=True), 0
+    for population in run.pruner.topology.free():
+        gone = ~run.pruner.masks.units[population.name]
+        for slot in population.slots:
+            tensor = state[slot.key]
+            for held in (tensor, tensor.grad, *run.optimizer.state[tensor].values()):
+                if held.shape == tensor.shape:
+                    own = slot.run(population).per_unit(held.detach().movedim(slot.axis, 0))
+                    assert not own[gone].any(), slot
+        dead += int(gone.sum())
+    assert dead
 
 
 def test_a_resumed_run_is_the_same_run() -> None:

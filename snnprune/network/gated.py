@@ -33,8 +33,8 @@ def on_cell_returned(found: Findings, name: str, outputs: list[Tensor]) -> None:
         raise Unknown(name)
     for source in axis.sources:
         _take_activity(found, name, source, axis, turn)
-    for number in axis.numbers:
-        found.units[number].kind = "neurons"  # gates are no heads
+    if len(axis.numbers) == 1:  # more where the network takes heads apart itself
+        found.units[axis.numbers[0]].kind = "neurons"
     _hand_out(found, name, axis, [activity], states)
 
 
