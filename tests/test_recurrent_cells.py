@@ -210,7 +210,7 @@ def test_a_cell_may_make_values_and_not_the_queries_that_are_summed_over() -> No
 
 
 @every_family
-def test_masked_and_compacted_say_the_same(family: Family) -> None:
+def test_masked_and_compacted_say_the_same_and_sizes_follow(family: Family) -> None:
     net, small = halved(family)
     x = family.example("m", batch=4).double()
     agreement = snnprune.verify(net, small, x)
@@ -219,11 +219,6 @@ def test_masked_and_compacted_say_the_same(family: Family) -> None:
     assert all(layer.difference < 1e-9 for layer in agreement.layers.values())
     assert 0 < min(layer.active / layer.size for layer in agreement.layers.values()) < 1
     assert not torch.allclose(net(x), net(x.flip(0)))  # what the cells hold says something
-
-
-@every_family
-def test_hidden_sizes_follow_a_cut(family: Family) -> None:
-    _, small = halved(family)
     held = [m for m in small.modules() if isinstance(m, (rnn.SpikingRNNBase, rnn.SpikingRNNCellBase))]
     assert {m.hidden_size for m in held} == {5}
     for m in held:
