@@ -84,6 +84,7 @@ NETWORKS = (
     _paper("rsnn", (700, 1, 1)),
     Network("linear containers", f"{_HERE}.recurrent", "container", {}, (700,)),
     Network("loop by hand", f"{_HERE}.recurrent", "ByHand", {}, (700,), steps=False),
+    Network("SpikingLSTM, two layers", f"{_HERE}.recurrent", "LSTM", {}, (700,), steps=False),
     _spiking("spiking_vgg11_bn", "spiking_vgg", "spiking_vgg11_bn", IMAGE),
     *(
         _spiking(f"sew_resnet18, {function}", "sew_resnet", "sew_resnet18", IMAGE, cnf=function)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from spikingjelly.activation_based import layer, neuron, surrogate
+from spikingjelly.activation_based import layer, neuron, rnn, surrogate
 from torch import Tensor, nn
 
 INPUTS, HIDDEN, CLASSES = 700, 256, 20
@@ -41,3 +41,16 @@ class ByHand(nn.Module):
             second = self.lif2(self.fc2(first) + self.rec2(second))
             outputs.append(self.out(second))
         return torch.stack(outputs)
+
+
+class LSTM(nn.Module):
+    """SpikingJelly's loop over time around two layers of cells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.out = rnn.SpikingLSTM(INPUTS, HIDDEN, 2), nn.Linear(HIDDEN, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [T, B, classes] of [T, B, inputs]."""
+        scores: Tensor = self.out(self.rnn(x)[0])
+        return scores

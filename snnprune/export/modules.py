@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from snnprune.export.recurrence import recurrent_layers
+from snnprune.network.cells import HELD, is_cell, is_stack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,7 @@ _SIZES = {
     *("in_channels", "out_channels", "in_features", "out_features", "num_features", "groups"),
     "sub_module_out_features",
 }
-"""Constants that follow from the shapes of the tensors, and that a cut changes."""
+"""Constants of any module that follow from the shapes of the tensors, and that a cut changes."""
 
 _NOT_CONSTANT = {"training", "snnprune_survivors"}
 
@@ -67,7 +68,8 @@ def first_difference(wanted: dict[str, dict[str, Any]], model: nn.Module) -> str
                 f"{title} is of class {mine[name]['class']}, and of class {wanted[name]['class']} in the file"
             )
         one, other = mine[name]["constants"], wanted[name]["constants"]
-        for key in sorted((one.keys() | other.keys()) - _SIZES):  # a file of before may name some
+        follow = _sizes_of(model.get_submodule(name))  # a file of before may name some
+        for key in sorted((one.keys() | other.keys()) - follow):
             if one.get(key) != other.get(key):  # None counts as absent
                 return f"{title} has {key} = {one.get(key)!r}, and {other.get(key)!r} in the file"
     return None
@@ -77,8 +79,13 @@ def _constants(module: nn.Module, left: set[str]) -> dict[str, Any]:
     named = {k: v for k, v in vars(module).items() if not k.startswith("_")}
     if hasattr(module, "step_mode"):
         named["step_mode"] = module.step_mode
-    other = left | _SIZES | _NOT_CONSTANT | getattr(type(module), "ways", frozenset())
+    other = left | _sizes_of(module) | _NOT_CONSTANT | getattr(type(module), "ways", frozenset())
     return {k: v for k, v in named.items() if k not in other and _is_plain(v)}
+
+
+def _sizes_of(module: nn.Module) -> set[str]:
+    """Return the names of the constants that follow from the shapes of the tensors."""
+    return _SIZES | set(HELD) if is_cell(module) or is_stack(module) else _SIZES
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from snnprune.common.errors import UserError
 from snnprune.export.arithmetic import arithmetic
 from snnprune.export.graph import plain
 from snnprune.export.limits import SILENT
-from snnprune.network.leaves import is_multi_step, spiking_base
+from snnprune.network.cells import is_cell
+from snnprune.network.leaves import is_multi_step, is_recurrent, spiking_base
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +32,7 @@ class Step(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.net = plain(model)
+        _refuse_cells(self.net)
         found = {name: module for name, module in self.net.named_modules() if _has_states(module)}
         self.multi = any(is_multi_step(module) for module in found.values())
         made: dict[str, Arithmetic] = {}
@@ -55,6 +58,17 @@ class Step(nn.Module):
             layer.memory.states = tuple(next(given) for _ in layer.letters)
         y = self.net(x.unsqueeze(0)).squeeze(0) if self.multi else self.net(x)
         return y, [state for _, layer in self._layers for state in layer.memory.states]
+
+
+def _refuse_cells(net: nn.Module) -> None:
+    """Refuse recurrent cells: what they carry over is a variable of a forward, which a step would lose."""
+    for name, module in net.named_modules():
+        if is_cell(module) or is_recurrent(module):
+            raise UserError(
+                f"one time step of the network cannot be written, because '{name}' ({type(module).__name__}) "
+                "carries its state over inside of the network's forward: use neurons that hold their state, "
+                "as in snnprune.nn.recurrent.Recurrent"
+            )
 
 
 def _has_states(module: nn.Module) -> bool:

@@ -248,6 +248,15 @@ def _take_activity(found: Findings, met: Encounter, axis: Axis, turn: int) -> No
             found.units.freeze(shared, reason)
 
 
+def on_gate_called(found: Findings, met: Encounter) -> None:
+    """A gate works entry by entry, on the rows of one gate of its cell or of all."""
+    if met.axis is None:
+        return
+    _meet(found, met, met.axis)
+    if met.outputs[0].shape == met.x.shape:
+        found.place(met.outputs[0], met.axis)
+
+
 def on_series_called(found: Findings, met: Encounter) -> None:
     """A recurrent layer wires what it reads to itself."""
     found.freeze(met.inputs, f"it is wired to itself by the recurrent layer {met.name}")
@@ -258,5 +267,6 @@ RULES: dict[Kind, Callable[[Findings, Encounter], None]] = {
     "linear": on_synapses_called,
     "norm": on_norm_called,
     "neuron": on_neuron_called,
+    "gate": on_gate_called,
     "series": on_series_called,
 }

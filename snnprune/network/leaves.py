@@ -10,13 +10,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from snnprune.network.cells import is_cell, is_gate, is_stack
 from snnprune.network.weights import computed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-Kind = Literal["conv", "linear", "norm", "neuron", "series"]
-"""What a leaf is; "series" is a recurrent layer of torch, which takes all time steps at once."""
+Kind = Literal["conv", "linear", "norm", "neuron", "gate", "series"]
+"""What a leaf is; "gate" is one of a recurrent cell, "series" a recurrent layer of torch, which takes all
+time steps at once."""
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.CELU,
@@ -47,12 +49,14 @@ def _is_of_spikingjellys_neurons(module: nn.Module) -> bool:
 
 
 def goes_unit_by_unit(module: nn.Module) -> bool:
-    """Tell whether ``module`` is a neuron in which no unit is known to affect another.
+    """Tell whether ``module`` is a neuron, or a gate, in which no unit is known to affect another.
 
-    This holds for torch's activations and SpikingJelly's neurons. A subclass from elsewhere may differ.
+    This holds for torch's activations, and for SpikingJelly's neurons and surrogate functions. A subclass
+    from elsewhere may differ.
     """
     plain = type(module).__module__.partition(".")[0] in {"torch", "spikingjelly", "snnprune"}
-    return plain and (isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module))
+    known = isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module) or is_gate(module)
+    return plain and known
 
 
 def is_of_spikingjelly(module: nn.Module) -> bool:
@@ -80,9 +84,11 @@ def keep_single_steps(model: nn.Module) -> None:
 
 
 def is_recurrent(module: nn.Module) -> bool:
-    """Tell whether ``module`` feeds its output back into itself."""
+    """Tell whether ``module`` feeds its output back into itself, in a way that is not followed."""
     if isinstance(module, nn.RNNCellBase):
         return True
+    if is_cell(module) or is_stack(module):
+        return False
     found = ((sys.modules.get(f"{_SPIKINGJELLY}.{place}"), names) for place, names in _FEEDBACK.items())
     return any(isinstance(module, tuple(getattr(m, n) for n in names)) for m, names in found if m is not None)
 

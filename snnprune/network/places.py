@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from snnprune.network.runs import Run
 
 
@@ -68,6 +72,7 @@ class Site:
         steps: how many passes there are in a forward of the example: time steps of a loop inside of it.
         layout: where samples and time are there.
         behind: the runs of the populations whose entries come before and make up the offset.
+        repeats: how often the entries are those of the rows: once for each gate of a recurrent cell.
     """
 
     axis: int
@@ -78,3 +83,9 @@ class Site:
     steps: int = 1
     layout: Layout = SAMPLES_FIRST
     behind: tuple[Run, ...] = ()
+    repeats: int = 1
+
+    def rows(self, activity: Tensor, axis: int) -> Tensor:
+        """Return the activity of each row of the weight, of what the neuron puts out along ``axis``."""
+        own = activity.narrow(axis, self.offset, self.size // self.repeats)
+        return own if self.repeats == 1 else torch.cat([own] * self.repeats, axis)

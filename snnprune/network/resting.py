@@ -40,7 +40,7 @@ def why_uncut(model: nn.Module, topology: Topology, population: str) -> str | No
     everything = torch.ones(topology.populations[population].size, dtype=torch.bool)
     for name in behind(topology, population):
         module = model.get_submodule(name)
-        if goes_unit_by_unit(module):
+        if goes_unit_by_unit(module) and not topology.populations[population].contracted:
             continue
         reason = unrest(model, topology, population, name, everything)
         if reason is not None and (not isinstance(module, NORMS) or reason == _UNASKED):

@@ -57,6 +57,7 @@ _SHOWS = _names("repr str format")
 _INDEX = _names("getitem select unbind chunk split narrow")
 _JOIN = _names("cat concat concatenate")
 _SOFTMAX = _names("softmax log_softmax")
+_FLIP = _names("flip")
 _MIXING = _names("group_norm layer_norm rms_norm local_response_norm normalize")
 _PRODUCTS = _names("matmul rmatmul bmm einsum scaled_dot_product_attention")
 
@@ -240,6 +241,14 @@ def _reduce(op: Operation, axis: Axis) -> Axis:
     return axis.moved(lambda dim: dim + sum(d > dim for d in dims))
 
 
+def _flip(op: Operation, axis: Axis) -> Axis:
+    given = op.argument(1, "dims", default=())
+    dims = [*given] if isinstance(given, (tuple, list)) else [given, *op.args[2:]]
+    if any(axis.at(dim if dim < 0 else dim - op.subject.ndim) for dim in dims):
+        raise Unknown("flip() reorders its channels")
+    return _same_length(op, axis)
+
+
 def _softmax(op: Operation, axis: Axis) -> Axis:
     """Return the axes after a softmax: over places or steps, it makes something of a silent unit's zeros."""
     dim = op.argument(1, "dim")
@@ -254,6 +263,7 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Operation, Axis], Axis]], ...] = (
     (_REPEAT, _same_length),
     (_SPATIAL, _spatial),
     (_REDUCE, _reduce),
+    (_FLIP, _flip),
     (_INDEX, index),
     (_SOFTMAX, _softmax),
 )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from snnprune.network.cells import held_sizes
 from snnprune.network.leaves import CONVOLUTIONS, TRANSPOSED
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def sizes(model: nn.Module, keys: Iterable[str]) -> Iterator[tuple[nn.Module, st
     """Yield the size attributes of the modules that own the tensors ``keys``, as their present shapes say."""
     for container, size in _containers(model):
         yield container, _WIDTH, size
+    yield from held_sizes(model)
     for name in dict.fromkeys(key.rpartition(".")[0] for key in keys):
         module = model.get_submodule(name)
         for attribute, size in _sizes(module):

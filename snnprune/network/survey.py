@@ -13,8 +13,10 @@ from torch.overrides import TorchFunctionMode
 from snnprune.common.errors import memory_full
 from snnprune.network.axes import Axis, Unknown, tensors_in
 from snnprune.network.blanks import FOREIGN, adopt
+from snnprune.network.cells import gates_of, is_cell, is_stack
 from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
+from snnprune.network.gated import on_cell_returned, on_stack_returned, refuse
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
 from snnprune.network.operation import Operation
 from snnprune.network.products import Products
@@ -38,9 +40,12 @@ class Survey(TorchFunctionMode):
     def __init__(self, model: nn.Module, neurons: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
         leaves = {n: (m, k) for n, m in model.named_modules() if (k := leaf_kind(m, neurons))}
+        leaves |= {name: (gate, "gate") for name, gate in gates_of(model).items()}
         self.found = Findings(leaves, Products(model))
         self._names = {id(m): n for n, m in model.named_modules()}
         self._recurrent = {n: m for n, m in model.named_modules() if is_recurrent(m)}
+        self._cells = {n: m for n, m in model.named_modules() if is_cell(m)}
+        self._stacks = {n: m for n, m in model.named_modules() if is_stack(m)}
         self._owned = {id(t): f"{n}.{k}" for n, (m, _) in leaves.items() for k, t in m.named_parameters()}
         self._unnamed = {n: m for n, m in model.named_modules() if n not in leaves and _may_be_neuron(m)}
         self._within: list[str] = []
@@ -68,6 +73,12 @@ class Survey(TorchFunctionMode):
             yield module.register_forward_hook(self._on_leaf_answered, prepend=True)
             hook = self._on_leaf_returned(name, kind)
             yield module.register_forward_hook(hook, with_kwargs=True, always_call=True)
+        for name, module in self._cells.items():
+            take = partial(on_cell_returned, self.found, name)
+            yield module.register_forward_hook(self._on_cell_returned(name, take))
+        for name, module in self._stacks.items():
+            take = partial(on_stack_returned, self.found, name, module)
+            yield module.register_forward_hook(self._on_cell_returned(name, take))
         for name, module in self._recurrent.items():
             yield module.register_forward_pre_hook(self._on_wrapper_called(name), with_kwargs=True)
             yield module.register_forward_hook(self._on_wrapper_returned(name), always_call=True)
@@ -106,7 +117,7 @@ class Survey(TorchFunctionMode):
             self.found.freeze(given, f"control flow may depend on its values ({name}())", foremost=True)
             if self.found.provenance.differs(*given):
                 self._on_look(name)
-        elif name == "setitem":
+        elif name == "setitem" and self._running() not in self._stacks:  # which collect last states so
             self.found.freeze(given, "it is written into a part of another tensor")
         if joins(name) or any(self.found.axis_of(t) is not None for t in given):
             for tensor in results:
@@ -252,6 +263,22 @@ class Survey(TorchFunctionMode):
     def _on_module_returned(self, name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: Any, _output: Any) -> None:
             _leave(self._within, name)
+
+        return hook
+
+    # --- recurrent cells
+
+    def _on_cell_returned(self, name: str, take: Callable[[list[torch.Tensor]], None]) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            if self._inside:
+                return
+            try:
+                with self.found.provenance.aside():
+                    take(tensors_in(output))
+            except Exception as error:  # here it would be the network's, which may catch it
+                if memory_full(error) is not None:
+                    raise
+                refuse(self.found, name)
 
         return hook
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.cells import fires
 from snnprune.network.hooks import after, before
 from snnprune.network.leaves import spiking_base
 from snnprune.network.runs import stretches
@@ -146,7 +147,7 @@ class SpikeCounter:
         modules = dict(model.named_modules())
         self._handles = [before(model, self._begin)]
         self._watching: list[RemovableHandle] = []
-        neurons = [module for module in modules.values() if isinstance(module, spiking_base())]
+        neurons = [module for module in modules.values() if _spikes(module)]
         self._spiking = bool(neurons)
         self._fed = {p.name for p in topology.projections.values() if self._reads_spikes(p)}
         for module in (*neurons, *wrappers):
@@ -203,7 +204,7 @@ class SpikeCounter:
         known = sum(stretch[0].length for stretch in stretches(projection.inflow))
         incoming = (p for i in projection.inflow for p in self.topology.incoming(i.population))
         neurons = [self.model.get_submodule(p.neuron) if p.neuron else None for p in incoming]
-        return known == projection.columns and all(isinstance(n, spiking_base()) for n in neurons)
+        return known == projection.columns and all(n is not None and _spikes(n) for n in neurons)
 
     # --- hooks
 
@@ -259,3 +260,7 @@ class SpikeCounter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _spikes(module: nn.Module) -> bool:
+    return isinstance(module, spiking_base()) or fires(module)

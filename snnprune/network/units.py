@@ -153,9 +153,10 @@ class Units:
         if not self[number].is_part:
             raise Unknown("its channels are taken apart")
         self[number].is_fixed, self[number].slots = True, []
+        root = self.root(number)
         for whole in self._all:
             left = [part for part in whole.parts if not self[part].is_fixed]
-            if left:
+            if left and root in map(self.root, whole.parts):
                 self[left[-1]].kind = "head channels"  # whatever lies inside of them was fixed
 
     def join(self, a: Axis, b: Axis) -> Axis:

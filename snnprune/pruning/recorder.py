@@ -543,8 +543,7 @@ class TraceRecorder:
             if all(parts):
                 pre, post = (side[0] if len(side) == 1 else torch.cat(side, dim) for side in parts)
                 wider = torch.promote_types(pre.dtype, post.dtype)  # spikes may be of another than potentials
-                post = post.narrow(-1, site.offset, site.size)
-                activity[p.name] = Activity(pre.to(wider), post.to(wider))
+                activity[p.name] = Activity(pre.to(wider), site.rows(post.to(wider), -1))
         return activity
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TraceRecorder:

@@ -194,9 +194,9 @@ def _pairs(neuron: str, cut: Cut, masked: Calls, small: Calls) -> Iterator[tuple
         done.add(one)
         for turn, (a, b) in enumerate(zip(masked[neuron], small[neuron], strict=True)):
             if turn % one.calls == one.call:
-                whole = a.narrow(one.axis, one.offset, one.size)
+                whole = one.rows(a, one.axis)
                 index = cut.post(p.name).nonzero().squeeze(1).to(a.device)
-                yield whole.index_select(one.axis, index), b.narrow(other.axis, other.offset, other.size)
+                yield whole.index_select(one.axis, index), other.rows(b, other.axis)
 
 
 def _flips(pairs: list[tuple[Tensor, Tensor]]) -> Flips:
