@@ -218,7 +218,8 @@ def test_a_size_that_is_written_as_a_number_is_said_at_the_start() -> None:
     net = Literal()
     (said,) = masked_only(net, discover(net, torch.rand(4, 2, INPUTS) * 3))
     assert "can be masked but not compacted" in said
-    assert "take sizes from tensors" in said
+    assert "take sizes from what has these units" in said
+    assert "self.rec.in_features" in said
 
 
 def test_a_series_that_is_shifted_by_zeros_is_understood() -> None:

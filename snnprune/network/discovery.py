@@ -21,7 +21,7 @@ from snnprune.network.assembly import assemble, names_of, runs_on
 from snnprune.network.axes import Axis, mapped, tensors_in
 from snnprune.network.blanks import freeze_unmet, settle, unmet
 from snnprune.network.branches import freeze_branches
-from snnprune.network.heads import settle_heads
+from snnprune.network.heads import leave_whole, settle_heads
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import keep_single_steps
@@ -119,7 +119,10 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     with untouched(model):
         for population in topology.free():
             population.uncut = why_uncut(model, topology, population.name)
-    settle_heads(model, topology, dict(_users(found)))
+    users = dict(_users(found))
+    settle_heads(model, topology, users)
+    if users:
+        leave_whole(model, topology)
     return topology
 
 
