@@ -1,4 +1,4 @@
-"""States that a network carries from one forward to the next, in places of its own, are put at rest by a cut."""
+"""States that a network carries to its next forward, in places of its own, are put at rest by a cut."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class Axis:
 
 
 def mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """Return ``value`` with each tensor in nested lists, tuples, dicts and deques replaced by ``change`` of it."""
+    """Return ``value`` with each tensor in nested lists, tuples, dicts and deques changed by ``change``."""
     if isinstance(value, torch.Tensor):
         return change(value)
     if type(value) in {list, tuple}:

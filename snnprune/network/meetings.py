@@ -143,7 +143,7 @@ def _is_alike(one: Any, other: Any) -> bool:
 
 
 def _give(held: dict[str, Any], attribute: str, value: Any) -> None:
-    """Give a module a copy of ``value``; the container that it has now, which others may hold, stays the same."""
+    """Give a module a copy of ``value``; a container that it has now, which others may hold, is filled."""
     present, content = held.get(attribute), mapped(value, torch.clone)
     if value is _Missing:
         held.pop(attribute, None)

@@ -37,8 +37,8 @@ EXACT = 1e-5
 """Largest difference of answers in float64, in units of the largest one: parts may compute in float32."""
 
 ADVICE = (
-    "take sizes from what has these units, a tensor (q.shape[-1] where q is reshaped, -1, flatten) or a layer "
-    "(self.rec.in_features), not from a number or another tensor"
+    "take sizes from what has these units, a tensor (q.shape[-1] where q is reshaped, -1, flatten) or a "
+    "layer (self.rec.in_features), not from a number or another tensor"
 )
 """What to do where a size in a user's forward does not follow a cut."""
 

@@ -53,9 +53,10 @@ def compact(
         min_alive: least number of units that stay in each population.
 
     Raises:
-        CompactionError: a dead unit cannot be proved silent, every population can only be masked, the smaller network would not run on the
-            example that it was discovered with or would answer otherwise, the optimiser or the masks belong
-            to another model, or another object holds a tensor of the network, so that torch cannot swap it.
+        CompactionError: a dead unit cannot be proved silent, every population can only be masked, the smaller
+            network would not run on the example that it was discovered with or would answer otherwise, the
+            optimiser or the masks belong to another model, or another object holds a tensor of the network,
+            so that torch cannot swap it.
         UserError: an optimiser came without ``inplace``.
 
     Examples:
