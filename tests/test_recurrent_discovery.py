@@ -197,6 +197,7 @@ def test_one_time_step_that_cannot_be_made_longer_freezes_by_name() -> None:
 
     frozen = discover(Once(), torch.rand(1, 2, INPUTS) * 3).populations["fc"].frozen
     assert "rec reads zeros in this forward" in str(frozen)
+    assert "stand for these units before their first time step" in str(frozen)
     assert "at least two time steps" in str(frozen)
 
 
@@ -218,7 +219,8 @@ def test_a_size_that_is_written_as_a_number_is_said_at_the_start() -> None:
     net = Literal()
     (said,) = masked_only(net, discover(net, torch.rand(4, 2, INPUTS) * 3))
     assert "can be masked but not compacted" in said
-    assert "take sizes from tensors" in said
+    assert "take sizes from what has these units" in said
+    assert "self.rec.in_features" in said
 
 
 def test_a_series_that_is_shifted_by_zeros_is_understood() -> None:
@@ -242,6 +244,40 @@ def test_zeros_beside_units_belong_to_no_population() -> None:
     assert [(i.population, i.offset, i.size) for i in topology.projections["out"].inflow] == [("fc", 3, 5)]
 
 
+class Potential(Cell):
+    """The potential comes back in place of the spikes."""
+
+    def course(self, x: Tensor) -> list[Tensor]:
+        back, told = self.first(x), []
+        for step in x:
+            told.append(self.lif(self.fc(step) + self.rec(back)))
+            back = self.lif.v.detach()
+        return told
+
+
+def test_a_potential_that_comes_back_is_named() -> None:
+    reason = discover(Potential(), torch.rand(4, 2, INPUTS) * 3).populations["fc"].frozen
+    assert reason == "rec reads the state of neuron lif: let it read the activity"
+
+
+def test_other_populations_are_cut_where_a_first_state_has_a_size_of_its_own() -> None:
+    class Behind(Literal):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out, self.act, self.last = nn.Linear(UNITS, 5), nn.ReLU(), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.act(super().forward(x)))
+
+    torch.manual_seed(0)
+    net, x = Behind().double(), torch.rand(4, 2, INPUTS).double() * 3
+    topology = discover(net, x)
+    assert [p.name for p in topology.free() if p.uncut] == ["fc"]
+    with pytest.warns(UserWarning, match=r"fc stays whole.*self\.rec\.in_features"):
+        small = snnprune.compact(net, half_dead(net, topology))
+    assert (small.fc.out_features, small.out.out_features) == (UNITS, 3)
+
+
 def container(inside: nn.Module, width: int, *, steps: str = "m", units: int = UNITS) -> nn.Module:
     return nn.Sequential(
         layer.LinearRecurrentContainer(inside, width, units, step_mode=steps),
@@ -257,6 +293,16 @@ def test_a_container_behind_the_input_keeps_the_columns_of_the_input() -> None:
         ("0.sub_module.0", INPUTS, UNITS)
     ]
     assert "no neuron module reads" in str(topology.populations["0.rc"].frozen)
+
+
+def test_a_container_behind_a_layer_without_a_neuron_is_named() -> None:
+    net = nn.Sequential(
+        layer.Linear(INPUTS, UNITS, step_mode="m"), *container(neuron.IFNode(), UNITS).children()
+    )
+    reason = str(discover(net, torch.rand(3, 2, INPUTS)).populations["0"].frozen)
+    assert reason == (
+        "no neuron module reads 0 before 1.rc does, which feeds back: put a neuron between them"
+    )
 
 
 @pytest.mark.parametrize(("steps", "shape"), [("m", (3, 2)), ("m", (1, 2)), ("s", (2,))])

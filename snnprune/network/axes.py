@@ -7,6 +7,7 @@ is folded into the batch.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -148,24 +149,26 @@ class Axis:
 
 
 def mapped(value: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """Return ``value`` with each tensor in nested lists, tuples and dicts replaced by ``change`` of it."""
+    """Return ``value`` with each tensor in nested lists, tuples, dicts and deques changed by ``change``."""
     if isinstance(value, torch.Tensor):
         return change(value)
     if type(value) in {list, tuple}:
         return type(value)(mapped(v, change) for v in value)
     if type(value) is dict:
         return {k: mapped(v, change) for k, v in value.items()}
+    if type(value) is deque:
+        return deque((mapped(v, change) for v in value), value.maxlen)
     return value
 
 
 def tensors_in(value: Any) -> list[torch.Tensor]:
-    """Return the tensors in nested lists, tuples, dicts and dataclasses, in order."""
+    """Return the tensors in nested lists, tuples, dicts, deques and dataclasses, in order."""
     if isinstance(value, torch.Tensor):
         return [value]
     if is_dataclass(value) and not isinstance(value, (dict, type)):
         value = [getattr(value, f.name) for f in fields(value)]
     if isinstance(value, dict):
         value = list(value.values())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, deque)):
         return [t for item in value for t in tensors_in(item)]
     return []

@@ -76,8 +76,8 @@ def freeze_unmet(found: Findings) -> None:
         unit = found.units[number]
         reader = unit.slots[0].module
         reason = (
-            f"{reader} reads zeros in this forward, which may stand for it before its first time step: give "
-            "an example of at least two time steps"
+            f"{reader} reads zeros in this forward, which may stand for these units before their first time "
+            "step: give an example of at least two time steps"
         )
         spans = (s for _, axis in found.placed() for _, on in axis.places for s in on)
         found.units.freeze({n for s in spans if s.length == unit.size for n in s.numbers}, reason)

@@ -21,7 +21,7 @@ from snnprune.network.assembly import assemble, names_of, runs_on
 from snnprune.network.axes import Axis, mapped, tensors_in
 from snnprune.network.blanks import freeze_unmet, settle, unmet
 from snnprune.network.branches import freeze_branches
-from snnprune.network.heads import settle_heads
+from snnprune.network.heads import leave_whole, settle_heads
 from snnprune.network.layouts import Layouts
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import keep_single_steps
@@ -30,7 +30,7 @@ from snnprune.network.questions import question
 from snnprune.network.resting import why_uncut
 from snnprune.network.survey import RAISED, Survey
 from snnprune.network.ties import aliases, freeze_computed, freeze_tied
-from snnprune.network.topology import OUTPUT, Topology
+from snnprune.network.topology import OUTPUT, Projection, Topology
 from snnprune.network.untouched import untouched
 from snnprune.network.weights import fixed_layers
 
@@ -119,8 +119,15 @@ def discover(model: nn.Module, example_input: Any, *, neurons: Sequence[type[nn.
     with untouched(model):
         for population in topology.free():
             population.uncut = why_uncut(model, topology, population.name)
-    settle_heads(model, topology, dict(_users(found)))
+    users = dict(_users(found))
+    settle_heads(model, topology, users)
+    if users or any(_is_wired_to_itself(p) for p in topology.projections.values()):
+        leave_whole(model, topology)
     return topology
+
+
+def _is_wired_to_itself(projection: Projection) -> bool:
+    return not {i.population for i in projection.inflow}.isdisjoint(o.population for o in projection.outflow)
 
 
 def _users(found: Findings) -> Iterator[tuple[str, frozenset[str]]]:
@@ -283,11 +290,24 @@ def _freeze_open_ends(found: Findings) -> None:
     for name, synapses in found.synapses.items():
         if synapses.neuron is None:
             reason = f"no neuron module reads {name} (an activation must be a module)"
+            if (reader := _fed_back(found, synapses.population)) is not None:
+                reason = (
+                    f"no neuron module reads {name} before {reader} does, which feeds back: put a neuron "
+                    "between them"
+                )
             found.units.freeze([synapses.population], reason, on_the_way=True)
     for number in found.units.roots():
         unit = found.units[number]
         if not unit.contracted and not any(slot.role == "in" for slot in unit.slots):
             found.units.freeze([number], "no layer reads it")
+
+
+def _fed_back(found: Findings, number: int) -> str | None:
+    """Return a layer that reads a population beside the one that it writes into."""
+    own = found.units.left([number])
+    readers = {name for n, name in found.read if found.units.left([n]) & own}
+    beside = {name for n, name in found.read if name in readers and _is_its_own(found, n, name)}
+    return min((name for name in beside if not _is_its_own(found, number, name)), default=None)
 
 
 def _suspect_neurons(model: nn.Module, found: Findings) -> None:

@@ -52,6 +52,35 @@ def settle_heads(model: nn.Module, topology: Topology, users: Mapping[str, froze
         _settle(model, topology, names, numbers)
 
 
+def leave_whole(model: nn.Module, topology: Topology) -> None:
+    """Note the populations without half of which the network would not run, or would answer otherwise.
+
+    `x.reshape(B, N, self.heads, C // self.heads)` with the C of the network's stream asks for as many rows of
+    x as the stream has channels. The heads are frozen then. The stream can be masked, and a cut has to leave
+    it whole.
+
+    Args:
+        model: the network.
+        topology: its topology, with settled heads; `Population.uncut` of such populations is changed.
+    """
+    names = [p.name for p in topology.free() if p.uncut is None]
+    known = topology.example is not None and topology.example.left_over is None
+    if known and _objection(model, topology, []) is None:
+        for name, reason in _faults(model, topology, names):
+            topology.populations[name].uncut = reason
+
+
+def _faults(model: nn.Module, topology: Topology, names: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield which populations cannot lose half of their units, with the reason: halves are tried in turn."""
+    reason = _objection(model, topology, names)
+    if reason is not None and len(names) == 1:
+        yield names[0], reason
+    elif reason is not None:
+        half = len(names) // 2
+        yield from _faults(model, topology, names[:half])
+        yield from _faults(model, topology, names[half:])
+
+
 def _groups(topology: Topology, users: Mapping[str, frozenset[str]]) -> Iterator[tuple[list[str], list[str]]]:
     """Yield modules with the free populations of heads and channels that they share with no other."""
     free = {p.name for p in topology.free() if p.kind in {"heads", "head channels"} and p.uncut is None}

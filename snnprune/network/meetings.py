@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 
 from snnprune.network.axes import mapped, tensors_in
 from snnprune.network.duplicate import reset_states, resets_of
-from snnprune.network.untouched import untouched
+from snnprune.network.untouched import OF_EVERY_MODULE, refill, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 SAMPLES = 2
 """Number of samples of the example that are kept."""
-
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 class _Missing:
@@ -61,14 +61,33 @@ class Example:
     def put_at_rest(self, model: nn.Module, name: str = "") -> None:
         """Give ``model``, which the network calls ``name``, the states that the example met."""
         reset_states(model)
+        for held, attribute, value in self._changed(model, name):
+            _give(held, attribute, value)
+
+    def put_back_carried(self, model: nn.Module, undo: Callable[[Callable[[], object]], None]) -> None:
+        """Give ``model``, which is to be cut, the states that the example met in place of those of its units.
+
+        A tensor that has the shape that it had before the forward holds no units, since the network was tried
+        with it. It stays, and so does a number that is counted.
+
+        Args:
+            model: the network.
+            undo: is given what puts each state back.
+        """
+        for held, attribute, value in list(self._changed(model)):
+            present = held.get(attribute)
+            if _holds_units(present, value):
+                content = mapped(present, lambda t: t.detach() if t.grad_fn is not None else t)
+                _give(held, attribute, value)
+                same = present if held.get(attribute) is present else None
+                undo(partial(_put_back, held, attribute, same, content))
+
+    def _changed(self, model: nn.Module, name: str = "") -> Iterator[tuple[dict[str, Any], str, Any]]:
+        """Yield where ``model`` holds what the forward changed: the mapping, the key, the value before."""
         for own, module in model.named_modules():
             path = ".".join(part for part in (name, own) if part)
             for attribute, value in self.rest.get(path, {}).items():
-                held = module._buffers if attribute in module._buffers else vars(module)
-                if value is _Missing:
-                    held.pop(attribute, None)
-                else:
-                    held[attribute] = value.clone() if isinstance(value, torch.Tensor) else value
+                yield (module._buffers if attribute in module._buffers else vars(module)), attribute, value
 
 
 class States:
@@ -90,7 +109,7 @@ class States:
             f"{name}.{key}" if name else key
             for name, changed in rest.items()
             for key, value in changed.items()
-            if isinstance(value, torch.Tensor) and value.numel() > 1 and bool(value.any())
+            if _is_left_over(value)
         )
         return Example(arguments, rest, next(left, None))
 
@@ -99,19 +118,59 @@ def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """Yield the attributes and buffers of a module that may hold a state which `reset_states` leaves."""
     if any(resets_of(module)):
         return
-    yield from ((k, v) for k, v in vars(module).items() if k not in _OF_EVERY_MODULE and k != "_memories")
-    yield from ((k, v) for k, v in module._buffers.items() if v is not None)
+    yield from ((k, v) for k, v in vars(module).items() if k not in OF_EVERY_MODULE and k != "_memories")
+    yield from module._buffers.items()
 
 
 def _states(module: nn.Module) -> dict[str, tuple[Any, Any]]:
     """Return each state itself, and a copy of what is in it."""
-    return {k: (v, v.detach().clone() if isinstance(v, torch.Tensor) else v) for k, v in _held(module)}
+    return {k: (v, mapped(v, lambda t: t.detach().clone())) for k, v in _held(module)}
 
 
 def _same(now: Any, before: tuple[Any, Any] | None) -> bool:
-    if before is None or now is not before[0]:
-        return False
-    return not isinstance(now, torch.Tensor) or torch.equal(now, before[1])
+    return before is not None and now is before[0] and _is_alike(now, before[1])
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    """Tell whether two values, of which one was made of the other by `mapped`, hold the same."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    if type(one) is not type(other) or type(one) not in {list, tuple, dict, deque}:
+        return one is other
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_is_alike(v, other[k]) for k, v in one.items())
+    return len(one) == len(other) and all(map(_is_alike, one, other))
+
+
+def _give(held: dict[str, Any], attribute: str, value: Any) -> None:
+    """Give a module a copy of ``value``; a container that it has now, which others may hold, is filled."""
+    present, content = held.get(attribute), mapped(value, torch.clone)
+    if value is _Missing:
+        held.pop(attribute, None)
+    elif type(present) is type(content) and type(content) in {list, dict, deque}:
+        refill(present, content)
+    else:
+        held[attribute] = content
+
+
+def _put_back(held: dict[str, Any], attribute: str, container: Any, content: Any) -> None:
+    """Give a module ``content``: in ``container``, where it has that one still."""
+    if container is None:
+        held[attribute] = content
+    else:
+        refill(container, content)
+
+
+def _is_left_over(value: Any) -> bool:
+    """Tell whether a value from before the forward is the state of an earlier one."""
+    return any(t.numel() > 1 and bool(t.any()) for t in tensors_in(value))
+
+
+def _holds_units(present: Any, before: Any) -> bool:
+    """Tell whether a value holds entries for units, if it was ``before`` when the network was at rest."""
+    shapes = [t.shape for t in tensors_in(present)]
+    as_it_was = isinstance(before, torch.Tensor) and shapes == [before.shape]
+    return any(map(len, shapes)) and not as_it_was and not _is_left_over(before)
 
 
 def fewer_samples(arguments: tuple[Any, ...], axis: int) -> tuple[Any, ...]:

@@ -159,6 +159,11 @@ def _memory(tensor: torch.Tensor) -> StorageWeakRef:
     return StorageWeakRef(tensor.untyped_storage())
 
 
+def share_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Tell whether two tensors are views of the same memory."""
+    return _dense(one) and _dense(other) and _memory(one) == _memory(other)
+
+
 def _dense(tensor: torch.Tensor) -> bool:
     return tensor.layout is torch.strided
 

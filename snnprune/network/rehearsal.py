@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 EXACT = 1e-5
 """Largest difference of answers in float64, in units of the largest one: parts may compute in float32."""
 
+ADVICE = (
+    "take sizes from what has these units, a tensor (q.shape[-1] where q is reshaped, -1, flatten) or a "
+    "layer (self.rec.in_features), not from a number or another tensor"
+)
+"""What to do where a size in a user's forward does not follow a cut."""
+
 ROUNDING = 16
 """Rounding errors by which weights are changed, to see what rounding alone makes of an answer."""
 
@@ -142,8 +148,7 @@ class _Trial:
         tensors = {key: tensor_of(self.model, key) for key in cut.segments}
         small = self.answer({id(t): cut.take(key, t.detach()) for key, t in tensors.items()}, cut)
         if small is None:
-            advice = "take sizes from tensors (x.shape, flatten), not from numbers"
-            return f"the smaller network does not run, {self.failed}: {advice}"
+            return f"the smaller network does not run, {self.failed}: {ADVICE}"
         if whole is None:
             return None
         left = [cut.take_output(number, t) for number, t in enumerate(whole)]

@@ -20,6 +20,7 @@ from snnprune.network.gated import on_cell_returned, on_stack_returned, refuse
 from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
 from snnprune.network.operation import Operation
 from snnprune.network.products import Products
+from snnprune.network.provenance import share_memory
 from snnprune.network.rules import carry, joins, looks_at_values, shows_values, takes_apart
 
 if TYPE_CHECKING:
@@ -243,11 +244,20 @@ class Survey(TorchFunctionMode):
             self.found.states_read.add(axis.state)
         if axis is None:
             reason = f"its channels are lost before {name}, which reads what became of it"
+            if (neuron := self._whose_state(x)) is not None:
+                reason = f"{name} reads the state of neuron {neuron}: let it read the activity"
             self.found.freeze([x], reason, on_the_way=True)
         elif axis.resting:
             reason = f"a silent unit does not stay at zero through {axis.resting}()"
             self.found.freeze([x], reason, on_the_way=True)
         return axis
+
+    def _whose_state(self, x: torch.Tensor) -> str | None:
+        """Return the neuron that holds ``x`` as its state."""
+        for name, (module, kind) in self.found.leaves.items():
+            if kind == "neuron" and any(share_memory(x, state) for state in tensors_in(vars(module))):
+                return name
+        return None
 
     def _is_foreign(self, population: int) -> bool:
         return not self.found.units[population].made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,14 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from snnprune.network.axes import tensors_in
 from snnprune.network.wrappers import as_written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""Attributes that every module has, none of which is a state."""
 
 
 @contextmanager
@@ -36,7 +41,7 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     """Do the same, but let random generators go on, and lazy layers become what a forward makes of them."""
     lazy = [(m, m.training) for m in model.modules() if any(map(is_lazy, _own(m)))]
     whole = [m for m in model.modules() if m not in dict(lazy)]
-    attributes = [(m, {k: (v, _content(v)) for k, v in vars(m).items()}) for m in whole]
+    attributes = [(m, {k: (v, [*_contents(v)]) for k, v in vars(m).items()}) for m in whole]
     tensors = [(t, t.detach().clone()) for m in whole for t in _states(m)]
     fast = torch.backends.mha.get_fastpath_enabled()
     try:
@@ -52,7 +57,9 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, saved in attributes:
             vars(module).clear()
-            vars(module).update({k: _refilled(v, content) for k, (v, content) in saved.items()})
+            vars(module).update({k: v for k, (v, _) in saved.items()})
+            for container, content in (each for _, contents in saved.values() for each in contents):
+                refill(container, content)
         for module, training in lazy:
             module.training = training
         for tensor, value in tensors:
@@ -89,17 +96,18 @@ def seed_dice(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def _content(value: Any) -> Any:
-    """Return a copy of a dict or list, None for anything else."""
-    return copy.copy(value) if type(value) in {dict, list} else None
+def _contents(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each dict, list and deque in ``value``, itself included, with a copy of what it holds."""
+    if type(value) in {dict, list, deque}:
+        yield value, copy.copy(value)
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _contents(inner)
 
 
-def _refilled(value: Any, content: Any) -> Any:
-    """Return the container itself with its saved content."""
-    if content is not None:
-        value.clear()
-        (value.update if isinstance(value, dict) else value.extend)(content)
-    return value
+def refill(container: Any, content: Any) -> None:
+    """Give a dict, list or deque the content of another one."""
+    container.clear()
+    (container.update if isinstance(container, dict) else container.extend)(content)
 
 
 def _own(module: nn.Module) -> Iterator[torch.Tensor]:
@@ -111,5 +119,6 @@ def _states(module: nn.Module) -> Iterator[torch.Tensor]:
     """Yield the tensors of ``module``: buffers, plain parameters, and states in attributes."""
     yield from (b for b in module._buffers.values() if b is not None)
     held = {**vars(module), **module._parameters, **(getattr(module, "_memories", None) or {})}
-    own = (v for v in held.values() if type(v) in {torch.Tensor, nn.Parameter})
-    yield from (v for v in own if v.layout is torch.strided and not v.is_meta)
+    own = (t for k, v in held.items() if k not in OF_EVERY_MODULE for t in tensors_in(v))
+    strided = (t for t in own if type(t) in {torch.Tensor, nn.Parameter} and t.layout is torch.strided)
+    yield from (t for t in strided if not t.is_meta)

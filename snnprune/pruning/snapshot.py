@@ -93,7 +93,7 @@ class Snapshot:
             CompactionError: a tensor has changed its shape, and another object holds it, so that torch cannot
                 swap it.
         """
-        changes.put_at_rest(model)
+        changes.put_at_rest(model, dense.example)
         tensors = {name: tensor_of(model, name) for name in self.tensors}
         changes.replace(
             {

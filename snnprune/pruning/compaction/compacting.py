@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 from snnprune.common.errors import CompactionError, UserError
@@ -39,6 +40,7 @@ def compact(
 
     ``model`` does not change. The copy has no hooks of a pruner, and its neurons are at rest. If a `Pruner`
     prunes the network, `Pruner.compact` makes the network itself smaller, and the pruner continues with it.
+    A population that can only be masked stays whole, with its dead units, and a warning says so.
 
     Args:
         model: the network.
@@ -51,9 +53,10 @@ def compact(
         min_alive: least number of units that stay in each population.
 
     Raises:
-        CompactionError: a dead unit cannot be proved silent, the smaller network would not run on the
-            example that it was discovered with or would answer otherwise, the optimiser or the masks belong
-            to another model, or another object holds a tensor of the network, so that torch cannot swap it.
+        CompactionError: a dead unit cannot be proved silent, every population can only be masked, the smaller
+            network would not run on the example that it was discovered with or would answer otherwise, the
+            optimiser or the masks belong to another model, or another object holds a tensor of the network,
+            so that torch cannot swap it.
         UserError: an optimiser came without ``inplace``.
 
     Examples:
@@ -85,6 +88,9 @@ def compact(
         model = duplicate(model)
         masks = masks.bound_to(model)
     cut = plan_cut(model, masks, round_to=round_to, min_alive=min_alive)
+    for population in masks.topology.free():
+        if population.uncut is not None and not bool(masks.units[population.name].all()):
+            warnings.warn(f"population {population.name} stays whole: {population.uncut}", stacklevel=2)
     with Transaction() as changes:
         carry_out(model, masks, cut, [] if optimizer is None else [optimizer], changes)
     return model

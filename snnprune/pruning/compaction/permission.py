@@ -101,8 +101,8 @@ def masked_only(model: nn.Module, topology: Topology) -> Iterator[str]:
     for population in topology.free():
         if population.uncut is not None:
             yield (
-                f"population {population.name} can be masked but not compacted, because its dead units "
-                f"cannot be proved silent: {population.uncut}"
+                f"population {population.name} can be masked but not compacted, so a cut leaves it whole: "
+                f"{population.uncut}"
             )
     try:
         rehearse_half(model, topology)

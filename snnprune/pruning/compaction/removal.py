@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snnprune.common.errors import CompactionError
 from snnprune.network.cut import Cut
 from snnprune.network.runs import alive_along
 from snnprune.network.sizes import tensor_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def plan_cut(
     model: nn.Module, masks: Masks, *, round_to: int | None = None, min_alive: int = 1, unread: bool = True
 ) -> Cut:
-    """Return which units stay.
+    """Return which units stay. A population that no cut can make smaller stays whole.
 
     Args:
         model: the network, for the strength of units.
@@ -30,8 +31,12 @@ def plan_cut(
             stay in the network with weights of zero.
         min_alive: least number of units that stay in each population.
         unread: whether to remove also alive units whose outgoing synapses are all pruned.
+
+    Raises:
+        CompactionError: there are dead units, and no population of the network can be made smaller.
     """
     topology = masks.topology
+    _refuse_nothing(masks)
     units = _useful(model, masks, min_alive) if unread else dict(masks.units)
     for name in (p.name for p in topology.free()):
         stays = units[name]
@@ -41,7 +46,19 @@ def plan_cut(
         for among in (masks.units[name], torch.ones_like(stays)):  # alive units before dead ones
             stays = _filled(model, topology, name, stays, among=among, count=count)
         units[name] = stays
-    return Cut(topology, units)
+    return Cut(topology, {name: stays for name, stays in units.items() if not _is_uncut(topology, name)})
+
+
+def _is_uncut(topology: Topology, population: str) -> bool:
+    return topology.populations[population].uncut is not None
+
+
+def _refuse_nothing(masks: Masks) -> None:
+    """Raise an error where every population with units that may be dead has to stay whole."""
+    free = masks.topology.free()
+    dead = [p for p in free if not bool(masks.units[p.name].all())]
+    if dead and all(p.uncut is not None for p in free):
+        raise CompactionError(f"population {dead[0].name} cannot be compacted: {dead[0].uncut}")
 
 
 def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]:
@@ -64,7 +81,8 @@ def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]
 def _is_read(topology: Topology, population: str) -> bool:
     """Tell whether all units of a population count as read: code that discovery did not see may read them."""
     whole = topology.populations[population]
-    return whole.frozen is not None or whole.contracted or not topology.outgoing(population)
+    kept = whole.frozen is not None or whole.uncut is not None
+    return kept or whole.contracted or not topology.outgoing(population)
 
 
 def _grow(masks: Masks, useful: dict[str, Tensor]) -> None:

@@ -26,7 +26,7 @@ def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes:
     """Make ``model`` and the moments of ``optimizers`` smaller in place.
 
     Parameters stay the same objects, so optimiser groups and other references remain valid. Neurons are put
-    at rest, because their states have the old shape.
+    at rest, with what the network carries from one forward to the next: these states have the old shape.
 
     Raises:
         CompactionError: two layers share a tensor and would cut it differently, an optimiser keeps
@@ -36,7 +36,7 @@ def shrink(model: nn.Module, cut: Cut, optimizers: Iterable[Optimizer], changes:
     tensors = _tensors(model, cut)
     for each in moments:
         each.check(tensors)
-    changes.put_at_rest(model)
+    changes.put_at_rest(model, cut.before.example)
     for each in moments:
         each.shrink(tensors, cut, changes)
     contents = {}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from snnprune.network.meetings import Example
+
 _MISSING = object()
 
 
@@ -83,10 +85,15 @@ class Transaction:
         elif isinstance(thing, list):
             self.on_failure(lambda before=thing[:]: operator.setitem(thing, slice(None), before))  # type: ignore[misc]
 
-    def put_at_rest(self, model: nn.Module) -> None:
+    def put_at_rest(self, model: nn.Module, example: Example | None) -> None:
         """Put neurons at rest, which also frees the graph behind their states.
 
-        If the transaction is undone, the states have their old values again, without that graph.
+        So is what the network itself carries from one forward to the next. If the transaction is undone, the
+        states have their old values again, without that graph.
+
+        Args:
+            model: the network.
+            example: what it was discovered with, which knows the states that a forward changes.
         """
         for place in states_in(model):
             held = {
@@ -96,6 +103,8 @@ class Transaction:
             }
             self.on_failure(lambda place=place, held=held: place.update(held))  # type: ignore[misc]
         reset_states(model)
+        if example is not None:
+            example.put_back_carried(model, self.on_failure)
 
     @torch.no_grad()
     def replace(self, contents: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]) -> None:
