@@ -197,7 +197,7 @@ TRIALS = named(
         Trial("LinearRecurrentContainer", between(fed_back), SERIES, ("1.rc", "2"), {"0": _NO_NEURON}),
         Trial("LinearRecurrentContainer around a layer", between(lif, fed_back_in), SERIES,
               ("0", "2.sub_module.0", "3"), {"2.rc": _NO_NEURON}),
-        Trial("SpikingLSTM", between(lif, lambda: Taken(rnn.SpikingLSTM(16, 16, 1))), SERIES, ("3",),
-              {"0": "recurrent wrapper 2.module", "2.module.cells.0.linear_ih": "inside the recurrent"}),
+        Trial("SpikingLSTM", between(lif, lambda: Taken(rnn.SpikingLSTM(16, 16, 1))), SERIES,
+              ("0", "2.module.cells.0.linear_ih", "3")),
     )
 )  # fmt: skip

@@ -156,7 +156,7 @@ def recorded(trial: Trial) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, 
         assert p.site is not None
         columns = -1 if p.kind == "linear" else -(len(p.shape) - 1)
         calls = [y for n, y in enumerate(fired[p.name]) if n % p.site.calls == p.site.call]
-        own = [y.narrow(p.site.axis, p.site.offset, p.site.size) for y in calls]
+        own = [p.site.rows(y, p.site.axis) for y in calls]
         right[p.name] = trace(given[p.name], trial.series, columns), trace(own, trial.series, p.site.axis)
     return right, method.batches[-1]
 
