@@ -28,7 +28,7 @@ class Recurrent(recurrent.Recurrent):
 
     Its spikes and potentials are the same bit for bit, its gradients to 1e-6 of the largest. It is fast on a
     CPU with fused `LIFNode` neurons, whose exceptions hold here, too. Whatever else it meets runs step by
-    step as before: other neurons, a GPU, a layer ``feedback`` that is not plain, a tensor without batch axis,
+    step as before: other neurons, a GPU, a layer ``feedback`` that is not plain,
     modes of torch that watch or replace operations, and hooks on ``feedback`` and ``neuron``, which are not
     called otherwise.
 
