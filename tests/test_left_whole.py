@@ -120,6 +120,7 @@ def test_units_that_only_dead_units_of_a_whole_population_read_are_removed() -> 
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2)).double()
     masks = snnprune.Masks(net, discover(net, torch.rand(2, 4).double()))
     masks.topology.populations["2"].uncut = "it is to stay"
+    masks.topology.populations["2"].whole = True
     masks.keep_units(masks.topology.populations["2"], torch.arange(5) < 1)
     columns = torch.ones(5, 6, dtype=torch.bool)
     columns[0, 3:] = False
@@ -137,6 +138,7 @@ def test_a_network_of_which_nothing_can_be_cut_refuses_by_name() -> None:
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
     masks = snnprune.Masks(net, discover(net, torch.rand(2, 4)))
     masks.topology.populations["0"].uncut = "it is to stay"
+    masks.topology.populations["0"].whole = True
     assert snnprune.compact(net, masks)[0].out_features == 6
     masks.keep_units(masks.topology.populations["0"], torch.arange(6) < 1)
     with pytest.raises(CompactionError, match="population 0 cannot be compacted: it is to stay"):

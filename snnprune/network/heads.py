@@ -67,7 +67,7 @@ def leave_whole(model: nn.Module, topology: Topology) -> None:
     known = topology.example is not None and topology.example.left_over is None
     if known and _objection(model, topology, []) is None:
         for name, reason in _faults(model, topology, names):
-            topology.populations[name].uncut = reason
+            topology.populations[name].uncut, topology.populations[name].whole = reason, True
 
 
 def _faults(model: nn.Module, topology: Topology, names: list[str]) -> Iterator[tuple[str, str]]:

@@ -90,6 +90,7 @@ class Population:
         slots: all places of all tensors that its units index.
         frozen: why the population is not prunable, or None.
         uncut: why its units can be masked, but no cut can remove them, or None.
+        whole: whether every cut leaves it whole; otherwise a cut of those units that are silent is possible.
         contracted: whether its units are summed over in a product of activities, as the channels of queries
             and keys are: they are read there, beside the layers that read them.
 
@@ -110,6 +111,7 @@ class Population:
     slots: list[Slot] = field(default_factory=list)
     frozen: str | None = None
     uncut: str | None = None
+    whole: bool = False
     contracted: bool = False
 
 

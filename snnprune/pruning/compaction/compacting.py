@@ -40,7 +40,7 @@ def compact(
 
     ``model`` does not change. The copy has no hooks of a pruner, and its neurons are at rest. If a `Pruner`
     prunes the network, `Pruner.compact` makes the network itself smaller, and the pruner continues with it.
-    A population that can only be masked stays whole, with its dead units, and a warning says so.
+    A population that no cut can make smaller stays whole, with its dead units, and a warning says so.
 
     Args:
         model: the network.
@@ -53,7 +53,7 @@ def compact(
         min_alive: least number of units that stay in each population.
 
     Raises:
-        CompactionError: a dead unit cannot be proved silent, every population can only be masked, the smaller
+        CompactionError: a dead unit cannot be proved silent, every population stays whole, the smaller
             network would not run on the example that it was discovered with or would answer otherwise, the
             optimiser or the masks belong to another model, or another object holds a tensor of the network,
             so that torch cannot swap it.
@@ -89,7 +89,7 @@ def compact(
         masks = masks.bound_to(model)
     cut = plan_cut(model, masks, round_to=round_to, min_alive=min_alive)
     for population in masks.topology.free():
-        if population.uncut is not None and not bool(masks.units[population.name].all()):
+        if population.whole and not bool(masks.units[population.name].all()):
             warnings.warn(f"population {population.name} stays whole: {population.uncut}", stacklevel=2)
     with Transaction() as changes:
         carry_out(model, masks, cut, [] if optimizer is None else [optimizer], changes)

@@ -101,13 +101,17 @@ def masked_only(model: nn.Module, topology: Topology) -> Iterator[str]:
     for population in topology.free():
         if population.uncut is not None:
             yield (
-                f"population {population.name} can be masked but not compacted, so a cut leaves it whole: "
-                f"{population.uncut}"
+                f"population {population.name} can be masked but not compacted, "
+                f"{_WHOLE if population.whole else _UNPROVED}: {population.uncut}"
             )
     try:
         rehearse_half(model, topology)
     except CompactionError as error:
         yield f"the network can be masked but not compacted: {error}"
+
+
+_WHOLE = "so a cut leaves it whole"
+_UNPROVED = "because its dead units cannot be proved silent"
 
 
 def _is_wrapped(model: nn.Module) -> bool:

@@ -46,18 +46,16 @@ def plan_cut(
         for among in (masks.units[name], torch.ones_like(stays)):  # alive units before dead ones
             stays = _filled(model, topology, name, stays, among=among, count=count)
         units[name] = stays
-    return Cut(topology, {name: stays for name, stays in units.items() if not _is_uncut(topology, name)})
-
-
-def _is_uncut(topology: Topology, population: str) -> bool:
-    return topology.populations[population].uncut is not None
+    return Cut(
+        topology, {name: stays for name, stays in units.items() if not topology.populations[name].whole}
+    )
 
 
 def _refuse_nothing(masks: Masks) -> None:
     """Raise an error where every population with units that may be dead has to stay whole."""
     free = masks.topology.free()
     dead = [p for p in free if not bool(masks.units[p.name].all())]
-    if dead and all(p.uncut is not None for p in free):
+    if dead and all(p.whole for p in free):
         raise CompactionError(f"population {dead[0].name} cannot be compacted: {dead[0].uncut}")
 
 
@@ -80,9 +78,9 @@ def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]
 
 def _is_read(topology: Topology, population: str) -> bool:
     """Tell whether all units of a population count as read: code that discovery did not see may read them."""
-    whole = topology.populations[population]
-    kept = whole.frozen is not None or whole.uncut is not None
-    return kept or whole.contracted or not topology.outgoing(population)
+    read = topology.populations[population]
+    kept = read.frozen is not None or read.whole
+    return kept or read.contracted or not topology.outgoing(population)
 
 
 def _grow(masks: Masks, useful: dict[str, Tensor]) -> None:
