@@ -139,14 +139,16 @@ ALL = [(name, mode, method) for (name, mode), method in itertools.product(SMALL,
 PRESET = [case for case in ALL if case[2] == DEFAULT]
 QUICK = [case for case in ALL if case[0] != "residual"]
 ONE = [case for case in PRESET if case[0] == "plain ANN"]
+WIRED = [("recurrent", "m", DEFAULT), ("recurrent by hand", "m", DEFAULT), ("attention", "m", DEFAULT)]
+"""Populations that feed back, and heads of attention."""
 
 
 @pytest.mark.parametrize(
     ("cases", "shares"),
     [
-        pytest.param(QUICK, EVEN, id="every method"),
+        pytest.param([*QUICK, *WIRED], EVEN, id="every method"),
         pytest.param(ALL, EVEN, id="every method-every network", marks=pytest.mark.slow),
-        pytest.param(PRESET, UNEVEN, id="uneven"),
+        pytest.param([*PRESET, *WIRED], UNEVEN, id="uneven"),
         pytest.param(ALL, UNEVEN, id="every method-uneven", marks=pytest.mark.slow),
     ],
 )
@@ -158,7 +160,7 @@ def test_two_processes_decide_as_one(cases: list[Case], shares: Shares) -> None:
     ("cases", "every"),
     [
         pytest.param(ONE, LONG_EVERY, id="with cuts"),
-        pytest.param(PRESET, LONG_EVERY, id="with cuts-every network", marks=pytest.mark.slow),
+        pytest.param([*PRESET, *WIRED], LONG_EVERY, id="with cuts-every network", marks=pytest.mark.slow),
         pytest.param(ALL, 0, id="every method", marks=pytest.mark.slow),
     ],
 )
