@@ -27,7 +27,8 @@ def is_gate(module: nn.Module) -> bool:
 def is_cell(module: nn.Module) -> bool:
     """Tell whether ``module`` computes as one of SpikingJelly's cells does."""
     library: Any = sys.modules.get(f"{_PLACE}.rnn")
-    if library is None or not any(type(module).forward is getattr(library, c).forward for c in _CELLS):
+    forward = getattr(type(module), "forward", None)  # classes of scripted modules have none
+    if library is None or not any(forward is getattr(library, c).forward for c in _CELLS):
         return False
     return all(is_gate(m) for n, m in module.named_children() if n.startswith("surrogate"))
 

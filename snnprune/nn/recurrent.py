@@ -60,8 +60,8 @@ class Recurrent(base.MemoryModule):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Compute spikes from currents, of the same shape."""
         width = getattr(self.feedback, "out_features", x.shape[-1])  # another layer may be put in its place
-        axes = "[T, B, {}]" if self.step_mode == "m" else "[B, {}]"
-        if x.ndim != axes.count(",") + 1 or x.shape[-1] != width:
+        axes, fits = ("[T, B, {}]", x.ndim > 2) if self.step_mode == "m" else ("[B, {}]", x.ndim == 2)
+        if not fits or x.shape[-1] != width:
             raise UserError(
                 f'a Recurrent of {width} neurons expects currents {axes.format(width)} in step mode "'
                 f'{self.step_mode}", and got {list(x.shape)}: give it that shape, or set the other step mode'
