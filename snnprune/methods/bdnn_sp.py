@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 
 from snnprune.common.errors import UserError
+from snnprune.network.runs import summed
 from snnprune.pruning.method import Method
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.solver import is_prunable
@@ -224,14 +225,10 @@ def importance(view: View, population: Population) -> Tensor:
     total = torch.zeros_like(view.masks.units[population.name], dtype=torch.float64)
     for p in view.topology.incoming(population.name):
         rows = view.model.get_parameter(p.weight).abs().double().flatten(1).sum(1)
-        for o in p.outflow:
-            if o.population == population.name:
-                total += o.per_unit(rows).sum(1)
+        total += summed(p.outflow, population.name, rows)
     for p in view.topology.outgoing(population.name):
         columns = view.model.get_parameter(p.weight).abs().double().transpose(0, 1).flatten(1).sum(1)
-        for i in p.inflow:
-            if i.population == population.name:
-                total += i.per_unit(columns).sum(1)
+        total += summed(p.inflow, population.name, columns)
     return total
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
+
+from snnprune.network.imported import spikingjelly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
 
-_PLACE = "spikingjelly.activation_based"
 _CELLS = ("SpikingVanillaRNNCell", "SpikingLSTMCell", "SpikingGRUCell")
 
 HELD = ("hidden_size", "input_size")
@@ -19,14 +19,14 @@ HELD = ("hidden_size", "input_size")
 
 def is_gate(module: nn.Module) -> bool:
     """Tell whether ``module`` is a surrogate function of SpikingJelly, which works entry by entry."""
-    library: Any = sys.modules.get(f"{_PLACE}.surrogate")
-    own = type(module).__module__ == f"{_PLACE}.surrogate"
+    library = spikingjelly("surrogate")
+    own = library is not None and type(module).__module__ == library.__name__
     return own and isinstance(module, library.SurrogateFunctionBase)
 
 
 def is_cell(module: nn.Module) -> bool:
     """Tell whether ``module`` computes as one of SpikingJelly's cells does."""
-    library: Any = sys.modules.get(f"{_PLACE}.rnn")
+    library = spikingjelly("rnn")
     forward = getattr(type(module), "forward", None)  # classes of scripted modules have none
     if library is None or not any(forward is getattr(library, c).forward for c in _CELLS):
         return False
@@ -41,7 +41,7 @@ def fires(module: nn.Module) -> bool:
 
 def is_stack(module: nn.Module) -> bool:
     """Tell whether ``module`` is SpikingJelly's loop over time around such cells."""
-    library: Any = sys.modules.get(f"{_PLACE}.rnn")
+    library = spikingjelly("rnn")
     if library is None or not isinstance(module, library.SpikingRNNBase):
         return False
     plain = type(module).forward is library.SpikingRNNBase.forward

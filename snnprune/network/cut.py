@@ -11,7 +11,7 @@ from snnprune.network.resizing import resized, segments
 from snnprune.network.runs import alive_along
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -101,3 +101,9 @@ class Cut:
     def _side(self, projection: str, side: int) -> Tensor:
         p = self.before.projections[projection]
         return self.stays(p.weight, p.axes[side], p.shape[side])
+
+
+def half_of(topology: Topology, populations: Iterable[str]) -> Cut:
+    """Return the cut that leaves the first half of each of some populations."""
+    sizes = {name: topology.populations[name].size for name in populations}
+    return Cut(topology, {name: torch.arange(size) < -(-size // 2) for name, size in sizes.items()})

@@ -18,11 +18,11 @@ from torch import nn
 
 from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.network.assembly import assemble, names_of, runs_on
-from snnprune.network.axes import Axis, mapped, tensors_in
+from snnprune.network.axes import Axis, tensors_in
 from snnprune.network.blanks import freeze_unmet, settle, unmet
 from snnprune.network.branches import freeze_branches
 from snnprune.network.heads import leave_whole, settle_heads
-from snnprune.network.layouts import Layouts
+from snnprune.network.layouts import Layouts, lengthened
 from snnprune.network.lazy import make_lazy_layers, refuse_new_layers
 from snnprune.network.leaves import keep_single_steps
 from snnprune.network.meetings import States, kept_small, meetings
@@ -222,12 +222,8 @@ def _look(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> list[
 
 def _twice(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the arguments twice as long on their first axis, which may be time."""
-    length = tensors_in(list(arguments))[0].shape[:1]
-
-    def lengthen(tensor: torch.Tensor) -> torch.Tensor:
-        return torch.cat([tensor, tensor]) if length and tensor.shape[:1] == length else tensor
-
-    return tuple(mapped(list(arguments), lengthen))
+    first = tensors_in(list(arguments))[0]
+    return lengthened(arguments, 0, first, len(first)) if first.ndim else arguments
 
 
 def _look_at_training(model: nn.Module, arguments: tuple[Any, ...], survey: Survey) -> None:

@@ -11,9 +11,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import torch
-
-from snnprune.network.cut import Cut
+from snnprune.network.cut import half_of
 from snnprune.network.rehearsal import objection
 from snnprune.network.runs import stretches
 from snnprune.network.topology import Number
@@ -175,5 +173,4 @@ def _settle(
 
 def _objection(model: nn.Module, topology: Topology, names: list[str]) -> str | None:
     """Return why the network would not run, or answer otherwise, without half of each population."""
-    sizes = {name: topology.populations[name].size for name in names}
-    return objection(model, Cut(topology, {n: torch.arange(s) < -(-s // 2) for n, s in sizes.items()}))
+    return objection(model, half_of(topology, names))

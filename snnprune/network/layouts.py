@@ -63,7 +63,7 @@ class Layouts:
             if axis and self._more_samples is not None and not (self._times or repeats):
                 break  # there is no time to be found
             with Products(model) as products:
-                longer = self._rerun(_longer(arguments, axis, self._first, self._rows(axis)))
+                longer = self._rerun(lengthened(arguments, axis, self._first, self._rows(axis)))
             if longer is None:
                 continue
             if self._has_more_steps(longer):
@@ -269,7 +269,7 @@ def _same_front(x: Tensor, other: Tensor) -> bool:
     return min(x.ndim, other.ndim) > 2 and x.shape[:2] == other.shape[:2]
 
 
-def _longer(arguments: tuple[Any, ...], axis: int, first: Tensor, rows: int) -> tuple[Any, ...]:
+def lengthened(arguments: tuple[Any, ...], axis: int, first: Tensor, rows: int) -> tuple[Any, ...]:
     """Return the arguments with the first ``rows`` of ``axis`` once more, where as long as ``first``."""
 
     def lengthen(tensor: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from snnprune.network.cells import is_cell, is_gate, is_stack
+from snnprune.network.imported import spikingjelly
 from snnprune.network.weights import computed
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (_BatchNorm, _InstanceNorm)
 _SPIKINGJELLY = "spikingjelly.activation_based"
-_FEEDBACK = {
-    "rnn": ("SpikingRNNBase", "SpikingRNNCellBase"),
-}
 
 
 def spiking_base() -> tuple[type[nn.Module], ...]:
@@ -39,7 +37,7 @@ def spiking_base() -> tuple[type[nn.Module], ...]:
 
     A network with SpikingJelly's neurons has imported it, so there is no need to import it here.
     """
-    module = sys.modules.get(f"{_SPIKINGJELLY}.neuron")
+    module = spikingjelly("neuron")
     return (module.BaseNode,) if module is not None else ()
 
 
@@ -61,13 +59,13 @@ def goes_unit_by_unit(module: nn.Module) -> bool:
 
 def is_of_spikingjelly(module: nn.Module) -> bool:
     """Tell whether ``module`` is a layer or neuron of SpikingJelly, or a subclass: its step mode is known."""
-    base = sys.modules.get(f"{_SPIKINGJELLY}.base")
+    base = spikingjelly("base")
     return base is not None and isinstance(module, base.StepModule)
 
 
 def is_multi_step(module: nn.Module) -> bool:
     """Tell whether ``module`` takes the time axis itself (SpikingJelly's step mode "m")."""
-    base = sys.modules.get(f"{_SPIKINGJELLY}.base")
+    base = spikingjelly("base")
     always = base is not None and isinstance(module, base.MultiStepModule)  # not all of these say so
     return always or getattr(module, "step_mode", "s") == "m"
 
@@ -89,8 +87,8 @@ def is_recurrent(module: nn.Module) -> bool:
         return True
     if is_cell(module) or is_stack(module):
         return False
-    found = ((sys.modules.get(f"{_SPIKINGJELLY}.{place}"), names) for place, names in _FEEDBACK.items())
-    return any(isinstance(module, tuple(getattr(m, n) for n in names)) for m, names in found if m is not None)
+    rnn = spikingjelly("rnn")
+    return rnn is not None and isinstance(module, (rnn.SpikingRNNBase, rnn.SpikingRNNCellBase))
 
 
 def has_plain_forward(module: nn.Module) -> bool:
@@ -100,7 +98,7 @@ def has_plain_forward(module: nn.Module) -> bool:
     for base in (*CONVOLUTIONS, *TRANSPOSED, nn.Linear):
         if isinstance(module, base):
             forwards: list[object] = [base.forward]
-            wrapper = sys.modules.get(f"{_SPIKINGJELLY}.layer")
+            wrapper = spikingjelly("layer")
             if wrapper is not None:
                 forwards.append(getattr(wrapper, base.__name__).forward)
             once = sys.modules.get("snnprune.nn.fused.once")

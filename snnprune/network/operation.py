@@ -52,6 +52,10 @@ class Operation:
         """What the operation works on: its first argument."""
         return self.argument(0, "input", "self", "tensors")
 
+    def from_end(self, dim: int) -> int:
+        """Return an axis of the subject, counted from the end."""
+        return dim if dim < 0 else dim - int(self.subject.ndim)
+
     def argument(self, position: int, *names: str, default: Any = None) -> Any:
         """Return an argument by position or by one of its names."""
         for name in names:

@@ -95,18 +95,16 @@ def _with_neighbours(op: Operation, axis: Axis, reason: str) -> Axis:
 
 def index(op: Operation, axis: Axis) -> Axis:
     """Return the axes of a part of a tensor; parts of an axis of channels are queries, keys and values."""
-    dims = {dim: dim for dim in range(-op.subject.ndim, 0)}
     if op.name == "getitem":
         return _indexed(op, axis)
-    dim = op.argument(2 if op.name in {"chunk", "split"} else 1, "dim", default=0)
-    dim = dims[dim if dim < 0 else dim - op.subject.ndim]
+    dim = op.from_end(op.argument(2 if op.name in {"chunk", "split"} else 1, "dim", default=0))
     if op.name in {"select", "unbind"}:
-        return _same_length(op, _without(op, axis, [dim]))
+        return same_length(op, _without(op, axis, [dim]))
     if not axis.at(dim):
-        return _same_length(op, axis)
+        return same_length(op, axis)
     if op.name == "narrow":
         raise Unknown("narrow() takes its channels apart")
-    return _same_length(op, _part(op, axis, dim))
+    return same_length(op, _part(op, axis, dim))
 
 
 def _indexed(op: Operation, axis: Axis) -> Axis:
@@ -120,7 +118,7 @@ def _indexed(op: Operation, axis: Axis) -> Axis:
         if axis.at(dim) and isinstance(i, slice) and i != slice(None):
             raise Unknown("it is indexed in a way that is not understood")
     gone = [dim for dim, i in enumerate(full, start=-op.subject.ndim) if isinstance(i, int)]
-    return _same_length(op, _without(op, axis, gone))
+    return same_length(op, _without(op, axis, gone))
 
 
 def _without(op: Operation, axis: Axis, gone: list[int]) -> Axis:
@@ -159,7 +157,12 @@ def _fix(op: Operation, number: int) -> None:
     op.units.fix(number)
 
 
-def _same_length(op: Operation, axis: Axis) -> Axis:
+def same_length(op: Operation, axis: Axis) -> Axis:
+    """Return the axes that a result has, too.
+
+    Raises:
+        Unknown: they have other lengths in it.
+    """
     for dim, spans in axis.places:
         if op.result.ndim < -dim or op.result.shape[dim] != sum(s.length for s in spans):
             raise Unknown(f"{op.name}() changes its channel axis")

@@ -19,7 +19,7 @@ import torch
 
 from snnprune.common.errors import CompactionError, in_one_line, memory_full
 from snnprune.network.axes import mapped, tensors_in
-from snnprune.network.cut import Cut
+from snnprune.network.cut import Cut, half_of
 from snnprune.network.leaves import NORMS
 from snnprune.network.meetings import wearing
 from snnprune.network.sizes import sizes, tensor_of
@@ -116,8 +116,7 @@ def rehearse_half(model: nn.Module, topology: Topology) -> None:
     Raises:
         CompactionError: as `rehearse`.
     """
-    free = [p for p in topology.free() if p.uncut is None]
-    rehearse(model, Cut(topology, {p.name: torch.arange(p.size) < -(-p.size // 2) for p in free}))
+    rehearse(model, half_of(topology, (p.name for p in topology.free() if p.uncut is None)))
 
 
 def _say_untried(reason: str) -> None:

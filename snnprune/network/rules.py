@@ -15,7 +15,7 @@ import torch
 from snnprune.common.errors import memory_full
 from snnprune.network.axes import Axis, Unknown, tensors_in
 from snnprune.network.contractions import contract, product
-from snnprune.network.regrouping import index, reshape
+from snnprune.network.regrouping import index, reshape, same_length
 from snnprune.network.silence import stays_at_zero
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _joined(op: Operation, tensors: list[torch.Tensor]) -> Axis | None:
 
 def _elementwise(op: Operation) -> Axis | None:
     joined = _joined(op, tensors_in([*op.args, op.kwargs]))
-    return None if joined is None else _same_length(op, joined)
+    return None if joined is None else same_length(op, joined)
 
 
 def _stack(op: Operation) -> Axis | None:
@@ -166,14 +166,7 @@ def _stack(op: Operation) -> Axis | None:
         return None
     at = op.argument(1, "dim", default=0)
     at = at if at < 0 else at - op.result.ndim
-    return _same_length(op, joined.moved(lambda dim: dim - (at > dim - 1)))
-
-
-def _same_length(op: Operation, axis: Axis) -> Axis:
-    for dim, spans in axis.places:
-        if op.result.ndim < -dim or op.result.shape[dim] != sum(s.length for s in spans):
-            raise Unknown(f"{op.name}() changes its channel axis")
-    return axis
+    return same_length(op, joined.moved(lambda dim: dim - (at > dim - 1)))
 
 
 def _spatial(op: Operation, axis: Axis) -> Axis:
@@ -182,7 +175,7 @@ def _spatial(op: Operation, axis: Axis) -> Axis:
         raise Unknown(f"{op.name}() pools over channels")
     if op.result.ndim != op.subject.ndim:
         raise Unknown(f"{op.name}() changes the number of axes")
-    return _same_length(op, axis)
+    return same_length(op, axis)
 
 
 def _of_all(op: Operation, first: Axis, along: int) -> list[Axis]:
@@ -230,7 +223,7 @@ def _reduce(op: Operation, axis: Axis) -> Axis:
     if dims is None:
         raise Unknown(f"{op.name}() reduces over its channels")
     dims = [dims] if isinstance(dims, int) else list(dims)
-    dims = [d if d < 0 else d - op.subject.ndim for d in dims]
+    dims = [op.from_end(d) for d in dims]
     left = [place for place in axis.places if place[0] not in dims]
     if not left or not dims or (len(left) < len(axis.places) and (op.name != "sum" or axis.resting)):
         raise Unknown(f"{op.name}() reduces over its channels")
@@ -244,15 +237,15 @@ def _reduce(op: Operation, axis: Axis) -> Axis:
 def _flip(op: Operation, axis: Axis) -> Axis:
     given = op.argument(1, "dims", default=())
     dims = [*given] if isinstance(given, (tuple, list)) else [given, *op.args[2:]]
-    if any(axis.at(dim if dim < 0 else dim - op.subject.ndim) for dim in dims):
+    if any(axis.at(op.from_end(dim)) for dim in dims):
         raise Unknown("flip() reorders its channels")
-    return _same_length(op, axis)
+    return same_length(op, axis)
 
 
 def _softmax(op: Operation, axis: Axis) -> Axis:
     """Return the axes after a softmax: over places or steps, it makes something of a silent unit's zeros."""
     dim = op.argument(1, "dim")
-    if dim is None or axis.at(dim if dim < 0 else dim - op.subject.ndim):
+    if dim is None or axis.at(op.from_end(dim)):
         raise Unknown(f"{op.name}() mixes its channels")
     return replace(axis, resting=op.name)
 
@@ -260,7 +253,7 @@ def _softmax(op: Operation, axis: Axis) -> Axis:
 _RULES: tuple[tuple[frozenset[str], Callable[[Operation, Axis], Axis]], ...] = (
     (_RESHAPE, reshape),
     (_PERMUTE, _permute),
-    (_REPEAT, _same_length),
+    (_REPEAT, same_length),
     (_SPATIAL, _spatial),
     (_REDUCE, _reduce),
     (_FLIP, _flip),

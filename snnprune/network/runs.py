@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -82,6 +84,12 @@ def alive_along(runs: Iterable[Run], units: Mapping[str, Tensor], like: Tensor) 
     for run in runs:
         like[run.offset : run.stop] &= run.per_entry(units[run.population]).to(like.device)
     return like
+
+
+def summed(runs: Iterable[Run], population: str, entries: Tensor) -> Tensor:
+    """Return the sum of each unit's entries, [size], of the values [axis] of an axis that ``runs`` are on."""
+    own = [run.per_unit(entries).sum(1) for run in runs if run.population == population]
+    return torch.stack(own).sum(0)
 
 
 def stretches(runs: Iterable[Kind]) -> list[list[Kind]]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from snnprune.network.cells import held_sizes
+from snnprune.network.imported import spikingjelly
 from snnprune.network.leaves import CONVOLUTIONS, TRANSPOSED
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _containers(model: nn.Module) -> Iterator[tuple[nn.Module, int]]:
     These are the rows of the last layer inside that has as many as the container says; the recurrent layer
     itself, where there is none.
     """
-    library: Any = sys.modules.get("spikingjelly.activation_based.layer")
+    library = spikingjelly("layer")
     if library is None:
         return
     for container in model.modules():

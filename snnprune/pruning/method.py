@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from snnprune.network.runs import summed
 from snnprune.pruning.keeping import keep_fewest
 from snnprune.pruning.rule import Candidates
 from snnprune.pruning.shares import Shares
@@ -214,10 +215,8 @@ class CriterionMethod(Method):
             if score is not None:
                 weight = view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
                 rows = view.masks.rows(p)
-                for run in p.outflow:
-                    if run.population == population.name:
-                        own = run.per_unit(score.where(rows, 0)).sum(1)
-                        yield own, run.per_unit(weight.where(rows, 0)).sum(1)
+                own = (summed(p.outflow, population.name, each.where(rows, 0)) for each in (score, weight))
+                yield next(own), next(own)
 
     @property
     def can_shrink(self) -> bool:

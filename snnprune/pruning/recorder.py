@@ -42,6 +42,10 @@ def _reader(p: Projection) -> tuple[str, Site]:
     return p.neuron, p.site
 
 
+def _precise(activity: Tensor) -> Tensor:
+    return activity if activity.is_floating_point() and activity.element_size() >= 4 else activity.float()
+
+
 @dataclass
 class _Place:
     """A layer whose input (pre) or a neuron whose output (post) is recorded.
@@ -421,8 +425,7 @@ class TraceRecorder:
             self._keep_steps(place, activity.unsqueeze(0))
             return
         with torch.no_grad(), full_precision(activity.device):
-            kept = activity.detach()
-            kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
+            kept = _precise(activity.detach())
             time = place.layout.time
             if sums is not None and time == 0 and place.axis == 2 - activity.ndim:
                 kept = sums
@@ -450,8 +453,7 @@ class TraceRecorder:
             return
         layout = replace(place.layout, time=0, samples=place.layout.samples + 1)
         with torch.no_grad(), full_precision(activity.device):
-            kept = activity.detach()
-            kept = kept if kept.is_floating_point() and kept.element_size() >= 4 else kept.float()
+            kept = _precise(activity.detach())
             kept = sum_over_space(kept, place.axis, layout)
             if self.keep == "series":
                 place.form = "raw"

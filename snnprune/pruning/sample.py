@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snnprune.network.runs import summed
 from snnprune.network.weights import weight_of
 
 if TYPE_CHECKING:
@@ -65,10 +66,8 @@ class Sample:
         found = {}
         for name, places in self._units.items():
             counts = [
-                run.per_unit(self._alive[p.name].flatten(1).sum(1)).sum(1)
+                summed(p.outflow, name, self._alive[p.name].flatten(1).sum(1))
                 for p in self.pruned.topology.incoming(name)
-                for run in p.outflow
-                if run.population == name
             ]
             found[name] = _read(torch.stack(counts).sum(0), self.pruned.masks.units[name], places, dead=-1)
         return found

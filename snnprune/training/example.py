@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.common.seeds import Stream
+from snnprune.export.readout import is_integrator
 from snnprune.network.firing import is_spiking
 from snnprune.runs.tensors import AboutExample, Example, is_sound
 
@@ -35,7 +36,7 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
     device = next(task.model.parameters()).device
     frames, label = splits.test[0]
     activity: dict[str, list[Tensor]] = {}
-    readouts = _readouts(task)
+    readouts = {name for name, module in task.model.named_modules() if is_integrator(module)}
     handles = [
         module.register_forward_hook(_keep(activity, name, task.spiking))
         for name, module in task.model.named_modules()
@@ -65,15 +66,6 @@ def write_example(path: Path, task: Task, splits: Splits) -> None:
     tensors = {"frames": frames[steps], "steps": steps, "scores": scores.float()}
     tensors |= {f"activity/{name}": torch.cat(steps) for name, steps in activity.items()}
     Example(about, {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}).write(path)
-
-
-def _readouts(task: Task) -> set[str]:
-    """Return the names of the layers that put out potentials."""
-    if not task.spiking:
-        return set()
-    from snnprune.nn.models.integrator import LeakyIntegrator  # noqa: PLC0415 - ANNs need no SpikingJelly
-
-    return {name for name, module in task.model.named_modules() if isinstance(module, LeakyIntegrator)}
 
 
 def _keep(activity: dict[str, list[Tensor]], name: str, spiking: bool) -> Any:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 Row = np.ndarray[Any, Any]
 """One step of N x H numbers."""
 
-Given = "Tensor | float"
-
 
 def precise(dtype: torch.dtype) -> torch.dtype:
     """Return the dtype of potentials where inputs have ``dtype``."""

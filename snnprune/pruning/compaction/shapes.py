@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.imported import spikingjelly
 from snnprune.network.sizes import sizes, tensor_of
 from snnprune.pruning.compaction.transaction import Transaction
 
@@ -104,7 +104,7 @@ def numbered(
 
 def forget_resets(model: nn.Module) -> None:
     """Clear SpikingJelly's list of the modules that ``reset_net`` resets: it misses modules added later."""
-    functional = sys.modules.get("spikingjelly.activation_based.functional")
+    functional = spikingjelly("functional")
     if functional is not None and hasattr(functional, "invalidate_reset_cache"):
         for module in model.modules():
             functional.invalidate_reset_cache(module)
