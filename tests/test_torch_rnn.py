@@ -276,6 +276,24 @@ def test_masked_and_compacted_say_the_same_and_sizes_follow(family: Family) -> N
             assert torch.equal(cut.to_torch()(y := torch.rand(3, 2, cut.input_size).double())[0], cut(y)[0])
 
 
+def test_a_state_that_the_network_holds_between_calls_is_that_of_the_units_left() -> None:
+    class Holds(Words):
+        h: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            y, last = self.rnn(x, self.h)
+            self.h = last.detach()
+            scores: Tensor = self.out(y)
+            return scores
+
+    torch.manual_seed(0)
+    net, x = Holds(RNN(6, 10, nonlinearity="relu")).double(), torch.rand(3, 2, 6, dtype=torch.float64)
+    small = snnprune.compact(net, half_dead(net, discover(net, x)))
+    first, second = ([one(x) for _ in range(2)] for one in (net, small))
+    assert all((a - b).abs().max() < 1e-9 for a, b in zip(first, second, strict=True))
+    assert not torch.allclose(first[0], first[1])  # the state says something
+
+
 @pytest.mark.parametrize(
     ("name", "method", "optimiser"),
     [("two layers", "dpap", None), ("both directions", "bdnn-sp", sgd), ("cell", "magnitude", None)],
