@@ -17,6 +17,8 @@ import torch
 from torch import fx, nn
 
 from snnprune.common.errors import UserError, with_article
+from snnprune.engine import plan_file
+from snnprune.engine.checking import check
 from snnprune.engine.plan import (
     INPUT,
     Convolution,
@@ -31,6 +33,7 @@ from snnprune.engine.plan import (
     Sum,
 )
 from snnprune.export import plan_neurons
+from snnprune.export.finding import find
 from snnprune.export.graph import NORMS, folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS
 from snnprune.export.plan_flow import Flow, as_shape, reshaped
@@ -48,9 +51,13 @@ from snnprune.network.leaves import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     import numpy.typing as npt
     from torch import Tensor
 
+    from snnprune.data import Splits
     from snnprune.engine.plan import Node
     from snnprune.export.quantisation import Quantised
 
@@ -130,6 +137,45 @@ def of_grid(grid: Quantised, *, over_time: str = "mean", about: str = "") -> Pla
     return _Walk(grid.floats, grid.example, np.dtype(np.float64), grid).plan(over_time, about)
 
 
+def plan_of(
+    path: Path,
+    data: Mapping[str, Any] | None = None,
+    *,
+    bits: int | None = None,
+    dtype: np.dtype[Any] | type | str | None = None,
+    splits: Splits | None = None,
+) -> Plan:
+    """Return the plan of the compact network of a run, or of a list of connections.
+
+    A list of connections needs no torch: `snnprune.engine.plan_file.read` reads it, too.
+
+    Args:
+        path: folder of a finished run, its model.safetensors, or a file of `snnprune export --to csr`.
+        data: settings of `DataConfig` that replace those of the run, such as its root; an example of the data
+            is needed.
+        bits: as `plan`.
+        dtype: as `plan`.
+        splits: the data, if they were made by hand.
+
+    Raises:
+        UserError: no such network, data that cannot be read, or a network that a plan cannot hold.
+    """
+    if path.is_file() and plan_file.is_one(path):
+        if bits is not None or dtype is not None:
+            raise UserError(
+                f"{path} holds numbers of its own bits: leave bits and dtype out, or give the run that it "
+                "comes from"
+            )
+        return plan_file.read(path)
+    subject = find(path, data or {}, "cpu", compact=path.is_dir(), splits=splits)
+    if subject.model is None:
+        raise UserError(
+            f"{path} is an export already, of which there is no plan: give the run that it comes from, or "
+            "export it with --to csr"
+        )
+    return plan(subject.model, subject.example(), bits=bits, dtype=dtype, **subject.kept())
+
+
 class _Walk:
     """Follows the forward of a folded network, and collects nodes.
 
@@ -171,7 +217,7 @@ class _Walk:
                 f"{type(self.model).__name__} has no neurons that spike, and an event-driven network "
                 "computes where spikes arrive: put SpikingJelly's neurons behind its layers"
             )
-        return Plan(
+        made = Plan(
             as_shape("the input", self.first.places),
             tuple(self.nodes),
             last.source.node,
@@ -180,6 +226,14 @@ class _Walk:
             self.over_time or over_time,
             about,
         )
+        try:
+            check(made)
+        except ValueError as error:
+            raise UserError(
+                f"{type(self.model).__name__} is no network that computes where events arrive ({error}): use "
+                "smaller or plainer layers"
+            ) from error
+        return made
 
     def _answer(self, output: Any) -> Flow:
         """Return the value that the network answers with.
@@ -566,8 +620,8 @@ class _Walk:
         wanted = (module.sub_module_out_features,) if hasattr(module, "rc") else flow.places
         if len(flow.places) != 1 and not hasattr(module, "element_wise_function"):
             raise UserError(
-                f"recurrent layer '{name}' reads samples of shape {flow.places}, and an event-driven network has "
-                "feedback between units: put a Flatten before it"
+                f"recurrent layer '{name}' reads samples of shape {flow.places}, and an event-driven network "
+                "has feedback between units: put a Flatten before it"
             )
         if y.places != tuple(wanted) or y.source.node == INPUT:
             raise UserError(
