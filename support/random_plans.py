@@ -1,8 +1,7 @@
-"""Small plans by chance: every kind of node, in whole numbers and in floats."""
+"""Random plans: chains, residual sums, recurrent layers and pools of any windows, floats or whole numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,229 +21,257 @@ from snnprune.engine.plan import (
 )
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from snnprune.engine.plan import Node, Shape
-
-    Array = npt.NDArray[Any]
 
 KINDS = ("if", "lif", "plif", "heterogeneous", "adaptive")
 
 
-@dataclass
-class Drawing:
-    """A plan that grows node by node.
+def windows(size: int, kernel: int, stride: int, padding: int) -> np.ndarray:
+    """Return the first place of each window and the first behind it, as torch's pools have them."""
+    count = (size + 2 * padding - kernel) // stride + 1
+    first = np.arange(count) * stride - padding
+    return np.stack([first.clip(0), (first + kernel).clip(None, size)], 1).astype(np.int32)
 
-    Attributes:
-        rng: decides.
-        dtype: of the plan.
-        bits: of the plan.
-        plain: whether all sums are exact in ``dtype``: no averages but of 2^k numbers, no norms.
+
+class Drawn:
+    """A plan that is drawn node by node.
+
+    Args:
+        seed: of everything that is drawn.
+        bits: of a weight in whole numbers, None for floats.
+        dtype: of floats.
+        rate: about how large weights are: with 1 about a tenth of neurons fire.
     """
 
-    rng: np.random.Generator
-    dtype: Any = np.float64
-    bits: int | None = None
-    plain: bool = False
-    nodes: list[Node] = field(default_factory=list)
-    shapes: list[Shape] = field(default_factory=list)
+    def __init__(
+        self, seed: int, bits: int | None = None, dtype: Any = np.float64, rate: float = 1.0
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.bits, self.dtype, self.rate = bits, np.dtype(np.float64 if bits else dtype), rate
+        self.nodes: list[Node] = []
+        self.shape: Shape = (
+            int(self.rng.integers(1, 5)),
+            int(self.rng.integers(1, 9)),
+            int(self.rng.integers(1, 9)),
+        )
 
-    def add(self, made: Any, sources: list[tuple[int, int]], shape: Shape, **own: Any) -> int:
-        """Add a node, and return its place."""
-        place = len(self.nodes)
-        read = tuple(Source(node, delay) for node, delay in sources)
-        self.nodes.append(made(name=f"n{place}.{made.__name__}", sources=read, shape=shape, **own))
-        return place
+    # --- draws
 
-    def shape(self, place: int) -> Shape:
-        """Return the shape of what is read at ``place``."""
-        return self.shapes[0] if place == INPUT else self.nodes[place].shape
+    def one(self, *choices: Any) -> Any:
+        return choices[self.rng.integers(len(choices))]
 
     def chance(self, share: float) -> bool:
-        """Decide by chance."""
         return bool(self.rng.random() < share)
 
-    def pick(self, *among: Any) -> Any:
-        """Pick one."""
-        return among[int(self.rng.integers(len(among)))]
+    def weights(self, *shape: int) -> np.ndarray:
+        fan_in = int(np.prod(shape[1:]))
+        dead = self.rng.random(shape) < self.one(0.0, 0.5, 0.95)
+        if self.bits:
+            top = 2 ** (self.bits - 1) - 1
+            own = self.rng.integers(-top, top + 1, shape)
+            return np.where(dead, 0, own).astype(np.int32)
+        own = self.rng.normal(0.2, 2.0, shape) * self.rate / np.sqrt(fan_in)
+        return np.where(dead, 0, own).astype(self.dtype)
 
-    def weights(self, *shape: int) -> dict[str, Any]:
-        """Return weights and biases of a layer, sparse by chance."""
-        most = 64 if self.bits is None else 2 ** (self.bits - 1) - 1
-        numbers = self.rng.integers(-most, most + 1, shape)
-        numbers = np.where(self.rng.random(shape) < self.pick(0.0, 0.1, 0.4, 1.0, 1.0), numbers, 0)
-        biases = self.rng.integers(-most, most + 1, shape[0]) if self.chance(0.5) else None
-        if self.bits is None:
-            fan_in = np.prod(shape[1:])
-            scale = 2.0 ** -np.ceil(np.log2(most * np.sqrt(fan_in) / 4))
-            own = None if biases is None else (biases / most / 4).astype(self.dtype).round(3)
-            own = None if own is None else (np.round(own * 64) / 64).astype(self.dtype)
-            return {"weights": (numbers * scale).astype(self.dtype), "biases": own}
-        steps = self.rng.random(shape[0]).astype(np.float32).astype(np.float64)
-        own = None if biases is None else biases.astype(np.int32)
-        return {"weights": numbers.astype(np.int32), "biases": own, "steps": steps}
+    def biases(self, units: int) -> np.ndarray | None:
+        if self.chance(0.5):
+            return None
+        if self.bits:
+            return self.rng.integers(-20, 50, units).astype(np.int32)
+        return self.rng.normal(0.1, 0.2, units).astype(self.dtype)
 
-    def convolution(
-        self, source: int, *, same: bool = False, delay: int = 0, units: int | None = None
-    ) -> int:
-        """Add a convolution; with ``same`` its map is that of its source."""
-        channels, height, width = self.shape(source)
-        if same:
-            tall, broad = (self.pick(1, 3) if size > 1 else 1 for size in (height, width))
-            stride, dilation, padding = (1, 1), (1, 1), (tall // 2, broad // 2)
-        else:
-            tall, broad = (int(self.rng.integers(1, min(size, 3) + 1)) for size in (height, width))
-            stride, padding = self.pick((1, 1), (2, 1), (2, 3)), self.pick((0, 0), (1, 1), (0, 2))
-            dilation = tuple(
-                self.pick(1, 2) if size >= 2 * (kernel - 1) + 1 else 1
-                for size, kernel in ((height, tall), (width, broad))
-            )
-        groups = channels if self.chance(0.2) else 1
-        units = units or int(self.rng.integers(1, 5)) * groups
-        groups = groups if units % groups == 0 else 1
-        rows, columns = (
-            (size + 2 * pad - apart * (kernel - 1) - 1) // step + 1
-            for size, pad, apart, kernel, step in zip(
-                (height, width), padding, dilation, (tall, broad), stride, strict=True
-            )
+    def steps(self, units: int) -> np.ndarray | None:
+        return self.rng.uniform(0.5, 2.0, units) / 2**self.bits if self.bits else None
+
+    # --- nodes
+
+    def shape_of(self, place: int) -> Shape:
+        return self.shape if place == INPUT else self.nodes[place].shape
+
+    def add(self, node: Any, sources: list[int | Source], shape: Shape, **fields: Any) -> int:
+        name = f"{node.__name__.lower()}{len(self.nodes)}"
+        read = tuple(s if isinstance(s, Source) else Source(s) for s in sources)
+        self.nodes.append(node(name=name, sources=read, shape=shape, **fields))
+        return len(self.nodes) - 1
+
+    def convolution(self, source: int, units: int = 0, same: bool = False, whole: bool = True) -> int:
+        c, h, w = self.shape_of(source)
+        groups = self.one(1, 1, 1, c)
+        per = int(self.rng.integers(1, 3 if groups > 1 else 12))
+        units = units or groups * per
+        if units % groups:
+            groups = 1
+        tall, broad = (3, 3) if same else (int(self.rng.integers(1, 4)), int(self.rng.integers(1, 4)))
+        dy, dx = (1, 1) if same else (self.one(1, 1, 2), self.one(1, 1, 2))
+        py, px = (1, 1) if same else (int(self.rng.integers(0, 3)), int(self.rng.integers(0, 3)))
+        sy, sx = (1, 1) if same else (self.one(1, 1, 2, 3), self.one(1, 1, 2, 3))
+        tall = min(tall, (h + 2 * py - 1) // dy + 1)
+        broad = min(broad, (w + 2 * px - 1) // dx + 1)
+        shape = (
+            units,
+            (h + 2 * py - dy * (tall - 1) - 1) // sy + 1,
+            (w + 2 * px - dx * (broad - 1) - 1) // sx + 1,
         )
-        shape = (units, rows, columns)
-        geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        own = self.weights(units, channels // groups, tall, broad)
-        return self.add(Convolution, [(source, delay)], shape, **geometry, **own)
+        return self.add(
+            Convolution,
+            [source],
+            shape,
+            weights=self.weights(units, c // groups, tall, broad),
+            biases=self.biases(units),
+            steps=self.steps(units),
+            whole=whole,
+            stride=(sy, sx),
+            padding=(py, px),
+            dilation=(dy, dx),
+            groups=groups,
+        )
 
-    def linear(self, source: int, units: int, delay: int = 0, **own: Any) -> int:
-        """Add a linear layer."""
+    def linear(self, source: int | Source, units: int, whole: bool = True) -> int:
+        place = source.node if isinstance(source, Source) else source
+        inputs = int(np.prod(self.shape_of(place)))
         return self.add(
             Linear,
-            [(source, delay)],
+            [source],
             (units, 1, 1),
-            **self.weights(units, int(np.prod(self.shape(source)))),
-            **own,
+            weights=self.weights(units, inputs),
+            biases=self.biases(units),
+            steps=self.steps(units),
+            whole=whole,
         )
 
-    def each(self, low: float, high: float, units: int) -> Array:
-        """Return a constant for all, or one for each unit."""
-        size = units if self.chance(0.3) else 1
-        return self.rng.uniform(low, high, size).astype(self.dtype)
+    def constant(self, units: int, low: float, high: float) -> np.ndarray:
+        own = self.rng.uniform(low, high, units if self.chance(0.4) else 1)
+        return own.astype(self.dtype)
 
     def neurons(self, source: int) -> int:
-        """Add neurons of any kind."""
-        return self.add(Neurons, [(source, 0)], self.shape(source), **self.constants(self.shape(source)[0]))
-
-    def constants(self, units: int) -> dict[str, Any]:
-        """Return constants of neurons."""
-        reset = self.pick("soft", "zero", "any")
-        if self.bits is not None:
-            size = units if self.chance(0.3) else 1
-            most = 2 ** (self.bits - 1) * 2
-            rest = self.rng.integers(-most // 2, most // 2, size) if reset == "any" else np.zeros(1)
-            threshold = np.max(rest) + self.rng.integers(1, most, size)
-            leak = self.rng.integers(1, 2**self.bits + 1, size)
-            return {
-                "kind": "whole",
-                "threshold": threshold.astype(np.int32),
-                "leak": np.full(1, 2**self.bits) if self.chance(0.2) else leak,
-                "reset": None if reset == "soft" else rest.astype(np.int32),
-            }
-        kind = self.pick(*KINDS)
-        own: dict[str, Any] = {"kind": kind, "threshold": self.each(0.3, 1.0, units)}
-        own["leak"] = self.each(1.2, 3.0, units) if kind == "lif" else self.each(0.2, 0.95, units)
-        own["reset"] = None if reset == "soft" else np.zeros(1, self.dtype)
-        if reset == "any":
-            own["reset"] = self.each(-0.3, 0.2, units)
-        if kind == "adaptive":
-            own |= {"adaptation": self.each(0.5, 0.95, units), "rise": 0.5, "reset": None}
-        return own | {"decay_input": self.chance(0.5)}
+        shape = self.shape_of(source)
+        units = shape[0]
+        if self.bits:
+            top = 2 ** (self.bits - 1)
+            return self.add(
+                Neurons,
+                [source],
+                shape,
+                kind="whole",
+                threshold=self.rng.integers(1, top, units).astype(np.int32),
+                leak=self.rng.integers(0, 2**self.bits + 1, self.one(1, units)).astype(np.int32),
+                reset=self.one(
+                    None, np.zeros(units, np.int32), -self.rng.integers(0, 9, units).astype(np.int32)
+                ),
+            )
+        kind = self.one(*KINDS)
+        reset = self.one(None, np.zeros(1), self.constant(units, -0.3, 0.2))
+        leak = {
+            "lif": self.one(np.array([2.0]), np.array([3.0]), self.constant(units, 1.1, 4.0)),
+            "plif": self.constant(units, 0.2, 0.9),
+        }.get(kind, self.constant(units, 0.3, 0.95))
+        return self.add(
+            Neurons,
+            [source],
+            shape,
+            kind=kind,
+            threshold=self.constant(units, 0.4, 1.0),
+            leak=leak.astype(self.dtype),
+            reset=None if reset is None or kind == "adaptive" else reset.astype(self.dtype),
+            decay_input=self.chance(0.5),
+            adaptation=self.constant(units, 0.5, 0.9) if kind == "adaptive" else None,
+            rise=0.3 if kind == "adaptive" else 0.0,
+        )
 
     def pool(self, source: int) -> int:
-        """Add a pool of any windows."""
-        channels, height, width = self.shape(source)
-        rows, columns = self.windows(height), self.windows(width)
-        kind = self.pick("average", "average", "maximum")
-        divisors = np.outer(np.diff(rows)[:, 0], np.diff(columns)[:, 0]).astype(np.float64)
-        if self.plain:
-            divisors = np.full_like(divisors, 4.0)
-        if kind == "maximum":
-            divisors = np.ones_like(divisors)
-        shape = (channels, len(rows), len(columns))
-        return self.add(Pool, [(source, 0)], shape, kind=kind, rows=rows, columns=columns, divisors=divisors)
-
-    def windows(self, size: int) -> Array:
-        """Return windows along an axis."""
-        if size >= 2 and self.chance(0.6):
-            begins = np.arange(size // 2) * 2
-            return np.stack([begins, begins + 2], 1).astype(np.int32)
-        begins = np.sort(self.rng.integers(0, size, self.pick(1, 2, 3)))
-        ends = np.minimum(begins + self.rng.integers(1, 4, len(begins)), size)
-        return np.stack([begins, ends], 1).astype(np.int32)
+        c, h, w = self.shape_of(source)
+        kernel = min(h, w, self.one(1, 2, 2, 2, 3))
+        stride = self.one(kernel, kernel, kernel, 1, 2)
+        padding = self.one(0, 0, kernel // 2)
+        rows, columns = windows(h, kernel, stride, padding), windows(w, kernel, stride, padding)
+        kind = self.one("average", "average", "maximum")
+        sizes = np.outer(np.diff(rows), np.diff(columns)).astype(np.float64)
+        divisors = (
+            self.one(sizes, np.full_like(sizes, kernel**2)) if kind == "average" else np.ones_like(sizes)
+        )
+        return self.add(
+            Pool,
+            [source],
+            (c, len(rows), len(columns)),
+            kind=kind,
+            rows=rows,
+            columns=columns,
+            divisors=divisors,
+        )
 
     def norm(self, source: int) -> int:
-        """Add a norm."""
-        units = self.shape(source)[0]
-        own = {
-            name: self.rng.uniform(-0.2, 1.0, units).astype(self.dtype) for name in ("mean", "scale", "shift")
-        }
-        return self.add(Norm, [(source, 0)], self.shape(source), **own)
+        shape = self.shape_of(source)
+        draw = self.rng.normal(0, 0.3, (3, shape[0])).astype(self.dtype)
+        return self.add(Norm, [source], shape, mean=draw[0], scale=1 + draw[1], shift=draw[2])
+
+    def flatten(self, source: int) -> int:
+        return self.add(Flatten, [source], (int(np.prod(self.shape_of(source))), 1, 1))
 
     def recurrent(self, source: int) -> int:
-        """Add neurons that read ``source`` and their own last spikes."""
-        units, height, width = self.shape(source)
-        place = len(self.nodes)
-        ahead = place + 2  # feedback, sum, neurons
-        if height * width == 1:
-            feedback = self.add(Linear, [(ahead, 1)], (units, 1, 1), **self.weights(units, units))
-        else:
-            feedback = self.add(
-                Convolution,
-                [(ahead, 1)],
-                (units, height, width),
-                padding=(1, 0),
-                **self.weights(units, units, 3, 1),
-            )
-        both = self.add(Sum, [(source, 0), (feedback, 0)], (units, height, width))
-        if self.bits is not None:
-            self.nodes[feedback].steps[:] = self.nodes[source].steps  # type: ignore[attr-defined]
-        return self.add(Neurons, [(both, 0)], (units, height, width), **self.constants(units))
+        """A linear layer whose neurons read their own spikes of the step before, through another layer."""
+        units = int(self.rng.integers(2, 12))
+        layer = self.linear(source, units)
+        feedback = self.linear_from_later(units, len(self.nodes) + 2)
+        total = self.add(Sum, [layer, feedback], (units, 1, 1))
+        return self.neurons(total)
 
-    def block(self, source: int) -> int:
-        """Add a convolution with what may stand around it, and return the place of its spikes."""
-        place = self.convolution(source)
-        if self.bits is None and not self.plain and self.chance(0.3):
-            place = self.norm(place)
-        if self.chance(0.25) and not isinstance(self.nodes[place], Norm):
-            spikes = self.recurrent(place)
-        else:
-            spikes = self.neurons(self.pool(place) if self.chance(0.15) else place)
-        if self.chance(0.4):
-            same = self.convolution(spikes, same=True, units=self.shape(spikes)[0])
-            again = self.neurons(same)
-            spikes = self.add(Sum, [(again, 0), (spikes, self.pick(0, 0, 1))], self.shape(again))
-        return self.pool(spikes) if self.chance(0.6) else spikes
+    def linear_from_later(self, units: int, place: int) -> int:
+        return self.add(
+            Linear,
+            [Source(place, 1)],
+            (units, 1, 1),
+            weights=self.weights(units, units),
+            biases=self.biases(units),
+            steps=self.steps(units),
+            whole=True,
+        )
+
+    def residual(self, source: int) -> int:
+        """Neurons behind a convolution that keeps the shape; their spikes are added to what it read."""
+        convolved = self.convolution(source, self.shape_of(source)[0], same=True)
+        fired = self.neurons(convolved)
+        return self.add(Sum, [fired, source], self.shape_of(source))
 
     def plan(self) -> Plan:
-        """Return a plan of some blocks."""
-        sizes = self.pick((6, 7), (5, 5), (8, 4), (1, 9))
-        self.shapes = [(self.pick(1, 2, 3), *sizes)]
-        place = INPUT
-        for _ in range(self.pick(0, 1, 2, 2)):
-            if min(self.shape(place)[1:]) >= 1 and max(self.shape(place)[1:]) >= 2:
-                place = self.block(place)
-        place = self.add(Flatten, [(place, 0)], (int(np.prod(self.shape(place))), 1, 1))
-        if self.chance(0.4):
-            hidden = self.linear(place, int(self.rng.integers(1, 9)))
-            place = self.recurrent(hidden) if self.chance(0.5) else self.neurons(hidden)
-        end = self.pick("neurons", "integrators", "sums")
-        if end == "sums" or self.bits is None:
-            place = self.linear(place, 4, whole=end != "sums")
+        """Draw a network of two to four stages with a linear readout, a layer of neurons, or a map."""
+        at = INPUT
+        for _ in range(int(self.rng.integers(1, 4))):
+            stage = self.one("convolution", "convolution", "residual", "norm", "pool")
+            if stage == "residual" and at != INPUT:
+                at = self.residual(at)
+                continue
+            if stage == "pool":
+                at = self.pool(at)
+            at = self.convolution(at)
+            if stage == "norm" and not self.bits:
+                at = self.norm(at)
+            at = self.neurons(at)
+            if self.chance(0.5):
+                at = self.pool(at)
+        ending = self.one("linear", "linear", "recurrent", "integrators", "map")
+        if ending == "map":
+            return self.finished(at)
+        if self.chance(0.7):
+            at = self.flatten(at)
+        if ending == "recurrent":
+            at = self.recurrent(at)
+        elif self.chance(0.5):
+            at = self.neurons(self.linear(at, int(self.rng.integers(2, 40))))
+        if ending == "integrators":
+            at = self.linear(at, 5)
+            steps = self.nodes[at].steps if self.bits else None  # type: ignore[attr-defined]
+            leak = np.array([2 ** (self.bits - 1) + 1]) if self.bits else np.array([0.8])
+            at = self.add(Integrators, [at], (5, 1, 1), leak=leak, steps=steps)
         else:
-            place = self.linear(place, 4)
-        if end == "neurons":
-            place = self.neurons(place)
-        elif end == "integrators":
-            leak = np.array([0.75]) if self.bits is None else np.array([3 * 2**self.bits // 4])
-            steps = None if self.bits is None else self.rng.random(4)
-            place = self.add(Integrators, [(place, 0)], (4, 1, 1), leak=leak, steps=steps)
-        dtype = np.dtype(np.float64 if self.bits is not None else self.dtype)
-        over = self.pick("mean", "max", "last")
-        return Plan(self.shapes[0], tuple(self.nodes), place, dtype, self.bits, over)
+            at = self.linear(at, 5, whole=False)
+        return self.finished(at)
+
+    def finished(self, output: int) -> Plan:
+        return Plan(
+            self.shape, tuple(self.nodes), output, self.dtype, self.bits, self.one("mean", "max", "last")
+        )
+
+    def frames(self, steps: int, samples: int) -> np.ndarray:
+        """Draw frames of counts."""
+        shape = (steps, samples, *self.shape)
+        return np.where(self.rng.random(shape) < 0.3, self.rng.integers(1, 4, shape), 0).astype(np.uint8)
