@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from snnprune import data as datasets
 from snnprune.common.errors import UserError
+from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
 from snnprune.engine.c import running
 from snnprune.engine.c.bounds import potentials
 from snnprune.engine.c.running import Runner
@@ -29,7 +31,9 @@ from snnprune.engine.plan import (
     Source,
     Sum,
 )
-from support import plain_engine
+from snnprune.export import exporting
+from snnprune.training.run import train
+from support import absences, plain_engine
 from support.c_programs import ARM, STRICT, checked, compiled, for_arm, tool
 from support.random_plans import Drawn
 
@@ -305,7 +309,34 @@ def test_each_layer_says_its_bytes(tmp_path: Path) -> None:
     assert re.search(r"conv +1\d +dense float +72 +0\n", said)
     assert re.search(r"lif0 +0 +128\n", said)
     # three weights of 4 bytes, three units, and 33 starts of a byte, in place of 96 floats
-    assert re.search(r"fc +3 +compressed float +48 +0\n", said)
+    assert re.search(r"fc +3 +listed float +48 +0\n", said)
+
+
+def test_marked_rows_and_potentials_of_48_bits(tmp_path: Path) -> None:
+    """Of 40 x 30 weights of a byte 480 are not zero: 480 bytes, 40 rows of 30 bits in 4 bytes, 41 starts of 2.
+
+    At most 12 x 127 counts of 255 times 2^16 are more than 2^31, so a potential takes 4 and 2 bytes.
+    """
+    weights = np.zeros((30, 40), np.int32)
+    rng = np.random.default_rng(0)
+    for row in weights.T:
+        row[rng.choice(30, 12, replace=False)] = rng.choice([-127, -3, 5, 127], 12)
+    nodes = (
+        Linear(
+            name="fc", sources=(Source(INPUT),), shape=(30, 1, 1), weights=weights, steps=np.ones(30)
+        ),
+        Neurons(
+            name="n", sources=(Source(0),), shape=(30, 1, 1), kind="whole", leak=np.array([200]),
+            threshold=np.array([90]), reset=np.arange(-15, 15),
+        ),
+    )  # fmt: skip
+    plan = Plan((40, 1, 1), nodes, 1, np.dtype(np.float64), bits=8)
+    written = to_c(plan, tmp_path)
+    said = written.source.read_text()
+    assert re.search(r"fc +480 +marked int8 +722 +0\n", said)
+    assert re.search(r"n +120 +180\n", said), "resets of 4 bytes; potentials"
+    frames = np.random.default_rng(1).integers(0, 3, (20, 2, 40, 1, 1)).astype(np.uint8)
+    agrees(compiled(written), plan, frames)
 
 
 def test_weights_of_four_bits_are_half_a_byte(tmp_path: Path) -> None:
@@ -365,3 +396,37 @@ def test_a_compiler_that_fails_is_a_sentence(tmp_path: Path) -> None:
     written.source.write_text("no C\n")
     with pytest.raises(UserError, match=r"does not compile .*net\.c"):
         Runner.compiled(written, tmp_path)
+
+
+# --- a trained network
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_real_recordings_are_answered_as_the_network_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hundred test recordings of N-MNIST, and the events of one of them."""
+    root = absences.real_data()
+    if root is None:
+        pytest.skip(absences.NO_DATA)
+    if datasets.where("nmnist", root) is None:
+        pytest.skip(f"no nmnist in {root}")
+    tool("gcc")
+    config = RunConfig(
+        data=DataConfig("nmnist", root=str(root), bin="30ms"),
+        method=MethodConfig(target=0.5),
+        train=TrainConfig(epochs=1, twin=False, threads=1),
+    )
+    train(config, tmp_path / "run")
+    for bits in (None, 8, 4):
+        found = exporting.export(tmp_path / "run", "c", samples=100, bits=bits)
+        assert found["engine_differs"] == 0
+        trip = found["round_trip"]
+        assert trip["samples"] == 100
+        assert trip["spikes"] > 1000
+        assert trip["spike_flips"] <= (trip["spikes"] * 1e-4 if bits is None else 0)
+    said = capsys.readouterr().out
+    assert "compiled and compared on 100 recordings" in said
+    with pytest.raises(UserError, match="--bin 30.+us: the median recording lasts 30"):
+        exporting.export(tmp_path / "run", "c", data={"bin": None})

@@ -14,8 +14,10 @@ from rich.console import Console
 from snnprune import data as datasets
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
+from snnprune.config.names import DATASETS, pick
 from snnprune.config.values import microseconds
 from snnprune.data.events import sources
+from snnprune.data.events.sources import within_intervals
 from snnprune.engine.c.running import COMPILERS, Runner
 from snnprune.engine.c.writing import write
 from snnprune.engine.engine import Engine
@@ -204,8 +206,8 @@ def _such_as(config: DataConfig) -> str:
     step = max(1, round(length / config.time_steps))
     said = f"{step / 1000:.3g}ms" if step >= 1000 and step % 1000 == 0 else f"{step}us"
     return (
-        f"such as --bin {said}: half of the recordings are longer than {length / 1000:,.4g} ms, and "
-        f"{config.time_steps} steps of this length are as many"
+        f"such as --bin {said}: the median recording lasts {length / 1000:,.4g} ms, and "
+        f"{config.time_steps} such steps are as long"
     )
 
 
@@ -215,8 +217,11 @@ def _median_length(config: DataConfig) -> int | None:
         folder = datasets.where(config.name, config.root)
         if folder is None:
             return None
+        source: Any = pick(DATASETS, "data set", config.name).load()
         found = sources.found(folder, config)
-        chosen = found.listing.recordings[:: max(1, len(found.listing.recordings) // LOOKED_AT)]
-        return int(np.median([int(found.read(recording).t[-1]) + 1 for recording in chosen]))
+        read = within_intervals(source.reader()) if hasattr(source, "listing") else found.read
+        recordings = found.listing.recordings
+        chosen = recordings[:: max(1, len(recordings) // LOOKED_AT)]
+        return int(np.median([int(read(recording).t[-1]) + 1 for recording in chosen]))
     except (UserError, ValueError, OSError):
         return None

@@ -67,7 +67,7 @@ class Runner:
             Outputs [T, B, K], and what each layer of neurons fires, uint8 [T, B, C, H, W], by its name.
         """
         steps, samples = frames.shape[:2]
-        raw = np.frombuffer(self._run(["spikes", str(steps)], frames), np.uint8)
+        raw = np.frombuffer(bytearray(self._run(["spikes", str(steps)], frames)), np.uint8)
         raw, found, at = raw.reshape(samples, steps, -1), {}, 0
         for name, (channels, height, width) in self.written.neurons:
             end = at + channels * height * width

@@ -32,8 +32,8 @@ KEYWORDS = (
 )
 
 BEGINNINGS = (
-    "adaptation bias columns compute divisor input last leak main mean memory out potential renewal rest "
-    "row rows scale shared shift spike start threshold unit value weight"
+    "adaptation bias columns compute divisor fraction input last leak main mark mean memory out potential "
+    "renewal rest row rows scale shared shift spike start threshold unit value weight"
 )
 """Beginnings of names inside of the file."""
 
