@@ -19,6 +19,7 @@ from snnprune.nn.fused.mixing import Mixed
 from snnprune.nn.fused.once import LAYERS, once
 from snnprune.nn.fused.recurrent import Recurrent
 from snnprune.nn.fused.sequential import pooling
+from snnprune.nn.fused.sew import sew
 from snnprune.nn.models import integrator
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
                 module.__dict__["channels_last"] = True
         elif isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:
             module.__class__ = pooling(kind)
+        elif sew(kind) is not None:
+            module.__class__ = sew(kind)
     functional.invalidate_reset_cache(model)
     return model
 

@@ -21,6 +21,8 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.common.compiling import compiled
+from snnprune.nn.fused.cpu_norm import flush, normalise, tally_norm
+from snnprune.nn.fused.cpu_peak import pack, peaks, spread_peaks
 from snnprune.nn.fused.lanes import LANES, add_lanes, copy_lanes, fetch, fetch_to_write
 from snnprune.nn.fused.slopes import slope
 from snnprune.nn.fused.surrogates import RECT
@@ -195,6 +197,15 @@ def ask_ahead(x, t, steps, low, n, start, size):  # type: ignore[no-untyped-def]
 @compiled
 def count(values, inner, counts):  # type: ignore[no-untyped-def]
     """Add ``values`` [places x I] to ``counts`` [I]."""
+    if inner == 1:
+        lanes, whole = np.zeros(LANES, values.dtype), values.size // LANES * LANES
+        for start in range(0, whole, LANES):
+            add_lanes(lanes, 0, lanes, 0, values, start)
+        for i in range(LANES):
+            counts[0] += lanes[i]
+        for i in range(whole, values.size):
+            counts[0] += values[i]
+        return
     whole = inner // LANES * LANES
     for start in range(0, values.size, inner):
         for c in range(0, whole, LANES):
@@ -228,7 +239,16 @@ def pool(spikes, sums, row, s, to, within, beyond, inner, k, long, counting):  #
 
 
 @compiled
-def settle(within, beyond, post, pre, p, k):  # type: ignore[no-untyped-def]
+def join(spikes, others, out, inner, joined):  # type: ignore[no-untyped-def]
+    """Write the sum of ``spikes`` and ``others`` to ``out``, and add it to ``joined`` [I], if that is there."""
+    for i in range(out.size):
+        out[i] = spikes[i] + others[i]
+    if joined.size:
+        count(out, inner, joined)
+
+
+@compiled
+def settle(within, beyond, joined, post, pre, p, k):  # type: ignore[no-untyped-def]
     """Write the counts of each step of plane ``p`` to ``post`` and ``pre``, and set the counters to zero."""
     steps, inner = beyond.shape
     counts, scale = np.empty(inner, beyond.dtype), beyond.dtype.type(k * k)
@@ -239,13 +259,16 @@ def settle(within, beyond, post, pre, p, k):  # type: ignore[no-untyped-def]
             post[t, p, c] = counts[c] + beyond[t, c]
             if k > 1:
                 pre[t, p, c] = counts[c] / scale
+            elif pre.size:
+                pre[t, p, c] = joined[t, c]
     within[:] = 0
     beyond[:] = 0
+    joined[:] = 0
 
 
 @compiled
 def forward(  # type: ignore[no-untyped-def]
-    first, last, x, v0, s, v, post, pre, steps, height, width, inner, k, lif,
+    first, last, x, v0, s, v, post, pre, steps, height, width, inner, k, lif, scale, shift, others, won, window,
 ):  # fmt: skip
     """Run the neurons of planes ``first`` to ``last``.
 
@@ -257,7 +280,8 @@ def forward(  # type: ignore[no-untyped-def]
             [T, P x (H // k) x (W // k) x I].
         v: final potentials to write, [P x M x I].
         post: number of spikes by channel to write, [T, P, I]; or empty.
-        pre: sum of the averages by channel, likewise; empty if ``post`` is, or if k is 1.
+        pre: sum of what is written to ``s`` by channel, likewise; empty if ``post`` is, or if those are the
+            spikes.
         steps: T.
         height: H.
         width: W.
@@ -265,14 +289,23 @@ def forward(  # type: ignore[no-untyped-def]
         k: side of the squares; 1 leaves the spikes as they are.
         lif: tau, threshold, reset, hard and decay_input of the neuron; with a soft reset (not ``hard``),
             ``reset`` is 0, towards which the potential leaks.
+        scale, shift: of a batch norm on the input, [G, I], see `snnprune.nn.fused.cpu_norm`; or empty, [1, 0].
+        others: what is added to the spikes on the way out, [T or 1, P x M x I]; or empty. Not with pools.
+        won: with a ``window``, where the maxima were found, to write, [T, ...] as ``s``; or empty.
+        window: side, stride and padding of windows whose maxima are written; H' and W', how many there are.
+            Side 0: no such pool.
 
     Returns:
         Whether a final potential is NaN; a potential that once was NaN stays NaN.
     """
     line, short = width * inner, width // k * inner
-    plane, pooled = height * line, height // k * short
+    most, joins, normed = window[0] > 0, others.size > 0, scale.size > 0
+    plane = height * line
+    pooled = window[3] * window[4] * inner if most else height // k * short
     tile, piece, long = cut(steps, height, line, k)
     broken = False
+    fired, currents = np.empty((steps, plane if most else 0), np.uint8), np.empty(piece, x.dtype)
+    joined = np.zeros((steps, inner if pre.size and k == 1 else 0), x.dtype)
     within = np.zeros((steps, (inner if inner > 1 else short) + LANES), x.dtype)
     beyond = np.zeros((steps, inner), x.dtype)
     sums, row = np.zeros(line + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
@@ -288,10 +321,19 @@ def forward(  # type: ignore[no-untyped-def]
                 for start in range(0, n, piece):
                     end = min(start + piece, n)
                     ask_ahead(x, t, steps, low, n, start, end - start)
-                    out = sums if long else spikes if k > 1 else s[t, low + start : low + end]
+                    given = now[start:end]
+                    if normed:
+                        given = currents[: end - start]
+                        normalise(now[start:end], given, scale[p % len(scale)], shift[p % len(scale)])
+                    out = sums if long else spikes[: end - start]
+                    if k == 1 and not most and not joins:
+                        out = s[t, low + start : low + end]
                     for at in range(start, end, unit):
                         till = min(at + unit, end)
-                        fire(now[at:till], potential[at:till], out[: till - at], lif, at > start)
+                        fire(
+                            given[at - start : till - start], potential[at:till], out[: till - at], lif,
+                            at > start,
+                        )  # fmt: skip
                     if k > 1:
                         to = p * pooled + (place + start) // (k * line) * short
                         pool(
@@ -300,16 +342,30 @@ def forward(  # type: ignore[no-untyped-def]
                         )  # fmt: skip
                     elif post.size:
                         count(out, inner, beyond[t])
+                    if most:
+                        pack(out, fired[t, place + start : place + end])
+                    elif joins:
+                        more = others[t if others.shape[0] > 1 else 0, low + start : low + end]
+                        join(out, more, s[t, low + start : low + end], inner, joined[t])
             for i in range(n):
                 broken |= potential[i] != potential[i]
+        if most:
+            for t in range(steps):
+                maxima = s[t, p * pooled : (p + 1) * pooled]
+                peaks(fired[t], maxima, won[t, p * pooled : (p + 1) * pooled], height, width, inner, window)
+                if pre.size:
+                    count(maxima, inner, joined[t])
         if post.size:
-            settle(within, beyond, post, pre, p, k)
+            settle(within, beyond, joined, post, pre, p, k)
     return broken
 
 
 @compiled
-def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
-    """Compute H of ``n`` neurons from ``low`` on at all steps again, [T, n or more]."""
+def recall_tile(x, v0, h, low, n, piece, lif, scale, shift, currents):  # type: ignore[no-untyped-def]
+    """Compute H of ``n`` neurons from ``low`` on at all steps again, [T, n or more].
+
+    ``scale`` and ``shift`` are those of the plane. ``currents`` is a buffer for a piece.
+    """
     steps = len(h)
     begin(v0, low, h[steps - 1, :n])  # row T - 1 is written after step 0 has read it
     for t in range(steps):
@@ -317,7 +373,11 @@ def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
         for start in range(0, n, piece):
             end = min(start + piece, n)
             ask_ahead(x, t, steps, low, n, start, end - start)
-            recall(now[start:end], h[t - 1, start:end], h[t, start:end], lif, t == 0)
+            given = now[start:end]
+            if scale.size:
+                given = currents[: end - start]
+                normalise(now[start:end], given, scale, shift)
+            recall(given, h[t - 1, start:end], h[t, start:end], lif, t == 0)
 
 
 @compiled
@@ -331,7 +391,8 @@ def tally(gradient, over_time, totals, once, biased):  # type: ignore[no-untyped
 
 @compiled
 def backward(  # type: ignore[no-untyped-def]
-    first, last, x, v0, gs, gv, gx, gv0, gb, steps, height, width, inner, k, lif, detach_reset, kind, a, b,
+    first, last, x, v0, gs, gv, gx, gv0, gb, gp, steps, height, width, inner, k, lif, detach_reset, kind, a, b,
+    scale, shift, mean, won, window,
 ):  # fmt: skip
     """Propagate gradients from the spikes (or their averages) and the last potentials to the input.
 
@@ -341,26 +402,34 @@ def backward(  # type: ignore[no-untyped-def]
         v0: initial potentials of the forward, or one number.
         gs: gradient of the output ``s`` of the forward, [T or 1, ...]; or empty.
         gv: gradient of the last potentials [P x M x I]; or empty.
-        gx: gradient of ``x`` to write, shaped as ``x``: summed over time if x is the same at every step.
+        gx: gradient of ``x`` to write, shaped as ``x``: summed over time if x is the same at every step. With
+            a norm it is that of the normalised input, and must not be ``x`` itself.
         gv0: gradient of the first potentials to write, [P x M x I].
         gb: gradient of ``x`` to add up by plane and channel, over time and places, [P, I]; or empty.
-        steps, height, width, inner, k, lif: as in `forward`.
+        gp: with a norm, the same times x - mean.
+        steps, height, width, inner, k, lif, scale, shift, won, window: as in `forward`.
         detach_reset: whether no gradient passes through the reset.
         kind, a, b: the surrogate.
+        mean: of the norm, [G, I].
     """
     line, short = width * inner, width // k * inner
-    plane, pooled = height * line, height // k * short
+    most, normed = window[0] > 0, scale.size > 0
+    plane = height * line
+    pooled = window[3] * window[4] * inner if most else height // k * short
     tile, piece, long = cut(steps, height, line, k)
     unit, copies = (line, 1) if long else (piece, k)
     h, once = np.empty((steps, tile), x.dtype), gx.shape[0] < steps
     slopes, single = np.empty(unit, x.dtype), np.empty(unit, x.dtype)
     g, row = np.zeros(piece + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
-    totals = np.zeros(line, x.dtype)
+    currents, maxima = np.empty(piece, x.dtype), np.zeros(tile if most else 0, x.dtype)
+    totals = np.zeros((inner if inner > 1 else piece) if normed else line, x.dtype)
+    products = np.zeros(totals.size if normed else 0, x.dtype)
     for p in range(first, last):
         neurons = min(plane, x.shape[1] - p * plane)  # the last plane may have room for more
         for place in range(0, neurons, tile):
             low, n = p * plane + place, min(tile, neurons - place)
-            recall_tile(x, v0, h, low, n, piece, lif)
+            scales, shifts, means = scale[p % len(scale)], shift[p % len(scale)], mean[p % len(scale)]
+            recall_tile(x, v0, h, low, n, piece, lif, scales, shifts, currents)
             carry = gv0[low : low + n]
             for i in range(n):
                 carry[i] = gv[low + i] if gv.size else 0
@@ -368,9 +437,16 @@ def backward(  # type: ignore[no-untyped-def]
                 gx[0, low : low + n] = 0
             for t in range(steps - 1, -1, -1):
                 come, ahead = gs[t if gs.shape[0] > 1 else 0], gs[t - 1 if gs.shape[0] > 1 else 0]
+                if most and gs.size:
+                    spread_peaks(
+                        come[p * pooled : (p + 1) * pooled], won[t, p * pooled : (p + 1) * pooled], maxima[:n],
+                        place // line, (place + n) // line, width, inner, window,
+                    )  # fmt: skip
                 for start in range(0, n, piece):
                     end = min(start + piece, n)
-                    if gs.size and k == 1:
+                    if most:
+                        g = maxima[start:end]
+                    elif gs.size and k == 1:
                         fetch(ahead, low + start, end - start)
                         g = come[low + start : low + end]
                     elif gs.size:
@@ -387,7 +463,11 @@ def backward(  # type: ignore[no-untyped-def]
                             g[: till - at], h[t, at:till], slopes[: till - at], carry[at:till], to_x, lif,
                             detach_reset, kind == RECT, a,
                         )  # fmt: skip
-                        tally(to_x, gx[0, low + at : low + till], totals, once, gb.size > 0)
-        if gb.size:
-            count(totals, inner, gb[p])
-            totals[:] = 0
+                        tally(to_x, gx[0, low + at : low + till], totals, once, gb.size > 0 and not normed)
+                        if normed:
+                            of = x[t if x.shape[0] > 1 else 0, low + at : low + till]
+                            tally_norm(to_x, of, means, totals, products)
+            if gb.size:
+                flush(totals, gb[p])
+            if normed:
+                flush(products, gp[p])
