@@ -15,6 +15,7 @@ from torch import nn
 
 from snnprune.nn.fused.kernels import kernels, refuse_second_derivative
 from snnprune.nn.fused.once import channels_innermost, laid_out, once
+from snnprune.nn.fused.taps import pays, weight_gradient
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,22 +97,19 @@ class Current:
         self, gradient: Tensor, images: Tensor, weight: Tensor, wanted: list[bool]
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients of images, weight and bias, each if it is ``wanted``."""
-        stride, padding, dilation, groups = self.arguments
         images, weight = self._laid_out(images, weight)
-        found: tuple[Tensor | None, Tensor | None, Tensor | None] = torch.ops.aten.convolution_backward(
-            gradient,
-            images,
-            weight,
-            [weight.shape[0]],
-            stride,
-            padding,
-            dilation,
-            False,
-            (0, 0),
-            groups,
-            wanted,
-        )
-        return found
+        by_products = wanted[1] and pays(gradient, weight, self.arguments)
+        stride, padding, dilation, groups = self.arguments
+        gx, gw, gb = None, None, None
+        rest = [wanted[0], wanted[1] and not by_products, wanted[2]]
+        if any(rest):
+            gx, gw, gb = torch.ops.aten.convolution_backward(
+                gradient, images, weight, [weight.shape[0]], stride, padding, dilation, False, (0, 0), groups,
+                rest,
+            )  # fmt: skip
+        if by_products:
+            gw = weight_gradient(gradient, images, weight, self.arguments)
+        return gx, gw, gb
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ class Fed(torch.autograd.Function):
         bias: Tensor | None,
         v: Tensor | float,
         gain: Tensor | None,
-        offset: Tensor | None,
+        offset: Tensor | None,  # noqa: ARG004 - its gradient is asked for
         others: Tensor | None,
         between: Between,
     ) -> Any:
@@ -219,7 +217,7 @@ def _back(  # noqa: PLR0917 - what a backward is given
 def _back_to_norm(
     between: Between, value: Tensor, first: Any, gs: Tensor | None, gv: Tensor | None, *, through: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of the currents, if they are to go ``through`` the norm, and of the first potential.
+    """Return the gradients of the currents (those behind the norm unless ``through``), and of v.
 
     The last two are, by channel, the sum of the gradients of normalised currents, and of these times what a
     current is above the mean.

@@ -3,7 +3,7 @@
 Vectors of the norm are ``[G, I]``: plane p of the input (see `snnprune.nn.fused.cpu`) has row p modulo G, one
 number for each of its I innermost entries; I is 1 if a plane has a single channel.
 """
-# ruff: noqa: PLR0917 - a kernel is given arrays and numbers one by one
+# ruff: noqa: D417, PLR0917 - a kernel is given arrays and numbers one by one
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def through(first, last, g, x, plane, scale, mean, level, tilt):  # type: ignore
         x: what was normalised, [T or 1, P x M x I].
         plane: M x I.
         scale, mean: of the norm, [G, I].
-        level, tilt: what the mean and the variance pass on to every value, [G, I]; zeros if they are constant.
+        level, tilt: what mean and variance pass on to every value, [G, I]; zeros if they are constants.
     """
     inner = scale.shape[1]
     for p in range(first, last):

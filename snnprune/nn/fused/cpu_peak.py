@@ -1,9 +1,9 @@
-"""The maximum pool of spikes: 1 if a neuron of the window fires. The gradient belongs to the first one that does.
+"""The maximum pool of spikes: 1 if a neuron of the window fires. The first one that does gets the gradient.
 
-Windows may overlap and stand over the rim. Of each window one byte is kept: the place at which the maximum was
-found, counted row by row; the first place inside the image if no neuron fires, as PyTorch decides it.
+Windows may overlap and stand over the rim. Of each window one byte is kept: the place at which the maximum
+was found, counted row by row; the first place inside the image if no neuron fires, as PyTorch decides it.
 """
-# ruff: noqa: PLR0917 - a kernel is given arrays and numbers one by one
+# ruff: noqa: D417, PLR0917 - a kernel is given arrays and numbers one by one
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pack(spikes, to):  # type: ignore[no-untyped-def]
 
 @compiled
 def inside(out, length, dy, stride, padding):  # type: ignore[no-untyped-def]
-    """Return from which window to which (of ``out``) place ``dy`` of the window is in an image of ``length``."""
+    """Return from which window to which, of ``out``, its place ``dy`` is inside an image of ``length``."""
     low = max(0, -((dy - padding) // stride))
     high = min(out, (length - 1 - dy + padding) // stride + 1)
     return low, high

@@ -83,7 +83,8 @@ class Planes:
         """Return the windows of a maximum pool as the kernels take them."""
         if window is None:
             return (0, 1, 0, 0, 0)
-        return (window.side, window.stride, window.padding, *self.pooled.shape[2:])
+        rows, columns = self.pooled.shape[2:]
+        return window.side, window.stride, window.padding, rows, columns
 
 
 def run(
@@ -196,7 +197,8 @@ def through_norm(g: Tensor, x: Tensor, constants: Constants, norm: Norm, level: 
         x: what was normalised, [T or 1, B, C, H, W].
         constants: of the neurons.
         norm: the batch norm.
-        level, tilt: what mean and variance pass on to every value, [C], see `cpu_norm.through`.
+        level: what the mean passes on to every value, [C], see `cpu_norm.through`.
+        tilt: what the variance does, [C].
     """
     planes = Planes.of(x, constants, True, True)
     vectors = [planes.vectors(v.to(x.dtype)) for v in (norm.scale, norm.mean, level, tilt)]

@@ -96,7 +96,7 @@ class LIFNode(neuron.LIFNode):
             return pooled.unflatten(0, x_seq.shape[:2])
         return self._run(x_seq, square, window)
 
-    def fed_forward(  # noqa: PLR0913 - what may stand around neurons
+    def fed_forward(
         self,
         conv: nn.Conv2d,
         x_seq: Tensor,
@@ -225,7 +225,7 @@ class LIFNode(neuron.LIFNode):
         spikes, v = _Steps.apply(x if once is None else once, self.state(x[0]), constants, note)
         return self.take(spikes, v, note)
 
-    def _asked(  # noqa: PLR0913 - what a forward is asked for
+    def _asked(
         self,
         steps: int,
         square: int,

@@ -107,8 +107,8 @@ def _statistics(module: layer.BatchNorm2d, value: Tensor, values: int, repeats: 
         if module.momentum is None:
             factor = 1.0 / float(module.num_batches_tracked)
     if repeats == 1 or not kept or module.running_mean is None:
-        running = (module.running_mean, module.running_var) if kept else (None, None)
-        return torch.batch_norm_update_stats(value, *running, factor)
+        mean, variance = (module.running_mean, module.running_var) if kept else (None, None)
+        return torch.batch_norm_update_stats(value, mean, variance, factor)
     mean, variance = torch.batch_norm_update_stats(value, None, None, factor)
     seen = values * repeats
     for known, new in ((module.running_mean, mean), (module.running_var, variance * (seen / (seen - 1)))):

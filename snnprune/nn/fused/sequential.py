@@ -178,8 +178,8 @@ def square_behind(neurons: nn.Module, pool: Any) -> int:
 def window_behind(neurons: nn.Module, pool: Any) -> Window | None:
     """Return the windows whose maximum ``pool`` takes behind ``neurons``, None if they cannot be fused.
 
-    The pool must be SpikingJelly's, or torch's alone in a ``SeqToANNContainer``, with windows that are squares
-    without gaps.
+    The pool must be SpikingJelly's, or torch's alone in a ``SeqToANNContainer``. Its windows are squares
+    without gaps inside.
     """
     found = _pool(neurons, pool, layer.MaxPool2d, nn.MaxPool2d)
     if found is None or found.ceil_mode or found.return_indices or _pair(found.dilation) != (1, 1):
