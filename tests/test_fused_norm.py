@@ -188,7 +188,7 @@ def test_the_norm_alone_may_learn() -> None:
 
 
 def test_what_is_not_a_batch_norm_of_its_own_is_left_alone() -> None:
-    """A norm over processes, one in single-step mode, one of other precision; and one value is torch's error."""
+    """A norm over processes, in single-step mode or of other precision; one value is torch's error."""
     parts = list(fused(block()))
     for other in (nn.SyncBatchNorm(5), layer.BatchNorm2d(5), layer.BatchNorm2d(5, step_mode="m").float()):
         chain = Chain.of([parts[0], other, parts[2]], frames())
@@ -199,9 +199,7 @@ def test_what_is_not_a_batch_norm_of_its_own_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
-@pytest.mark.parametrize(
-    "kind", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
-)
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook"])
 def test_who_looks_in_between_sees_every_tensor(place: int, kind: str) -> None:
     """Any hook on any of them parts the layers; it is called as ever, with the same tensors."""
     net = block(pool=layer.MaxPool2d(2, step_mode="m"))
