@@ -296,6 +296,24 @@ def test_a_hook_inside_a_block_parts_it(name: str) -> None:
     assert torch.allclose(seen["plain"][0], seen["fast"][0], atol=1e-9)
 
 
+def test_a_pruner_has_the_same_traces() -> None:
+    """Of spikes that are pooled or summed on the way, too."""
+    net, x = sew("ADD"), frames((3, 2, 3, 32, 32))
+    found = []
+    for one in (net, fused(net)):
+        recorder = snnprune.pruning.TraceRecorder(one, snnprune.discover(one, x))
+        chain = Chain.of([one.conv1, one.bn1, one.sn1, one.maxpool], x)
+        assert (chain is not None) is (one is not net)
+        one(x).sum().backward()
+        found.append(recorder.batch())
+        recorder.close()
+    assert found[0].keys() == found[1].keys()
+    assert len(found[0]) > 10
+    for name, activity in found[0].items():
+        assert (activity.pre - found[1][name].pre).abs().max() <= 1e-9
+        assert (activity.post - found[1][name].post).abs().max() <= 1e-9
+
+
 # --- the gradient of a weight by products
 
 SHAPES: dict[str, tuple[Any, ...]] = {  # N, I, O, H, W, kernel, stride, padding
