@@ -37,8 +37,9 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
     """Make the LIF neurons of ``model`` run as fused kernels, in place.
 
     Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.nn.fused.LIFNode`; in a Sequential
-    it runs as one with the convolution before it and the average pool behind it; layers in front of the first
-    neuron are computed once where the input is the same at every time step. In a layer that is wired to
+    it runs as one with the convolution and the batch norm before it and the pool behind it, and so it does in
+    SpikingJelly's SEW ResNets; layers in front of the first neuron are computed once where the input is the
+    same at every time step. In a layer that is wired to
     itself, `snnprune.nn.recurrent.Recurrent`, LIF neurons and this package's other ones take one product and
     one kernel for each time step; a leaky readout takes one kernel. Outputs are the same, gradients to 1e-6
     of the largest, and the keys of the state_dict too. It may be done before or after the network is copied
