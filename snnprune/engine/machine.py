@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from snnprune.common.compiling import compiled
 from snnprune.engine import firing, moving, scattering
+from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.reading import read_frame
 from snnprune.engine.table import Kind, Model
 
@@ -14,8 +14,9 @@ COLLECT, FIRE, SCAN, SPREAD = int(Kind.COLLECT), int(Kind.FIRE), int(Kind.SCAN),
 POOL, SUM, NORM, INTEGRATE = int(Kind.POOL), int(Kind.SUM), int(Kind.NORM), int(Kind.INTEGRATE)
 PERMUTE, DELAY, ROUND, WHOLE = int(Kind.PERMUTE), int(Kind.DELAY), int(Kind.ROUND), int(Model.WHOLE)
 
-_rows, _synapses, _product, _all = (
-    scattering.rows, scattering.synapses, scattering.product, scattering.product_of_all
+_rows, _synapses, _synapses_of_all, _product, _all = (
+    scattering.rows, scattering.synapses, scattering.synapses_of_all, scattering.product,
+    scattering.product_of_all,
 )  # fmt: skip
 _fire, _settle, _load, _collect, _scan, _spread = (
     firing.fire, firing.settle, moving.load_currents, moving.collect, moving.scan, moving.spread
@@ -32,16 +33,14 @@ _integrate_whole, _permute, _delay, _round = (
 )  # fmt: skip
 
 
-@compiled
+@inlined
 def _compute(op, step, w, k, x, e, b, n):
     """Compute one operation of one step."""
     kind = op.kind
-    if kind <= SYNAPSES:
-        n[op.node] += _listed(e, op.starts + step * op.starts_step)
-        if kind == ROWS:
-            _rows(op, step, w, k, x, e)
-        else:
-            _synapses(op, step, w, k, x, e)
+    if kind == ROWS:
+        _rows(op, step, 1, w, k, x, e)
+    elif kind == SYNAPSES:
+        _synapses(op, step, w, k, x, e)
     elif kind == FIRE:
         _fire(op, step, w, k, x, e, b, n)
     elif kind == PRODUCT:
@@ -73,7 +72,7 @@ def _compute(op, step, w, k, x, e, b, n):
         _round(op, step, x, e)
 
 
-@compiled
+@kernel
 def run(table, steps, w, k, x, e, b, n):
     """Compute some steps of one sample; lists or dense numbers of its input are already there."""
     first, many = 0, len(table)
@@ -81,8 +80,16 @@ def run(table, steps, w, k, x, e, b, n):
         last = first + 1
         while last < many and table[last].chained:
             last += 1
-        if table[first].wide:
-            _all(table[first], steps, w, x)
+        op = table[first]
+        if op.kind <= SYNAPSES:
+            for step in range(steps):
+                n[op.node] += _listed(e, op.starts + step * op.starts_step)
+        if op.wide and op.kind == ROWS:
+            _rows(op, 0, steps, w, k, x, e)
+        elif op.wide and op.kind == SYNAPSES:
+            _synapses_of_all(op, steps, w, k, x, e, b)
+        elif op.wide:
+            _all(op, steps, w, x)
         else:
             for step in range(steps):
                 for i in range(first, last):
@@ -90,7 +97,7 @@ def run(table, steps, w, k, x, e, b, n):
         first = last
 
 
-@compiled
+@kernel
 def rest(table, w, x, e, b, n):
     """Bring a sample to rest."""
     for i in range(len(table)):
@@ -108,7 +115,7 @@ def rest(table, w, x, e, b, n):
                 e[op.to_starts : op.to_starts + 3] = 0
 
 
-@compiled
+@kernel
 def answer(
     frames, sample_from, apart, outputs, block, table, source, output,
     w, k, x, e, b, n,
@@ -129,5 +136,6 @@ def answer(
             run(table, steps, w, k, x, e, b, n)
             for step in range(steps):
                 at = output + step * size
-                outputs[begin + step, sample] = x[at : at + size]
+                for i in range(size):
+                    outputs[begin + step, sample, i] = x[at + i]
     return finite
