@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ from snnprune.data.events.gate import RESTART
 from snnprune.data.events.grid import Grid
 from snnprune.data.events.stream import Stream as Recording
 from snnprune.data.frames import to_frames
-from snnprune.engine.plan import INPUT, Linear, Plan, Source
+from snnprune.engine.costs import Costs
+from snnprune.engine.engine import Engine
+from snnprune.engine.plan import INPUT, Layer, Linear, Plan, Source
 from snnprune.engine.stream import MOST_SILENT, Stream
+from support.random_plans import Drawn
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,9 +60,7 @@ def drawn(rng: np.random.Generator, many: int, span: int, sensor: tuple[int, int
 
 def pieces(recording: Recording, rng: np.random.Generator) -> list[Recording]:
     cuts = np.sort(rng.integers(0, len(recording) + 1, rng.integers(0, 12)))
-    return [
-        recording.picked(slice(a, b)) for a, b in zip([0, *cuts], [*cuts, len(recording)], strict=True)
-    ]
+    return [recording.picked(slice(a, b)) for a, b in zip([0, *cuts], [*cuts, len(recording)], strict=True)]
 
 
 def test_a_thousand_ways_to_cut_recordings_into_pieces() -> None:
@@ -158,7 +160,7 @@ def test_events_outside() -> None:
     for x, y, p in wrong:
         event = {"t": np.array([5]), "x": np.array([x]), "y": np.array([y]), "p": np.array([p])}
         stream = Stream(Frames((2, 2, 3)), 10)
-        with pytest.raises(UserError, match="event 1 has x .* outside of 3 x 2 pixels with p 0 or 1"):
+        with pytest.raises(UserError, match=r"event 1 has x .* outside of 3 x 2 pixels with p 0 or 1"):
             stream.push(event)
         counting = Stream(Frames((2, 2, 3)), 10, outside="count")
         counting.push(event)
@@ -225,6 +227,46 @@ def test_a_sensor_is_cropped_and_pooled_as_for_frames(
 def test_what_are_no_events(events: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         Stream(Frames((1, 1, 3)), 10).push(events)
+
+
+def test_an_engine_has_one_stream() -> None:
+    engine = Frames((1, 1, 3))
+    first, second = Stream(engine, 10), Stream(engine, 10)
+    first.push(_events(t=[0], x=[0]))
+    second.push(_events(t=[0], x=[0]))
+    with pytest.raises(UserError, match="another stream of this engine has begun"):
+        first.finish()
+    assert second.finish().steps == 1
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_an_engine_answers_as_it_does_whole_recordings(bits: int | None) -> None:
+    spikes = 0.0
+    for seed in range(12):
+        drawn_plan = Drawn(seed, bits, dtype=np.float32)
+        plan = drawn_plan.plan()
+        _, height, width = plan.shape
+        rng = np.random.default_rng(seed)
+        recording = drawn(rng, 400, 30_000, (width, height))
+        recording = replace(recording, p=rng.integers(0, plan.shape[0], 400).astype(np.uint8))
+        last = int(recording.t[-1])
+        frames = to_frames(recording, 9, plan.shape)[:, None]
+        whole = Engine(plan, costs=Costs())
+        outputs: list[Array] = []
+        steps = Engine(plan, ways=whole_ways(plan), costs=Costs())
+        stream = Stream(steps, Fraction(last + 1, 9))
+        stream.on_step = lambda stream, outputs=outputs: outputs.append(stream.outputs)  # type: ignore[misc]
+        for piece in pieces(recording, rng):
+            stream.push(piece)
+        stream.advance(last + 1)
+        assert np.array_equal(np.stack(outputs), whole(frames)[:, 0]), f"plan {seed}"
+        assert np.allclose(stream.answer().scores, whole.scores(frames)[0], rtol=1e-6, atol=1e-7)
+        spikes += float(np.abs(outputs).sum())
+    assert spikes > 0
+
+
+def whole_ways(plan: Plan) -> dict[str, str]:
+    return {node.name: "rows" for node in plan.nodes if isinstance(node, Layer)}
 
 
 def test_what_is_no_stream() -> None:

@@ -1,5 +1,7 @@
 """Events of one time step become a sparse frame: each event is looked at once."""
 
+# ruff: noqa: PLR0917 - the arguments of a kernel
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -41,7 +43,7 @@ def tables(shape: Shape, grid: Grid | None) -> tuple[Array, Array, Array]:
     """
     polarities, height, width = shape
     columns, rows = np.full((2, 2**16), FOREIGN, np.int32)
-    places = (np.arange(width), np.arange(height)) if grid is None else grid.places()
+    places: tuple[Array, Array] = (np.arange(width), np.arange(height)) if grid is None else grid.places()
     for table, own, by in zip((columns, rows), places, (1, width), strict=True):
         table[: len(own)] = np.where(own == NOWHERE, HIDDEN, own.astype(np.int32) * by)
         table[-1] = FOREIGN

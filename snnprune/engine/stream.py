@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -30,6 +31,9 @@ the network busy for as long."""
 
 BOUNDS = -(2**63), 2**63 - 1
 """Times that an int64 holds."""
+
+_NEWEST: WeakKeyDictionary[Steps, object] = WeakKeyDictionary()
+"""The mark of the newest stream of each engine, which has one state."""
 
 Misfits = Literal["refuse", "count"]
 
@@ -86,7 +90,8 @@ class Stream:
         on_step: is called with the stream after each step.
 
     Raises:
-        UserError: a step lasts no time, or frames of the grid are none that the network reads.
+        UserError: a step lasts no time, or frames of the grid are none that the network reads; later, at a
+            step, if another stream of the engine has begun.
 
     Examples:
         >>> import numpy as np
@@ -128,6 +133,7 @@ class Stream:
         self.engine, self.bin = engine, Fraction(bin_us)
         self._sensor = grid.sensor if grid is not None else (shape[2], shape[1])
         self.on_step = on_step
+        self._size = int(np.prod(engine.plan.nodes[engine.plan.output].shape))
         self._strict = np.array([late == "refuse", outside == "refuse", False])
         self._tables = binning.tables(shape, grid)
         cells = int(np.prod(shape))
@@ -142,12 +148,14 @@ class Stream:
             start: time at which the first step begins; by default that of the first event.
         """
         self.engine.reset()
+        _NEWEST[self.engine] = self._mark = object()
         self._counts[:] = 0
         self._tally = np.zeros(5, np.int64)
         self._many = self._came = self._steps = 0
         self._begun = False
         self._start = start
         self._kept: Array | None = None
+        self._outputs = np.zeros(self._size, self.engine.plan.dtype)
         self._set_bounds()
 
     def push(self, events: Events) -> int:
@@ -201,11 +209,15 @@ class Stream:
         """Return the answer over the steps that were computed so far."""
         time = 0 if self._start is None else self._begins(self._steps) - self._start
         if self._kept is None:
-            size = int(np.prod(self.engine.plan.nodes[self.engine.plan.output].shape))
-            return Answer(None, np.full(size, np.nan, self.engine.plan.dtype), 0, time)
+            return Answer(None, np.full(self._size, np.nan, self.engine.plan.dtype), 0, time)
         mean = self.engine.plan.over_time == "mean"
         scores = (self._kept / self._steps if mean else self._kept).astype(self.engine.plan.dtype)
         return Answer(int(scores.argmax()), scores, self._steps, time)
+
+    @property
+    def outputs(self) -> Array:
+        """Outputs [K] of the last step, zeros before the first."""
+        return self._outputs
 
     @property
     def steps(self) -> int:
@@ -280,9 +292,14 @@ class Stream:
             self._compute()
 
     def _compute(self) -> None:
+        if _NEWEST.get(self.engine) is not self._mark:
+            raise UserError(
+                "another stream of this engine has begun, which brought its potentials to rest: make an "
+                "engine for each stream"
+            )
         binning.emptied(self._counts, self._places, self._many, self._values, self._tally)
         many, self._many = self._many, 0
-        outputs = self.engine.step_events(self._places[:many], self._values[:many])
+        self._outputs = outputs = self.engine.step_events(self._places[:many], self._values[:many])
         over_time, kept = self.engine.plan.over_time, self._kept
         if kept is None or over_time == "last":
             # Sums of many steps need more places than those of an output.
