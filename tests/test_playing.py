@@ -37,7 +37,7 @@ def untrained(folder: Path, config: DataConfig, **model: Any) -> Path:
     with torch.no_grad():
         for weight in network.parameters():
             if weight.ndim > 1:
-                weight.normal_(0.1, 1.0).mul_(3 / weight[0].numel() ** 0.5)
+                weight.normal_(0.0, 1.0).mul_(3 / weight[0].numel() ** 0.5)
     export.save(network, folder / "net", about=About.of(run, splits, spiking=True).text())
     return folder / "net.safetensors"
 
