@@ -80,9 +80,7 @@ def _estimate(plan: Plan, node: Layer, rate: float, costs: Costs) -> Estimate:
     every = places * geometry.groups * geometry.down.taps * geometry.right.taps * geometry.inputs
     each = events * (costs.event + reached * costs.synapse)
     if geometry.merged and not any(source.delay for other in plan.nodes for source in other.sources):
-        ever = (
-            1 - (1 - rate) ** TOGETHER
-        )  # of a linear layer's inputs, which are added for many steps at once
+        ever = 1 - (1 - rate) ** TOGETHER  # the share of inputs that any of these steps has
         each = events * costs.event + ever * inputs * reached * costs.shared / TOGETHER
     return Estimate(
         node.name,

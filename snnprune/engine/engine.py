@@ -299,10 +299,12 @@ class _Sample:
 
     def answer(self, frames: Array, first: int, apart: int, outputs: Array) -> bool:
         program, row = self.program, frames.reshape(-1)
+        counts = row if row.dtype == np.uint8 else row[:0].view(np.uint8)
+        numbers = self.x[:0] if row.dtype == np.uint8 else row
         return bool(
             machine.answer(
-                row, first, apart, outputs, program.block, program.table, program.source, program.output,
-                *self._arrays,
+                counts, numbers, first, apart, outputs,
+                program.block, program.table, program.source, program.output, *self._arrays,
             )
         )  # fmt: skip
 

@@ -117,10 +117,12 @@ def rest(table, w, x, e, b, n):
 
 @kernel
 def answer(
-    frames, sample_from, apart, outputs, block, table, source, output,
+    counts, numbers, sample_from, apart, outputs, block, table, source, output,
     w, k, x, e, b, n,
 ):  # fmt: skip
-    """Compute outputs [T, B, K] of frames [T, B, C, H, W], one row; tell whether all of them are finite.
+    """Compute outputs [T, B, K] of frames [T, B, C, H, W], in one row; tell whether all of them are finite.
+
+    The frames are ``counts``, uint8, or else ``numbers``, of the dtype of ``x``.
 
     Of the samples it takes one, and then each that lies a number further.
     """
@@ -132,7 +134,10 @@ def answer(
             steps = min(block, length - begin)
             for step in range(steps):
                 at = ((begin + step) * many + sample) * source[0].size
-                finite &= read_frame(frames, at, source[0], step, x, e)
+                if len(counts):
+                    read_frame(counts, at, source[0], step, x, e)
+                else:
+                    finite &= read_frame(numbers, at, source[0], step, x, e)
             run(table, steps, w, k, x, e, b, n)
             for step in range(steps):
                 at = output + step * size
