@@ -121,7 +121,7 @@ def test_the_file_is_compressed_rows_as_others_know_them(tmp_path: Path) -> None
 def test_fewer_bits_are_fewer_bytes() -> None:
     model = sparse()
     sizes = [len(connections.content(quantise(model, FRAMES, bits))) for bits in (4, 8)]
-    assert sizes[0] < sizes[1] < len(connections.content(model))
+    assert sizes[0] < sizes[1] < len(connections.content(model, FRAMES))
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:

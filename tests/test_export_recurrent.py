@@ -19,6 +19,8 @@ from torch import nn
 import snnprune
 from snnprune.common.errors import UserError
 from snnprune.config.schema import ModelConfig
+from snnprune.engine import plan_file
+from snnprune.engine.plan import Source
 from snnprune.export import connections, evaluation, exporting, latency, nir_file, nir_loops, onnx_file
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import demand, totals
@@ -419,7 +421,7 @@ def test_a_readout_of_others_with_constants_that_none_of_ours_has_is_named(tmp_p
 @pytest.mark.parametrize("kind", ["Recurrent", "linear container"])
 def test_connections_say_that_they_lead_back(kind: str, tmp_path: Path) -> None:
     model = network(kind)
-    connections.write(model, tmp_path / "net.safetensors")
+    connections.write(model, tmp_path / "net.safetensors", FRAMES)
     name, place = ("feedback", "neuron") if kind == "Recurrent" else ("rc", "sub_module")
     read = connections.read(tmp_path / "net.safetensors")
     assert np.array_equal(read[f"2.{name}"], model.get_parameter(f"2.{name}.weight").float().detach().numpy())
@@ -430,11 +432,18 @@ def test_connections_say_that_they_lead_back(kind: str, tmp_path: Path) -> None:
     assert "feedback" not in about["1"]
 
 
-def test_feedback_without_synapses_is_no_connection() -> None:
+def test_feedback_without_synapses_is_a_sum_of_what_was_a_step_before(tmp_path: Path) -> None:
+    connections.write(network("elementwise container"), tmp_path / "net.safetensors", FRAMES)
+    nodes = plan_file.read(tmp_path / "net.safetensors").nodes
+    places = {node.name: place for place, node in enumerate(nodes)}
+    assert nodes[places["2"]].sources == (Source(places["2.sub_module"], 1), Source(places["1"]))
+
+
+def test_a_recurrent_network_without_a_plan_is_no_connection() -> None:
     with pytest.raises(
-        UserError, match="layer '2' is an ElementWiseRecurrentContainer, which feeds spikes back"
+        UserError, match="a recurrent network needs a plan in its list of connections: it was"
     ):
-        connections.content(network("elementwise container"))
+        connections.content(network())
 
 
 class Looping(Chip):

@@ -139,6 +139,7 @@ def _quantised(subject: Subject, bits: int) -> Result:
     grid = quantise(subject.model, subject.example(), bits)
     mine, other = spiking_run(subject.model), spiking_run(grid.model, grid.neurons)
     over_time = subject.config.train.over_time
+    sizes = [len(connections.content(n, subject.example(1), **subject.kept())) for n in (subject.model, grid)]
     found, answers, labels, floats = RoundTrip(over_time), [], [], 0
     with torch.inference_mode():
         for encoded, wanted in subject.batches():
@@ -152,10 +153,7 @@ def _quantised(subject: Subject, bits: int) -> Result:
         **_hits(torch.cat(answers), torch.cat(labels), len(subject.splits.classes)),
         "accuracy_of_floats": floats / max(found.samples, 1),
         "beside_floats": found.report(),
-        "bytes": {
-            "connections_float32": len(connections.content(subject.model)),
-            "connections": len(connections.content(grid)),
-        },
+        "bytes": {"connections_float32": sizes[0], "connections": sizes[1]},
     }
 
 

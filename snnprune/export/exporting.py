@@ -11,6 +11,7 @@ from rich.console import Console
 
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
+from snnprune.engine import plan_file
 from snnprune.export import connections, nir_file, onnx_file, save
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import BUDGETS, budgets, check, demand, shown
@@ -144,7 +145,7 @@ def _connections(
 ) -> tuple[dict[str, Any], str]:
     """Write the list of alive synapses, read it back and compare weight by weight."""
     network: nn.Module | Quantised = model if bits is None else quantise(model, subject.example(), bits)
-    connections.write(network, file)
+    connections.write(network, file, subject.example(1), **subject.kept())
     read, differ, alive = connections.read(file), 0, 0
     if isinstance(network, Quantised):
         own = {name: network.layers[name].values for name in read}
@@ -153,7 +154,13 @@ def _connections(
         own = {name: dense.get_submodule(name).get_parameter("weight") for name in read}
     for name, weight in read.items():
         mine = own[name].detach().numpy()
-        differ += int((mine != weight.astype(mine.dtype)).sum())
+        differ += int((mine != weight.astype(mine.dtype).reshape(mine.shape)).sum())
         alive += int(np.count_nonzero(weight))
     result = {"file": str(file), "bytes": file.stat().st_size, "synapses": alive, "weights_differ": differ}
-    return result, f"read back: {alive:,} connections, {differ} weights differ"
+    said = f"read back: {alive:,} connections, {differ} weights differ"
+    try:
+        plan_file.read(file)
+    except UserError as error:
+        result["no_plan"] = str(error)
+        said += f"; {error}"
+    return result, said

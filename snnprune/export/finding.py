@@ -13,7 +13,8 @@ from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.config.check import check
 from snnprune.config.schema import DataConfig
-from snnprune.export import connections, load, nir_file, onnx_file
+from snnprune.engine import plan_file
+from snnprune.export import load, nir_file, onnx_file
 from snnprune.export.compact import about_of
 from snnprune.export.subject import Subject
 from snnprune.nn import models
@@ -152,7 +153,11 @@ def _of_run(folder: RunFolder, asked: _Asked, *, compact: bool) -> Subject:
 
 
 def _of_compact(path: Path, asked: _Asked) -> Subject:
-    connections.refuse(path)
+    if plan_file.is_one(path):
+        raise UserError(
+            f"{path} is a list of connections, which snnprune.export.planning.plan_of reads: measure the run "
+            "that it comes from, `snnprune eval RUN --bits 8`"
+        )
     text, beside = about_of(path), RunFolder(path.parent)
     if beside.network == path and beside.config.is_file():
         # In the folder of its run, whose configuration also holds the folder of the data.

@@ -68,6 +68,8 @@ class Quantised:
         layers: whole numbers of each convolution and linear layer.
         neurons: whole numbers of each layer of neurons.
         readouts: whole numbers of each layer of leaky integrators.
+        floats: the same network with rounded weights and neurons in float64, whose forward can be followed.
+        example: the frames that it was made with.
     """
 
     model: nn.Module
@@ -75,6 +77,8 @@ class Quantised:
     layers: dict[str, GridLayer]
     neurons: dict[str, GridNeurons]
     readouts: dict[str, GridReadout]
+    floats: nn.Module
+    example: Tensor
 
 
 @torch.no_grad()
@@ -112,7 +116,8 @@ def quantise(model: nn.Module, example: Tensor, bits: int) -> Quantised:
         if neuron is not None:
             neurons[name] = _constants(neuron, steps, bits)
     layers = {name: layers[name] for name in topology.projections}
-    grid = Quantised(_whole(real, layers, (neurons, readouts), bits), bits, layers, neurons, readouts)
+    whole = _whole(real, layers, (neurons, readouts), bits)
+    grid = Quantised(whole, bits, layers, neurons, readouts, real, example)
     _check_agreement(real, grid, example)
     return grid
 

@@ -101,3 +101,7 @@ class Subject:
     def about(self) -> str:
         """Return the text on the origin of the network that is stored in its files."""
         return About.of(self.config, self.splits, spiking=self.spiking).text()
+
+    def kept(self) -> dict[str, str]:
+        """Return what a plan keeps of the run: how outputs become scores, and the origin of the network."""
+        return {"over_time": self.config.train.over_time, "about": self.about()}

@@ -1,0 +1,228 @@
+"""Vectors of `LANES` numbers, as values in compiled code: loaded, computed with, compared and stored.
+
+They live in registers of the processor. ``+ - * /`` work on pairs of them, each rounded by itself: a product
+that is added is not fused with its sum, so every processor gives the same bits. A comparison gives a whole
+number with one bit per lane.
+"""
+# ruff: noqa: ARG001, PLR0917, PLW0108 - of an intrinsic's arguments only the types are read here
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 8
+"""Numbers at a time: a register of AVX in float32, one of AVX-512 in float64."""
+
+WIDEST = 16
+"""The most vectors that `accumulate` holds in registers."""
+
+_INDEX = ir.IntType(64)
+
+
+class LanesType(types.Type):
+    """The type of `LANES` numbers side by side."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Lanes({dtype})")
+
+
+@register_model(LanesType)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, _vector(fe_type.dtype))
+
+
+def _vector(dtype: Any) -> Any:
+    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), LANES)
+
+
+def _data(context: Any, builder: Any, signature: Any, values: Any, place: int) -> Any:
+    """Return the address of the first element of the array that is the argument ``place``."""
+    return context.make_array(signature.args[place])(context, builder, values[place]).data
+
+
+def _at(builder: Any, data: Any, index: Any, dtype: Any) -> Any:
+    return builder.bitcast(builder.gep(data, [index]), _vector(dtype).as_pointer())
+
+
+def _splat(builder: Any, number: Any, dtype: Any) -> Any:
+    undefined = ir.Constant(_vector(dtype), ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.IntType(32)(0))
+    return builder.shuffle_vector(
+        first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    )
+
+
+@intrinsic
+def load(_typing, array, i):
+    """Return ``array[i : i + LANES]``."""
+
+    def code(context, builder, signature, values):
+        address = _at(builder, _data(context, builder, signature, values, 0), values[1], array.dtype)
+        return builder.load(address, align=array.dtype.bitwidth // 8)
+
+    return LanesType(array.dtype)(array, types.intp), code
+
+
+@intrinsic
+def store(_typing, array, i, numbers):
+    """``array[i : i + LANES] = numbers``."""
+
+    def code(context, builder, signature, values):
+        address = _at(builder, _data(context, builder, signature, values, 0), values[1], array.dtype)
+        builder.store(values[2], address, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, numbers), code
+
+
+@intrinsic
+def splat(_typing, number):
+    """Return `LANES` times the same number."""
+
+    def code(_context, builder, _signature, values):
+        return _splat(builder, values[0], number)
+
+    return LanesType(number)(number), code
+
+
+def _operation(name: str) -> Any:
+    @intrinsic
+    def compute(_typing, a, b):
+        def code(_context, builder, _signature, values):
+            return getattr(builder, name)(*values)
+
+        return a(a, b), code
+
+    return compute
+
+
+def _offer(symbol: Any, compute: Any) -> None:
+    def typed(a, b):
+        if isinstance(a, LanesType) and isinstance(b, LanesType):
+            return lambda a, b: compute(a, b)
+        return None
+
+    overload(symbol)(typed)
+
+
+_offer(operator.add, _operation("fadd"))
+_offer(operator.sub, _operation("fsub"))
+_offer(operator.mul, _operation("fmul"))
+_offer(operator.truediv, _operation("fdiv"))
+
+
+def _comparison(sign: str, *, ordered: bool) -> Any:
+    @intrinsic
+    def compare(_typing, a, b):
+        def code(_context, builder, _signature, values):
+            compared = (builder.fcmp_ordered if ordered else builder.fcmp_unordered)(sign, *values)
+            return builder.zext(builder.bitcast(compared, ir.IntType(LANES)), _INDEX)
+
+        return types.int64(a, b), code
+
+    return compare
+
+
+at_least = _comparison(">=", ordered=True)
+"""Bits of the lanes where ``a >= b``."""
+
+differ = _comparison("!=", ordered=False)
+"""Bits of the lanes where ``a != b``."""
+
+
+@intrinsic
+def where(_typing, bits, a, b):
+    """Return ``a`` in the lanes whose bit is set, and ``b`` in the others."""
+
+    def code(_context, builder, _signature, values):
+        mask = builder.trunc(values[0], ir.IntType(LANES))
+        return builder.select(
+            builder.bitcast(mask, ir.VectorType(ir.IntType(1), LANES)), values[1], values[2]
+        )
+
+    return a(bits, a, b), code
+
+
+@intrinsic
+def lowest(_typing, bits):
+    """Return the place of the lowest bit that is set, 64 if none is."""
+
+    def code(_context, builder, _signature, values):
+        return builder.cttz(values[0], ir.IntType(1)(0))
+
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def count(_typing, bits):
+    """Return how many bits are set."""
+
+    def code(_context, builder, _signature, values):
+        return builder.ctpop(values[0])
+
+    return types.int64(types.int64), code
+
+
+@intrinsic
+def word(_typing, array, i):
+    """Return the eight bytes ``array[i : i + 8]`` as 64 bits, the first byte lowest."""
+
+    def code(context, builder, signature, values):
+        data = _data(context, builder, signature, values, 0)
+        address = builder.bitcast(builder.gep(data, [values[1]]), _INDEX.as_pointer())
+        return builder.load(address, align=1)
+
+    return types.int64(array, types.intp), code
+
+
+def _accumulation(vectors: int) -> Any:
+    @intrinsic
+    def accumulate(_typing, to, at, weights, shift, stride, addresses, of, numbers, to_first, first, last):
+        def code(context, builder, signature, values):
+            one, width = _INDEX(1), to.dtype.bitwidth // 8
+            data = [_data(context, builder, signature, values, place) for place in (0, 2, 5, 7)]
+            target = [
+                _at(builder, data[0], builder.add(values[1], _INDEX(LANES * k)), to.dtype)
+                for k in range(vectors)
+            ]
+            sums = [
+                cgutils.alloca_once_value(builder, builder.load(address, align=width)) for address in target
+            ]
+            base = builder.gep(data[1], [values[3]])
+            read = builder.gep(data[2], [values[6]])
+            scale = builder.gep(data[3], [values[8]])
+            with cgutils.for_range_slice(builder, values[9], values[10], one, _INDEX) as (i, _):
+                place = builder.sext(builder.load(builder.gep(read, [i])), _INDEX)
+                row = builder.gep(base, [builder.mul(place, values[4])])
+                factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype)
+                for k in range(vectors):
+                    own = builder.load(_at(builder, row, _INDEX(LANES * k), to.dtype), align=width)
+                    builder.store(builder.fadd(builder.load(sums[k]), builder.fmul(factor, own)), sums[k])
+            for address, held in zip(target, sums, strict=True):
+                builder.store(builder.load(held), address, align=width)
+            return context.get_dummy_value()
+
+        index = types.intp
+        return types.void(
+            to, index, weights, index, index, addresses, index, numbers, index, index, index
+        ), code
+
+    return accumulate
+
+
+ACCUMULATE = tuple(_accumulation(vectors) for vectors in range(1, WIDEST + 1))
+"""For 1 to `WIDEST` vectors: add rows of weights, times numbers, to one place, with the sums in registers.
+
+    to[at : at + n] += numbers[j + i] weights[shift + stride addresses[k + i] :][:n]    i from first to last
+
+The arguments: to, at, weights, shift, stride, addresses, k, numbers, j, first, last.
+"""

@@ -1,0 +1,191 @@
+"""Synapses: events become currents, in three ways with the same sums.
+
+Every current adds its contributions in the order of the events, which is (height, width, channels) of what is
+read, and each product is rounded before it is added. So the three ways give the same bits: a weight of 0, or
+a number that is 0, adds exactly nothing.
+"""
+# ruff: noqa: PLR0917, PLR0912, C901 - the arguments and branches of a kernel
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numpy as np
+
+from snnprune.common.compiling import compiled
+from snnprune.engine.lanes import ACCUMULATE, LANES, WIDEST, load, splat, store
+
+(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = ACCUMULATE
+
+
+@compiled
+def add_rows(x, at, w, shift, stride, e, addresses, values, first, last, vectors):
+    """Add to ``vectors`` of currents the rows of weights of some events, times their values."""
+    while vectors > WIDEST:
+        _16(x, at, w, shift, stride, e, addresses, x, values, first, last)
+        at, shift, vectors = at + WIDEST * LANES, shift + WIDEST * LANES, vectors - WIDEST
+    if vectors == 1:
+        _1(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 2:
+        _2(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 3:
+        _3(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 4:
+        _4(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 5:
+        _5(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 6:
+        _6(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 7:
+        _7(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 8:
+        _8(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 9:
+        _9(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 10:
+        _10(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 11:
+        _11(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 12:
+        _12(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 13:
+        _13(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 14:
+        _14(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    elif vectors == 15:
+        _15(x, at, w, shift, stride, e, addresses, x, values, first, last)
+    else:
+        _16(x, at, w, shift, stride, e, addresses, x, values, first, last)
+
+
+@compiled
+def rows(op, step, w, k, x, e):
+    """Add for each event the weights of all its units.
+
+    The pixels of what is read that lie alike to the steps of a convolution form a class. A class has
+    segments: runs of neighbouring currents, with a row of weights for each channel.
+    """
+    addresses, values = op.addresses + step * op.size, op.values + step * op.size
+    to = op.currents + step * op.currents_step
+    pixels = op.height * op.width
+    starts = op.starts + step * (pixels + 1)
+    if op.merged:
+        vectors = op.padded // LANES
+        add_rows(x, to, w, op.weights, op.padded, e, addresses, values, 0, e[starts + pixels], vectors)
+        return
+    last = e[starts]
+    for pixel in range(pixels):
+        first, last = last, e[starts + pixel + 1]
+        if first == last:
+            continue
+        kind = k[op.tables + pixels + pixel]
+        at, before = to + k[op.tables + pixel], pixel * op.channels
+        for segment in range(k[op.classes + kind], k[op.classes + kind + 1]):
+            entry = op.segments + 3 * segment
+            vectors = k[entry + 2]
+            stride = vectors * LANES
+            shift = op.weights + k[entry + 1] - before * stride
+            place = at + k[entry]
+            if op.groups == 1:
+                add_rows(x, place, w, shift, stride, e, addresses, values, first, last, vectors)
+            else:
+                for i in range(first, last):
+                    own = place + (e[addresses + i] - before) // op.inputs * op.units
+                    add_rows(x, own, w, shift, stride, e, addresses, values, i, i + 1, vectors)
+
+
+@compiled
+def synapses(op, step, w, k, x, e):
+    """Add for each event its weights that are not 0."""
+    addresses, values = op.addresses + step * op.size, op.values + step * op.size
+    to = op.currents + step * op.currents_step
+    pixels = op.height * op.width
+    starts = op.starts + step * (pixels + 1)
+    for pixel in range(1 if op.merged else pixels):
+        if op.merged:
+            first, last = 0, e[starts + pixels]
+            at, pointers, before = to, op.pointers, 0
+        else:
+            first, last = e[starts + pixel], e[starts + pixel + 1]
+            if first == last:
+                continue
+            at, before = to + k[op.tables + pixel], pixel * op.channels
+            pointers = op.pointers + k[op.tables + pixels + pixel] * (op.channels + 1)
+        for i in range(first, last):
+            entry = pointers + e[addresses + i] - before
+            value = x[values + i]
+            for synapse in range(k[entry], k[entry + 1]):
+                place = np.uintp(at + k[op.offsets + synapse])
+                x[place] += value * w[np.uintp(op.weights + synapse)]
+
+
+@compiled
+def _products(x, at, apart, w, weights, stride, i, between, n):
+    """Add to four vectors of currents ``n`` numbers each, times the same rows of weights."""
+    a, b = load(x, at), load(x, at + apart)
+    c, d = load(x, at + 2 * apart), load(x, at + 3 * apart)
+    for j in range(n):
+        row = load(w, weights + j * stride)
+        a = a + splat(x[np.uintp(i + j)]) * row
+        b = b + splat(x[np.uintp(i + between + j)]) * row
+        c = c + splat(x[np.uintp(i + 2 * between + j)]) * row
+        d = d + splat(x[np.uintp(i + 3 * between + j)]) * row
+    store(x, at, a)
+    store(x, at + apart, b)
+    store(x, at + 2 * apart, c)
+    store(x, at + 3 * apart, d)
+
+
+@compiled
+def _product(x, at, w, weights, stride, i, n):
+    """Add to a vector of currents ``n`` numbers, times rows of weights."""
+    total = load(x, at)
+    for j in range(n):
+        total = total + splat(x[np.uintp(i + j)]) * load(w, weights + j * stride)
+    store(x, at, total)
+
+
+@compiled
+def _along(x, at, apart, w, weights, stride, i, between, n, count):
+    """Do so for ``count`` vectors, ``apart`` from each other, and numbers ``between`` from each other."""
+    done = 0
+    while done + 4 <= count:
+        _products(x, at + done * apart, apart, w, weights, stride, i + done * between, between, n)
+        done += 4
+    for c in range(done, count):
+        _product(x, at + c * apart, w, weights, stride, i + c * between, n)
+
+
+@compiled
+def product(op, step, w, x):
+    """Add all numbers, times all weights, of one step of a convolution."""
+    broad = op.width * op.channels
+    source = op.dense + step * op.size
+    for y in range(op.height):
+        place = op.apart + (y + op.above) * op.apart_pitch + op.left * op.channels
+        x[place : place + broad] = x[source + y * broad : source + (y + 1) * broad]
+    stride = -(-op.units // LANES) * LANES
+    row = op.inputs * stride  # of a tap, which has one for each channel
+    joined = op.gap_right == 1 and op.groups == 1
+    runs, length = (1, op.taps_right * op.inputs) if joined else (op.taps_right, op.inputs)
+    between = op.step_right * op.channels
+    for y in range(op.to_height):
+        to = op.currents + step * op.currents_step + y * op.currents_pitch
+        for group in range(op.groups):
+            for down in range(op.taps_down):
+                line = op.apart + (y * op.step_down + down * op.gap_down) * op.apart_pitch
+                for run in range(runs):
+                    read = line + run * op.gap_right * op.channels + group * op.inputs
+                    tap = (group * op.taps_down + down) * op.taps_right + run
+                    for j in range(0, stride, LANES):
+                        at, weights = to + group * op.units + j, op.weights + tap * row + j
+                        _along(x, at, op.padded, w, weights, stride, read, between, length, op.to_width)
+
+
+@compiled
+def product_of_all(op, steps, w, x):
+    """Add all numbers, times all weights, of all steps of a linear layer."""
+    for j in range(0, op.padded, LANES):
+        _along(
+            x, op.currents + j, op.currents_step, w, op.weights + j, op.padded, op.dense, op.size, op.size,
+            steps,
+        )  # fmt: skip
