@@ -46,6 +46,7 @@ class Task:
         epochs: of the pruned ones.
         samples: of training, validation and test, where not all are used.
         from_dense: whether pruned networks begin with the weights of the whole one.
+        suffix: of the name of their folder.
     """
 
     name: str
@@ -55,12 +56,20 @@ class Task:
     epochs: int
     samples: tuple[int, int, int] | None = None
     from_dense: bool = False
+    suffix: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Return the name of the folder of its networks."""
+        return self.data.name + self.suffix
 
     def quick(self) -> Task:
         """Return the same with hardly any training, on small simulated recordings."""
         few = DataConfig(STAND_IN, time_steps=4)
         short = replace(self.train, epochs=4)
-        return replace(self, model="conv-snn", data=few, train=short, epochs=4, samples=(100, 20, 40))
+        return replace(
+            self, model="conv-snn", data=few, train=short, epochs=4, samples=(100, 20, 40), suffix="-quick"
+        )
 
 
 def _short(epochs: int, batch: int) -> TrainConfig:
@@ -110,7 +119,7 @@ def trained(task: Task, runs: Path, method: Method, target: float = 0.0) -> Trai
     """
     ours = replace(task, data=_located(task.data))
     splits = _splits(ours)
-    folder = runs / ours.data.name / (method if method == "dense" else f"{method}-{100 * target:.0f}")
+    folder = runs / ours.folder / (method if method == "dense" else f"{method}-{100 * target:.0f}")
     train(_config(ours, runs, method, target), folder, splits=splits, page=False)
     subject = find(folder, {}, compact=True, splits=splits)
     rates = check(subject.model, subject.example(8))  # type: ignore[arg-type]
@@ -125,7 +134,7 @@ def _config(task: Task, runs: Path, method: Method, target: float) -> RunConfig:
     else:
         options = {"scope": "global"} if method == "magnitude" else {}
         chosen = MethodConfig(method, target=target, options=options)
-        first = str(runs / task.data.name / "dense") if task.from_dense else None
+        first = str(runs / task.folder / "dense") if task.from_dense else None
         how = replace(task.train, epochs=task.epochs, init=first)
     return RunConfig(data=task.data, model=ModelConfig(task.model), method=chosen, train=how)
 

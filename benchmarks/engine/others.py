@@ -180,22 +180,6 @@ class _CompiledSpikingJelly(SpikingJelly):
         return out
 
 
-class _CompiledUnrolled(Side):
-    """All steps as plain arithmetic through torch.compile, with its weights as constants."""
-
-    def __init__(self, case: Case) -> None:
-        import torch._inductor.config as settings  # takes seconds
-
-        settings.freezing = True
-        self.model = torch.compile(Unrolled(case.model), fullgraph=True)
-        _compile(lambda: self.answer(case.example))
-
-    @torch.no_grad()
-    def answer(self, given: Tensor) -> Tensor:
-        out: Tensor = self.model(given)
-        return out
-
-
 def _compile(call: Any) -> None:
     """Call twice: what is there after the first call may compile once more."""
     try:
@@ -226,7 +210,8 @@ class _Qualia(Side):
         self.classes = SpikingJelly(case).answer(case.example).shape[-1]
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "net.c"
-            source.write_text(_qualia_code(case.model, self.shape) + _QUALIA_LOOP, encoding="utf-8")
+            code = _qualia_code(case.model, self.shape, Path(folder))
+            source.write_text(code + _QUALIA_LOOP, encoding="utf-8")
             self.library = compiled(source)
 
     def given(self, frames: Tensor) -> Array:
@@ -256,7 +241,7 @@ void recordings(const float *x, float *y, int64_t samples, int64_t steps, int64_
 """
 
 
-def _qualia_code(model: nn.Module, shape: tuple[int, ...]) -> str:
+def _qualia_code(model: nn.Module, shape: tuple[int, ...], folder: Path) -> str:
     from qualia_codegen_core.main import annotate_quantization  # no dependency
     from qualia_codegen_plugin_snn import Converter
     from qualia_codegen_plugin_snn.graph import TorchModelGraph
@@ -268,7 +253,8 @@ def _qualia_code(model: nn.Module, shape: tuple[int, ...]) -> str:
         graph = TorchModelGraph(net).convert()
     if not graph or not annotate_quantization(graph, {}, float, 32, 32):
         raise AbsentError("it cannot read a layer of this network")
-    code = Converter(model_name="cnn", timestep_mode="iterate").convert_model(graph)
+    # Without a folder it fails; what it writes there is left out of the one text that it returns.
+    code = Converter(folder / "parts", "cnn", timestep_mode="iterate").convert_model(graph)
     if not isinstance(code, str):
         raise AbsentError("it writes no C for this network")
     return code
@@ -317,7 +303,6 @@ OTHERS: dict[str, type[Side]] = {
     "openvino": _OpenVinoWhole,
     "openvino, bfloat16": _OpenVinoAsItComes,
     "torch.compile": _CompiledSpikingJelly,
-    "torch.compile, unrolled": _CompiledUnrolled,
     "C of qualia-codegen": _Qualia,
 }
 """By name; all compute the network that is measured."""

@@ -46,8 +46,8 @@ AT_ONCE = 4
 """Answers of a turn at batch 1."""
 
 SIDES: dict[str, type[Side]] = {**OURS, **OTHERS}
-SLOW = ("torch.compile", "torch.compile, unrolled")
-"""Compile for minutes: they compete for some networks only."""
+SLOW = ("torch.compile",)
+"""Compiles for minutes: competes for some networks only."""
 
 COMPILED = ("nmnist/dense", "nmnist/dpap-90")
 NETWORKS = ("dense", *(f"{method}-{100 * t:.0f}" for method in ("dpap", "magnitude") for t in TARGETS))
