@@ -6,6 +6,7 @@ What is slow to import (torch, Lightning, SpikingJelly, Tonic, matplotlib) is im
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import warnings
 from dataclasses import asdict, replace
@@ -54,6 +55,7 @@ Train spiking networks that prune themselves while they learn.
 commands:
   train                train and prune; without options, a demo on data that comes with the package
   bench                many runs: methods, targets and seeds, compared with the unpruned network
+  run NETWORK FILE     play events of a file, or as they come, and print what the network answers
   eval NETWORK         measure a run, a compact network, or an ONNX or NIR export on any data set
   export RUN           write its compact network as NIR, ONNX, safetensors or a list of connections
   report RUN           write one page with the numbers and pictures of a run or a bench
@@ -77,6 +79,12 @@ commands:
 
 OF_FILES = tuple(f"data.{name}" for name in ("sensor", "time_unit", "columns", "stream", "group", "test"))
 """Settings that say how the files of recordings are read."""
+
+OF_PLAYING = tuple(
+    f"data.{name}"
+    for name in ("sensor", "time_unit", "columns", "stream", "crop", "size", "polarity", "hot_pixels")
+)
+"""Settings that say how a recording that is played becomes frames of the network."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -250,6 +258,68 @@ def default_bench(config: RunConfig) -> Path:
     return Path("runs") / "-".join(map(label, parts))
 
 
+def play(given: list[str]) -> None:
+    """Play events to a network, from a file or as they come."""
+    parser = Parser(
+        "run",
+        "Play events to a network in steps, and print what it answers meanwhile. Steps of a file are those "
+        "of the training's frames; from the standard input, and with --bin, they go on to the end.",
+        "NETWORK FILE ",
+    )
+    parser.add_argument("network", help="folder of a run, its model.safetensors, or a list of connections")
+    parser.add_argument("file", help="a recording, or - for packed events on the standard input")
+    parser.option("bin", values.Span, "length of a step, such as 10ms (default: as in training)")
+    parser.option("every", values.Span, "print after so much time (default: each answer that changes)")
+    parser.option("bits", Bits, "round weights, thresholds and leaks to this many bits, such as 8 or 4")
+    for name, which in (("late", "whose step is over"), ("outside", "outside of the sensor")):
+        said = f"refuse events {which}, or leave them out and count them (standard input; default: refuse)"
+        parser.add_argument(f"--{name}", choices=["refuse", "count"], help=said)
+    parser.add_argument("--json", action="store_true", help="print JSON, an object a line")
+    parser.settings("data", skip=[key for key in KEYS if key not in OF_PLAYING])
+    parsed: Any = parser.read(given)
+    if parsed.file != "-" and (parsed.late or parsed.outside):
+        raise UserError(
+            "--late and --outside are for events from the standard input (-): those of a file are sorted, "
+            "and a file with events outside of the sensor is refused"
+        )
+    if parsed.file != "-" and not Path(parsed.file).exists():
+        raise UserError(f"there is no file {parsed.file}: give a recording, or - for the standard input")
+    changed = _look_at_network(Path(parsed.network), parsed.given)
+    with told(lambda _: None), _until_nobody_reads():
+        from snnprune.export import playing, telling  # noqa: PLC0415 - numba
+
+        network = playing.network(Path(parsed.network), changed, parsed.bits)
+        teller = telling.Teller(network.classes, _write, as_json=parsed.json)
+        asking = playing.Asking(
+            bin=None if parsed.bin is None else values.microseconds(parsed.bin),
+            every=None if parsed.every is None else values.microseconds(parsed.every),
+            late=parsed.late or "refuse",
+            outside=parsed.outside or "refuse",
+            tell=teller.tell,
+            remark=lambda sentence: _warn([sentence]),
+        )
+        if parsed.file == "-":
+            played = playing.play_input(network, sys.stdin.fileno(), asking)
+        else:
+            played = playing.play_file(network, Path(parsed.file), asking)
+        teller.end(played)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _until_nobody_reads() -> Iterator[None]:
+    """End quietly where what reads the standard output has ended, such as `head`."""
+    try:
+        yield
+    except BrokenPipeError:
+        # At the end Python writes what is left, which would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def evaluate(given: list[str]) -> None:
     """Measure a network in any of its files."""
     parser = Parser("eval", "Measure a network on a test set: accuracy, operations, latency.", "NETWORK ")
@@ -417,6 +487,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]]
 COMMANDS = {
     "train": train,
     "bench": bench,
+    "run": play,
     "eval": evaluate,
     "export": export,
     "report": report,

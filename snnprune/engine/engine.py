@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnprune.common.errors import UserError
-from snnprune.engine import costs, machine
+from snnprune.engine import costs, machine, reading
 from snnprune.engine.bounds import refuse_inexact
 from snnprune.engine.plan import Layer
 from snnprune.engine.program import aligned_zeros, compose
@@ -271,23 +271,20 @@ class _Sample:
         self.x, self.e = aligned_zeros(x, dtype), aligned_zeros(e, np.int32)
         self.b, self.n = np.zeros(b, np.uint8), np.zeros(n, np.int64)
         self._arrays = (program.numbers, program.whole, self.x, self.e, self.b, self.n)
-        self._resting = (program.initial, program.initial_whole, program.counts, program.resting)
         self._source = program.source[0]
         self.rest()
 
     def rest(self) -> None:
-        machine.rest(*self._resting, self.x, self.e, self.b, self.n)
+        machine.rest(self.program.table, self.program.numbers, self.x, self.e, self.b, self.n)
 
     def read(self, frame: Array, step: int) -> None:
-        if not machine.read_frame(frame, self._source, step, self.x, self.e):
+        if not reading.read_frame(frame.reshape(-1), 0, self._source, step, self.x, self.e):
             raise _not_finite()
 
     def read_events(self, places: Array, numbers: Array) -> None:
-        finite, inside = machine.read_events(places, numbers, self._source, self.x, self.e, self.b)
+        finite, inside = reading.read_events(places, numbers, self._source, self.x, self.e, self.b)
         if not inside:
-            raise UserError(
-                "the place of an event is outside of the frame: places go by (channels, height, width)"
-            )
+            raise UserError("an event lies outside of the frame: places go by (channels, height, width)")
         if not finite:
             raise _not_finite()
 
@@ -300,11 +297,11 @@ class _Sample:
         return self.x[at : at + size].copy()
 
     def answer(self, frames: Array, first: int, apart: int, outputs: Array) -> bool:
-        program = self.program
+        program, row = self.program, frames.reshape(-1)
         return bool(
             machine.answer(
-                frames, first, apart, outputs, program.block, program.table, program.source, program.output,
-                *self._resting, *self._arrays,
+                row, first, apart, outputs, program.block, program.table, program.source, program.output,
+                *self._arrays,
             )
         )  # fmt: skip
 
@@ -318,7 +315,8 @@ def _readable(frames: Array, dtype: Any) -> Array:
     """Return numbers of a kind that the kernels read."""
     if frames.dtype.kind not in "buif":
         raise UserError(f"frames are {frames.dtype}: numbers are read, such as uint8 or float32")
-    return frames if frames.dtype in {np.dtype(np.uint8), dtype} else frames.astype(dtype)
+    own = frames if frames.dtype in {np.dtype(np.uint8), dtype} else frames.astype(dtype)
+    return np.require(own, requirements=("C", "W", "A"))
 
 
 def _refuse_broken(plan: Plan) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnprune.engine.lanes import LANES
+from snnprune.engine.lanes import ENTRY, LANES
 from snnprune.engine.plan import Convolution
 
 if TYPE_CHECKING:
@@ -137,10 +137,13 @@ class Geometry:
         """Return rows of weights for each channel, in runs of neighbouring currents.
 
         Returns:
-            Where the segments of each class begin; for each segment its currents, its weights and how many
-            vectors it has; and the weights, [channels, vectors * LANES] of each segment.
+            Where the segments of each class begin; for each segment its currents, its weights, how many
+            vectors it has, and how many segments from it on have as many; and the weights,
+            [channels, vectors * LANES] of each segment.
         """
-        begins, entries, blocks, at = [0], [], [], 0
+        begins: list[int] = [0]
+        entries: list[tuple[int, ...]] = []
+        blocks, at = [], 0
         for rows, columns in self._classes():
             runs: list[list[tuple[int, int]]] = []
             for o, tap in columns:
@@ -155,9 +158,12 @@ class Geometry:
                     blocks.append(block.reshape(-1))
                     at += block.size
             begins.append(len(entries))
+        for i in reversed(range(len(entries))):
+            same = i + 1 not in begins and entries[i][2] == entries[i + 1][2]
+            entries[i] = (*entries[i], entries[i + 1][3] + 1 if same else 1)
         return (
             np.array(begins),
-            np.array(entries, np.int64).reshape(-1, 3),
+            np.array(entries, np.int64).reshape(-1, ENTRY),
             np.concatenate(blocks) if blocks else np.zeros(0, self.weights.dtype),
         )
 

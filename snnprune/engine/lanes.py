@@ -21,7 +21,7 @@ LANES = 8
 """Numbers at a time: a register of AVX in float32, one of AVX-512 in float64."""
 
 WIDEST = 16
-"""The most vectors that `accumulate` holds in registers."""
+"""The most vectors that `SCATTER` holds in registers."""
 
 _INDEX = ir.IntType(64)
 
@@ -184,45 +184,64 @@ def word(_typing, array, i):
     return types.int64(array, types.intp), code
 
 
-def _accumulation(vectors: int) -> Any:
+def _scattering(vectors: int) -> Any:
     @intrinsic
-    def accumulate(_typing, to, at, weights, shift, stride, addresses, of, numbers, to_first, first, last):
+    def scatter(
+        _typing, to, at, weights, shift, stride, k, entry, entries, e, addresses, numbers, first, last
+    ):
         def code(context, builder, signature, values):
             one, width = _INDEX(1), to.dtype.bitwidth // 8
-            data = [_data(context, builder, signature, values, place) for place in (0, 2, 5, 7)]
-            target = [
-                _at(builder, data[0], builder.add(values[1], _INDEX(LANES * k)), to.dtype)
-                for k in range(vectors)
-            ]
-            sums = [
-                cgutils.alloca_once_value(builder, builder.load(address, align=width)) for address in target
-            ]
-            base = builder.gep(data[1], [values[3]])
-            read = builder.gep(data[2], [values[6]])
-            scale = builder.gep(data[3], [values[8]])
-            with cgutils.for_range_slice(builder, values[9], values[10], one, _INDEX) as (i, _):
-                place = builder.sext(builder.load(builder.gep(read, [i])), _INDEX)
-                row = builder.gep(base, [builder.mul(place, values[4])])
-                factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype)
-                for k in range(vectors):
-                    own = builder.load(_at(builder, row, _INDEX(LANES * k), to.dtype), align=width)
-                    builder.store(builder.fadd(builder.load(sums[k]), builder.fmul(factor, own)), sums[k])
-            for address, held in zip(target, sums, strict=True):
-                builder.store(builder.load(held), address, align=width)
+            sums_in, rows_in, tables, events = (
+                _data(context, builder, signature, values, place) for place in (0, 2, 5, 8)
+            )
+
+            def number(data, index):
+                return builder.sext(builder.load(builder.gep(data, [index])), _INDEX)
+
+            read = builder.gep(events, [values[9]])
+            scale = builder.gep(sums_in, [values[10]])
+            with cgutils.for_range_slice(builder, _INDEX(0), values[7], one, _INDEX) as (segment, _):
+                begin = builder.add(values[6], builder.mul(segment, _INDEX(ENTRY)))
+                place = builder.add(values[1], number(tables, begin))
+                base = builder.gep(rows_in, [builder.add(values[3], number(tables, builder.add(begin, one)))])
+                target = [
+                    _at(builder, sums_in, builder.add(place, _INDEX(LANES * v)), to.dtype)
+                    for v in range(vectors)
+                ]
+                sums = [
+                    cgutils.alloca_once_value(builder, builder.load(address, align=width))
+                    for address in target
+                ]
+                for address, held in zip(target, sums, strict=True):
+                    builder.store(builder.load(address, align=width), held)
+                with cgutils.for_range_slice(builder, values[11], values[12], one, _INDEX) as (i, _):
+                    row = builder.gep(base, [builder.mul(number(read, i), values[4])])
+                    factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype)
+                    for v in range(vectors):
+                        own = builder.load(_at(builder, row, _INDEX(LANES * v), to.dtype), align=width)
+                        added = builder.fadd(builder.load(sums[v]), builder.fmul(factor, own))
+                        builder.store(added, sums[v])
+                for address, held in zip(target, sums, strict=True):
+                    builder.store(builder.load(held), address, align=width)
             return context.get_dummy_value()
 
         index = types.intp
         return types.void(
-            to, index, weights, index, index, addresses, index, numbers, index, index, index
+            to, index, weights, index, index, k, index, index, e, index, index, index, index
         ), code
 
-    return accumulate
+    return scatter
 
 
-ACCUMULATE = tuple(_accumulation(vectors) for vectors in range(1, WIDEST + 1))
-"""For 1 to `WIDEST` vectors: add rows of weights, times numbers, to one place, with the sums in registers.
+ENTRY = 4
+"""Numbers of a segment in the table of segments: currents, weights, vectors, equal segments from here."""
 
-    to[at : at + n] += numbers[j + i] weights[shift + stride addresses[k + i] :][:n]    i from first to last
+SCATTER = tuple(_scattering(vectors) for vectors in range(1, WIDEST + 1))
+"""For 1 to `WIDEST` vectors: add rows of weights, times numbers, to currents, with the sums in registers.
 
-The arguments: to, at, weights, shift, stride, addresses, k, numbers, j, first, last.
+    for each of some segments of k
+        to[at + currents :] += to[numbers + i] weights[shift + weights + stride e[addresses + i] :]
+                                                                              i from first to last
+
+The arguments: to, at, weights, shift, stride, k, entry, entries, e, addresses, numbers, first, last.
 """

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from snnprune.common.compiling import compiled
 from snnprune.engine import firing, moving, scattering
-from snnprune.engine.lanes import lowest
+from snnprune.engine.reading import read_frame
 from snnprune.engine.table import Kind, Model
 
 ROWS, SYNAPSES, PRODUCT, LOAD = int(Kind.ROWS), int(Kind.SYNAPSES), int(Kind.PRODUCT), int(Kind.LOAD)
@@ -19,10 +17,16 @@ PERMUTE, DELAY, ROUND, WHOLE = int(Kind.PERMUTE), int(Kind.DELAY), int(Kind.ROUN
 _rows, _synapses, _product, _all = (
     scattering.rows, scattering.synapses, scattering.product, scattering.product_of_all
 )  # fmt: skip
-_fire, _load, _collect, _scan, _spread = (
-    firing.fire, moving.load_currents, moving.collect, moving.scan, moving.spread
+_fire, _settle, _load, _collect, _scan, _spread = (
+    firing.fire, firing.settle, moving.load_currents, moving.collect, moving.scan, moving.spread
 )  # fmt: skip
-_pool, _add, _normalise, _integrate = moving.pool, moving.add, moving.normalise, moving.integrate
+_listed, _pool, _add, _normalise, _integrate = (
+    moving.listed,
+    moving.pool,
+    moving.add,
+    moving.normalise,
+    moving.integrate,
+)
 _integrate_whole, _permute, _delay, _round = (
     moving.integrate_whole, moving.permute, moving.delay, moving.round_numbers
 )  # fmt: skip
@@ -33,7 +37,7 @@ def _compute(op, step, w, k, x, e, b, n):
     """Compute one operation of one step."""
     kind = op.kind
     if kind <= SYNAPSES:
-        n[op.node] += e[op.starts + step * (op.height * op.width + 1) + op.height * op.width]
+        n[op.node] += _listed(e, op.starts + step * op.starts_step)
         if kind == ROWS:
             _rows(op, step, w, k, x, e)
         else:
@@ -87,98 +91,41 @@ def run(table, steps, w, k, x, e, b, n):
 
 
 @compiled
-def read_frame(frame, source, step, x, e):
-    """List the numbers of a frame [C, H, W] that are not 0. Tell whether all are finite."""
-    channels, height, width = frame.shape
-    size, pixels = channels * height * width, height * width
-    addresses, values = source.to_addresses + step * size, source.to_values + step * size
-    starts = source.to_starts + step * (pixels + 1)
-    at, finite = 0, True
-    for y in range(height):
-        for z in range(width):
-            pixel = y * width + z
-            e[starts + pixel] = at
-            for c in range(channels):
-                value = frame[c, y, z]
-                if value != 0:
-                    number = x.dtype.type(value)
-                    finite = finite and number - number == 0
-                    e[addresses + at], x[values + at] = pixel * channels + c, number
-                    at += 1
-    e[starts + pixels] = at
-    return finite
-
-
-@compiled
-def read_events(places, numbers, source, x, e, b):
-    """List the events of a frame, given by their places in the order (C, H, W). Those of a place are added.
-
-    Returns:
-        Whether all numbers are finite, and all places are inside.
-    """
-    channels, height, width = source.channels, source.height, source.width
-    pixels = height * width
-    size, finite, inside = channels * pixels, True, True
-    for i in range(len(places)):
-        place = np.int64(places[i])
-        if not 0 <= place < size:
-            inside = False
-            continue
-        number = x.dtype.type(numbers[i])
-        finite = finite and number - number == 0
-        at = place % pixels * channels + place // pixels
-        x[source.dense + at] += number
-        b[source.bits + (at >> 3)] |= 1 << (at & 7)
-    at, last = 0, -1
-    for byte in range(-(-size // 8)):
-        bits = np.int64(b[source.bits + byte])
-        b[source.bits + byte] = 0
-        while bits != 0:
-            place = byte * 8 + lowest(bits)
-            bits &= bits - 1
-            number = x[source.dense + place]
-            x[source.dense + place] = 0
-            if number == 0:
-                continue
-            for pixel in range(last + 1, place // channels + 1):
-                e[source.to_starts + pixel] = at
-            last = place // channels
-            e[source.to_addresses + at], x[source.to_values + at] = place, number
-            at += 1
-    for pixel in range(last + 1, pixels + 1):
-        e[source.to_starts + pixel] = at
-    return finite, inside
-
-
-@compiled
-def rest(initial, initial_whole, counts, resting, x, e, b, n):
-    """Bring a sample to rest.
-
-    ``x``, and behind ``counts`` also ``n``, begin with potentials; ``b`` with flags, and ``e`` with where the
-    events of the step before begin, as many as ``resting`` says.
-    """
-    x[: len(initial)] = initial
-    n[counts : counts + len(initial_whole)] = initial_whole
-    b[: resting[0]] = 0
-    e[: resting[1]] = 0
+def rest(table, w, x, e, b, n):
+    """Bring a sample to rest."""
+    for i in range(len(table)):
+        op = table[i]
+        if op.kind == FIRE:
+            _settle(op, w, x, b, n)
+        elif op.kind == INTEGRATE and op.model == WHOLE:
+            n[op.potentials : op.potentials + op.size] = 0
+        elif op.kind == INTEGRATE:
+            x[op.potentials : op.potentials + op.size] = 0
+        elif op.kind == DELAY:
+            if op.to_dense >= 0:
+                x[op.to_dense : op.to_dense + op.size] = 0
+            if op.to_addresses >= 0:
+                e[op.to_starts : op.to_starts + 3] = 0
 
 
 @compiled
 def answer(
-    frames, sample_from, apart, outputs, block, table, source, output, initial, initial_whole, counts,
-    resting, w, k, x, e, b, n,
+    frames, sample_from, apart, outputs, block, table, source, output,
+    w, k, x, e, b, n,
 ):  # fmt: skip
-    """Compute outputs [T, B, K] of frames [T, B, C, H, W]; tell whether all of them are finite.
+    """Compute outputs [T, B, K] of frames [T, B, C, H, W], one row; tell whether all of them are finite.
 
     Of the samples it takes one, and then each that lies a number further.
     """
-    finite, size = True, outputs.shape[2]
-    for sample in range(sample_from, frames.shape[1], apart):
-        rest(initial, initial_whole, counts, resting, x, e, b, n)
-        for begin in range(0, len(frames), block):
-            steps = min(block, len(frames) - begin)
+    finite = True
+    length, many, size = outputs.shape
+    for sample in range(sample_from, many, apart):
+        rest(table, w, x, e, b, n)
+        for begin in range(0, length, block):
+            steps = min(block, length - begin)
             for step in range(steps):
-                finite &= read_frame(frames[begin + step, sample], source[0], step, x, e)
+                at = ((begin + step) * many + sample) * source[0].size
+                finite &= read_frame(frames, at, source[0], step, x, e)
             run(table, steps, w, k, x, e, b, n)
             for step in range(steps):
                 at = output + step * size

@@ -11,6 +11,12 @@ from snnprune.engine.firing import PLACES
 
 
 @compiled
+def listed(e, starts):
+    """Return the number of events of a list."""
+    return e[starts + 2 * e[starts] + 2]
+
+
+@compiled
 def load_currents(op, step, x):
     """Copy dense numbers to where neurons read currents."""
     source = op.dense + step * op.size
@@ -45,15 +51,20 @@ def scan(op, step, x, e):
     """List the dense numbers that are not 0."""
     source, at = op.dense + step * op.size, 0
     addresses, values = op.to_addresses + step * op.size, op.to_values + step * op.size
-    starts = op.to_starts + step * (op.height * op.width + 1)
+    starts, visited = op.to_starts + step * op.to_starts_step, 0
     for pixel in range(op.height * op.width):
-        e[starts + pixel] = at
+        e[starts + 2 * visited + 1] = pixel
+        e[starts + 2 * visited + 2] = at
+        before = at
         for i in range(pixel * op.channels, (pixel + 1) * op.channels):
             value = x[source + i]
             if value != 0:
                 e[addresses + at], x[values + at] = i, value
                 at += 1
-    e[starts + op.height * op.width] = at
+        visited += at != before
+    e[starts] = visited
+    e[starts + 2 * visited + 1] = op.height * op.width
+    e[starts + 2 * visited + 2] = at
 
 
 @compiled
@@ -62,8 +73,7 @@ def spread(op, step, x, e):
     to = op.to_dense + step * op.size
     x[to : to + op.size] = 0
     addresses, values = op.addresses + step * op.size, op.values + step * op.size
-    pixels = op.height * op.width
-    for i in range(e[op.starts + step * (pixels + 1) + pixels]):
+    for i in range(listed(e, op.starts + step * op.starts_step)):
         x[to + e[addresses + i]] = x[values + i]
 
 
@@ -145,10 +155,9 @@ def delay(op, x, e):
         for i in range(op.size):
             x[op.to_dense + i] = x[op.dense + i]
     if op.to_addresses >= 0:
-        pixels = op.height * op.width
-        for pixel in range(pixels + 1):
-            e[op.to_starts + pixel] = e[op.starts + pixel]
-        for i in range(e[op.starts + pixels]):
+        for i in range(2 * e[op.starts] + 3):
+            e[op.to_starts + i] = e[op.starts + i]
+        for i in range(listed(e, op.starts)):
             e[op.to_addresses + i], x[op.to_values + i] = e[op.addresses + i], x[op.values + i]
 
 
@@ -160,7 +169,6 @@ def round_numbers(op, step, x, e):
         for i in range(op.size):
             x[to + i] = np.rint(x[source + i] * 2.0**PLACES)
     if op.to_values >= 0:
-        pixels = op.height * op.width
         source, to = op.values + step * op.size, op.to_values + step * op.size
-        for i in range(e[op.starts + step * (pixels + 1) + pixels]):
+        for i in range(listed(e, op.starts + step * op.starts_step)):
             x[to + i] = np.rint(x[source + i] * 2.0**PLACES)

@@ -456,7 +456,7 @@ class _Nodes:
         if math.prod(shape) > MOST_VALUES:
             raise ValueError(f"'{name}' has shape {shape}")
         if isinstance(told["divisors"], dict):
-            divisors = self._own(f"{name}.divisors", np.dtype(np.float64))
+            divisors = self._named(told["divisors"], f"{name}.divisors", np.dtype(np.float64))
         else:
             divisors = np.full(shape[1:], _number(told["divisors"]))
         kind: Any = _word(told["of"])
@@ -470,7 +470,7 @@ class _Nodes:
             if value is None and part == "reset":
                 return None
             if isinstance(value, dict):
-                return self._own(f"{told['name']}.{TENSORS[part]}", own)
+                return self._named(value, f"{told['name']}.{TENSORS[part]}", own)
             # What all neurons share is not rounded before 1 minus it is computed.
             shared = kind == "adaptive" and part in ("leak", "adaptation")
             return self._one(value, np.dtype(np.float64) if shared else own)
@@ -498,9 +498,15 @@ class _Nodes:
     def _own(self, name: str, kind: np.dtype[Any]) -> Array:
         return _tensor(self.tensors, name, str(kind))
 
+    def _named(self, told: Any, name: str, kind: np.dtype[Any]) -> Array:
+        if told != {"tensor": name}:
+            raise ValueError(f"{str(told)[:40]!r} does not name '{name}'")
+        return self._own(name, kind)
+
     def _one(self, value: Any, kind: np.dtype[Any]) -> Array:
         number = _whole(value, lowest=-(2**31)) if kind == np.int32 else _number(value)
-        return np.array([number], kind)
+        with np.errstate(over="ignore"):  # what is too large for float32 is found to be not finite
+            return np.array([number], kind)
 
 
 def _check_sizes(layers: Any) -> None:

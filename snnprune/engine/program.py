@@ -27,7 +27,7 @@ from snnprune.engine.table import FIELDS, OPERATION, STRETCH, Kind, Model
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from snnprune.engine.plan import Node, Plan, Shape
+    from snnprune.engine.plan import Plan, Shape
 
     Array = npt.NDArray[Any]
 
@@ -39,6 +39,9 @@ ALIGNED = 16
 
 SLACK = 256
 """Numbers behind the end of an array that a vector may reach."""
+
+ALIKE = 4
+"""Rows of pixels from which on those that no current has reached share their states."""
 
 NEVER = float(2**46)
 """A threshold that no potential reaches, of places that only fill a vector."""
@@ -65,9 +68,6 @@ class Program:
         output: x: where outputs are, dense.
         numbers, whole: the arrays ``w`` and ``k``.
         sizes: of ``x``, ``e``, ``b`` and ``n``.
-        initial, initial_whole: the potentials at rest, with which ``x`` and, behind counts, ``n`` begin.
-        counts: how many counts there are in ``n``.
-        resting: how many bytes of ``b`` and numbers of ``e`` are 0 at rest.
         held: where each node's dense numbers are, if all are watched.
     """
 
@@ -78,10 +78,6 @@ class Program:
     numbers: Array
     whole: Array
     sizes: tuple[int, int, int, int]
-    initial: Array
-    initial_whole: Array
-    counts: int
-    resting: tuple[int, int]
     held: dict[int, int]
 
 
@@ -153,15 +149,7 @@ class _Composer:
         }
         self.wanted = self._wanted()
         self.numbers, self.k = _Kept(plan.dtype, ALIGNED), _Kept(np.int32, 1)
-        counted = [plan.nodes[i] for i in self.needed if isinstance(plan.nodes[i], Neurons | Integrators)]
-        self.potentials, self.states = _Room(aligned=ALIGNED), _Room(len(nodes))
-        self.initial: list[tuple[int, Array]] = []
-        self.initial_whole: list[tuple[int, Array]] = []
-        self.warm = _Room()
-        late = [self._shape(i) for (i, delay), wanted in self.wanted.items() if delay and wanted]
-        self.x = _Room(sum(_state(node) for node in counted) + sum(_size(s) + ALIGNED for s in late), ALIGNED)
-        self.started, self.e = _Room(), _Room(sum(s[1] * s[2] + 1 for s in late))
-        self.b = _Room(sum(_stretches(node) for node in counted if isinstance(node, Neurons)))
+        self.x, self.e, self.b, self.n = _Room(aligned=ALIGNED), _Room(), _Room(), _Room(len(nodes))
         self.table: list[dict[str, int]] = []
         self.forms: dict[tuple[int, int], Form] = {}
         self.held: dict[int, int] = {}
@@ -231,12 +219,6 @@ class _Composer:
         size = self.x.end + SLACK
         if max(size, self.e.end, self.numbers.room.end) >= 2**31:
             raise ValueError("a plan of more than 2^31 numbers")
-        initial = np.zeros(self.potentials.end, self.plan.dtype)
-        for at, numbers in self.initial:
-            initial[at : at + numbers.size] = numbers
-        initial_whole = np.zeros(self.states.end - len(self.plan.nodes), np.int64)
-        for at, numbers in self.initial_whole:
-            initial_whole[at - len(self.plan.nodes) :][: numbers.size] = numbers
         return Program(
             table=_rows(self.table),
             source=source,
@@ -244,11 +226,7 @@ class _Composer:
             output=output,
             numbers=self.numbers.array(),
             whole=whole,
-            sizes=(size, self.e.end + SLACK, self.b.end + SLACK, max(self.states.end, 1)),
-            initial=initial,
-            initial_whole=initial_whole,
-            counts=len(self.plan.nodes),
-            resting=(self.warm.end, self.started.end),
+            sizes=(size, self.e.end + SLACK, self.b.end + SLACK, self.n.end + 1),
             held=self.held,
         )
 
@@ -261,7 +239,7 @@ class _Composer:
         self.forms[INPUT, 0] = form
         size = _size(self.plan.shape)
         fields = _to(form, self.plan.shape)
-        fields |= {"channels": self.plan.shape[0], "height": self.plan.shape[1], "width": self.plan.shape[2]}
+        fields |= _from(self.plan.shape)
         fields |= {"dense": self.x.take(size), "bits": self.b.take(-(-size // 8))}
         if "dense" in self.wanted[INPUT, 0]:
             self._spread(INPUT)
@@ -312,7 +290,7 @@ class _Composer:
 
     def _list(self, shape: Shape) -> Form:
         size = self.block * _size(shape)
-        starts = self.e.take(self.block * (shape[1] * shape[2] + 1))
+        starts = self.e.take(self.block * _starts(shape))
         return Form(addresses=self.e.take(size), values=self.x.take(size), starts=starts)
 
     def _read(self, i: int, term: int = 0) -> tuple[Form, Shape]:
@@ -321,8 +299,8 @@ class _Composer:
         if source.delay and (source.node, 1) not in self.forms:
             shape, wanted = self._shape(source.node), self.wanted[source.node, 1]
             form = self._list(shape) if "list" in wanted else Form()
-            form.starts = self.started.take(shape[1] * shape[2] + 1)
-            form.dense = self.potentials.take(_size(shape))
+            if "dense" in wanted:
+                form.dense = self._take(shape)
             self.forms[source.node, 1] = form
         return self.forms[source.node, source.delay], self._shape(source.node)
 
@@ -370,8 +348,7 @@ class _Composer:
             self._product(i, geometry, form, fields)
             return currents
         fields |= _reading(form)
-        if not geometry.merged:
-            fields["tables"] = self.k.put(geometry.pixels())
+        fields["tables"] = self.k.put(geometry.pixels())
         if way == "synapses":
             pointers, offsets, weights = geometry.synapses()
             fields |= {"pointers": self.k.put(pointers), "offsets": self.k.put(offsets)}
@@ -462,7 +439,7 @@ class _Composer:
             currents, chained = self._loaded(i), 1
         fields = currents | {"clear": 1, "bias": bias, "chained": chained}
         fields |= {"to_height": node.shape[1], "to_width": node.shape[2], "to_channels": node.shape[0]}
-        fields |= self._constants(node, bias) | self._spikes(i, node)
+        fields |= self._constants(node) | self._spikes(i, node)
         self._add(Kind.FIRE, i, **fields)
 
     def _loaded(self, i: int) -> dict[str, int]:
@@ -480,7 +457,7 @@ class _Composer:
         self._add(Kind.LOAD, i, dense=form.dense, **fields)
         return currents
 
-    def _constants(self, node: Neurons, bias: int) -> dict[str, int]:
+    def _constants(self, node: Neurons) -> dict[str, int]:
         shape = node.shape
         hard = node.reset is not None
         rest = node.reset if node.reset is not None else np.zeros(1)
@@ -501,30 +478,28 @@ class _Composer:
         fields = {
             "model": int(model),
             "hard": int(hard),
-            "uniform": int(one and hard and at_zero and model in {Model.IF, Model.PLIF}),
-            "can_rest": int(
-                at_zero and bool((node.threshold > 0).all()) and bias < 0 and model != Model.WHOLE
-            ),
+            "uniform": int(one and hard and at_zero and model < Model.HETEROGENEOUS),
             "threshold": self.numbers.put(_row(node.threshold, shape, NEVER)),
             "leak": self.numbers.put(_row(leak, shape, 1)),
             "share": self.numbers.put(_row(1 - leak, shape)),
             "rest": self.numbers.put(_row(rest, shape)),
             "places": self.plan.bits or 0,
-            "warm": self.warm.take(_stretches(node)),
         }
-        size = shape[1] * shape[2] * _padded(shape)
-        if model == Model.WHOLE:
-            fields["potentials"] = self.states.take(size)
-            own = np.tile(_row(rest * 2.0**PLACES, shape), shape[1]).astype(np.int64)
-            self.initial_whole.append((fields["potentials"], own))
-            return fields
-        fields["potentials"] = self.potentials.take(size)
-        self.initial.append((fields["potentials"], np.tile(_row(rest, shape), shape[1])))
-        if model == Model.ADAPTIVE:
-            assert node.adaptation is not None
+        row = shape[2] * _padded(shape)
+        alike = shape[1] >= ALIKE
+        fields |= {"alike": int(alike), "states": (shape[1] + (2 if alike else 0)) * row}
+        kept = 3 if model == Model.ADAPTIVE else 1
+        fields["potentials"] = (self.n if model == Model.WHOLE else self.x).take(kept * fields["states"])
+        if alike:
             fields |= {
-                "adapted": self.potentials.take(size),
-                "spiked": self.potentials.take(size),
+                "common": fields["potentials"] + shape[1] * row,
+                "nothing": self.x.take(row),
+                "warm": self.b.take(shape[1] * -(-row // (LANES * STRETCH))),
+                "reached": self.n.take(1),
+                "common_bits": self.b.take(row // LANES),
+            }
+        if node.adaptation is not None:
+            fields |= {
                 "adaptation": self.numbers.put(_row(node.adaptation, shape, 1)),
                 "adaptation_share": self.numbers.put(_row(1 - np.asarray(node.adaptation), shape)),
                 "rise": self.numbers.put(node.rise),
@@ -547,7 +522,7 @@ class _Composer:
             fields |= {"to_height": node.shape[1], "to_width": node.shape[2]}
             fields |= {"pooled": 1, "square": int(_square(pool)), **self._windows(pool)}
             fields |= {"own_addresses": form.addresses, "own_values": form.values, "own_starts": form.starts}
-            fields["own_size"] = _size(node.shape)
+            fields |= {"own_size": _size(node.shape), "own_starts_step": _starts(node.shape)}
         else:
             fields |= _to(form, node.shape)
         self.forms[i, 0] = form
@@ -562,7 +537,15 @@ class _Composer:
             "columns": self.k.put(pool.columns),
             "divisors": self.numbers.put(pool.divisors),
             "maximum": int(pool.kind == "maximum"),
+            "shares": self._shares(pool),
         }
+
+    def _shares(self, pool: Pool) -> int:
+        divisors = np.asarray(pool.divisors, self.plan.dtype)
+        if not _square(pool) or not divisors.size or (divisors != divisors.flat[0]).any():
+            return -1
+        spikes = np.arange(5, dtype=self.plan.dtype)
+        return self.numbers.put(spikes.clip(0, 1) if pool.kind == "maximum" else spikes / divisors.flat[0])
 
     # --- what works on dense numbers
 
@@ -597,11 +580,11 @@ class _Composer:
         if self.whole:
             assert node.steps is not None
             fields |= {"model": int(Model.WHOLE), "places": self.plan.bits or 0}
-            fields |= {"potentials": self.states.take(_size(node.shape))}
+            fields |= {"potentials": self.n.take(_size(node.shape))}
             units = np.broadcast_to(node.steps / 2.0**PLACES, node.shape[:1])
             fields["unit"] = self.numbers.put(units)
         else:
-            fields["potentials"] = self.potentials.take(_size(node.shape))
+            fields["potentials"] = self.x.take(_size(node.shape))
         self._add(Kind.INTEGRATE, i, **fields)
 
 
@@ -621,13 +604,8 @@ def _padded(shape: Shape) -> int:
     return -(-shape[0] // LANES) * LANES
 
 
-def _state(node: Node) -> int:
-    size = node.shape[1] * node.shape[2] * _padded(node.shape) + ALIGNED
-    return size * (3 if isinstance(node, Neurons) and node.kind == "adaptive" else 1)
-
-
-def _stretches(node: Node) -> int:
-    return node.shape[1] * -(-node.shape[2] * _padded(node.shape) // (LANES * STRETCH))
+def _starts(shape: Shape) -> int:
+    return 2 * shape[1] * shape[2] + 3
 
 
 def _row(numbers: Any, shape: Shape, beyond: float = 0) -> Array:
@@ -638,7 +616,13 @@ def _row(numbers: Any, shape: Shape, beyond: float = 0) -> Array:
 
 
 def _from(shape: Shape) -> dict[str, int]:
-    return {"channels": shape[0], "height": shape[1], "width": shape[2], "size": _size(shape)}
+    return {
+        "channels": shape[0],
+        "height": shape[1],
+        "width": shape[2],
+        "size": _size(shape),
+        "starts_step": _starts(shape),
+    }
 
 
 def _reading(form: Form) -> dict[str, int]:
@@ -651,6 +635,7 @@ def _to(form: Form, shape: Shape) -> dict[str, int]:
         "to_addresses": form.addresses,
         "to_values": form.values,
         "to_starts": form.starts,
+        "to_starts_step": _starts(shape),
         "to_size": _size(shape),
         "to_channels": shape[0],
         "to_height": shape[1],

@@ -4,7 +4,7 @@ Every current adds its contributions in the order of the events, which is (heigh
 read, and each product is rounded before it is added. So the three ways give the same bits: a weight of 0, or
 a number that is 0, adds exactly nothing.
 """
-# ruff: noqa: PLR0917, PLR0912, C901 - the arguments and branches of a kernel
+# ruff: noqa: PLR0917, PLR0912, PLR0915, C901 - the arguments and branches of a kernel
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -12,49 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.common.compiling import compiled
-from snnprune.engine.lanes import ACCUMULATE, LANES, WIDEST, load, splat, store
+from snnprune.engine.lanes import ENTRY, LANES, SCATTER, WIDEST, load, splat, store
 
-(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = ACCUMULATE
-
-
-@compiled
-def add_rows(x, at, w, shift, stride, e, addresses, values, first, last, vectors):
-    """Add to ``vectors`` of currents the rows of weights of some events, times their values."""
-    while vectors > WIDEST:
-        _16(x, at, w, shift, stride, e, addresses, x, values, first, last)
-        at, shift, vectors = at + WIDEST * LANES, shift + WIDEST * LANES, vectors - WIDEST
-    if vectors == 1:
-        _1(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 2:
-        _2(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 3:
-        _3(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 4:
-        _4(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 5:
-        _5(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 6:
-        _6(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 7:
-        _7(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 8:
-        _8(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 9:
-        _9(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 10:
-        _10(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 11:
-        _11(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 12:
-        _12(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 13:
-        _13(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 14:
-        _14(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    elif vectors == 15:
-        _15(x, at, w, shift, stride, e, addresses, x, values, first, last)
-    else:
-        _16(x, at, w, shift, stride, e, addresses, x, values, first, last)
+(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
 
 
 @compiled
@@ -65,57 +25,96 @@ def rows(op, step, w, k, x, e):
     segments: runs of neighbouring currents, with a row of weights for each channel.
     """
     addresses, values = op.addresses + step * op.size, op.values + step * op.size
-    to = op.currents + step * op.currents_step
-    pixels = op.height * op.width
-    starts = op.starts + step * (pixels + 1)
-    if op.merged:
-        vectors = op.padded // LANES
-        add_rows(x, to, w, op.weights, op.padded, e, addresses, values, 0, e[starts + pixels], vectors)
-        return
-    last = e[starts]
-    for pixel in range(pixels):
-        first, last = last, e[starts + pixel + 1]
-        if first == last:
-            continue
-        kind = k[op.tables + pixels + pixel]
-        at, before = to + k[op.tables + pixel], pixel * op.channels
-        for segment in range(k[op.classes + kind], k[op.classes + kind + 1]):
-            entry = op.segments + 3 * segment
-            vectors = k[entry + 2]
-            stride = vectors * LANES
-            shift = op.weights + k[entry + 1] - before * stride
-            place = at + k[entry]
-            if op.groups == 1:
-                add_rows(x, place, w, shift, stride, e, addresses, values, first, last, vectors)
-            else:
-                for i in range(first, last):
-                    own = place + (e[addresses + i] - before) // op.inputs * op.units
-                    add_rows(x, own, w, shift, stride, e, addresses, values, i, i + 1, vectors)
+    to, weights = op.currents + step * op.currents_step, op.weights
+    tables, classes, segments = op.tables, op.classes, op.segments
+    groups, inputs, units = op.groups, op.inputs, op.units
+    starts = op.starts + step * op.starts_step
+    merged, visited = op.merged, np.int64(e[starts])
+    pixels, channels = (1, op.size) if merged else (op.height * op.width, op.channels)
+    for visit in range(1 if merged else visited):
+        if merged:
+            pixel, first, last = np.int64(0), np.int64(0), np.int64(e[starts + 2 * visited + 2])
+        else:
+            entry = starts + 2 * visit + 1
+            pixel, first, last = np.int64(e[entry]), np.int64(e[entry + 1]), np.int64(e[entry + 3])
+        kind = k[tables + pixels + pixel]
+        place, before, end = to + k[tables + pixel], pixel * channels, last
+        begin, behind = k[classes + kind], k[classes + kind + 1]
+        while first < end:
+            own = place
+            if groups > 1:
+                own += (e[addresses + first] - before) // inputs * units
+                last = first + 1
+            segment = begin
+            while segment < behind:
+                entry = segments + ENTRY * segment
+                left, many = np.int64(k[entry + 2]), k[entry + 3]
+                stride = left * LANES
+                at, shift = own, weights - before * stride
+                while left > WIDEST:
+                    _16(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                    at, shift, left = at + WIDEST * LANES, shift + WIDEST * LANES, left - WIDEST
+                if left == 1:
+                    _1(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 2:
+                    _2(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 3:
+                    _3(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 4:
+                    _4(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 5:
+                    _5(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 6:
+                    _6(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 7:
+                    _7(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 8:
+                    _8(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 9:
+                    _9(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 10:
+                    _10(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 11:
+                    _11(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 12:
+                    _12(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 13:
+                    _13(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 14:
+                    _14(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                elif left == 15:
+                    _15(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                else:
+                    _16(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
+                segment += many
+            first = last
+        last = end
 
 
 @compiled
 def synapses(op, step, w, k, x, e):
     """Add for each event its weights that are not 0."""
     addresses, values = op.addresses + step * op.size, op.values + step * op.size
-    to = op.currents + step * op.currents_step
+    to, offsets, weights = op.currents + step * op.currents_step, op.offsets, op.weights
+    merged, tables, all_pointers, channels = op.merged, op.tables, op.pointers, op.channels
     pixels = op.height * op.width
-    starts = op.starts + step * (pixels + 1)
-    for pixel in range(1 if op.merged else pixels):
-        if op.merged:
-            first, last = 0, e[starts + pixels]
-            at, pointers, before = to, op.pointers, 0
+    starts = op.starts + step * op.starts_step
+    visited = np.int64(e[starts])
+    for visit in range(1 if merged else visited):
+        if merged:
+            first, last = np.int64(0), np.int64(e[starts + 2 * visited + 2])
+            at, pointers = to, all_pointers
         else:
-            first, last = e[starts + pixel], e[starts + pixel + 1]
-            if first == last:
-                continue
-            at, before = to + k[op.tables + pixel], pixel * op.channels
-            pointers = op.pointers + k[op.tables + pixels + pixel] * (op.channels + 1)
+            entry = starts + 2 * visit + 1
+            pixel, first, last = np.int64(e[entry]), np.int64(e[entry + 1]), np.int64(e[entry + 3])
+            at = to + k[tables + pixel]
+            pointers = all_pointers + k[tables + pixels + pixel] * (channels + 1) - pixel * channels
         for i in range(first, last):
-            entry = pointers + e[addresses + i] - before
+            entry = pointers + e[addresses + i]
             value = x[values + i]
             for synapse in range(k[entry], k[entry + 1]):
-                place = np.uintp(at + k[op.offsets + synapse])
-                x[place] += value * w[np.uintp(op.weights + synapse)]
+                place = np.uintp(at + k[np.uintp(offsets + synapse)])
+                x[place] += value * w[np.uintp(weights + synapse)]
 
 
 @compiled

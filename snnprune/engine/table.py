@@ -11,8 +11,8 @@ All fields are places and lengths in flat arrays; -1 stands for what is not ther
 
 What a node hands on is held in one or both of two forms, for each of a number of steps. **Dense**: numbers
 in the order (height, width, channels). A **list** of events: the places in this order of all numbers other
-than 0 (``addresses``), the numbers (``values``), and for each pixel where its events begin (``starts``: one
-more than there are pixels).
+than 0 (``addresses``), the numbers (``values``), and the pixels that have events (``starts``): how many there
+are, then for each of them the pixel and where its events begin, then the number of pixels and of events.
 
 Currents and potentials are padded: the units of a pixel fill whole vectors (`snnprune.engine.lanes`).
 """
@@ -67,6 +67,7 @@ FIELDS = {
     "addresses": "e",
     "values": "x",
     "starts": "e",
+    "starts_step": "from step to step",
     "size": "numbers of a step",
     "height": "of what is read",
     "width": "of what is read",
@@ -76,6 +77,7 @@ FIELDS = {
     "to_addresses": "e",
     "to_values": "x",
     "to_starts": "e",
+    "to_starts_step": "from step to step",
     "to_size": "numbers of a step",
     "to_height": "of what is handed on, before a pool",
     "to_width": "of what is handed on, before a pool",
@@ -114,9 +116,13 @@ FIELDS = {
     "hard": "whether spikes reset to a number",
     "uniform": "whether all units have the same constants and rest at 0",
     "reciprocal": "whether the leak is multiplied with rather than divided by",
-    "can_rest": "whether neurons at 0 without current stay exactly as they are",
+    "alike": "whether pixels that no current has reached share one row of states",
     "potentials": "x, or n in whole numbers",
+    "common": "x, or n: the states of pixels that no current has reached, and those before this step",
+    "nothing": "x: a row of currents of 0",
     "warm": "b: for each stretch of a row whether a current ever reached it",
+    "reached": "n: how many stretches a current has reached",
+    "common_bits": "b: the spikes of pixels that no current has reached",
     "bits": "b: spikes of some rows",
     "ring": "number of these rows",
     "fired": "b: whether there are spikes in these rows",
@@ -126,8 +132,7 @@ FIELDS = {
     "rest": "w: a row of pixels",
     "adaptation": "w: a row of pixels",
     "adaptation_share": "w: 1 - adaptation",
-    "adapted": "x: b of the adaptive threshold",
-    "spiked": "x: the spikes of the step before",
+    "states": "from potentials to b of the adaptive threshold, and from there to the spikes of a step before",
     "rise": "w: of the adaptive threshold",
     "places": "binary places of a leak in whole numbers",
     # pools
@@ -137,11 +142,13 @@ FIELDS = {
     "rows": "k: first row of each window, and the first behind it",
     "columns": "k: alike",
     "divisors": "w: for each window",
+    "shares": "w: of 0, 1, ... spikes, what a window hands on, if all do alike",
     "maximum": "whether a pool takes the largest",
     "square": "whether windows are squares of two pixels that do not overlap",
     "own_addresses": "e",
     "own_values": "x",
     "own_starts": "e",
+    "own_starts_step": "from step to step",
     "own_size": "numbers of a step",
     # norms, permutations and sums
     "mean": "w: for each channel",

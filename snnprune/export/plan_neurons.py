@@ -71,11 +71,9 @@ def of_floats(name: str, module: Any, units: int | None, dtype: np.dtype[Any]) -
     }[kind]()
     fields: dict[str, Any] = {
         "kind": kind,
-        "threshold": np.array([_number(name, "v_threshold", module.v_threshold)], dtype),
+        "threshold": _array(_number(name, "v_threshold", module.v_threshold), dtype),
         "leak": _constant(name, own, units, dtype, kind),
-        "reset": None
-        if module.v_reset is None
-        else np.array([_number(name, "v_reset", module.v_reset)], dtype),
+        "reset": None if module.v_reset is None else _array(_number(name, "v_reset", module.v_reset), dtype),
         "decay_input": bool(getattr(module, "decay_input", False)),
     }
     if kind == "adaptive":
@@ -119,6 +117,11 @@ def _number(name: str, key: str, value: Any) -> float:
     return number
 
 
+def _array(number: float, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):  # what is too large for float32 is found to be not finite
+        return np.array([number], dtype)
+
+
 def _constant(name: str, value: Any, units: int | None, dtype: np.dtype[Any], kind: str) -> Array:
     """Return a constant [1] or [units]. One number of "adaptive" stays float64, as Python computes with it.
 
@@ -127,7 +130,7 @@ def _constant(name: str, value: Any, units: int | None, dtype: np.dtype[Any], ki
     """
     if not isinstance(value, torch.Tensor):
         number = _number(name, "a constant", value)
-        return np.array([number], np.float64 if kind == "adaptive" else dtype)
+        return _array(number, np.dtype(np.float64) if kind == "adaptive" else dtype)
     numbers: Array = value.detach().double().cpu().numpy().reshape(-1)
     if len(numbers) not in (1, units):
         raise UserError(

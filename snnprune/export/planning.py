@@ -33,7 +33,7 @@ from snnprune.engine.plan import (
     Sum,
 )
 from snnprune.export import plan_neurons
-from snnprune.export.finding import find
+from snnprune.export.chance import currents, frames_like
 from snnprune.export.graph import NORMS, folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS
 from snnprune.export.plan_flow import Flow, as_shape, reshaped
@@ -167,6 +167,8 @@ def plan_of(
                 "comes from"
             )
         return plan_file.read(path)
+    from snnprune.export.finding import find  # noqa: PLC0415 - imports Lightning
+
     subject = find(path, data or {}, "cpu", compact=path.is_dir(), splits=splits)
     if subject.model is None:
         raise UserError(
@@ -198,7 +200,7 @@ class _Walk:
             raise UserError(
                 f"expected encoded frames [T, B, ...] as an example, and got the shape {tuple(example.shape)}"
             )
-        self.steps = len(example)
+        self.steps, self.example = len(example), example
         self.first = self._flow(Source(INPUT), tuple(example.shape[2:]), "steps")
         keep_single_steps(model)
 
@@ -206,7 +208,8 @@ class _Walk:
         """Return the plan of the network."""
         values: dict[fx.Node, Any] = {}
         output: Any = None
-        for node in trace(self.model).nodes:
+        graph = trace(self.model)
+        for node in graph.nodes:
             if node.op == "output":
                 output = fx.map_arg(node.args[0], values.__getitem__)
             else:
@@ -226,6 +229,7 @@ class _Walk:
             self.over_time or over_time,
             about,
         )
+        self._check_followed(graph)
         try:
             check(made)
         except ValueError as error:
@@ -234,6 +238,27 @@ class _Walk:
                 "smaller or plainer layers"
             ) from error
         return made
+
+    @torch.no_grad()
+    def _check_followed(self, graph: fx.Graph) -> None:
+        """Compare the calls that were followed with the forward itself, given the same spikes.
+
+        Raises:
+            UserError: they differ: a forward changes a value in place, or does more than its calls show.
+        """
+        names = [node.name for node in self.nodes if isinstance(node, (Neurons, Integrators))]
+        frames = frames_like(self.example[:, :1])
+        kind = next((p.dtype for p in self.model.parameters()), self.example.dtype)
+        followed = fx.GraphModule(self.model, graph)
+        one, two = (currents(net, names, frames.to(kind)) for net in (self.model, followed))
+        pairs = [(f"what layer '{name}' reads", one[0][name], two[0][name]) for name in names]
+        pairs += [("its answer", *both) for both in zip(one[1], two[1], strict=True)]
+        for what, mine, other in pairs:
+            if not torch.equal(mine, other):
+                raise UserError(
+                    f"{type(self.model).__name__} does more in its forward than its calls show, and {what} "
+                    "would not be the same: write x = x + y in place of x += y"
+                )
 
     def _answer(self, output: Any) -> Flow:
         """Return the value that the network answers with.
@@ -674,12 +699,15 @@ class _Walk:
 
     def _aligned(self, name: str, module: nn.Module, flow: Flow, axes: int | None = None) -> None:
         """Check that a layer takes samples for samples, and reads samples of ``axes`` axes."""
-        if is_multi_step(module) != (flow.axes == "steps") or (axes or len(flow.places)) != len(flow.places):
-            raise UserError(
-                f"layer '{name}' is {with_article(type(module).__name__)} in step mode "
-                f"'{getattr(module, 'step_mode', 's')}', which does not read {flow.axes} of samples of shape "
-                f"{flow.places} one by one: call functional.set_step_mode(net, 'm') of SpikingJelly"
-            )
+        if is_multi_step(module) == (flow.axes == "steps") and (axes or len(flow.places)) == len(flow.places):
+            return
+        leading = {"steps": "[T, B, ...]", "rows": "[T x B, ...]"}.get(flow.axes, "[B, ...]")
+        raise UserError(
+            f"layer '{name}' is {with_article(type(module).__name__)} in step mode "
+            f"'{getattr(module, 'step_mode', 's')}', and reads {leading} with samples of shape "
+            f"{flow.places}, which it does not take one by one: use SpikingJelly's layers, and "
+            "functional.set_step_mode(net, 'm')"
+        )
 
     def _timed(self, name: str, module: nn.Module, flow: Flow) -> None:
         """Check that a layer with states is called for all time steps, or for one after the other."""

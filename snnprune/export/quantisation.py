@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from snnprune.common.errors import UserError, first_line, with_article
+from snnprune.common.errors import UserError, with_article
+from snnprune.export.chance import currents, frames_like
 from snnprune.export.graph import NORMS, folded, layer_of, trace
 from snnprune.export.readout import is_integrator
 from snnprune.export.recurrence import recurrent_kinds, recurrent_layers
@@ -37,8 +38,7 @@ from snnprune.export.whole_numbers import (
     wide,
 )
 from snnprune.network import discover
-from snnprune.network.axes import tensors_in
-from snnprune.network.duplicate import duplicate, reset_states
+from snnprune.network.duplicate import duplicate
 from snnprune.network.leaves import CONVOLUTIONS, has_plain_forward, is_multi_step, spiking_base
 
 if TYPE_CHECKING:
@@ -256,11 +256,10 @@ def _check_agreement(real: nn.Module, grid: Quantised, example: Tensor) -> None:
     They differ where the network does more with a layer's currents than to add and pool them: where two
     layers with different steps are added, or something that has no steps, or where values are bent.
     """
-    coin = torch.Generator().manual_seed(0)
-    frames = (torch.rand(example.shape, generator=coin) < 0.5).double().to(example.device)
+    frames = frames_like(example)
     readers = [*grid.neurons, *grid.readouts]
-    values, answers = _currents(real, readers, frames)
-    numbers, others = _currents(grid.model, readers, frames)
+    values, answers = currents(real, readers, frames)
+    numbers, others = currents(grid.model, readers, frames)
     units = {layer.neuron: unit_of(layer.steps, layer.weights.ndim - 2) for layer in grid.layers.values()}
     pairs = [(name, value, numbers[name] * units[name]) for name, value in values.items()]
     pairs += [("its output", *both) for both in zip(answers, others, strict=True)]
@@ -271,38 +270,6 @@ def _check_agreement(real: nn.Module, grid: Quantised, example: Tensor) -> None:
                 f"the network cannot be put on a grid: {where} reads more than sums and pools of layers that "
                 "share their steps"
             )
-
-
-def _currents(
-    model: nn.Module, neurons: Iterable[str], frames: Tensor
-) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Return what neurons read and what the network answers if all fire by chance, the same chance."""
-    read: dict[str, list[Tensor]] = {}
-
-    def hook(name: str, seed: int) -> Any:
-        coin = torch.Generator().manual_seed(seed)
-
-        def fire(_module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            read.setdefault(name, []).append(args[0])
-            return (torch.rand(output.shape, generator=coin) < 0.5).to(output)
-
-        return fire
-
-    handles = [
-        model.get_submodule(name).register_forward_hook(hook(name, seed))
-        for seed, name in enumerate(neurons, start=1)
-    ]
-    try:
-        answers = tensors_in(model(frames))
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"the network cannot be put on a grid: {first_line(error)} (in float64)") from error
-    finally:
-        for handle in handles:
-            handle.remove()
-        reset_states(model)
-    return {name: torch.stack(parts) for name, parts in read.items()}, answers
 
 
 # --- whole numbers

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snnprune.config.schema import DataConfig
+    from snnprune.data.events.grid import Grid
     from snnprune.data.events.layouts import Recording
     from snnprune.data.events.stream import Stream
 
@@ -49,6 +50,25 @@ class Samples:
     remarks: list[str]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the samples of a recording show.
+
+    Attributes:
+        stream: the events of the sensor, without those of hot pixels where they are removed.
+        grid: from the sensor's pixels to those of a frame.
+        events: the events that frames show, at their place in them; at least one.
+        spans: where each sample begins and ends, in microseconds of the stream.
+        remarks: as in `Samples`.
+    """
+
+    stream: Stream
+    grid: Grid
+    events: Stream
+    spans: list[tuple[int, int]]
+    remarks: list[str]
+
+
 def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: bool = False) -> Samples:
     """Cut a recording, or its labelled interval, into samples of frames.
 
@@ -63,6 +83,12 @@ def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: 
         ValueError: there are no events in the interval, the crop or the windows. The message is the end of a
             sentence that begins with the file. The frames raise it, too.
     """
+    shown = laid_out(stream, recording, config, named=named)
+    return Samples(_frames(shown, config), shown.remarks)
+
+
+def laid_out(stream: Stream, recording: Recording, config: DataConfig, *, named: bool = False) -> Shown:
+    """Return what the samples of a recording, or of its labelled interval, show, and when; as `samples`."""
     remarks = list(stream.remarks)
     if stream.disordered:
         remarks.append(f"has {stream.disordered:,} events out of order, which were sorted by time")
@@ -83,8 +109,7 @@ def samples(stream: Stream, recording: Recording, config: DataConfig, *, named: 
     events = shown.onto(stream)
     if not len(events):
         raise ValueError("has no events of the polarity and the part of the sensor that are asked for")
-    spans = _spans(begin, end, last, config, remarks)
-    return Samples(_frames(events, spans, shown.shape, config, remarks), remarks)
+    return Shown(stream, shown, events, _spans(begin, end, last, config, remarks), remarks)
 
 
 def _without_hot(stream: Stream, config: DataConfig, remarks: list[str], *, named: bool) -> Stream:
@@ -141,21 +166,16 @@ def _spans(
     return [(first, after)]
 
 
-def _frames(
-    events: Stream,
-    spans: list[tuple[int, int]],
-    shape: tuple[int, int, int],
-    config: DataConfig,
-    remarks: list[str],
-) -> Iterator[npt.NDArray[np.uint8]]:
+def _frames(shown: Shown, config: DataConfig) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the frames of each span that has events."""
+    events, spans, remarks = shown.events, shown.spans, shown.remarks
     silent = full = 0
     for span in spans:
         inside = events.picked(slice(*np.searchsorted(events.t, span)))
         if not len(inside):
             silent += 1
             continue
-        frames = to_frames(inside, config.time_steps, shape, config.binning, span)
+        frames = to_frames(inside, config.time_steps, shown.grid.shape, config.binning, span)
         full += int(np.count_nonzero(frames == MOST_COUNTS)) if frames.max() == MOST_COUNTS else 0
         yield frames
     if silent == len(spans):

@@ -45,12 +45,17 @@ class Grid:
         """Polarities, height and width of a frame."""
         return 2 if self.polarity == "both" else 1, self.size[1], self.size[0]
 
+    def places(self) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+        """Return for each column of the sensor, and for each row, its place in a frame, or `OUTSIDE`."""
+        columns, rows = (_places(*axis) for axis in zip(self.sensor, self.crop, self.size, strict=True))
+        return columns, rows
+
     def onto(self, stream: Stream) -> Stream:
         """Return the events that a frame shows, at their place in it."""
         if self.polarity == "on" and not stream.p.all():
             stream = stream.picked(stream.p)
         if self.crop != self.sensor or self.size != self.sensor:
-            columns, rows = (_places(*axis) for axis in zip(self.sensor, self.crop, self.size, strict=True))
+            columns, rows = self.places()
             x, y = columns[stream.x], rows[stream.y]
             inside = (x != OUTSIDE) & (y != OUTSIDE)
             stream = replace(stream, x=x, y=y, sensor=self.size)
