@@ -8,6 +8,8 @@ fires.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -120,7 +122,8 @@ def trained(task: Task, runs: Path, method: Method, target: float = 0.0) -> Trai
     ours = replace(task, data=_located(task.data))
     splits = _splits(ours)
     folder = runs / ours.folder / (method if method == "dense" else f"{method}-{100 * target:.0f}")
-    train(_config(ours, runs, method, target), folder, splits=splits, page=False)
+    with contextlib.redirect_stdout(sys.stderr):  # where tables are printed, a run's own is in the way
+        train(_config(ours, runs, method, target), folder, splits=splits, page=False)
     subject = find(folder, {}, compact=True, splits=splits)
     rates = check(subject.model, subject.example(8))  # type: ignore[arg-type]
     if silent := [str(each) for each in rates if each.state == "silent"]:
