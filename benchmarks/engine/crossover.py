@@ -318,6 +318,20 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def pictures(found: dict[str, Any], folder: Path) -> None:
+    """Draw what was found into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = f"{LAYERS[-1].name}, batch {BATCHES[-1]}" in found["sweep"]
+    drawings: dict[str, Callable[[], Figure]] = {}
+    if whole:
+        drawings["engine-crossover"] = lambda: maps(found["sweep"])
+    if "operations" in found:
+        drawings["engine-operations"] = lambda: scattered(found["operations"])
+    for name, drawing in drawings.items():
+        draw(Picture(name, "", "", "", drawing), folder)
+        (folder / f"{name}.png").unlink()
+
+
 def main() -> None:
     options = harness.parser(__doc__)
     options.add_argument("--rounds", type=int, default=harness.ROUNDS, help=f"{harness.WARM_UP} more warm up")
@@ -334,14 +348,7 @@ def main() -> None:
     if "operations" in found:
         print("\n" + operations_said(found["operations"], found["roofline"]))
     if given.pictures:
-        given.pictures.mkdir(parents=True, exist_ok=True)
-        drawings = {}
-        if not given.quick:
-            drawings["engine-crossover"] = lambda: maps(found["sweep"])
-        if "operations" in found:
-            drawings["engine-operations"] = lambda: scattered(found["operations"])
-        for name, drawing in drawings.items():
-            draw(Picture(name, "", "", "", drawing), given.pictures)
+        pictures(found, given.pictures)
     print("\n" + ", ".join(f"{name} {value}" for name, value in found["machine"].items()))
 
 

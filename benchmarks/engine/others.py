@@ -133,10 +133,10 @@ class _OpenVinoWhole(Side):
     precision: str | None = "f32"
 
     def __init__(self, case: Case) -> None:
+        _need("openvino", "onnxscript")
         self._request = self.request(whole(case), case.threads)
 
     def request(self, content: bytes, threads: int) -> Any:
-        _need("openvino")
         import openvino  # no dependency
 
         settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}

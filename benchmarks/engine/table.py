@@ -71,7 +71,7 @@ PACKAGES = (
 
 def measure(network: Trained, whole: Trained, batch: int, given: argparse.Namespace) -> dict[str, Any]:
     """Let all sides take turns, and compare what they answer."""
-    frames, labels = recordings(network, 4 if given.quick else max(batch, given.recordings))
+    frames, labels = recordings(network, max(batch, 4 if given.quick else given.recordings))
     count = frames.shape[1] // batch * batch
     shots = [frames[:, i : i + batch].contiguous() for i in range(0, count, batch)]
     case = Case(_model(whole), _model(network), shots[0], torch.get_num_threads())
