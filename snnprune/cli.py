@@ -57,7 +57,7 @@ commands:
   bench                many runs: methods, targets and seeds, compared with the unpruned network
   run NETWORK FILE     play events of a file, or as they come, and print what the network answers
   eval NETWORK         measure a run, a compact network, or an ONNX or NIR export on any data set
-  export RUN           write its compact network as NIR, ONNX, safetensors or a list of connections
+  export RUN           write its compact network as NIR, ONNX, safetensors, connections or C
   report RUN           write one page with the numbers and pictures of a run or a bench
   list [KIND [NAME]]   data sets (and whether they are on disk), models and methods; the options of one
   data prepare NAME    fetch a data set, or build its cache of frames
@@ -349,14 +349,15 @@ def export(given: list[str]) -> None:
     parser.add_argument("run", help="folder of a finished run, or a compact network (.safetensors)")
     parser.add_argument(
         "--to",
-        choices=["nir", "onnx", "safetensors", "csr"],
+        choices=["nir", "onnx", "safetensors", "csr", "c"],
         help="format; without it, only the demand is printed",
     )
     parser.option(
         "out", values.File, "the file (default: such as export/model.nir, in the folder of the run)"
     )
     parser.option("samples", values.Count, "number of test recordings for the comparison (default: 500)")
-    parser.option("bits", Bits, "bits of a weight for --to csr (default: floats)")
+    parser.option("bits", Bits, "bits of a weight for --to csr and --to c (default: floats)")
+    parser.option("bin", values.Span, "time step for --to c (default: that of the run's frames)")
     parser.option("budgets", values.File, "YAML file with the limits of further chips", metavar="FILE")
     parser.settings("data")
     parsed: Any = parser.read(given)
@@ -372,6 +373,7 @@ def export(given: list[str]) -> None:
             data=changed,
             samples=parsed.samples,
             bits=parsed.bits,
+            bin=parsed.bin,
             chips=None if parsed.budgets is None else Path(parsed.budgets),
         )
 

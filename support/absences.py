@@ -23,6 +23,7 @@ REASONS = (
     r"needs (faery|expelliarmus|dv-processing): pip install \1",
     r"there is no GPU here",
     r"only root may mount a disk",
+    r"there is no (gcc|clang|arm-none-eabi-gcc|qemu-arm|nm) here",
     r"this system does not fork",
     r"looks at /proc, and asks Linux to end orphans",
     r"the mark of the highest size is Linux's",

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
+from snnprune.engine.c.running import Runner
+
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
-
     from snnprune.engine.c.writing import Written
-
-    Array = npt.NDArray[Any]
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 
 ARM = ("-mcpu=cortex-m4", "-mthumb", "-nostartfiles")
-
-REALS = {"float": "f4", "double": "f8"}
 
 LINUX = r"""
 #include <stddef.h>
@@ -68,16 +61,16 @@ def tool(name: str) -> str:
     return found
 
 
-def compiled(written: Written, *options: str, compiler: str = "gcc") -> Path:
+def compiled(written: Written, *options: str, compiler: str = "gcc") -> Runner:
     """Compile a network with its main function, warnings as errors."""
-    program = written.source.with_name(f"{written.name}-{compiler}")
-    command = [tool(compiler), *STRICT, f"-D{written.name}_MAIN", *(options or ("-O1",)), "-o", str(program)]
-    _checked([*command, str(written.source)])
-    return program
+    program = str(written.source.with_name(f"{written.name}-{compiler}"))
+    command = [tool(compiler), *STRICT, f"-D{written.name}_MAIN", *(options or ("-O1",)), "-o", program]
+    checked([*command, str(written.source)])
+    return Runner(written, (program,))
 
 
-def for_arm(written: Written, *options: str) -> list[str]:
-    """Compile a network for a Cortex-M4, and return the command that runs it."""
+def for_arm(written: Written, *options: str) -> Runner:
+    """Compile a network for a Cortex-M4, to be run under qemu."""
     runner, compiler = tool("qemu-arm"), tool("arm-none-eabi-gcc")
     stubs = written.source.with_name("linux.c")
     stubs.write_text(LINUX)
@@ -85,55 +78,14 @@ def for_arm(written: Written, *options: str) -> list[str]:
     for source, flags in ((written.source, STRICT), (stubs, ())):
         objects.append(str(source.with_suffix(".o")))
         defined = f"-D{written.name}_MAIN"
-        _checked([compiler, *flags, *ARM[:2], *options, "-O1", defined, "-c", "-o", objects[-1], str(source)])
+        checked([compiler, *flags, *ARM[:2], *options, "-O1", defined, "-c", "-o", objects[-1], str(source)])
     program = str(written.source.with_name("arm"))
-    _checked([compiler, *ARM, *options, "-o", program, *objects])
-    return [runner, program]
+    checked([compiler, *ARM, *options, "-o", program, *objects])
+    return Runner(written, (runner, program))
 
 
-def _checked(command: list[str]) -> None:
+def checked(command: list[str]) -> str:
+    """Run a command that has to succeed, and return what it prints."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[:3000]}"
-
-
-def spikes(command: list[str], written: Written, frames: Array) -> tuple[Array, dict[str, Array]]:
-    """Run frames [T, B, C, H, W]; return outputs [T, B, K], and spikes [T, B, C, H, W] of each layer."""
-    steps, samples = frames.shape[:2]
-    kind = np.dtype("u1" if written.counts else REALS[written.real])
-    given = np.ascontiguousarray(frames.swapaxes(0, 1).astype(kind)).tobytes()
-    raw = np.frombuffer(_run([*command, "spikes", str(steps)], given), np.uint8).reshape(samples, steps, -1)
-    found, at = {}, 0
-    for name, (channels, height, width) in written.neurons:
-        count = channels * height * width
-        layer = raw[:, :, at : at + count].reshape(samples, steps, height, width, channels)
-        found[name] = layer.transpose(1, 0, 4, 2, 3)
-        at += count
-    outputs = raw[:, :, at:].copy().view(REALS[written.real])
-    return outputs.swapaxes(0, 1), found
-
-
-def scores(command: list[str], written: Written, frames: Array) -> tuple[Array, Array]:
-    """Run frames [T, B, C, H, W]; return classes [B] and scores [B, K]."""
-    kind = np.dtype("u1" if written.counts else REALS[written.real])
-    given = np.ascontiguousarray(frames.swapaxes(0, 1).astype(kind)).tobytes()
-    return _answers(_run([*command, "frames", str(len(frames))], given), written)
-
-
-def answered(command: list[str], written: Written, events: Array) -> tuple[Array, Array]:
-    """Run events, a structured array with x, y, p, t; return the class [1] and scores [1, K]."""
-    packed = np.zeros(len(events), np.dtype([("t", "<i8"), ("x", "<u2"), ("y", "<u2"), ("p", "u1")]))
-    for name in "txyp":
-        packed[name] = events[name]
-    return _answers(_run(command, packed.tobytes()), written)
-
-
-def _answers(said: bytes, written: Written) -> tuple[Array, Array]:
-    rows = [line.split() for line in said.decode().splitlines()]
-    classes, numbers = [int(row[0]) for row in rows], [row[1:] for row in rows]
-    return np.array(classes), np.array(numbers).astype(REALS[written.real])
-
-
-def _run(command: list[str], given: bytes) -> bytes:
-    done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr.decode()
     return done.stdout

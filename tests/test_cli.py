@@ -109,8 +109,8 @@ def test_export_takes_a_run_and_a_format(calls: list[tuple[Any, ...]]) -> None:
     assert cli.main(["export", str(OLD_RUN)]) == 0
     given = ["--to", "csr", "--out", "x", "--bits", "8", "--samples", "9", "--budgets", "mine.yaml"]
     assert cli.main(["export", str(OLD_RUN), *given, "--data.root", "there"]) == 0
-    plain = {"data": {}, "samples": None, "bits": None, "chips": None}
-    asked = {"data": {"root": "there"}, "samples": 9, "bits": 8, "chips": Path("mine.yaml")}
+    plain = {"data": {}, "samples": None, "bits": None, "bin": None, "chips": None}
+    asked = {"data": {"root": "there"}, "samples": 9, "bits": 8, "bin": None, "chips": Path("mine.yaml")}
     assert calls == [
         ("export", OLD_RUN, None, None, plain),
         ("export", OLD_RUN, "csr", Path("x"), asked),

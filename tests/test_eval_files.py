@@ -15,8 +15,11 @@ from torch import Tensor, nn
 
 import snnprune
 from snnprune.common.errors import UserError
+from snnprune.engine.plan import Layer
 from snnprune.export import evaluation, exporting, latency
+from snnprune.export.planning import plan_of
 from snnprune.export.subject import Subject
+from snnprune.runs import about
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
 from support import tiny_run
@@ -112,6 +115,33 @@ def test_files_that_no_evaluation_can_run_say_what_to_give_instead(
     snnprune.save(nn.Linear(2, 2), tmp_path / "own")
     with pytest.raises(UserError, match=r"own\.safetensors does not say which data .*; give the run"):
         evaluation.evaluate(tmp_path / "own.safetensors")
+
+
+def test_a_plan_is_had_from_each_of_them(exported: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    out, _ = exported
+    exporting.export(out, "csr", tmp_path / "net.safetensors", bits=8)
+    exporting.export(out, "csr", tmp_path / "floats.safetensors")
+    pairs = [
+        (plan_of(out), plan_of(out / "model.safetensors")),
+        (plan_of(out), plan_of(tmp_path / "floats.safetensors")),
+        (plan_of(out, bits=8), plan_of(tmp_path / "net.safetensors")),
+    ]
+    for one, other in pairs:
+        assert [(n.name, n.sources, n.shape) for n in one.nodes] == [
+            (n.name, n.sources, n.shape) for n in other.nodes
+        ]
+        layers = [
+            (a, b)
+            for a, b in zip(one.nodes, other.nodes, strict=True)
+            if isinstance(a, Layer) and isinstance(b, Layer)
+        ]
+        assert all(np.array_equal(a.weights, b.weights) for a, b in layers)
+        assert (one.bits, one.over_time) == (other.bits, other.over_time)
+        assert about.parse(one.about, out) == about.parse(other.about, out)
+    with pytest.raises(UserError, match="holds numbers of its own bits: leave bits and dtype out"):
+        plan_of(tmp_path / "net.safetensors", bits=4)
+    with pytest.raises(UserError, match="is an export already, of which there is no plan"):
+        plan_of(out / "export" / "model.onnx")
 
 
 def test_bits(exported: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any) -> None:

@@ -107,7 +107,7 @@ class Sum(Node):
 
 @dataclass(frozen=True, kw_only=True)
 class Flatten(Node):
-    """Its source as a row: channels x height x width, in this order."""
+    """Its source in another shape, mostly as a row: channels x height x width, in this order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +149,10 @@ class Neurons(Node):
         kind: which equations.
         threshold: th, float or int32: one number [1], or [channels].
         leak: tau of "lif", the factor of "plif", the decay of the others, or integers of 2^-bits; [1] or
-            [channels].
+            [channels]. That of "adaptive" is float64 where all share it, as Python computes 1 - leak with it.
         reset: R, [1] or [channels]; None for a soft reset, where R is 0.
         decay_input: whether the input of "lif" and "plif" leaks.
-        adaptation: r of "adaptive", [1] or [channels].
+        adaptation: r of "adaptive", as its leak.
         rise: of the threshold of "adaptive".
     """
 

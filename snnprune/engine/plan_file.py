@@ -47,7 +47,7 @@ BEFORE = "snnprune connections, version 1"
 """Files of this version hold no plan."""
 
 PLACES = 16
-"""Binary places of inputs, currents and potentials in whole numbers (`snnprune.export.whole_numbers`)."""
+"""Binary places of inputs, currents and potentials, in whole numbers: far below what matters."""
 
 FEEDBACK = ".feedback"
 GEOMETRY = ("stride", "padding", "dilation", "groups")

@@ -12,7 +12,7 @@ from rich.console import Console
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.engine import plan_file
-from snnprune.export import connections, nir_file, onnx_file, save
+from snnprune.export import c_file, connections, nir_file, onnx_file, save
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import BUDGETS, budgets, check, demand, shown
 from snnprune.export.finding import find
@@ -35,11 +35,16 @@ FILES = {
     "onnx": "model.onnx",
     "safetensors": "model.safetensors",
     "csr": "csr.safetensors",
+    "c": "model.c",
 }
 """Names of the files by format."""
 
-EXACT = ("nir", "onnx")
-"""Formats whose files must end as in `FILES`, because `find` tells the format by the ending."""
+EXACT = {
+    "nir": "because `snnprune eval` tells the format by it",
+    "onnx": "because `snnprune eval` tells the format by it",
+    "c": "as compilers expect; its header is written beside it",
+}
+"""Formats whose files must end as in `FILES`, and why."""
 
 
 def export(
@@ -50,6 +55,7 @@ def export(
     data: Mapping[str, Any] | None = None,
     samples: int | None = None,
     bits: int | None = None,
+    bin: str | None = None,  # noqa: A002 - the name of the option
     chips: Path | None = None,
     splits: Splits | None = None,
 ) -> dict[str, Any]:
@@ -57,11 +63,12 @@ def export(
 
     Args:
         path: folder of a finished run, or a compact network (.safetensors).
-        to: "nir", "onnx", "safetensors" or "csr"; None writes nothing.
+        to: "nir", "onnx", "safetensors", "csr" or "c"; None writes nothing.
         out: the file; by default export/model.nir and the like in the folder of ``path``.
         data: settings of `DataConfig` that replace those of the run.
         samples: number of test recordings to compare on; `SAMPLES` by default.
-        bits: of the weights of "csr"; floats by default.
+        bits: of the weights of "csr" and "c"; floats by default.
+        bin: time step of "c", such as "10ms"; by default that of the run's frames.
         chips: a file of budgets in addition to those of the package.
         splits: the data, if they were made by hand; ``data`` then says how they are encoded.
 
@@ -72,8 +79,12 @@ def export(
         UserError: no compact network at ``path``, a layer that the format cannot hold, data that cannot be
             read, an option that the format does not use, or a file that cannot be written.
     """
-    if bits is not None and to != "csr":
-        raise UserError("--bits goes with --to csr: the other formats hold floats (`snnprune eval --bits`)")
+    if bits is not None and to not in ("csr", "c"):
+        raise UserError(
+            "--bits goes with --to csr and --to c: the other formats hold floats (`snnprune eval --bits`)"
+        )
+    if bin is not None and to != "c":
+        raise UserError("--bin goes with --to c: the other formats hold no time step")
     samples = SAMPLES if samples is None else samples
     if samples < 1:
         raise UserError(f"--samples must be at least 1, and is {samples}")
@@ -97,9 +108,13 @@ def export(
             )
         ending = Path(FILES[to]).suffix
         if to in EXACT and file.suffix != ending:
-            raise UserError(f"{file} must end in {ending}, because `snnprune eval` tells the format by it")
+            raise UserError(f"{file} must end in {ending}, {EXACT[to]}")
         if to == "csr":
             written, said = _connections(subject, subject.model, file, bits)
+        elif to == "c":
+            asked = c_file.Asked(bits, bin)
+            recordings = _recordings(subject, samples)
+            written, said = c_file.export(subject, subject.model, file, recordings, asked)
         else:
             written, said = _network(subject, subject.model, (to, file), samples)
         result |= written

@@ -32,6 +32,7 @@ class Flow:
         steps: T.
         memory: of the values that share memory with it.
         version: of this memory, which grows when something is added in place.
+        over_time: of an answer, how it was made of those of all time steps (`snnprune.nn.scores`).
     """
 
     source: Source
@@ -40,6 +41,7 @@ class Flow:
     steps: int
     memory: int
     version: int = 0
+    over_time: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

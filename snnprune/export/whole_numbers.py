@@ -32,12 +32,10 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError
+from snnprune.engine.plan_file import PLACES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PLACES = 16
-"""Binary places of inputs, currents and potentials: 2^-16 of a step is far below what matters."""
 
 LARGEST = {"sum": 2.0**48, "current": 2.0**53, "potential": 2.0**62}
 """Bounds of a layer's sum, of what neurons read (sums of layers, pooled), and of a potential."""

@@ -119,11 +119,11 @@ def watches(name: str) -> str:
     return WATCHES.replace("@", name, 1)
 
 
-def main(name: str, made: Program, *, counts: bool) -> str:
+def main(name: str, made: Program, *, counts: bool, events: bool) -> str:
     """Return the main function, which is compiled with -DNAME_MAIN alone."""
     words = {
-        "@events@": EVENTS if counts else "",
-        "@default@": "events()" if counts else "2",
+        "@events@": EVENTS if events else "",
+        "@default@": "events()" if events else "2",
         "@digits@": "17" if made.real == "double" else "9",
         "@number@": "uint8_t" if counts else made.real,
         "@places@": str(math.prod(made.plan.shape)),

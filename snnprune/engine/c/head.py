@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 110
 
 
-def head(name: str, made: Program, notes: Iterable[str], *, counts: bool, bin_us: int) -> str:
+def head(name: str, made: Program, notes: Iterable[str], *, counts: bool, bin_us: int | None) -> str:
     """Return the comment.
 
     Args:
@@ -26,7 +26,7 @@ def head(name: str, made: Program, notes: Iterable[str], *, counts: bool, bin_us
         made: the program, complete.
         notes: further sentences.
         counts: whether the input is counts of events.
-        bin_us: length of a time step in microseconds.
+        bin_us: length of a time step in microseconds; None where there are no events.
     """
     plan, (flash, ram) = made.plan, made.memory.totals
     channels, height, width = plan.shape
@@ -36,7 +36,9 @@ def head(name: str, made: Program, notes: Iterable[str], *, counts: bool, bin_us
     numbers = f"{made.real}, each operation rounded by itself"
     if plan.bits is not None:
         numbers = f"whole numbers: weights of {plan.bits} bits, potentials with 16 binary places"
-    what = f"counts of events in {bin_us:,} us" if counts else "values"
+    what = "counts" if counts else "values"
+    if bin_us is not None:
+        what = f"counts of events in {bin_us:,} us"
     lines = [
         f"{name}: a spiking network that snnprune wrote. C99; it needs memset and memcpy of string.h alone.",
         "",
@@ -49,7 +51,7 @@ def head(name: str, made: Program, notes: Iterable[str], *, counts: bool, bin_us
         "",
         *_table(made),
         "",
-        *_calls(name, counts=counts),
+        *_calls(name, counts=counts, events=bin_us is not None),
     ]
     for note in [*made.notes, *notes]:
         lines += ["", *textwrap.wrap(note, WIDTH - 3)]
@@ -75,9 +77,9 @@ _MAIN = (
 )
 
 
-def _calls(name: str, *, counts: bool) -> list[str]:
+def _calls(name: str, *, counts: bool, events: bool) -> list[str]:
     lines = [f"{name}_score scores[{name}_CLASSES];"]
-    if counts:
+    if events:
         return [
             *lines,
             f"{name}_reset();",
@@ -91,7 +93,8 @@ def _calls(name: str, *, counts: bool) -> list[str]:
     return [
         *lines,
         f"{name}_reset();",
-        f"{name}_add(place, value); {name}_step();    for each time step",
+        f"{name}_add(place, {'count' if counts else 'value'});    for each place, then",
+        f"{name}_step();                  for each time step",
         f"best = {name}_answer(scores);",
     ]
 

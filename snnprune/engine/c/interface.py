@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from snnprune.engine.c.parts import Program
 
 
-def header(name: str, made: Program, *, counts: bool, bin_us: int) -> str:
+def header(name: str, made: Program, *, counts: bool, bin_us: int | None) -> str:
     """Return the text of the header.
 
     Args:
         name: prefix of all names.
         made: the program.
         counts: whether the input is counts of events.
-        bin_us: length of a time step in microseconds.
+        bin_us: length of a time step in microseconds; None where there are no events.
     """
     channels, height, width = made.plan.shape
     number = "uint16_t count" if counts else f"{made.real} value"
@@ -31,7 +31,8 @@ def header(name: str, made: Program, *, counts: bool, bin_us: int) -> str:
         else f"Add a value at a place, (channel * {height} + row) * {width} + column, to the next step.\n"
         f"   Returns {name}_OK or, for another place or a sum beyond {MOST_COUNTS}, {name}_OUT_OF_RANGE."
     )
-    push = _push_declared(name) if counts else ""
+    push = "" if bin_us is None else _push_declared(name)
+    bins = "" if bin_us is None else f"#define {name}_BIN_US {bin_us}\n"
     guard = f"{name.upper()}_H"
     return f"""\
 #ifndef {guard}
@@ -47,8 +48,7 @@ extern "C" {{
 #define {name}_HEIGHT {height}
 #define {name}_WIDTH {width}
 #define {name}_CLASSES {classes(made)}
-#define {name}_BIN_US {bin_us}
-
+{bins}
 #define {name}_OK 0
 #define {name}_OUT_OF_RANGE 1
 #define {name}_OUT_OF_ORDER 2
@@ -97,14 +97,14 @@ void {name}_finish(void);
 """
 
 
-def functions(name: str, made: Program, *, counts: bool) -> str:
+def functions(name: str, made: Program, *, counts: bool, events: bool) -> str:
     """Return the functions that the header declares."""
     memory, plan = made.memory, made.plan
     outputs = classes(made)
     channels, height, width = plan.shape
     steps = memory.number("steps", "uint32_t")
     memory.state("totals", made.real, outputs)
-    if counts:
+    if events:
         memory.number("started", "uint8_t")
         memory.number("bin_begin", "int64_t")
         memory.number("latest", "int64_t")
@@ -116,7 +116,7 @@ def functions(name: str, made: Program, *, counts: bool) -> str:
             [*made.calls, *_totals(made), "(void)memset(input, 0, sizeof input);", f"{steps}++;"],
         ),
     ]
-    if counts:
+    if events:
         parts += _push(name, (channels, height, width))
     parts += [_answer(name, made), function_text(f"uint32_t {name}_steps(void)", [f"return {steps};"])]
     return "\n".join(parts)

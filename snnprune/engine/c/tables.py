@@ -1,13 +1,14 @@
-"""Tables of weights: dense rows or compressed ones, in the fewest bytes.
+"""Tables of weights, in the form that takes the fewest bytes.
 
-Weights stand input by input. In a dense table each input and place of the kernel has a row of all units, in a
-compressed one a row of the units whose weight is not zero.
+Weights stand input by input: each input and place of the kernel has a row. A dense row holds the weights of
+all units. Others hold those that are not zero: a listed row with the unit of each, a marked row behind a bit
+for each unit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from snnprune.engine.plan import Convolution
 if TYPE_CHECKING:
     from snnprune.engine.c.memory import Memory
     from snnprune.engine.plan import Array, Layer, Shape
+
+Form = Literal["dense", "listed", "marked"]
 
 NIBBLE = 7
 """Largest magnitude of a weight of 4 bits."""
@@ -31,23 +34,24 @@ class Table:
         name: of the tables.
         kind: C type of a weight; "nibble" for two to a byte.
         units: number of units in a row.
-        starts: whether rows are compressed.
-        empty: whether there is no weight.
+        form: what a row holds; None if no row holds anything.
     """
 
     name: str
     kind: str
     units: int
-    starts: bool
-    empty: bool = False
+    form: Form | None
 
     @property
     def said(self) -> str:
         """How weights stand, in words."""
-        if self.empty:
-            return "none"
         kind = "int4" if self.kind == "nibble" else self.kind.removesuffix("_t")
-        return f"{'compressed' if self.starts else 'dense'} {kind}"
+        return "none" if self.form is None else f"{self.form} {kind}"
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no weight."""
+        return self.form is None
 
     def added(self, row: str, target: str, first: str, factor: str | None) -> list[str]:
         """Return statements that add a row of weights, times ``factor``, to currents.
@@ -58,19 +62,23 @@ class Table:
             first: the unit of the row's first weight in C.
             factor: what arrives; None for 1.
         """
-        if self.empty:
-            return []
-
-        def times(weight: str) -> str:
-            return weight if factor is None else f"{factor} * {weight}"
-
-        if self.starts:
-            lines = [f"{target}[unit_{self.name}[s]] += {times(self._weight('s'))};"]
-            begin, end = f"start_{self.name}[{row}]", f"start_{self.name}[({row}) + 1]"
-            return block(f"for (uint32_t s = {begin}; s < {end}; s++)", lines)
-        base = f"const int32_t w = {row if row.isidentifier() else f'({row})'} * {self.units};"
         place = "u" if first == "0" else f"{first} + u"
-        return [base, *loop("u", self.units, [f"{target}[{place}] += {times(self._weight('w + u'))};"])]
+        start, times = f"start_{self.name}", "" if factor is None else f"{factor} * "
+        row = row if row.isidentifier() else f"({row})"
+        match self.form:
+            case None:
+                return []
+            case "listed":
+                add = f"{target}[unit_{self.name}[s]] += {times}{self._weight('s')};"
+                return block(f"for (uint32_t s = {start}[{row}]; s < {start}[{row} + 1]; s++)", [add])
+            case "marked":
+                bits = f"mark_{self.name}[({row} * {marks(self.units)}) + (u / 8)]"
+                adding = [f"{target}[{place}] += {times}{self._weight('s')};", "s++;"]
+                each = block(f"if ((({bits} >> (u % 8)) & 1) != 0)", adding)
+                return [f"uint32_t s = {start}[{row}];", *loop("u", self.units, each)]
+            case "dense":
+                add = f"{target}[{place}] += {times}{self._weight('w + u')};"
+                return [f"const int32_t w = {row} * {self.units};", *loop("u", self.units, [add])]
 
     def _weight(self, index: str) -> str:
         if self.kind == "nibble":
@@ -92,21 +100,35 @@ def table(memory: Memory, layer: Layer, shape: Shape, named: tuple[str, int, str
     name, owner, real = named
     alive = rows != 0
     if not alive.any():
-        return Table(name, real, rows.shape[1], starts=False, empty=True)
+        return Table(name, real, rows.shape[1], None)
     kind = real
     if whole:
         low, high = float(rows.min()), float(rows.max())
-        kind = "nibble" if max(-low, high) <= NIBBLE else str(integer(low, high, "int8_t")).lstrip("u")
+        kind = "nibble" if max(-low, high) <= NIBBLE else str(integer(low, high, "int8_t"))
     count, units = int(alive.sum()), _unit_index(layer, alive)
-    index, start = str(_unsigned(int(units.max()))), str(_unsigned(count))
-    compressed = _bytes(count, kind) + count * BYTES[index] + (len(rows) + 1) * BYTES[start]
-    starts = compressed < _bytes(rows.size, kind)
-    _write_weights(memory, f"weight_{name}", kind, rows[alive] if starts else rows, owner)
-    if starts:
+    index, start = _unsigned(int(units.max())), _unsigned(count)
+    sparse = _bytes(count, kind) + (len(rows) + 1) * BYTES[start]
+    sizes: dict[Form, int] = {
+        "dense": _bytes(rows.size, kind),
+        "listed": sparse + count * BYTES[index],
+        "marked": sparse + len(rows) * marks(rows.shape[1]),
+    }
+    form = min(sizes, key=lambda one: sizes[one])
+    _write_weights(memory, f"weight_{name}", kind, rows if form == "dense" else rows[alive], owner)
+    if form == "listed":
         memory.constant(f"unit_{name}", index, units, owner)
+    elif form == "marked":
+        bits = np.packbits(alive, axis=1, bitorder="little")
+        memory.constant(f"mark_{name}", "uint8_t", bits, owner)
+    if form != "dense":
         ends = np.concatenate([[0], np.cumsum(alive.sum(1))])
         memory.constant(f"start_{name}", start, ends, owner)
-    return Table(name, kind, rows.shape[1], starts)
+    return Table(name, kind, rows.shape[1], form)
+
+
+def marks(units: int) -> int:
+    """Return the bytes of a bit for each unit of a row."""
+    return (units + 7) // 8
 
 
 def _rows(layer: Layer, shape: Shape) -> Array:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SCALE = 2**PLACES
 
+PARTED = 2.0**47
+"""Bound of potentials that are kept in 48 bits: 32 before the binary point, 16 behind it."""
+
 
 @dataclass(frozen=True)
 class Term:
@@ -154,14 +157,28 @@ class Terms:
         bounds = potentials(self.plan, node, x.values)
         kind = self._kind(bounds.low, bounds.high, bounds.steps)
         rest = np.zeros(1, np.int64) if node.reset is None else node.reset
-        v = f"{self._potentials(kind, rest, SCALE)}[n]"
+        parted = kind == "int64_t" and bounds.low >= -PARTED and bounds.high < PARTED
+        name = self._potentials("int32_t" if parted else kind, rest, 1 if parted else SCALE)
         back = self._scaled("rest", rest, kind)
         threshold = self._scaled("threshold", node.threshold, kind)
-        away = f"({v} - {back})" if np.any(rest) else v
-        left = self._left(away, node.leak, kind, bounds.above)
+        left = self._left(f"(v - {back})" if np.any(rest) else "v", node.leak, kind, bounds.above)
         h = f"{left} + {x.current(kind)}"
-        lines = [f"const {kind} h = {f'{back} + {h}' if np.any(rest) else h};"]
-        return [*lines, *self._fire(v, threshold, f"h - {threshold}" if node.reset is None else back)]
+        after = f"h - {threshold}" if node.reset is None else back
+        load, store = f"{name}[n]", [f"{name}[n] = (fired != 0U) ? ({after}) : h;"]
+        if parted:
+            low = self.memory.state(f"fraction_{self.name}", "uint16_t", self._count, self.place)
+            load = f"((int64_t){name}[n] * {SCALE}) + {low}[n]"
+            store = [
+                f"const int64_t next = (fired != 0U) ? ({after}) : h;",
+                f"{name}[n] = (int32_t)shifted(next, {PLACES});",
+                f"{low}[n] = (uint16_t)((uint64_t)next & {SCALE - 1}U);",
+            ]
+        return [
+            f"const {kind} v = {load};",
+            f"const {kind} h = {f'{back} + {h}' if np.any(rest) else h};",
+            f"const uint8_t fired = (h >= {threshold}) ? 1U : 0U;",
+            *store,
+        ]
 
     def _adaptive(self, node: Neurons, x: Term) -> list[str]:
         assert node.adaptation is not None
@@ -218,7 +235,8 @@ class Terms:
         self.memory.state(name, kind, count, self.place, rest=not away)
         if away:
             units = self.plan.nodes[self.place].shape[0]
-            back = self._each("rest", rest, kind if scale == 1 else "int32_t", unit=f"n % {units}")
+            own = "int32_t" if kind == "int64_t" else kind
+            back = self._each("rest", rest, own, unit=f"n % {units}")
             back = back if scale == 1 else f"({kind}){back} * {scale}"
             self.memory.starts += loop("n", count, [f"{name}[n] = {back};"])
         return name

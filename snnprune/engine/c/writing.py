@@ -32,8 +32,8 @@ KEYWORDS = (
 )
 
 BEGINNINGS = (
-    "adaptation bias columns compute divisor input last leak main mean memory out potential renewal rest "
-    "row rows scale shared shift spike start threshold unit value weight"
+    "adaptation bias columns compute divisor fraction input last leak main mark mean memory out potential "
+    "renewal rest row rows scale shared shift spike start threshold unit value weight"
 )
 """Beginnings of names inside of the file."""
 
@@ -85,7 +85,7 @@ def write(
     plan: Plan,
     out: Path,
     *,
-    bin_us: int,
+    bin_us: int | None,
     name: str | None = None,
     counts: bool = True,
     notes: Sequence[str] = (),
@@ -95,9 +95,9 @@ def write(
     Args:
         plan: the network.
         out: a folder, or a file that ends in .c.
-        bin_us: length of a time step in microseconds.
+        bin_us: length of a time step in microseconds; None for a network that takes no events.
         name: prefix of all names in C; by default that of the file, or "network".
-        counts: whether the network reads counts of events; else it reads values, and takes no events.
+        counts: whether the network reads counts, of 0 to 255; else it reads values, and takes no events.
         notes: sentences for the beginning of the file.
 
     Raises:
@@ -118,7 +118,7 @@ def write(
 
 
 def texts(
-    plan: Plan, name: str, header: str, *, bin_us: int, counts: bool = True, notes: Sequence[str] = ()
+    plan: Plan, name: str, header: str, *, bin_us: int | None, counts: bool = True, notes: Sequence[str] = ()
 ) -> tuple[str, str, Program]:
     """Return the texts of the source and of the header, and what they were made of.
 
@@ -134,8 +134,9 @@ def texts(
         UserError: as in `write`.
     """
     _check(plan, name, bin_us)
+    assert counts or bin_us is None, "events are counted"
     made = program(plan, counts=counts)
-    calls = interface.functions(name, made, counts=counts)
+    calls = interface.functions(name, made, counts=counts, events=bin_us is not None)
     beginning = head(name, made, notes, counts=counts, bin_us=bin_us)
     parts = [
         beginning,
@@ -147,17 +148,17 @@ def texts(
         *made.helpers,
         *(function + "\n" for function in made.functions),
         calls,
-        harness.main(name, made, counts=counts),
+        harness.main(name, made, counts=counts, events=bin_us is not None),
     ]
     return "\n".join(parts), interface.header(name, made, counts=counts, bin_us=bin_us), made
 
 
-def _check(plan: Plan, name: str, bin_us: int) -> None:
+def _check(plan: Plan, name: str, bin_us: int | None) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name, re.ASCII) or name in TAKEN:
         raise UserError(
             f"'{name}' cannot be a name in C: expected a letter, then letters, digits and underscores"
         )
-    if not 1 <= bin_us <= LONGEST_BIN:
+    if bin_us is not None and not 1 <= bin_us <= LONGEST_BIN:
         raise UserError(f"a time step of {bin_us:,} us is out of range: expected 1 us to {LONGEST_BIN:,} us")
     for node in plan.nodes:
         if isinstance(node, Layer) and not np.isfinite(node.weights).all():
