@@ -105,13 +105,36 @@ def test_in_its_run_a_compact_network_reads_the_runs_folder_of_data(
     assert [config.root for config in tiny_run.STRIPES.asked] == ["/there"]
 
 
-def test_files_that_no_evaluation_can_run_say_what_to_give_instead(
-    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+@pytest.mark.parametrize("bits", [None, 8, 4])
+def test_a_list_of_connections_is_run_where_events_arrive(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path, bits: int | None
 ) -> None:
     out, _ = exported
-    exporting.export(out, "csr", tmp_path / "csr.safetensors")
-    with pytest.raises(UserError, match=r"a list of connections, .*: measure the run"):
-        evaluation.evaluate(tmp_path / "csr.safetensors")
+    file = tmp_path / "csr.safetensors"
+    exporting.export(out, "csr", file, bits=bits)
+    found = evaluation.evaluate(file)
+    assert found["confusion"] == evaluation.evaluate(out, bits=bits)["confusion"]
+    assert "recording_ms" not in found
+    with pytest.raises(UserError, match="--bits needs a spiking network in the folder of a run"):
+        evaluation.evaluate(file, bits=8)
+
+
+def test_networks_are_timed_side_by_side(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: Any
+) -> None:
+    out, _ = exported
+    found = evaluation.evaluate(out)
+    assert list(found["recording_ms"]) == ["dense", "masked", "compact", "event_driven"]
+    assert min(found["recording_ms"].values()) > 0
+    assert found["event_driven"] == {"samples": 21, "answers_differ": 0}
+    assert "compact and event-driven differ in 0 of 21 answers" in capsys.readouterr().out
+    kept = json.loads((out / "summary.json").read_text())["machine"]["recording_ms"]
+    assert kept.keys() == found["recording_ms"].keys()
+    alone = evaluation.evaluate(out / "model.safetensors")
+    assert list(alone["recording_ms"]) == ["compact", "event_driven"]
+
+
+def test_files_that_no_evaluation_can_run_say_what_to_give_instead(tmp_path: Path) -> None:
     snnprune.save(nn.Linear(2, 2), tmp_path / "own")
     with pytest.raises(UserError, match=r"own\.safetensors does not say which data .*; give the run"):
         evaluation.evaluate(tmp_path / "own.safetensors")

@@ -5,10 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from snnprune.data.events import gate
 from snnprune.data.events.gate import LONGEST, PIECE, admitted
 from snnprune.data.events.stream import Asked, Raw
 
 SENSOR = Asked(sensor=(10, 8))
+
+
+@pytest.fixture(autouse=True, params=[0, gate.FEW], ids=["at once", "one by one"])
+def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "FEW", request.param)
 
 
 def raw(**columns: object) -> Raw:

@@ -25,6 +25,7 @@ from snnprune.common.statistics import (
     pareto_front,
     verdict,
 )
+from snnprune.runs.summary import SIDES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,6 +86,10 @@ def _inference(kind: str) -> Callable[[Run], float]:
     return lambda r: 1e3 * float(r.summary.machine.inference_seconds[kind])
 
 
+def _recording(kind: str) -> Callable[[Run], float | None]:
+    return lambda r: (r.summary.machine.recording_ms or {}).get(kind)
+
+
 MEASURES = (
     Measure("accuracy", "test accuracy", "%", lambda r: 100 * r.summary.accuracy, 2, 1),
     Measure(
@@ -117,6 +122,17 @@ MEASURES = (
     Measure("training", "training time", "s", lambda r: r.summary.seconds, 1, -1),
     Measure("inference_dense", "inference of a batch, dense", "ms", _inference("dense"), 2, 0),
     Measure("inference_compact", "inference of a batch, compact", "ms", _inference("compact"), 2, -1),
+    *(
+        Measure(
+            f"recording_{kind}",
+            f"one recording, {title}",
+            "ms",
+            _recording(kind),
+            3,
+            -1 if kind != "dense" else 0,
+        )
+        for kind, title in SIDES.items()
+    ),
     Measure("memory", "peak memory", "MB", lambda r: r.summary.machine.peak_memory_mb, 0, -1),
 )
 """The measures, in the order of the tables. Numbers of operations are for one test sample."""

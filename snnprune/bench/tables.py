@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from snnprune.bench.comparison import BY_KEY, OPEN, operations
 from snnprune.common.statistics import LEVEL
 from snnprune.pruning.oversights import misses
-from snnprune.runs.summary import BY_EVENTS
+from snnprune.runs.summary import BY_EVENTS, SIDES
 
 if TYPE_CHECKING:
     from snnprune.bench.comparison import Comparison, Group, Speed
@@ -182,12 +182,19 @@ def _speeds(comparison: Comparison) -> Table:
 
 
 def _machine(comparison: Comparison) -> Table:
-    keys = ("training", "inference_dense", "inference_compact", "memory")
+    keys = [
+        "training",
+        "inference_dense",
+        "inference_compact",
+        *(f"recording_{kind}" for kind in SIDES),
+        "memory",
+    ]
+    known = [key for key in keys if any(key in group.measures for group in comparison.groups)]
     return Table(
         "machine",
         "Time and memory, as measured",
-        ("", *(f"{BY_KEY[key].title} ({BY_KEY[key].unit})" for key in keys)),
-        tuple((group.name, *(_cell(group, key) for key in keys)) for group in comparison.groups),
+        ("", *(f"{BY_KEY[key].title} ({BY_KEY[key].unit})" for key in known)),
+        tuple((group.name, *(_cell(group, key) for key in known)) for group in comparison.groups),
         (
             "Measured on the machine that ran the cells, with its other programs running; measured_on in "
             "summary.json says how.",

@@ -73,7 +73,10 @@ class RoundTrip:
         return sum(layer.spikes for layer in self.layers.values())
 
     def add(self, mine: tuple[Tensor, Spikes], other: tuple[Tensor, Spikes]) -> None:
-        """Compare outputs ([T, B, K] or [B, K]) and spikes of one batch with those of the export."""
+        """Compare outputs ([T, B, K] or [B, K]) and spikes of one batch with those of the export.
+
+        Spikes of the export may be units x 1 x 1 where those of the original are units.
+        """
         (y, fired), (z, again) = mine, other
         if y.ndim == 2:
             y, z = y.unsqueeze(0), z.unsqueeze(0)
@@ -83,7 +86,8 @@ class RoundTrip:
         self.answers += int((one != two).sum())
         for name, spikes in fired.items():
             layer = self.layers.setdefault(name, LayerFlips())
-            layer.flipped += int(((spikes != 0) != (again[name] != 0)).sum())
+            other_spikes = again[name].reshape(spikes.shape)
+            layer.flipped += int(((spikes != 0) != (other_spikes != 0)).sum())
             layer.spikes += int(spikes.count_nonzero())
             layer.size += spikes.numel()
 

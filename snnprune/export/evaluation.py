@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,20 @@ from rich.console import Console
 from snnprune.common import atomic
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
-from snnprune.export import connections, nir_file
+from snnprune.export import connections, engine_run, event_driven, nir_file
 from snnprune.export.comparison import RoundTrip, spiking_run
 from snnprune.export.finding import find
-from snnprune.export.latency import BATCHES, latency
+from snnprune.export.latency import BATCHES, latency, per_recording
 from snnprune.export.quantisation import quantise
+from snnprune.export.subject import Subject
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.network.weights import synapses_of
 from snnprune.nn.losses import loss_of
+from snnprune.nn.run_network import build_network
 from snnprune.nn.scores import scores_of
+from snnprune.runs.folder import RunFolder
+from snnprune.runs.summary import SIDES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +36,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.data import Splits
-    from snnprune.export.subject import Subject
 
 Result = dict[str, Any]
+
+COMPARED = 500
+"""Most recordings that the event-driven network answers, beside the network that is measured."""
 
 WIDEST = 20
 """Most classes of a confusion matrix that is shown in a terminal."""
@@ -52,7 +59,7 @@ def evaluate(
 
     Args:
         path: folder of a run (the network as it was trained), a compact network (.safetensors), or an export
-            (.onnx, .nir).
+            (.onnx, .nir, or a list of connections, which the event-driven network computes).
         data: settings of `DataConfig` that replace those of the run, such as its root.
         bits: measure the compact network with weights of this many bits, compared with itself.
         device: "cpu", "cuda" or "auto", in place of that of the run.
@@ -72,6 +79,8 @@ def evaluate(
         "epoch": subject.epoch,
         **(_answers(subject) if bits is None else _quantised(subject, bits)),
     }
+    if bits is None and subject.model is not None:
+        result |= _beside(subject, path)
     if out is not None:
         atomic.write_text(out, json.dumps(result, indent=2) + "\n")
     say(Console(), described(result, subject.splits.classes))
@@ -88,6 +97,32 @@ def _answers(subject: Subject) -> Result:
         "operations": _operations(subject, counter),
         "latency": latency(subject),
     }
+
+
+def _beside(subject: Subject, path: Path) -> Result:
+    """Time a recording in the dense, the trained, the compact and the event-driven network, and compare."""
+    assert subject.model is not None
+    splits, sides = subject.splits, {}
+    if path.is_dir():
+        dense = build_network(subject.config, splits.shape, len(splits.classes))
+        sides = {"dense": Subject.of("dense", dense, subject.config, splits), "masked": subject}
+        if not RunFolder(path).network.is_file():
+            return {"recording_ms": per_recording(sides)}
+        subject = find(path, asdict(subject.config.data), subject.device.type, compact=True, splits=splits)
+    sides["compact"] = subject
+    events = event_driven.event_driven(subject)
+    if isinstance(events, str):
+        return {"recording_ms": per_recording(sides), "event_driven": {"none": events}}
+    samples = differ = 0
+    with torch.inference_mode():
+        for encoded, _ in subject.batches():
+            part = encoded[:, : COMPARED - samples]
+            differ += int((subject.scores(part).argmax(1).cpu() != events.scores(part).argmax(1)).sum())
+            samples += part.shape[1]
+            if samples >= COMPARED:
+                break
+    compared = {"samples": samples, "answers_differ": differ}
+    return {"recording_ms": per_recording(sides | {"event_driven": events}), "event_driven": compared}
 
 
 def _loss(subject: Subject, scores: Tensor, labels: Tensor) -> float | None:
@@ -137,7 +172,9 @@ def _quantised(subject: Subject, bits: int) -> Result:
             f"{subject.name} is none"
         )
     grid = quantise(subject.model, subject.example(), bits)
-    mine, other = spiking_run(subject.model), spiking_run(grid.model, grid.neurons)
+    engine = event_driven.engine_of_grid(grid)
+    mine = spiking_run(subject.model)
+    other = spiking_run(grid.model, grid.neurons) if engine is None else engine_run.spiking_run(engine)
     over_time = subject.config.train.over_time
     sizes = [len(connections.content(n, subject.example(1), **subject.kept())) for n in (subject.model, grid)]
     found, answers, labels, floats = RoundTrip(over_time), [], [], 0
@@ -178,6 +215,8 @@ def described(result: Result, classes: tuple[str, ...]) -> str:
         lines.append(_counts(**result["operations"]))
     if "latency" in result:
         lines += [_timing(result["latency"], size) for size in BATCHES]
+    if "recording_ms" in result:
+        lines.append(_side_by_side(result["recording_ms"], result.get("event_driven")))
     if len(classes) <= WIDEST:
         lines += ["", *_table(result["confusion"], classes)]
     return "\n".join(lines)
@@ -196,6 +235,19 @@ def _timing(latencies: Result, size: int) -> str:
     return (
         f"batch {size}: median {taken['median_ms']:.2f} ms, 99th percentile {taken['p99_ms']:.2f} ms, of "
         f"{taken['rounds']} rounds on {latencies['device']}, {latencies['threads']} threads"
+    )
+
+
+def _side_by_side(taken: Result, compared: Result | None) -> str:
+    times = ", ".join(f"{SIDES[name]} {milliseconds:.2f} ms" for name, milliseconds in taken.items())
+    line = f"one recording on one thread, by network: {times}"
+    if compared is None:
+        return line
+    if "none" in compared:
+        return f"{line}; no event-driven network: {compared['none']}"
+    return (
+        f"{line}; compact and event-driven differ in {compared['answers_differ']} of "
+        f"{compared['samples']} answers"
     )
 
 

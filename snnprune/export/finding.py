@@ -14,8 +14,10 @@ from snnprune.common.errors import UserError
 from snnprune.config.check import check
 from snnprune.config.schema import DataConfig
 from snnprune.engine import plan_file
+from snnprune.engine.engine import Engine
 from snnprune.export import load, nir_file, onnx_file
 from snnprune.export.compact import about_of
+from snnprune.export.engine_run import outputs
 from snnprune.export.subject import Subject
 from snnprune.nn import models
 from snnprune.nn.device import use_threads
@@ -154,10 +156,7 @@ def _of_run(folder: RunFolder, asked: _Asked, *, compact: bool) -> Subject:
 
 def _of_compact(path: Path, asked: _Asked) -> Subject:
     if plan_file.is_one(path):
-        raise UserError(
-            f"{path} is a list of connections, which snnprune.export.planning.plan_of reads: measure the run "
-            "that it comes from, `snnprune eval RUN --bits 8`"
-        )
+        return _of_connections(path, asked)
     text, beside = about_of(path), RunFolder(path.parent)
     if beside.network == path and beside.config.is_file():
         # In the folder of its run, whose configuration also holds the folder of the data.
@@ -167,6 +166,14 @@ def _of_compact(path: Path, asked: _Asked) -> Subject:
         known = about.parse(text, path)
         config = asked.config(known.config)
     return _compact(path, config, asked.read(config, known, path))
+
+
+def _of_connections(path: Path, asked: _Asked) -> Subject:
+    engine = Engine(plan_file.read(path))
+    known = about.parse(engine.plan.about, path)
+    config = replace(asked, device="cpu").config(known.config)
+    splits = asked.read(config, known, path)
+    return Subject(f"{path}", config, splits, torch.device("cpu"), spiking=True, outputs=outputs(engine))
 
 
 def _compact(path: Path, config: RunConfig, splits: Splits) -> Subject:

@@ -1,14 +1,20 @@
-"""How long a network takes to answer: median and 99th percentile, at batch sizes 1 and 64."""
+"""How long a network takes to answer: median and 99th percentile, at batch sizes 1 and 64.
+
+`per_recording` puts several networks side by side.
+"""
 
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from snnprune.export.subject import Subject
@@ -23,6 +29,9 @@ SECONDS = 20.0
 
 WARM_UP = 2
 
+TURNS = 15
+"""Timed answers of each network, in turns with the others."""
+
 
 def latency(subject: Subject) -> dict[str, Any]:
     """Time whole recordings, from the encoded frames to the scores.
@@ -33,6 +42,31 @@ def latency(subject: Subject) -> dict[str, Any]:
     """
     taken = {f"batch_{size}": _timed(subject, size) for size in BATCHES}
     return {**taken, "threads": torch.get_num_threads(), "device": subject.device.type}
+
+
+def per_recording(sides: Mapping[str, Subject]) -> dict[str, float]:
+    """Time one recording at a time in several networks, in turns and on one thread.
+
+    Args:
+        sides: networks with the same data.
+
+    Returns:
+        The median in milliseconds of each.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        encoded = {name: subject.example(1) for name, subject in sides.items()}
+        taken: dict[str, list[float]] = {name: [] for name in sides}
+        ends = time.perf_counter() + SECONDS
+        for turn in range(WARM_UP + TURNS):
+            if turn > WARM_UP and time.perf_counter() > ends:
+                break
+            for name, subject in sides.items():
+                taken[name].append(seconds(subject, encoded[name]))
+    finally:
+        torch.set_num_threads(threads)
+    return {name: round(1000 * statistics.median(times[WARM_UP:]), 4) for name, times in taken.items()}
 
 
 def _timed(subject: Subject, size: int) -> dict[str, float | int]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnprune.export.latency import seconds
+from snnprune.export.event_driven import event_driven
+from snnprune.export.latency import per_recording, seconds
 from snnprune.export.subject import Subject
 from snnprune.network import discover
 from snnprune.network.cost import rates
@@ -61,7 +62,8 @@ def measure(
         splits: the data.
         config: of the run.
     """
-    answers, labels, counted = _answers(Subject.of("trained", model, config, splits), pruner.topology)
+    trained = Subject.of("trained", model, config, splits)
+    answers, labels, counted = _answers(trained, pruner.topology)
     compact = Subject.of("compact", small, config, splits)
     topology = discover(small, compact.example())
     others, _, left = _answers(compact, topology)
@@ -79,7 +81,7 @@ def measure(
             "compact_answers_differ": sum(a != b for a, b in zip(answers, others, strict=True)),
             "compact": _size(topology),
             "synops": _report(operations),
-            "machine": _times(Subject.of("dense", dense, config, splits), compact),
+            "machine": _times(Subject.of("dense", dense, config, splits), trained, compact),
         },
     )
 
@@ -156,8 +158,8 @@ def _report(operations: dict[str, Operations]) -> dict[str, Any]:
     }
 
 
-def _times(dense: Subject, compact: Subject) -> dict[str, Any]:
-    """Return the time of one batch in the dense and in the compact network, measured in turns."""
+def _times(dense: Subject, trained: Subject, compact: Subject) -> dict[str, Any]:
+    """Return the times of one batch in the dense and in the compact network, and of one recording."""
     encoded = compact.example(compact.config.train.batch_size)
     taken: dict[str, list[float]] = {"dense": [], "compact": []}
     for turn in range(WARM_UP + ROUNDS):
@@ -165,7 +167,12 @@ def _times(dense: Subject, compact: Subject) -> dict[str, Any]:
             passed = seconds(subject, encoded)
             if turn >= WARM_UP:
                 taken[name].append(passed)
+    sides = {"dense": dense, "masked": trained, "compact": compact}
+    events = event_driven(compact)
+    if not isinstance(events, str):
+        sides["event_driven"] = events
     return {
+        "recording_ms": per_recording(sides),
         "inference_seconds": {name: round(statistics.median(times), 6) for name, times in taken.items()},
         "inference_batch": min(compact.config.train.batch_size, len(compact.splits.test)),
         "inference_rounds": ROUNDS,

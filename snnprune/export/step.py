@@ -12,6 +12,7 @@ from snnprune.export.graph import plain
 from snnprune.export.limits import SILENT
 from snnprune.network.cells import is_cell
 from snnprune.network.leaves import is_multi_step, is_recurrent, spiking_base
+from snnprune.nn.rnn import RNN, RNNCell
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,7 +64,7 @@ class Step(nn.Module):
 def _refuse_cells(net: nn.Module) -> None:
     """Refuse recurrent cells: what they carry over is a variable of a forward, which a step would lose."""
     for name, module in net.named_modules():
-        if is_cell(module) or is_recurrent(module):
+        if is_cell(module) or is_recurrent(module) or isinstance(module, (RNN, RNNCell)):
             raise UserError(
                 f"one time step of the network cannot be written, because '{name}' ({type(module).__name__}) "
                 "carries its state over inside of the network's forward: use neurons that hold their state, "

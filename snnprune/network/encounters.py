@@ -15,6 +15,7 @@ from snnprune.network.leaves import (
     is_silent_norm,
     layers_inside,
     weight_shape,
+    wired_by,
 )
 from snnprune.network.places import Site
 from snnprune.network.topology import Slot
@@ -259,7 +260,7 @@ def on_gate_called(found: Findings, met: Encounter) -> None:
 
 def on_series_called(found: Findings, met: Encounter) -> None:
     """A recurrent layer wires what it reads to itself."""
-    found.freeze(met.inputs, f"it is wired to itself by the recurrent layer {met.name}")
+    found.freeze(met.inputs, wired_by(met.name, met.module))
 
 
 RULES: dict[Kind, Callable[[Findings, Encounter], None]] = {

@@ -91,6 +91,17 @@ def is_recurrent(module: nn.Module) -> bool:
     return rnn is not None and isinstance(module, (rnn.SpikingRNNBase, rnn.SpikingRNNCellBase))
 
 
+def wired_by(name: str, module: nn.Module) -> str:
+    """Return why what the recurrent ``module`` reads is kept whole, and what can be taken in its place."""
+    of_torch, kind = isinstance(module, (nn.RNNBase, nn.RNNCellBase)), type(module).__name__
+    reason = f"it is wired to itself by the recurrent {'layer' if of_torch else 'wrapper'} {name}"
+    if type(module) in {nn.RNN, nn.RNNCell}:
+        return f"{reason}: snnprune.nn.{kind}.of({name}) answers the same, and its units can be pruned"
+    if of_torch:
+        return f"{reason}, and what {kind} hands out does not say how active its units are"
+    return reason
+
+
 def has_plain_forward(module: nn.Module) -> bool:
     """Tell whether ``module`` computes the same as torch's own layer of its kind, from its own weight."""
     if "weight" not in module._parameters or computed(module):

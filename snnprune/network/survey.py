@@ -17,7 +17,7 @@ from snnprune.network.cells import gates_of, is_cell, is_stack
 from snnprune.network.encounters import RULES, Encounter
 from snnprune.network.findings import Call, Findings
 from snnprune.network.gated import on_cell_returned, on_stack_returned, refuse
-from snnprune.network.leaves import Kind, is_recurrent, leaf_kind
+from snnprune.network.leaves import Kind, is_recurrent, leaf_kind, wired_by
 from snnprune.network.operation import Operation
 from snnprune.network.products import Products
 from snnprune.network.provenance import share_memory
@@ -295,18 +295,16 @@ class Survey(TorchFunctionMode):
     # --- wrappers that feed back
 
     def _on_wrapper_called(self, name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: Any, kwargs: Any) -> None:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.found.feedback.append(name)
-            self.found.freeze(
-                tensors_in([args, kwargs]), f"it is wired to itself by the recurrent wrapper {name}"
-            )
+            self.found.freeze(tensors_in([args, kwargs]), wired_by(name, module))
 
         return hook
 
     def _on_wrapper_returned(self, name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+        def hook(module: nn.Module, _args: Any, output: Any) -> None:
             _leave(self.found.feedback, name)
-            self.found.freeze(tensors_in(output), f"it is wired to itself by the recurrent wrapper {name}")
+            self.found.freeze(tensors_in(output), wired_by(name, module))
 
         return hook
 

@@ -3,6 +3,15 @@
 It does not depend on pruning or on any data set.
 """
 
-from snnprune.common.lazy import lazily
+from __future__ import annotations
 
-__getattr__, __dir__ = lazily(__name__)
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snnprune.nn.rnn import RNN, RNNCell
+else:
+    from snnprune.common.lazy import lazily
+
+    __getattr__, __dir__ = lazily(__name__, {"snnprune.nn.rnn": ("RNN", "RNNCell")})
+
+__all__ = ["RNN", "RNNCell"]

@@ -24,7 +24,7 @@ from snnprune.report.plots import (
 )
 from snnprune.report.style import short
 from snnprune.runs.reading import read_run
-from snnprune.runs.summary import BY_EVENTS
+from snnprune.runs.summary import BY_EVENTS, SIDES
 from snnprune.runs.typed import read_file
 
 if TYPE_CHECKING:
@@ -206,6 +206,14 @@ def _by_events(counted: Synops) -> list[list[str]]:
     return [["all, by events", *(f"{found[c] + counted.macs[c]:,.0f}" for c in operations.COLUMNS)]]
 
 
+def _recording(taken: dict[str, float] | None) -> list[list[str]]:
+    """Return a row with the time of one recording in each network, none for runs that did not measure it."""
+    if taken is None:
+        return []
+    times = [f"{SIDES.get(name, name)} {milliseconds:.2f} ms" for name, milliseconds in taken.items()]
+    return [["one recording, one thread", ", ".join(times)]]
+
+
 def _how(run: Run) -> Section:
     summary = run.summary
     config = run.path / "config.yaml"
@@ -218,6 +226,7 @@ def _how(run: Run) -> Section:
         *([name, version] for name, version in summary.versions.items()),
         ["peak memory", f"{summary.machine.peak_memory_mb:,.0f} MB"],
         ["threads", str(summary.machine.threads)],
+        *_recording(summary.machine.recording_ms),
     ]
     return Section(
         "How it was made, and how to repeat it",

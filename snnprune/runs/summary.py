@@ -38,9 +38,20 @@ MEASURED_ON = {
     "alone, by cells",
     "seconds": "training, validation and test of all epochs",
     "inference_seconds": "median forward of one test batch; dense (freshly built) and compact take turns",
+    "recording_ms": "median of one test sample at a time, on one thread, in turns: dense (freshly built), "
+    "masked (as trained, with the zeros of what was pruned), compact, and event_driven (the compact network, "
+    "computed where spikes arrive)",
     "peak_memory_mb": "peak during training in 10^6 bytes, of the last session of a resumed run: on a CPU "
     "resident memory of the process with its libraries, on a GPU memory that torch allocated",
 }
+
+SIDES = {
+    "dense": "dense",
+    "masked": "as trained, with zeros",
+    "compact": "compact",
+    "event_driven": "event-driven",
+}
+"""Networks that are timed side by side (``recording_ms``), and what tables call them."""
 
 BY_EVENTS = (
     "SynOps count a cell (pixel, polarity, time step) with several events once, as hardware that is fed "
@@ -100,13 +111,17 @@ class Synops(Counts):
 
 @dataclass(frozen=True)
 class Machine(Record):
-    """What depends on the machine: seconds of a batch, memory in 10^6 bytes."""
+    """What depends on the machine: seconds of a batch, milliseconds of a recording, memory in 10^6 bytes.
+
+    ``recording_ms`` is None in runs of versions that did not measure it.
+    """
 
     inference_seconds: dict[str, float]
     inference_batch: int
     inference_rounds: int
     threads: int
     peak_memory_mb: float
+    recording_ms: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         for kind in ("dense", "compact"):
@@ -175,7 +190,8 @@ class Summary(Record):
 
 def _written(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a record without those that its version did not count."""
-    return {name: value for name, value in fields if name != "by_events" or value is not None}
+    later = ("by_events", "recording_ms")
+    return {name: value for name, value in fields if name not in later or value is not None}
 
 
 def read_summary(file: Path) -> Summary:

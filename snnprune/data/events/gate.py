@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnprune.data.events.stream import Stream
+from snnprune.data.events.stream import Stream, owned, usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,9 @@ RESTART = 2**23
 WIDEST = 2**16
 """Most columns or rows of a sensor: a coordinate has 16 bits behind the gate."""
 
+FEW = 2**18
+"""Events below which looking at one column after another takes less than importing the compiler."""
+
 
 def admitted(raw: Raw, asked: Asked) -> Stream:
     """Return the events of a recording, checked, in microseconds from the first event, and in order of time.
@@ -55,6 +58,39 @@ def admitted(raw: Raw, asked: Asked) -> Stream:
     if not counts["t"]:
         raise ValueError("it has no events")
     sensor = _sensor(raw, asked)
+    at_once = _at_once(raw, asked, sensor)
+    return _looked_through(raw, asked, sensor) if at_once is None else at_once
+
+
+def _at_once(raw: Raw, asked: Asked, sensor: tuple[int, int]) -> Stream | None:
+    """Return the events of a recording that is plain and worth it, or None.
+
+    A reader whose times begin at 0 has written all columns itself, and they are looked at where they are.
+    """
+    if len(raw.t) < FEW or raw.t.dtype.kind not in "iu" or (usable(raw.t, np.int64) and not raw.t[0]):
+        return None
+    from snnprune.data.events.taking import taken  # noqa: PLC0415 - imports a compiler
+
+    columns = taken(raw, sensor)
+    if columns is None:
+        return None
+    times, x, y, on = columns
+    by, over = TO_MICROSECONDS[raw.unit or asked.unit or "us"]
+    if int(times[-1]) * by // over >= LONGEST:
+        return None
+    if by != over:
+        times *= by
+        times //= over
+    first = (int(raw.t[0]) + raw.zero) * by // over
+    return Stream(times, x, y, on, sensor, first, remarks=raw.remarks)
+
+
+def _looked_through(raw: Raw, asked: Asked, sensor: tuple[int, int]) -> Stream:
+    """Return the events of any recording, column by column.
+
+    Raises:
+        ValueError: as of `admitted`.
+    """
     times, first, ordered = _microseconds(raw, asked)
     width, height = sensor
     found = Stream(
@@ -132,7 +168,7 @@ def _microseconds(raw: Raw, asked: Asked) -> tuple[npt.NDArray[np.int64], int, b
     if (last - first) * by // over >= LONGEST:
         raise ValueError(f"its events span more than {LONGEST} microseconds")
     # Unsigned times of 64 bits may lie beyond an int64; their differences do not.
-    since = (times - times.dtype.type(first) if first else times).astype(np.int64, copy=False)
+    since = owned((times - times.dtype.type(first) if first else times).astype(np.int64, copy=False))
     return (since if by == over else since * by // over), (first + raw.zero) * by // over, ordered
 
 
@@ -174,9 +210,8 @@ def _rounded(times: npt.NDArray[np.float64], by: int, over: int) -> npt.NDArray[
 
 def _polarity(p: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which events are ON."""
-    p = np.ascontiguousarray(p)
-    if p.dtype.kind == "b":
-        return p
+    # The bytes of truth values in a damaged file may be others than 0 and 1.
+    p = owned(p.view(np.uint8) if p.dtype.kind == "b" else p)
     if p.dtype == np.uint8 and p.max() <= 1:
         return p.view(np.bool_)
     if p.dtype.kind not in "iuf":
@@ -194,7 +229,7 @@ def _places(name: str, values: npt.NDArray[Any], size: int) -> npt.NDArray[np.ui
         raise ValueError(f"its {name} is of the type {values.dtype}, which is no number")
     if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
         raise ValueError(f"its values of {name} must be whole numbers, and are not")
-    values = np.ascontiguousarray(values)  # columns of a table are far apart: each look at them takes longer
+    values = owned(values)  # columns of a table are far apart: each look at them takes longer
     low, high = values.min(), values.max()
     if low < 0 or high >= size:
         raise ValueError(

@@ -20,6 +20,8 @@ EVENT = np.dtype([("x", np.int32), ("y", np.int32), ("t", np.int64), ("p", np.in
 class Raw:
     """Columns of a file, as its format has them and before anything is cast: one entry for each event.
 
+    They may be views into a table, or into a file that is mapped to be read only.
+
     Attributes:
         t: times, whole numbers or floats, of any size.
         x: columns.
@@ -43,6 +45,20 @@ class Raw:
     lap: int | None = None
     remarks: tuple[str, ...] = ()
     zero: int = 0
+
+
+def usable(values: npt.NDArray[Any], kind: type) -> bool:
+    """Return whether a column of a file can be used as it is: of that type, in one piece, no map of the file.
+
+    What is mapped cannot be written to, and others may change it after it was checked.
+    """
+    flags = values.flags
+    return bool(values.dtype == kind and flags.c_contiguous and flags.aligned and flags.writeable)
+
+
+def owned(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a column of a file as one that can be used, and a copy only where it cannot."""
+    return values if usable(values, values.dtype.type) else values.copy()
 
 
 @dataclass(frozen=True)

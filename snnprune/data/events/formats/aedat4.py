@@ -90,7 +90,7 @@ def read(path: Path, asked: Asked) -> Raw:
     if not (held.complete or remarks):
         remarks.append("was not closed by its recorder")
     events = np.concatenate(packets) if packets else np.empty(0, EVENT)
-    t, x, y, on = (np.ascontiguousarray(events[name]) for name in ("t", "x", "y", "on"))
+    t, x, y, on = (events[name] for name in ("t", "x", "y", "on"))
     return Raw(t, x, y, on, "us", held.streams[stream], remarks=tuple(remarks))
 
 

@@ -109,14 +109,14 @@ def from_table(table: npt.NDArray[Any], asked: Asked) -> Raw:
 
 
 def _column(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a column in one piece of memory, and in the machine's order of bytes.
+    """Return a column in the machine's order of bytes, and a view of it where it has that.
 
     Raises:
         ValueError: it does not have one number for each event.
     """
     if values.ndim != 1:
         raise ValueError(f"a column has the shape {list(values.shape)}, expected one number for each event")
-    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _description(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

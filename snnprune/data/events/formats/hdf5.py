@@ -170,10 +170,10 @@ def _split(place: Place, table: npt.NDArray[Any], asked: Asked) -> dict[str, npt
     if table.dtype.names is not None:
         names = table.dtype.names
         places = positions(len(names), names, asked.columns)
-        return {column: np.ascontiguousarray(table[names[at]]) for column, at in places.items()}
+        return {column: table[names[at]] for column, at in places.items()}
     columns = ("x", "y", "t", "p") if MVSEC.fullmatch(place.path) else asked.columns
     places = positions(table.shape[1] if table.ndim == 2 else 1, None, columns)
-    return {column: np.ascontiguousarray(table[:, at]) for column, at in places.items()}
+    return {column: table[:, at] for column, at in places.items()}
 
 
 def _shifted(
