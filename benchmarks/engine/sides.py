@@ -81,9 +81,8 @@ class Side:
         """Return outputs [T, B, K]; [1, B, K], summed over time, of a side that keeps no steps."""
         return np.asarray(answer)
 
-    def states(self) -> int:
-        """Return the bytes of potentials and currents that are kept between answers."""
-        return 0
+    def forget(self) -> None:
+        """Let go of what is kept between answers, such as potentials; the next answer makes it anew."""
 
 
 # --- networks of torch
@@ -145,9 +144,8 @@ class _Chosen(Side):
     def answer(self, given: Array) -> Array:
         return self.engine(given)
 
-    def states(self) -> int:
-        kept = [value for sample in self.engine._samples for value in vars(sample).values()]
-        return sum(value.nbytes for value in kept if isinstance(value, np.ndarray))
+    def forget(self) -> None:
+        self.engine._samples.clear()
 
 
 def frames_of(frames: Tensor) -> Array:

@@ -106,7 +106,7 @@ def differing(outputs: Array, engine: Array) -> dict[str, float]:
 
 
 def remember(network: Trained, whole: Trained, batch: int, name: str) -> int | None:
-    """Return the bytes that a batch takes beyond the weights, potentials that are kept among them."""
+    """Return the bytes that a batch takes beyond the weights, potentials among them."""
     frames, _ = recordings(network, batch)
     tiny, threads = frames[:, :1, :, :8, :8].contiguous(), torch.get_num_threads()
     small, classes = tuple(tiny.shape[2:]), len(network.subject.splits.classes)
@@ -115,8 +115,8 @@ def remember(network: Trained, whole: Trained, batch: int, name: str) -> int | N
     warm.answer(warm.given(tiny))  # now all code is there
     side = SIDES[name](Case(_model(whole), _model(network), frames[:, :1].contiguous(), threads))
     shown = side.given(frames)
-    more = grown(lambda: side.answer(shown))
-    return None if more is None else more + side.states()
+    side.forget()
+    return grown(lambda: side.answer(shown))
 
 
 def recordings(network: Trained, count: int) -> tuple[Tensor, Array]:
