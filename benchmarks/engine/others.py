@@ -25,7 +25,7 @@ from spikingjelly.activation_based import functional, layer
 from torch import nn
 
 from benchmarks import harness
-from benchmarks.engine.sides import AbsentError, Side, SpikingJelly, compiled, pointer
+from benchmarks.engine.sides import MOST_WEIGHTS, AbsentError, Side, SpikingJelly, compiled, pointer
 from benchmarks.engine.unrolled import Unrolled
 from snnprune.export import onnx_file
 from snnprune.export.graph import plain
@@ -192,10 +192,6 @@ def _compile(call: Any) -> None:
 # --- qualia-codegen
 
 
-MOST_WEIGHTS = 3_000_000
-"""It writes 23 characters for each weight, dead ones too; gcc takes minutes and gigabytes for more."""
-
-
 class _Qualia(Side):
     """qualia-codegen's C of one step, with its plugin for spiking neurons, compiled by gcc."""
 
@@ -205,7 +201,7 @@ class _Qualia(Side):
             raise AbsentError("its C has one thread")
         size = harness.weights(case.model)
         if size > MOST_WEIGHTS:
-            raise AbsentError(f"its C of {size / 1e6:.0f} million weights has {23 * size / 1e6:.0f} MB")
+            raise AbsentError(f"its C of {size / 1e6:.0f} million weights, dead ones too, has too much text")
         self.shape = tuple(case.example.shape[2:])
         self.classes = SpikingJelly(case).answer(case.example).shape[-1]
         with tempfile.TemporaryDirectory() as folder:

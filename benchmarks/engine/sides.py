@@ -164,6 +164,9 @@ def _forced(way: str) -> type[_Chosen]:
 
 FLAGS = ("-O3", "-march=native")
 
+MOST_WEIGHTS = 3_000_000
+"""A weight takes some twenty characters in C: for more weights gcc takes minutes, and gigabytes."""
+
 
 def compiled(source: Path, *, flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
     """Compile a file of C to a library beside it, and load it.
@@ -208,6 +211,9 @@ class _InC(Side):
     def __init__(self, case: Case) -> None:
         if case.threads > 1:
             raise AbsentError("C has one thread")
+        alive = sum(int(p.count_nonzero()) for p in case.model.parameters())
+        if alive > MOST_WEIGHTS:
+            raise AbsentError(f"C of {alive / 1e6:.0f} million living weights has too much text for gcc")
         self.given_as = frames_of(case.example).dtype
         counts = self.given_as == np.uint8
         with tempfile.TemporaryDirectory() as folder:

@@ -42,14 +42,20 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 ROUNDS = 15
-AT_ONCE = 4
+
+AT_ONCE = {"nmnist": 4, "cifar10": 1}
 """Answers of a turn at batch 1."""
+
+COMPARED = {"nmnist": 100, "cifar10": 16}
+"""Recordings whose answers are compared."""
 
 SIDES: dict[str, type[Side]] = {**OURS, **OTHERS}
 SLOW = ("torch.compile",)
 """Compiles for minutes: competes for some networks only."""
 
-COMPILED = ("nmnist/dense", "nmnist/dpap-90")
+SHOWN = ("nmnist/dense", "nmnist/dpap-90")
+"""Networks for what takes long: torch.compile, and memory."""
+
 NETWORKS = ("dense", *(f"{method}-{100 * t:.0f}" for method in ("dpap", "magnitude") for t in TARGETS))
 SETTINGS = {"nmnist": ("1x1", "1x2", "64x2"), "cifar10": ("1x1", "1x2")}
 """Batch x threads. A batch of 64 images of vgg-snn takes SpikingJelly seconds: ask for it with --settings."""
@@ -57,8 +63,8 @@ SETTINGS = {"nmnist": ("1x1", "1x2", "64x2"), "cifar10": ("1x1", "1x2")}
 MEMORY = ("1x1", "64x2")
 """Settings in which memory is measured."""
 
-REMEMBERING = (BASELINE, "SpikingJelly", "fused", CHOSEN)
-"""Sides whose memory is measured."""
+REMEMBERING = (BASELINE, "fused", CHOSEN)
+"""Sides whose memory is measured, each in a process of its own."""
 
 PACKAGES = (
     "torch", "spikingjelly", "numpy", "numba", "onnxruntime", "openvino", "qualia-codegen-core",
@@ -71,12 +77,13 @@ PACKAGES = (
 
 def measure(network: Trained, whole: Trained, batch: int, given: argparse.Namespace) -> dict[str, Any]:
     """Let all sides take turns, and compare what they answer."""
-    frames, labels = recordings(network, max(batch, 4 if given.quick else given.recordings))
+    task = network.task.name
+    frames, labels = recordings(network, max(batch, 4 if given.quick else COMPARED[task]))
     count = frames.shape[1] // batch * batch
     shots = [frames[:, i : i + batch].contiguous() for i in range(0, count, batch)]
     case = Case(_model(whole), _model(network), shots[0], torch.get_num_threads())
-    sides, absent, seconds = _built(case, f"{network.task.name}/{network.folder.name}", given)
-    at_once = min(AT_ONCE, len(shots)) if batch == 1 else 1
+    sides, absent, seconds = _built(case, f"{task}/{network.folder.name}", given)
+    at_once = min(AT_ONCE[task], len(shots)) if batch == 1 else 1
     took = harness.take_turns(
         {name: _turn(side, shots[:at_once]) for name, side in sides.items()}, given.rounds
     )
@@ -198,7 +205,7 @@ def figures(given: argparse.Namespace) -> dict[str, Any]:
         _network(given, task, network)  # trained here, so that one process after the other trains
         for setting in given.settings or SETTINGS[task]:
             keys = {f"{task}/{network} {setting}": ""}
-            if setting in MEMORY:
+            if setting in MEMORY and f"{task}/{network}" in SHOWN:
                 keys |= {f"{task}/{network} {setting} memory of {side}": side for side in REMEMBERING}
             for key, side in keys.items():
                 if key not in known:
@@ -215,7 +222,7 @@ def asked(given: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def _child(given: argparse.Namespace, task: str, network: str, setting: str, side: str) -> Any:
-    words = ["--runs", str(given.runs), "--rounds", str(given.rounds), "--recordings", str(given.recordings)]
+    words = ["--runs", str(given.runs), "--rounds", str(given.rounds)]
     words += ["--compiled", *given.compiled, "--here", task, network, setting, side]
     threads = setting.partition("x")[2]
     before = os.environ.get("OMP_NUM_THREADS")
@@ -348,8 +355,7 @@ def main() -> None:
     options.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--settings", nargs="+", help="batch x threads, such as 1x1 64x2")
     options.add_argument("--rounds", type=int, default=ROUNDS, help=f"{harness.WARM_UP} more warm up")
-    options.add_argument("--recordings", type=int, default=100, help="whose answers are compared")
-    options.add_argument("--compiled", nargs="*", default=list(COMPILED), help="networks for torch.compile")
+    options.add_argument("--compiled", nargs="*", default=list(SHOWN), help="networks for torch.compile")
     options.add_argument(
         "--quick", action="store_true", help="hardly trained, few steps: does it run at all?"
     )
