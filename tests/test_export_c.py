@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from snnprune import data as datasets
 from snnprune.common.errors import UserError
 from snnprune.config.schema import DataConfig, MethodConfig, RunConfig, TrainConfig
+from snnprune.data.frames import to_frames
 from snnprune.engine.c import running
 from snnprune.engine.c.bounds import potentials
 from snnprune.engine.c.running import Runner
@@ -169,6 +170,23 @@ def test_potentials_that_do_not_leak_say_how_long_they_fit() -> None:
     assert f"proven to fit for {steps:,} time steps" in " ".join(text.split())
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+def test_events_are_the_frames_of_their_bins(seed: int, tmp_path: Path) -> None:
+    """Bins of 700 us, some silent, from the first event on; the last one ends with the recording."""
+    drawn = Drawn(seed, dtype=np.float32)
+    plan, rng = drawn.plan(), np.random.default_rng(seed)
+    channels, height, width = plan.shape
+    own = events(np.sort(rng.integers(10**12, 10**12 + 5000, 60)).tolist())
+    own["t"][30:] += 2000
+    for name, size in (("x", width), ("y", height), ("p", channels)):
+        own[name] = rng.integers(0, size, len(own))
+    first, last = int(own["t"][0]), int(own["t"][-1])
+    steps = (last - first) // 700 + 1
+    frames = to_frames(own, steps, plan.shape, span=(first, first + steps * 700))[:, None]
+    _, scores = compiled(to_c(plan, tmp_path, bin_us=700)).answered(own)
+    assert np.array_equal(scores, Engine(plan).scores(frames))
+
+
 # --- the engine's answers
 
 
@@ -313,7 +331,7 @@ def test_each_layer_says_its_bytes(tmp_path: Path) -> None:
 
 
 def test_marked_rows_and_potentials_of_48_bits(tmp_path: Path) -> None:
-    """Of 40 x 30 weights of a byte 480 are not zero: 480 bytes, 40 rows of 30 bits in 4 bytes, 41 starts of 2.
+    """480 of 40 x 30 weights are not zero: 480 bytes, 40 rows of 30 bits in 4 bytes, 41 starts of 2 bytes.
 
     At most 12 x 127 counts of 255 times 2^16 are more than 2^31, so a potential takes 4 and 2 bytes.
     """
@@ -406,7 +424,7 @@ def test_a_compiler_that_fails_is_a_sentence(tmp_path: Path) -> None:
 def test_real_recordings_are_answered_as_the_network_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A hundred test recordings of N-MNIST, and the events of one of them."""
+    """A hundred test recordings of N-MNIST, in floats and in whole numbers."""
     root = absences.real_data()
     if root is None:
         pytest.skip(absences.NO_DATA)
@@ -428,5 +446,5 @@ def test_real_recordings_are_answered_as_the_network_does(
         assert trip["spike_flips"] <= (trip["spikes"] * 1e-4 if bits is None else 0)
     said = capsys.readouterr().out
     assert "compiled and compared on 100 recordings" in said
-    with pytest.raises(UserError, match="--bin 30.+us: the median recording lasts 30"):
+    with pytest.raises(UserError, match=r"--bin 30\d+us: the median recording lasts 30"):
         exporting.export(tmp_path / "run", "c", data={"bin": None})
