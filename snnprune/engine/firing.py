@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnprune.common.compiling import compiled
+from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.lanes import LANES, at_least, differ, load, lowest, splat, store, where, word
 from snnprune.engine.table import STRETCH, Model
 
@@ -26,7 +26,7 @@ WORD = 64
 """Spikes that are looked at together."""
 
 
-@compiled
+@inlined
 def _charge_uniform(op, w, x, b, currents, potentials, bits, first, last):
     """Charge and fire neurons that all have the same constants, rest at 0 and are reset to it."""
     zero = splat(w[op.rest])
@@ -55,7 +55,7 @@ def _charge_uniform(op, w, x, b, currents, potentials, bits, first, last):
     return fired
 
 
-@compiled
+@kernel
 def _charge_any(op, w, x, b, currents, potentials, bits, first, last):
     """Charge and fire any neurons of floats. Behind potentials are the other states of adaptive ones."""
     zero = splat(w[op.rest] - w[op.rest])
@@ -97,7 +97,7 @@ def _charge_any(op, w, x, b, currents, potentials, bits, first, last):
     return fired
 
 
-@compiled
+@kernel
 def _charge_whole(op, w, x, b, n, currents, potentials, bits, first, last):
     """Charge and fire neurons in whole numbers; ``w`` and ``x`` hold whole numbers."""
     fired = 0
@@ -124,7 +124,7 @@ def _charge_whole(op, w, x, b, n, currents, potentials, bits, first, last):
     return fired
 
 
-@compiled
+@inlined
 def _charge(op, w, x, b, n, currents, potentials, bits, first, last):
     """Charge and fire vectors ``first`` to ``last`` of a row; return other than 0 if any fired."""
     if op.uniform:
@@ -134,7 +134,7 @@ def _charge(op, w, x, b, n, currents, potentials, bits, first, last):
     return _charge_any(op, w, x, b, currents, potentials, bits, first, last)
 
 
-@compiled
+@kernel
 def _take_over(states, size, of, to, first, last, kept):
     """Copy the states of a stretch of a row; adaptive neurons have three, ``size`` apart."""
     for state in range(kept):
@@ -142,7 +142,7 @@ def _take_over(states, size, of, to, first, last, kept):
             states[to + i] = states[of + i]
 
 
-@compiled
+@kernel
 def _charge_common(op, w, x, b, n):
     """Compute a step of the common row; tell whether any fired."""
     vectors = op.to_width * op.padded // LANES
@@ -154,19 +154,17 @@ def _charge_common(op, w, x, b, n):
     return _charge(op, w, x, b, n, op.nothing, op.common, op.common_bits, 0, vectors)
 
 
-@compiled
+@inlined
 def _charge_row(op, w, x, b, n, y, currents, bits, common):
-    """Charge and fire a row of neurons; return other than 0 if any fired, as ``common`` says of common ones."""
+    """Charge and fire a row of neurons; return other than 0 if any fired, as ``common`` says of others."""
     vectors = op.to_width * op.padded // LANES
     row, kept = vectors * LANES, 3 if op.model == ADAPTIVE else 1
     potentials = op.potentials + y * row
-    if not op.alike:
-        return _charge(op, w, x, b, n, currents, potentials, bits, 0, vectors)
+    alike, common_bits, warm = op.alike, op.common_bits, op.warm + y * -(-vectors // STRETCH)
     fired, zero = 0, splat(w[op.rest] - w[op.rest])
-    warm, common_bits = op.warm + y * -(-vectors // STRETCH), op.common_bits
     for first in range(0, vectors, STRETCH):
         last = min(first + STRETCH, vectors)
-        if not b[warm]:
+        if alike and not b[warm]:
             arrived = 0
             for j in range(first, last):
                 arrived |= differ(load(x, currents + j * LANES), zero)
@@ -187,7 +185,7 @@ def _charge_row(op, w, x, b, n, y, currents, bits, common):
     return fired
 
 
-@compiled
+@kernel
 def _emit_row(op, x, e, b, y, bits, at, addresses, values, starts):
     """List the spikes of a row, and return the new length of the list."""
     one, channels, bytes_ = x.dtype.type(1), op.to_channels, op.padded // LANES
@@ -211,7 +209,7 @@ def _emit_row(op, x, e, b, y, bits, at, addresses, values, starts):
     return at
 
 
-@compiled
+@inlined
 def _emit_squares(op, w, x, e, b, down, upper, lower, at, addresses, values, starts):
     """List the averages or maxima of a row of windows of two by two pixels."""
     channels, bytes_, width = op.to_channels, op.padded // LANES, op.pool_width
@@ -247,7 +245,7 @@ def _emit_squares(op, w, x, e, b, down, upper, lower, at, addresses, values, sta
     return at
 
 
-@compiled
+@kernel
 def _emit_windows(op, w, k, x, e, b, down, at, addresses, values, starts):
     """List the averages or maxima of a row of any windows."""
     one, bytes_, pitch = x.dtype.type(1), op.padded // LANES, _pitch(op)
@@ -280,13 +278,13 @@ def _emit_windows(op, w, k, x, e, b, down, at, addresses, values, starts):
     return at
 
 
-@compiled
+@kernel
 def _pitch(op):
     """Return the bytes from a row of spikes to the next, behind which a word may be read."""
     return op.to_width * (op.padded // LANES) + WORD // LANES
 
 
-@compiled
+@kernel
 def _end(e, starts, pixels, at):
     """End a list."""
     visited = e[starts]
@@ -294,7 +292,7 @@ def _end(e, starts, pixels, at):
     e[starts + 2 * visited + 2] = at
 
 
-@compiled
+@kernel
 def fire(op, step, w, k, x, e, b, n):
     """Compute a step of a layer of neurons, and of the pool behind it."""
     own, at, down, pitch = 0, 0, 0, _pitch(op)
@@ -337,7 +335,7 @@ def fire(op, step, w, k, x, e, b, n):
         _end(e, own_starts, op.to_height * op.to_width, own)
 
 
-@compiled
+@kernel
 def settle(op, w, x, b, n):
     """Bring a layer of neurons to rest: the common row, where there is one, or else all rows."""
     row = op.to_width * op.padded

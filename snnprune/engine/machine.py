@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from snnprune.common.compiling import compiled
 from snnprune.engine import firing, moving, scattering
+from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.reading import read_frame
 from snnprune.engine.table import Kind, Model
 
@@ -32,7 +32,7 @@ _integrate_whole, _permute, _delay, _round = (
 )  # fmt: skip
 
 
-@compiled
+@inlined
 def _compute(op, step, w, k, x, e, b, n):
     """Compute one operation of one step."""
     kind = op.kind
@@ -73,7 +73,7 @@ def _compute(op, step, w, k, x, e, b, n):
         _round(op, step, x, e)
 
 
-@compiled
+@kernel
 def run(table, steps, w, k, x, e, b, n):
     """Compute some steps of one sample; lists or dense numbers of its input are already there."""
     first, many = 0, len(table)
@@ -90,7 +90,7 @@ def run(table, steps, w, k, x, e, b, n):
         first = last
 
 
-@compiled
+@kernel
 def rest(table, w, x, e, b, n):
     """Bring a sample to rest."""
     for i in range(len(table)):
@@ -108,7 +108,7 @@ def rest(table, w, x, e, b, n):
                 e[op.to_starts : op.to_starts + 3] = 0
 
 
-@compiled
+@kernel
 def answer(
     frames, sample_from, apart, outputs, block, table, source, output,
     w, k, x, e, b, n,
@@ -129,5 +129,6 @@ def answer(
             run(table, steps, w, k, x, e, b, n)
             for step in range(steps):
                 at = output + step * size
-                outputs[begin + step, sample] = x[at : at + size]
+                for i in range(size):
+                    outputs[begin + step, sample, i] = x[at + i]
     return finite

@@ -6,28 +6,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnprune.common.compiling import compiled
+from snnprune.engine.compiling import kernel
 from snnprune.engine.firing import PLACES
 
 
-@compiled
+@kernel
 def listed(e, starts):
     """Return the number of events of a list."""
     return e[starts + 2 * e[starts] + 2]
 
 
-@compiled
+@kernel
 def load_currents(op, step, x):
     """Copy dense numbers to where neurons read currents."""
     source = op.dense + step * op.size
     for y in range(op.to_height):
         for column in range(op.to_width):
             at = op.currents + step * op.currents_step + y * op.currents_pitch + column * op.padded
-            x[at : at + op.to_channels] = x[source : source + op.to_channels]
-            source += op.to_channels
+            for c in range(op.to_channels):
+                x[at + c] = x[source]
+                source += 1
 
 
-@compiled
+@kernel
 def collect(op, step, w, x):
     """Copy currents, with the biases, to dense numbers; in whole numbers to what they stand for."""
     to = op.to_dense + step * op.to_size
@@ -46,7 +47,7 @@ def collect(op, step, w, x):
                     x[at + c] = 0
 
 
-@compiled
+@kernel
 def scan(op, step, x, e):
     """List the dense numbers that are not 0."""
     source, at = op.dense + step * op.size, 0
@@ -67,7 +68,7 @@ def scan(op, step, x, e):
     e[starts + 2 * visited + 2] = at
 
 
-@compiled
+@kernel
 def spread(op, step, x, e):
     """Make dense numbers of a list."""
     to = op.to_dense + step * op.size
@@ -77,7 +78,7 @@ def spread(op, step, x, e):
         x[to + e[addresses + i]] = x[values + i]
 
 
-@compiled
+@kernel
 def pool(op, step, w, k, x):
     """Take averages or maxima over windows, added row by row."""
     source, to = op.dense + step * op.size, op.to_dense + step * op.to_size
@@ -97,7 +98,7 @@ def pool(op, step, w, k, x):
                 x[to + window * op.channels + c] = total if op.maximum else total / w[op.divisors + window]
 
 
-@compiled
+@kernel
 def add(op, step, k, x):
     """Add sources from the first to the last."""
     to = op.to_dense + step * op.to_size
@@ -108,7 +109,7 @@ def add(op, step, k, x):
         x[to + i] = total
 
 
-@compiled
+@kernel
 def normalise(op, step, w, x):
     """Compute (x - mean) scale + shift."""
     source, to = op.dense + step * op.size, op.to_dense + step * op.size
@@ -117,7 +118,7 @@ def normalise(op, step, w, x):
             x[to + i + c] = (x[source + i + c] - w[op.mean + c]) * w[op.scale + c] + w[op.shift + c]
 
 
-@compiled
+@kernel
 def integrate(op, step, w, x):
     """Compute v = leak v + (1 - leak) x."""
     source, to = op.dense + step * op.size, op.to_dense + step * op.size
@@ -127,7 +128,7 @@ def integrate(op, step, w, x):
         x[to + i] = v
 
 
-@compiled
+@kernel
 def integrate_whole(op, step, w, x, n):
     """Compute v = [leak v / 2^bits] + x, and what it stands for."""
     source, to = op.dense + step * op.size, op.to_dense + step * op.size
@@ -140,7 +141,7 @@ def integrate_whole(op, step, w, x, n):
         x[to + i] = x.dtype.type(v) * w[op.unit + i % op.channels]
 
 
-@compiled
+@kernel
 def permute(op, step, k, x):
     """Bring dense numbers into another order."""
     source, to = op.dense + step * op.size, op.to_dense + step * op.size
@@ -148,7 +149,7 @@ def permute(op, step, k, x):
         x[to + i] = x[source + k[op.map + i]]
 
 
-@compiled
+@kernel
 def delay(op, x, e):
     """Keep what a node hands on for the next step, in the forms that are read."""
     if op.to_dense >= 0:
@@ -161,7 +162,7 @@ def delay(op, x, e):
             e[op.to_addresses + i], x[op.to_values + i] = e[op.addresses + i], x[op.values + i]
 
 
-@compiled
+@kernel
 def round_numbers(op, step, x, e):
     """Multiply with 2^16 and round, half to even: what a layer in whole numbers reads, in either form."""
     if op.to_dense >= 0:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from snnprune.common.compiling import compiled
+from snnprune.engine.compiling import kernel
 from snnprune.engine.lanes import LANES, differ, load, lowest, splat, word
 
 _LOW, _HIGH = 0x7F7F7F7F7F7F7F7F, -0x7F7F7F7F7F7F7F80  # of each byte
@@ -37,7 +37,7 @@ def _others_code(frames, at):
     return code
 
 
-@compiled
+@kernel
 def read_frame(frames, begin, source, step, x, e):
     """List the numbers of a frame [C, H, W] at ``begin`` that are not 0. Tell whether all are finite."""
     channels, height, width = source.channels, source.height, source.width
@@ -79,7 +79,7 @@ def read_frame(frames, begin, source, step, x, e):
     return finite
 
 
-@compiled
+@kernel
 def read_events(places, numbers, source, x, e, b):
     """List the events of a frame, given by their places in the order (C, H, W). Those of a place are added.
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnprune.common.compiling import compiled
+from snnprune.engine.compiling import kernel
 from snnprune.engine.lanes import ENTRY, LANES, SCATTER, WIDEST, load, splat, store
 
 (_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
 
 
-@compiled
+@kernel
 def rows(op, step, w, k, x, e):
     """Add for each event the weights of all its units.
 
@@ -91,7 +91,7 @@ def rows(op, step, w, k, x, e):
         last = end
 
 
-@compiled
+@kernel
 def synapses(op, step, w, k, x, e):
     """Add for each event its weights that are not 0."""
     addresses, values = op.addresses + step * op.size, op.values + step * op.size
@@ -117,7 +117,7 @@ def synapses(op, step, w, k, x, e):
                 x[place] += value * w[np.uintp(weights + synapse)]
 
 
-@compiled
+@kernel
 def _products(x, at, apart, w, weights, stride, i, between, n):
     """Add to four vectors of currents ``n`` numbers each, times the same rows of weights."""
     a, b = load(x, at), load(x, at + apart)
@@ -134,7 +134,7 @@ def _products(x, at, apart, w, weights, stride, i, between, n):
     store(x, at + 3 * apart, d)
 
 
-@compiled
+@kernel
 def _product(x, at, w, weights, stride, i, n):
     """Add to a vector of currents ``n`` numbers, times rows of weights."""
     total = load(x, at)
@@ -143,7 +143,7 @@ def _product(x, at, w, weights, stride, i, n):
     store(x, at, total)
 
 
-@compiled
+@kernel
 def _along(x, at, apart, w, weights, stride, i, between, n, count):
     """Do so for ``count`` vectors, ``apart`` from each other, and numbers ``between`` from each other."""
     done = 0
@@ -154,14 +154,15 @@ def _along(x, at, apart, w, weights, stride, i, between, n, count):
         _product(x, at + c * apart, w, weights, stride, i + c * between, n)
 
 
-@compiled
+@kernel
 def product(op, step, w, x):
     """Add all numbers, times all weights, of one step of a convolution."""
     broad = op.width * op.channels
     source = op.dense + step * op.size
     for y in range(op.height):
         place = op.apart + (y + op.above) * op.apart_pitch + op.left * op.channels
-        x[place : place + broad] = x[source + y * broad : source + (y + 1) * broad]
+        for i in range(broad):
+            x[place + i] = x[source + y * broad + i]
     stride = -(-op.units // LANES) * LANES
     row = op.inputs * stride  # of a tap, which has one for each channel
     joined = op.gap_right == 1 and op.groups == 1
@@ -180,7 +181,7 @@ def product(op, step, w, x):
                         _along(x, at, op.padded, w, weights, stride, read, between, length, op.to_width)
 
 
-@compiled
+@kernel
 def product_of_all(op, steps, w, x):
     """Add all numbers, times all weights, of all steps of a linear layer."""
     for j in range(0, op.padded, LANES):
