@@ -202,7 +202,8 @@ def figures(given: argparse.Namespace) -> dict[str, Any]:
     known = json.loads(given.out.read_text()) if given.out and given.out.exists() else {}
     found = {}
     for task, network in asked(given):
-        _network(given, task, network)  # trained here, so that one process after the other trains
+        for needed in ("dense", network):  # trained here, one after the other
+            _network(given, task, needed)
         for setting in given.settings or SETTINGS[task]:
             keys = {f"{task}/{network} {setting}": ""}
             if setting in MEMORY and f"{task}/{network}" in SHOWN:
