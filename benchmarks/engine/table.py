@@ -224,7 +224,7 @@ def asked(given: argparse.Namespace) -> list[tuple[str, str]]:
 
 def _child(given: argparse.Namespace, task: str, network: str, setting: str, side: str) -> Any:
     words = ["--runs", str(given.runs), "--rounds", str(given.rounds)]
-    words += ["--compiled", *given.compiled, "--here", task, network, setting, side]
+    words += ["--clock", given.clock, "--compiled", *given.compiled, "--here", task, network, setting, side]
     threads = setting.partition("x")[2]
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = threads  # numba and torch read it when they start
@@ -368,6 +368,8 @@ def main() -> None:
         torch.set_num_threads(threads)
         network, whole = _network(given, task, name), _network(given, task, "dense")
         torch.set_num_threads(threads)  # the run's own setting was another
+        if given.clock == "processor":
+            harness.timer = time.process_time
         found = remember(network, whole, batch, side) if side else measure(network, whole, batch, given)
         print(json.dumps(found))
         return
