@@ -32,7 +32,7 @@ from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.network.weights import synapses_of
 from snnprune.report.picture import Picture, canvas, draw
-from snnprune.report.style import DASHES, DENSE, FAINT, LINES, PRUNED, THIRD, legend_below, tidy
+from snnprune.report.style import DASHES, DENSE, FAINT, LINES, PRUNED, THIRD, WIDTH, legend_below, tidy
 from support.markdown import table
 
 if TYPE_CHECKING:
@@ -160,22 +160,25 @@ BORDERS = (("rows", "synapses"), ("rows", "product"), ("synapses", "product"))
 
 def maps(points: dict[str, list[dict[str, Any]]]) -> Figure:
     """Draw a panel for each layer and batch: who is fastest, and where two ways take the same time."""
-    figure = canvas(1.35 * len(LAYERS) + 0.9)
-    figure.set_figwidth(2 * figure.get_figwidth())
+    figure = canvas(1.9 * len(LAYERS) + 0.6)
+    figure.set_figwidth(2 * WIDTH)
     panels = figure.subplots(len(LAYERS), len(BATCHES), sharex=True, sharey=True, squeeze=False)
     for (row, layer), (column, batch) in itertools.product(enumerate(LAYERS), enumerate(BATCHES)):
         axes, found = panels[row, column], points[f"{layer.name}, batch {batch}"]
         for side in SIDES:
             own = [point for point in found if fastest(point) == side]
+            x, y = ([100 * p[key] for p in own] for key in ("rate", "alive"))
             axes.loglog(
-                [100 * p["rate"] for p in own], [100 * p["alive"] for p in own], "o", markersize=4,
+                x, y, "o", markersize=4, clip_on=False,
                 color=COLOURS[side], label=f"{side} fastest" if row == column == 0 else None,
             )  # fmt: skip
         for dashes, (one, other) in zip(DASHES, BORDERS, strict=False):
             _border(axes, found, lambda p, one=one, other=other: p[one] / p[other], dashes)
         _border(axes, found, lambda p: min(p[way] for way in WAYS) / p[TORCH], DASHES[3], DENSE)
-        axes.set_title(f"{layer.name.split(',')[0]}, batch {batch}")
+        axes.set_title(f"{layer.name.split()[0]}, batch {batch}")
         tidy(axes)
+        _percents(axes.xaxis, RATES)
+        _percents(axes.yaxis, ALIVE)
     for axes in panels[-1]:
         axes.set_xlabel("% of inputs that fire")
     for axes in panels[:, 0]:
@@ -185,6 +188,11 @@ def maps(points: dict[str, list[dict[str, Any]]]) -> Figure:
     panels[0, 0].plot([], [], color=DENSE, linestyle=DASHES[3], label="engine = torch")
     legend_below(figure, panels[0, 0])
     return figure
+
+
+def _percents(axis: Any, shares: Sequence[float]) -> None:
+    axis.set_ticks([100 * share for share in shares], [f"{100 * share:g}" for share in shares])
+    axis.set_ticks([], minor=True)
 
 
 def _border(axes: Any, points: list[dict[str, Any]], of: Any, dashes: Any, colour: str = FAINT) -> None:
@@ -258,6 +266,14 @@ def line(points: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {"slope": slope, "offset": offset, "r2": 1 - (left**2).sum() / spread if spread else 1.0}
 
 
+def kinds(points: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the recordings of all networks, and those by how their network was pruned."""
+    found = {"all": list(points)}
+    for point in points:
+        found.setdefault(point["network"].split(",")[0], []).append(point)
+    return found
+
+
 def operations_said(points: list[dict[str, Any]], roof: dict[str, float]) -> str:
     """Return a row for each network, the line through all recordings, and the roofline."""
     rows = []
@@ -268,14 +284,18 @@ def operations_said(points: list[dict[str, Any]], roof: dict[str, float]) -> str
         rows.append(
             (name, f"{synops:,.0f}", f"{1e6 * seconds:.0f}", f"{1e9 * seconds / synops:.2f}", f"{share:.3f}")
         )
-    fit = line(points)
-    said = (
-        f"Line through {len(points)} recordings: {1e9 * fit['slope']:.3f} ns for each operation, and "
-        f"{1e6 * fit['offset']:.0f} us for a recording; R^2 {fit['r2']:.3f}. This machine adds "
-        f"{roof['adds'] / 1e9:.1f} billion float32 a second in its nearest cache, and reads "
-        f"{roof['bytes'] / 1e9:.1f} GB/s from memory, on one thread: the line's slope is "
-        f"{fit['slope'] * roof['adds']:.1f} times that of the additions alone."
-    )
+    lines = [
+        f"Line through {len(own)} recordings of {name} networks: {1e9 * fit['slope']:.3f} ns an operation "
+        f"({fit['slope'] * roof['adds']:.1f} times the addition alone), {1e6 * fit['offset']:.0f} us for a "
+        f"recording, R^2 {fit['r2']:.3f}."
+        for name, own in kinds(points).items()
+        for fit in [line(own)]
+    ]
+    said = "\n".join([
+        *lines,
+        f"This machine adds {roof['adds'] / 1e9:.1f} billion float32 a second in its nearest cache and reads "
+        f"{roof['bytes'] / 1e9:.1f} GB/s from memory, on one thread.",
+    ])  # fmt: skip
     head = ":network | operations | us | ns an operation | of the machine's additions"
     return table(head, rows) + "\n\n" + said
 
@@ -284,9 +304,9 @@ def scattered(points: list[dict[str, Any]]) -> Figure:
     """Draw the time of recordings against their operations, and the line."""
     figure = canvas(2.6)
     axes = figure.subplots()
-    names = list(dict.fromkeys(point["network"].split(",")[0] for point in points))
-    for name, colour, marker in zip(names, LINES, "osv^", strict=False):
-        own = [point for point in points if point["network"].split(",")[0] == name]
+    found = kinds(points)
+    del found["all"]
+    for (name, own), colour, marker in zip(found.items(), LINES, "osv^", strict=False):
         axes.plot(
             [p["synops"] / 1e3 for p in own], [1e6 * p["seconds"] for p in own], marker, markersize=3,
             color=colour, label=name,

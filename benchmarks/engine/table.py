@@ -358,6 +358,10 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=ROUNDS, help=f"{harness.WARM_UP} more warm up")
     options.add_argument("--compiled", nargs="*", default=list(SHOWN), help="networks for torch.compile")
     options.add_argument(
+        "--clock", choices=("wall", "processor"), default="wall",
+        help="processor: time that the sides themselves take, for one thread on a busy machine",
+    )  # fmt: skip
+    options.add_argument(
         "--quick", action="store_true", help="hardly trained, few steps: does it run at all?"
     )
     options.add_argument("--here", nargs=4, help="measure one thing, print it as JSON")
