@@ -23,6 +23,8 @@ from benchmarks.harness import parser
 from benchmarks.workloads import WORKLOADS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.harness import Contender
 
 STEPS = 3
@@ -38,12 +40,17 @@ def peak(contender: Contender) -> int | None:
         before = torch.cuda.memory_allocated()
         _train(contender)
         return torch.cuda.max_memory_allocated() - before
+    return grown(lambda: _train(contender))
+
+
+def grown(work: Callable[[], object]) -> int | None:
+    """Return by how many bytes ``work`` makes this process grow at most; None off Linux."""
     if not Path("/proc/self/clear_refs").exists():
         return None
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
     before = _status("VmRSS")
-    _train(contender)
+    work()
     return _status("VmHWM") - before
 
 
