@@ -14,13 +14,15 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from spikingjelly.activation_based import functional
-from torch.utils.benchmark import Measurement, TaskSpec, timer
+from torch.utils.benchmark import Measurement, TaskSpec
+from torch.utils.benchmark import timer as wall
 
 from snnprune.common import atomic
 
@@ -48,6 +50,9 @@ ALLOCATORS = {
 
 # --- times
 
+timer = wall
+"""The clock of `take_turns`."""
+
 
 def take_turns(
     contenders: Mapping[Any, Callable[[], object]], rounds: int, warm_up: int = WARM_UP
@@ -72,6 +77,20 @@ def take_turns(
         key: Measurement(1, times, TaskSpec(str(key), "", num_threads=threads))
         for key, times in seconds.items()
     }
+
+
+def add_clock(options: argparse.ArgumentParser) -> None:
+    """Add an option for the clock of `take_turns`; `set_clock` takes its value."""
+    options.add_argument(
+        "--clock", choices=("wall", "processor"), default="wall",
+        help="processor: time that contenders compute themselves, for one thread on a busy machine",
+    )  # fmt: skip
+
+
+def set_clock(name: str) -> None:
+    """Let `take_turns` measure by this clock: "wall", or "processor" for time that this process computes."""
+    global timer  # noqa: PLW0603 - there is one clock
+    timer = time.process_time if name == "processor" else wall
 
 
 def ratio(own: Sequence[float], other: Sequence[float]) -> float:

@@ -169,7 +169,7 @@ def maps(points: dict[str, list[dict[str, Any]]]) -> Figure:
             own = [point for point in found if fastest(point) == side]
             x, y = ([100 * p[key] for p in own] for key in ("rate", "alive"))
             axes.loglog(
-                x, y, "o", markersize=4, clip_on=False,
+                x, y, "o", markersize=4, clip_on=False, in_layout=False,
                 color=COLOURS[side], label=f"{side} fastest" if row == column == 0 else None,
             )  # fmt: skip
         for dashes, (one, other) in zip(DASHES, BORDERS, strict=False):
@@ -329,7 +329,7 @@ def scattered(points: list[dict[str, Any]]) -> Figure:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     batches = BATCHES[:2] if given.quick else BATCHES
-    found: dict[str, Any] = {"machine": harness.machine()}
+    found: dict[str, Any] = {"machine": {**harness.machine(), "clock": given.clock}}
     for layer, batch in itertools.product(LAYERS, batches):
         found.setdefault("sweep", {})[f"{layer.name}, batch {batch}"] = sweep(layer, batch, given)
     found["roofline"] = roofline(given.rounds, quick=given.quick)
@@ -358,9 +358,11 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="a file for the figures, which are measured once")
     options.add_argument("--runs", type=Path, help="folder of the networks of benchmarks.engine.table")
     options.add_argument("--pictures", type=Path, help="a folder for pictures")
+    harness.add_clock(options)
     options.add_argument("--quick", action="store_true", help="few points: does it run at all?")
     given = options.parse_args()
     torch.set_num_threads(1)
+    harness.set_clock(given.clock)
     found = measure(given) if given.out is None else harness.once(given.out, lambda: measure(given))
     for name, points in found["sweep"].items():
         print(f"\n{name}: fastest side, microseconds of a step and sample, share of torch's\n")

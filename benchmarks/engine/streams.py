@@ -125,7 +125,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             "sensor": camera.sensor, "size": camera.size, "network": name, "rate": rate, "played": seconds,
             "seconds": took.times, "steps": stream.steps, "median": took.median,
         })  # fmt: skip
-    return {"machine": harness.machine(), "rows": rows}
+    return {"machine": {**harness.machine(), "clock": given.clock}, "rows": rows}
 
 
 def report(found: dict[str, Any]) -> str:
@@ -151,9 +151,11 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=ROUNDS, help=f"{harness.WARM_UP} more warm up")
     options.add_argument("--runs", type=Path, help="folder of the networks of benchmarks.engine.table")
     options.add_argument("--out", type=Path, help="a file for the figures, which are measured once")
+    harness.add_clock(options)
     options.add_argument("--quick", action="store_true", help="short and small: does it run at all?")
     given = options.parse_args()
     torch.set_num_threads(1)
+    harness.set_clock(given.clock)
     found = measure(given) if given.out is None else harness.once(given.out, lambda: measure(given))
     print(f"Steps of {BIN_US / 1000:g} ms; pieces of {PIECE:,} events at most.\n")
     print(report(found) + "\n")

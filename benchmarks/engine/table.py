@@ -99,7 +99,7 @@ def measure(network: Trained, whole: Trained, batch: int, given: argparse.Namesp
         "answers": count,
         "accuracy": float((engine.sum(0).argmax(1) == labels[:count]).mean()),
         "layers": chosen.engine.layers(),
-        "machine": about(),
+        "machine": {**about(), "clock": given.clock},
     }
 
 
@@ -357,10 +357,7 @@ def main() -> None:
     options.add_argument("--settings", nargs="+", help="batch x threads, such as 1x1 64x2")
     options.add_argument("--rounds", type=int, default=ROUNDS, help=f"{harness.WARM_UP} more warm up")
     options.add_argument("--compiled", nargs="*", default=list(SHOWN), help="networks for torch.compile")
-    options.add_argument(
-        "--clock", choices=("wall", "processor"), default="wall",
-        help="processor: time that the sides themselves take, for one thread on a busy machine",
-    )  # fmt: skip
+    harness.add_clock(options)
     options.add_argument(
         "--quick", action="store_true", help="hardly trained, few steps: does it run at all?"
     )
@@ -372,8 +369,7 @@ def main() -> None:
         torch.set_num_threads(threads)
         network, whole = _network(given, task, name), _network(given, task, "dense")
         torch.set_num_threads(threads)  # the run's own setting was another
-        if given.clock == "processor":
-            harness.timer = time.process_time
+        harness.set_clock(given.clock)
         found = remember(network, whole, batch, side) if side else measure(network, whole, batch, given)
         print(json.dumps(found))
         return
