@@ -15,6 +15,7 @@ import logging
 import tempfile
 import warnings
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,11 @@ def _need(*packages: str) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise AbsentError(f"{' and '.join(missing)} not installed")
+
+
+def _optional(name: str) -> Any:
+    """Import a package that is no dependency."""
+    return import_module(name)
 
 
 # --- ONNX
@@ -137,8 +143,7 @@ class _OpenVinoWhole(Side):
         self._request = self.request(whole(case), case.threads)
 
     def request(self, content: bytes, threads: int) -> Any:
-        import openvino  # no dependency
-
+        openvino = _optional("openvino")
         settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
         if self.precision is not None:
             settings["INFERENCE_PRECISION_HINT"] = self.precision
@@ -238,19 +243,17 @@ void recordings(const float *x, float *y, int64_t samples, int64_t steps, int64_
 
 
 def _qualia_code(model: nn.Module, shape: tuple[int, ...], folder: Path) -> str:
-    from qualia_codegen_core.main import annotate_quantization  # no dependency
-    from qualia_codegen_plugin_snn import Converter
-    from qualia_codegen_plugin_snn.graph import TorchModelGraph
-
+    main, plugin = _optional("qualia_codegen_core.main"), _optional("qualia_codegen_plugin_snn")
+    graphs = _optional("qualia_codegen_plugin_snn.graph")
     net: Any = single_step(model)
     net.input_shape, net.is_snn = (*shape[1:], shape[0]), False
     logging.getLogger("qualia_codegen_core").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints the graph
-        graph = TorchModelGraph(net).convert()
-    if not graph or not annotate_quantization(graph, {}, float, 32, 32):
+        graph = graphs.TorchModelGraph(net).convert()
+    if not graph or not main.annotate_quantization(graph, {}, float, 32, 32):
         raise AbsentError("it cannot read a layer of this network")
     # Without a folder it fails; what it writes there is left out of the one text that it returns.
-    code = Converter(folder / "parts", "cnn", timestep_mode="iterate").convert_model(graph)
+    code = plugin.Converter(folder / "parts", "cnn", timestep_mode="iterate").convert_model(graph)
     if not isinstance(code, str):
         raise AbsentError("it writes no C for this network")
     return code
