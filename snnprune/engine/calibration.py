@@ -19,7 +19,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from snnprune.common import atomic
+from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.common.version import __version__
 from snnprune.data.folders import cache_folder
@@ -58,8 +58,8 @@ def _kept(dtype: str) -> Costs:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_bytes()[: 2**20])
+    with suppress(OSError, ValueError):
+        found = document.parse_json(path.read_bytes()[: 2**20].decode())
         if isinstance(found, dict):
             return found
     return {}

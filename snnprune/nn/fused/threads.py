@@ -73,7 +73,7 @@ def openmp() -> ctypes.CDLL | None:
         return None
     lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
     paths = {Path(line.split(maxsplit=5)[5]) for line in lines if "gomp" in line.rpartition("/")[2]}
-    own = Path(torch.__file__).parent
+    own = Path(torch.__file__).resolve().parent  # the kernel names files without links
     found = [path for path in paths if own in path.parents] or sorted(paths)
     if len(found) != 1:  # other packages have their own libraries, with other threads
         return None
