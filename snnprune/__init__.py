@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from snnprune import config as config
     from snnprune import data as data
     from snnprune import dpap as dpap
+    from snnprune import engine as engine
     from snnprune import export as export
     from snnprune import methods as methods
     from snnprune import network as network

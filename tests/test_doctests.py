@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import snnprune
+from snnprune.engine.stream import Stream
 from snnprune.nn import fused
 from snnprune.pruning.lowest import Lowest
 from snnprune.pruning.state import Stateful
@@ -27,7 +28,7 @@ PLACES: tuple[ModuleType, ...] = (
 )
 PUBLIC: dict[str, Any] = {
     name: getattr(place, name) for place in PLACES for name in place.__all__ if not name.startswith("_")
-} | {"Lowest": Lowest, "Stateful": Stateful}
+} | {"Lowest": Lowest, "Stateful": Stateful, "Stream": Stream}
 
 doctest.ELLIPSIS_MARKER = "[...]"
 """What may be printed between an example's lines; three dots alone would continue the line of code before."""

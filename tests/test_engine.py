@@ -1,11 +1,14 @@
 """The engine computes what a plan says: on paper, and as plain loops do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnprune.common.errors import UserError
+from snnprune.engine import calibration
 from snnprune.engine.costs import Costs
 from snnprune.engine.engine import WAYS, Engine
 from snnprune.engine.plan import INPUT, Convolution, Layer, Linear, Neurons, Plan, Pool, Source
@@ -125,3 +128,67 @@ def test_what_does_not_fit_is_refused() -> None:
         Engine(small(), ways={"conv": "fast"})
     with pytest.raises(UserError, match="threads"):
         Engine(small(), threads=0)
+
+
+def test_ways_follow_the_rates_of_the_first_sample() -> None:
+    costs = Costs(event=1.0, vector=1.0, synapse=1.0, shared=1.0, multiply=0.5)
+    own = Engine(small(), costs=costs)
+    assert [row["rate"] for row in own.layers()] == [None, None]
+    frames = np.zeros((4, 1, 2, 1, 4), np.uint8)
+    frames[:, :, 0, 0, 0] = 1  # one of eight numbers
+    own(frames)
+    rows = {row["layer"]: row for row in own.layers()}
+    assert rows["conv"]["rate"] == 1 / 8
+    assert (rows["conv"]["alive"], rows["conv"]["all"]) == (3, 6)
+    # one event; its three taps are a vector each; a synapse for each second tap
+    assert rows["conv"]["rows"] == 1 + 3
+    assert rows["conv"]["synapses"] == 1 + 1.5
+    assert rows["conv"]["product"] == 4 * 3 * 2 * 0.5
+    assert rows["conv"]["way"] == "synapses"
+
+
+def test_float32_flips_hardly_a_spike() -> None:
+    flipped = total = 0
+    for seed in range(12):
+        drawn = Drawn(seed, dtype=np.float32)
+        plan, frames = drawn.plan(), drawn.frames(6, 2)
+        _, nodes = answers(plan, frames)
+        spikes = engine(plan, "rows").spikes(frames)
+        for node in plan.nodes:
+            if isinstance(node, Neurons):
+                flipped += int((spikes[node.name] != nodes[node.name]).sum())
+                total += spikes[node.name].size
+    assert flipped <= 1e-5 * total
+
+
+def test_costs_are_kept_and_damage_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(calibration, "measured", lambda dtype: Costs(vector=0.25))
+    path = tmp_path / "snnprune" / "engine-costs.json"
+
+    def found() -> Costs:
+        calibration._kept.cache_clear()
+        return calibration.costs_of_this_machine(np.dtype(np.float32))
+
+    assert found().vector == 0.25
+    path.write_text(path.read_text().replace("0.25", "0.75"))
+    assert found().vector == 0.75
+    for damage in ("", "[1]", "{", path.read_text().replace("0.75", "-1.0"), '{"other": {}}'):
+        path.write_text(damage)
+        assert found().vector == 0.25
+    path.unlink()
+    path.mkdir()
+    assert found().vector == 0.25
+    calibration._kept.cache_clear()
+
+
+def test_whole_numbers_beyond_what_is_exact_are_refused() -> None:
+    drawn = Drawn(3, bits=8)
+    at = drawn.neurons(drawn.linear(INPUT, 4))
+    own = engine(drawn.finished(at))
+    frames = np.full((2, 1, *drawn.shape), 1e30)
+    with pytest.raises(UserError, match="sums are not exact"):
+        own(frames)
+    with pytest.raises(UserError, match="sums are not exact"):
+        own.step(frames[0, 0])
+    assert own(frames * 0).shape == (2, 1, 4)

@@ -27,10 +27,32 @@ print("checked")
 """
 
 
+PLANS = """
+from snnprune.engine.costs import Costs
+from snnprune.engine.engine import WAYS, Engine
+from snnprune.engine.plan import Layer
+from support.random_plans import Drawn
+for seed in range(40):
+    for bits in (None, 8):
+        drawn = Drawn(seed, bits)
+        plan, frames = drawn.plan(), drawn.frames(18, 1)
+        for way in WAYS:
+            names = [node.name for node in plan.nodes if isinstance(node, Layer)]
+            engine = Engine(plan, ways=dict.fromkeys(names, way), costs=Costs())
+            engine(frames)
+            engine.spikes(frames)
+            for frame in frames[:, 0]:
+                places = frame.reshape(-1).nonzero()[0]
+                engine.step_events(places, frame.reshape(-1)[places])
+print("checked")
+"""
+
+
 @pytest.mark.slow
-def test_every_index_is_inside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", [LOOP, PLANS], ids=["fused", "engine"])
+def test_every_index_is_inside(loop: str, tmp_path: Path) -> None:
     given = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", LOOP], env=os.environ | given, capture_output=True, text=True, check=False
+        [sys.executable, "-c", loop], env=os.environ | given, capture_output=True, text=True, check=False
     )
     assert done.stdout == "checked\n", done.stderr[-2000:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -37,7 +38,7 @@ def untrained(folder: Path, config: DataConfig, **model: Any) -> Path:
     with torch.no_grad():
         for weight in network.parameters():
             if weight.ndim > 1:
-                weight.normal_(0.1, 1.0).mul_(3 / weight[0].numel() ** 0.5)
+                weight.normal_(0.0, 1.0).mul_(3 / weight[0].numel() ** 0.5)
     export.save(network, folder / "net", about=About.of(run, splits, spiking=True).text())
     return folder / "net.safetensors"
 
@@ -233,6 +234,26 @@ def test_nobody_reads(listed: Path, nmnist: tuple[Path, Path], capfd: pytest.Cap
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_ctrl_c_ends_events_that_never_end(listed: Path, nmnist: tuple[Path, Path]) -> None:
+    file = next(nmnist[0].glob("NMNIST/Test/3/*.bin"))
+    playing_on = subprocess.Popen(
+        [sys.executable, "-m", "snnprune", "run", listed, "-", "--bin", "10ms"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert playing_on.stdin is not None
+    assert playing_on.stdout is not None
+    playing_on.stdin.write(packed(file))
+    playing_on.stdin.flush()
+    first = playing_on.stdout.readline()
+    playing_on.send_signal(signal.SIGINT)
+    out, err = playing_on.communicate(timeout=300)
+    assert first.endswith(b"step 1\n")
+    assert (playing_on.returncode, err) == (0, b"")
+    assert b"30 steps of 10 ms, 400 events in 300 ms" in out
 
 
 WRONG = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,8 @@ from snnprune.engine.stream import MOST_SILENT, Stream
 from support.random_plans import Drawn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     Array = npt.NDArray[Any]
@@ -280,3 +285,29 @@ def test_what_is_no_stream() -> None:
 
 def _events(t: list[int], x: list[int]) -> dict[str, Any]:
     return {"t": np.array(t, np.int64), "x": x, "y": [0] * len(t), "p": [0] * len(t)}
+
+
+@pytest.mark.slow
+def test_every_index_is_inside(tmp_path: Path) -> None:
+    chosen = "thousand or sensor or outside or late or 255"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:xdist",
+            "-p",
+            "no:cacheprovider",
+            __file__,
+            "-k",
+            chosen,
+        ],
+        env=os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert " passed" in done.stdout

@@ -60,7 +60,10 @@ def tables(shape: Shape, grid: Grid | None) -> tuple[Array, Array, Array]:
 def take(  # type: ignore[no-untyped-def]
     t, x, y, p, at, first, final, restart, columns, rows, channels, counts, places, many, strict, tally
 ):
-    """Count the events of a step, from event ``at`` on. Return where it stopped, why, and how many cells.
+    """Count the events of a step, from event ``at`` on.
+
+    Returns:
+        Where it stopped, why, the number of cells with events, and whether there was an event of the step.
 
     Args:
         t: int64 [n], times.
@@ -81,21 +84,23 @@ def take(  # type: ignore[no-untyped-def]
             yet when the first step begins; bool [3].
         tally: int64 [5], see `TAKEN`.
     """
+    seen = False
     for i in range(at, len(t)):
         column, row, channel = columns[x[i]], rows[y[i]], channels[p[i]]
         if min(column, row, channel) == FOREIGN:
             if strict[1]:
-                return i, OUTSIDE, many
+                return i, OUTSIDE, many, seen
             tally[WERE_OUTSIDE] += 1
             continue
         now = t[i]
         if now > final or strict[2]:
-            return i, NEXT, many
+            return i, NEXT, many, seen
         if now < first:
             if strict[0] or now <= restart:
-                return i, LATE, many
+                return i, LATE, many, seen
             tally[WERE_LATE] += 1
             continue
+        seen = True
         if min(column, row, channel) == HIDDEN:
             tally[UNSEEN] += 1
             continue
@@ -107,7 +112,7 @@ def take(  # type: ignore[no-untyped-def]
             many += 1
         if count < MOST:
             counts[place] = count + 1
-    return len(t), ALL, many
+    return len(t), ALL, many, seen
 
 
 @compiled

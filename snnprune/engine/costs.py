@@ -20,6 +20,10 @@ RATE = 0.1
 """Share of neurons that fire in a step, before any sample has been seen."""
 
 
+TOGETHER = 10
+"""Steps that a customary sample has."""
+
+
 @dataclass(frozen=True)
 class Costs:
     """Nanoseconds on one thread.
@@ -28,12 +32,14 @@ class Costs:
         event: to begin with an event of "rows" or "synapses".
         vector: to add a vector of weights in "rows".
         synapse: to add one weight in "synapses".
+        shared: to add one weight of a linear layer in "synapses", for a block of steps side by side.
         multiply: to multiply and add a vector in "product".
     """
 
     event: float = 3.0
     vector: float = 0.3
     synapse: float = 0.6
+    shared: float = 0.8
     multiply: float = 0.2
 
 
@@ -51,11 +57,6 @@ class Estimate:
     alive: int
     every: int
     nanoseconds: dict[str, float]
-
-
-def of_this_machine() -> Costs:
-    """Return the costs of this machine."""
-    return Costs()
 
 
 def estimates(plan: Plan, rates: Mapping[str, float], costs: Costs) -> list[Estimate]:
@@ -77,13 +78,17 @@ def _estimate(plan: Plan, node: Layer, rate: float, costs: Costs) -> Estimate:
     places = geometry.down.outputs * geometry.right.outputs
     reached = alive / node.weights.size * geometry.units * taps
     every = places * geometry.groups * geometry.down.taps * geometry.right.taps * geometry.inputs
+    each = events * (costs.event + reached * costs.synapse)
+    if geometry.merged and not any(source.delay for other in plan.nodes for source in other.sources):
+        ever = 1 - (1 - rate) ** TOGETHER  # the share of inputs that any of these steps has
+        each = events * costs.event + ever * inputs * reached * costs.shared / TOGETHER
     return Estimate(
         node.name,
         alive,
         node.weights.size,
         {
             "rows": events * (costs.event + taps * vectors * costs.vector),
-            "synapses": events * (costs.event + reached * costs.synapse),
+            "synapses": each,
             "product": every * vectors * costs.multiply,
         },
     )

@@ -10,6 +10,7 @@ import numpy as np
 from snnprune.common.errors import UserError
 from snnprune.engine import costs, machine, reading
 from snnprune.engine.bounds import refuse_inexact
+from snnprune.engine.calibration import costs_of_this_machine
 from snnprune.engine.plan import Layer
 from snnprune.engine.program import aligned_zeros, compose
 
@@ -210,7 +211,7 @@ class Engine:
 
     def _known_costs(self) -> Costs:
         if self._costs is None:
-            self._costs = costs.of_this_machine()
+            self._costs = costs_of_this_machine(self.plan.dtype)
         return self._costs
 
     def _chosen(self) -> dict[str, str]:
@@ -298,10 +299,12 @@ class _Sample:
 
     def answer(self, frames: Array, first: int, apart: int, outputs: Array) -> bool:
         program, row = self.program, frames.reshape(-1)
+        counts = row if row.dtype == np.uint8 else row[:0].view(np.uint8)
+        numbers = self.x[:0] if row.dtype == np.uint8 else row
         return bool(
             machine.answer(
-                row, first, apart, outputs, program.block, program.table, program.source, program.output,
-                *self._arrays,
+                counts, numbers, first, apart, outputs,
+                program.block, program.table, program.source, program.output, *self._arrays,
             )
         )  # fmt: skip
 

@@ -200,6 +200,9 @@ def _scattering(vectors: int) -> Any:
 
             read = builder.gep(events, [values[9]])
             scale = builder.gep(sums_in, [values[10]])
+            alone = builder.icmp_signed("==", builder.add(values[11], one), values[12])
+            only = builder.mul(number(read, values[11]), values[4])
+            times = _splat(builder, builder.load(builder.gep(scale, [values[11]])), to.dtype)
             with cgutils.for_range_slice(builder, _INDEX(0), values[7], one, _INDEX) as (segment, _):
                 begin = builder.add(values[6], builder.mul(segment, _INDEX(ENTRY)))
                 place = builder.add(values[1], number(tables, begin))
@@ -208,21 +211,28 @@ def _scattering(vectors: int) -> Any:
                     _at(builder, sums_in, builder.add(place, _INDEX(LANES * v)), to.dtype)
                     for v in range(vectors)
                 ]
-                sums = [
-                    cgutils.alloca_once_value(builder, builder.load(address, align=width))
-                    for address in target
-                ]
-                for address, held in zip(target, sums, strict=True):
-                    builder.store(builder.load(address, align=width), held)
-                with cgutils.for_range_slice(builder, values[11], values[12], one, _INDEX) as (i, _):
-                    row = builder.gep(base, [builder.mul(number(read, i), values[4])])
-                    factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype)
-                    for v in range(vectors):
-                        own = builder.load(_at(builder, row, _INDEX(LANES * v), to.dtype), align=width)
-                        added = builder.fadd(builder.load(sums[v]), builder.fmul(factor, own))
-                        builder.store(added, sums[v])
-                for address, held in zip(target, sums, strict=True):
-                    builder.store(builder.load(held), address, align=width)
+
+                def product(row, factor, v):
+                    own = builder.load(_at(builder, row, _INDEX(LANES * v), to.dtype), align=width)
+                    return builder.fmul(factor, own)
+
+                with builder.if_else(alone) as (one_event, several):
+                    with one_event:
+                        row = builder.gep(base, [only])
+                        for v, address in enumerate(target):
+                            held = builder.load(address, align=width)
+                            builder.store(builder.fadd(held, product(row, times, v)), address, align=width)
+                    with several:
+                        sums = [cgutils.alloca_once(builder, _vector(to.dtype)) for _ in target]
+                        for address, held in zip(target, sums, strict=True):
+                            builder.store(builder.load(address, align=width), held)
+                        with cgutils.for_range_slice(builder, values[11], values[12], one, _INDEX) as (i, _):
+                            row = builder.gep(base, [builder.mul(number(read, i), values[4])])
+                            factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype)
+                            for v, held in enumerate(sums):
+                                builder.store(builder.fadd(builder.load(held), product(row, factor, v)), held)
+                        for address, held in zip(target, sums, strict=True):
+                            builder.store(builder.load(held), address, align=width)
             return context.get_dummy_value()
 
         index = types.intp

@@ -14,8 +14,9 @@ COLLECT, FIRE, SCAN, SPREAD = int(Kind.COLLECT), int(Kind.FIRE), int(Kind.SCAN),
 POOL, SUM, NORM, INTEGRATE = int(Kind.POOL), int(Kind.SUM), int(Kind.NORM), int(Kind.INTEGRATE)
 PERMUTE, DELAY, ROUND, WHOLE = int(Kind.PERMUTE), int(Kind.DELAY), int(Kind.ROUND), int(Model.WHOLE)
 
-_rows, _synapses, _product, _all = (
-    scattering.rows, scattering.synapses, scattering.product, scattering.product_of_all
+_rows, _synapses, _synapses_of_all, _product, _all = (
+    scattering.rows, scattering.synapses, scattering.synapses_of_all, scattering.product,
+    scattering.product_of_all,
 )  # fmt: skip
 _fire, _settle, _load, _collect, _scan, _spread = (
     firing.fire, firing.settle, moving.load_currents, moving.collect, moving.scan, moving.spread
@@ -36,12 +37,10 @@ _integrate_whole, _permute, _delay, _round = (
 def _compute(op, step, w, k, x, e, b, n):
     """Compute one operation of one step."""
     kind = op.kind
-    if kind <= SYNAPSES:
-        n[op.node] += _listed(e, op.starts + step * op.starts_step)
-        if kind == ROWS:
-            _rows(op, step, w, k, x, e)
-        else:
-            _synapses(op, step, w, k, x, e)
+    if kind == ROWS:
+        _rows(op, step, 1, w, k, x, e)
+    elif kind == SYNAPSES:
+        _synapses(op, step, w, k, x, e)
     elif kind == FIRE:
         _fire(op, step, w, k, x, e, b, n)
     elif kind == PRODUCT:
@@ -81,8 +80,16 @@ def run(table, steps, w, k, x, e, b, n):
         last = first + 1
         while last < many and table[last].chained:
             last += 1
-        if table[first].wide:
-            _all(table[first], steps, w, x)
+        op = table[first]
+        if op.kind <= SYNAPSES:
+            for step in range(steps):
+                n[op.node] += _listed(e, op.starts + step * op.starts_step)
+        if op.wide and op.kind == ROWS:
+            _rows(op, 0, steps, w, k, x, e)
+        elif op.wide and op.kind == SYNAPSES:
+            _synapses_of_all(op, steps, w, k, x, e, b)
+        elif op.wide:
+            _all(op, steps, w, x)
         else:
             for step in range(steps):
                 for i in range(first, last):
@@ -110,10 +117,12 @@ def rest(table, w, x, e, b, n):
 
 @kernel
 def answer(
-    frames, sample_from, apart, outputs, block, table, source, output,
+    counts, numbers, sample_from, apart, outputs, block, table, source, output,
     w, k, x, e, b, n,
 ):  # fmt: skip
-    """Compute outputs [T, B, K] of frames [T, B, C, H, W], one row; tell whether all of them are finite.
+    """Compute outputs [T, B, K] of frames [T, B, C, H, W], in one row; tell whether all of them are finite.
+
+    The frames are ``counts``, uint8, or else ``numbers``, of the dtype of ``x``.
 
     Of the samples it takes one, and then each that lies a number further.
     """
@@ -125,7 +134,10 @@ def answer(
             steps = min(block, length - begin)
             for step in range(steps):
                 at = ((begin + step) * many + sample) * source[0].size
-                finite &= read_frame(frames, at, source[0], step, x, e)
+                if len(counts):
+                    read_frame(counts, at, source[0], step, x, e)
+                else:
+                    finite &= read_frame(numbers, at, source[0], step, x, e)
             run(table, steps, w, k, x, e, b, n)
             for step in range(steps):
                 at = output + step * size

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-STEPS = 16
+STEPS = 2 * LANES
 """Steps of a sample that are computed together, layer after layer, so that weights are read less often."""
 
 ALIGNED = 16
@@ -353,11 +353,19 @@ class _Composer:
             pointers, offsets, weights = geometry.synapses()
             fields |= {"pointers": self.k.put(pointers), "offsets": self.k.put(offsets)}
             fields["weights"] = self.numbers.put(weights)
+            if geometry.merged and self.block > 1:
+                fields |= {
+                    "wide": 1,
+                    "lined": self.x.take(_size(shape) * STEPS),
+                    "sums": self.x.take(geometry.padded * STEPS),
+                    "marks": self.b.take(_size(shape) + LANES),
+                }
             self._add(Kind.SYNAPSES, i, **fields)
             return currents
         begins, entries, weights = geometry.segments()
         fields |= {"classes": self.k.put(begins), "segments": self.k.put(entries)}
         fields["weights"] = self.numbers.put(weights)
+        fields |= {"wide": int(geometry.merged), "cursors": self.e.take(STEPS)}
         self._add(Kind.ROWS, i, **fields)
         return currents
 

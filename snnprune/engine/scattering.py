@@ -12,28 +12,47 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.engine.compiling import kernel
-from snnprune.engine.lanes import ENTRY, LANES, SCATTER, WIDEST, load, splat, store
+from snnprune.engine.lanes import ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
 
 (_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
 
+TOGETHER = 64
+"""Inputs of a linear layer whose rows of weights are added together, for all steps."""
+
 
 @kernel
-def rows(op, step, w, k, x, e):
+def rows(op, step, steps, w, k, x, e):
     """Add for each event the weights of all its units.
 
     The pixels of what is read that lie alike to the steps of a convolution form a class. A class has
-    segments: runs of neighbouring currents, with a row of weights for each channel.
+    segments: runs of neighbouring currents, with a row of weights for each channel. A linear layer has one
+    pixel; all steps are added here, some inputs after the other, so that the rows of inputs that fire in
+    several steps are still near.
     """
     addresses, values = op.addresses + step * op.size, op.values + step * op.size
     to, weights = op.currents + step * op.currents_step, op.weights
     tables, classes, segments = op.tables, op.classes, op.segments
     groups, inputs, units = op.groups, op.inputs, op.units
-    starts = op.starts + step * op.starts_step
-    merged, visited = op.merged, np.int64(e[starts])
+    starts, merged, cursors = op.starts + step * op.starts_step, op.merged, op.cursors
     pixels, channels = (1, op.size) if merged else (op.height * op.width, op.channels)
-    for visit in range(1 if merged else visited):
+    visits = np.int64(e[starts])
+    if merged:
+        visits = -(-op.size // TOGETHER) * steps
+        for i in range(steps):
+            e[cursors + i] = 0
+    for visit in range(visits):
         if merged:
-            pixel, first, last = np.int64(0), np.int64(0), np.int64(e[starts + 2 * visited + 2])
+            pixel, now = np.int64(0), visit % steps
+            addresses, values = op.addresses + now * op.size, op.values + now * op.size
+            to, starts = op.currents + now * op.currents_step, op.starts + now * op.starts_step
+            every, beyond = e[starts + 2 * e[starts] + 2], (visit // steps + 1) * TOGETHER
+            first = np.int64(e[cursors + now])
+            last = first
+            while last < every and e[np.uintp(addresses + last)] < beyond:
+                last += 1
+            if first == last:
+                continue
+            e[cursors + now] = last
         else:
             entry = starts + 2 * visit + 1
             pixel, first, last = np.int64(e[entry]), np.int64(e[entry + 1]), np.int64(e[entry + 3])
@@ -115,6 +134,43 @@ def synapses(op, step, w, k, x, e):
             for synapse in range(k[entry], k[entry + 1]):
                 place = np.uintp(at + k[np.uintp(offsets + synapse)])
                 x[place] += value * w[np.uintp(weights + synapse)]
+
+
+@kernel
+def synapses_of_all(op, steps, w, k, x, e, b):
+    """Add for each input of a linear layer its weights that are not 0, for all steps side by side."""
+    offsets, weights, pointers, currents = op.offsets, op.weights, op.pointers, op.currents
+    lined, sums, marks, wide = op.lined, op.sums, op.marks, 2 * LANES
+    for step in range(steps):
+        addresses, values = op.addresses + step * op.size, op.values + step * op.size
+        starts = op.starts + step * op.starts_step
+        for i in range(e[starts + 2 * e[starts] + 2]):
+            place = e[np.uintp(addresses + i)]
+            x[np.uintp(lined + place * wide + step)] = x[np.uintp(values + i)]
+            b[np.uintp(marks + place)] = 1
+    zero = splat(x.dtype.type(0))
+    for i in range(op.padded):
+        store(x, sums + i * wide, zero)
+        store(x, sums + i * wide + LANES, zero)
+    for eight in range(0, op.size, LANES):
+        some = word(b, marks + eight)
+        while some != 0:
+            place = eight + lowest(some) // LANES
+            some &= some - 1
+            b[marks + place] = 0
+            early, late = load(x, lined + place * wide), load(x, lined + place * wide + LANES)
+            store(x, lined + place * wide, zero)
+            store(x, lined + place * wide + LANES, zero)
+            for synapse in range(k[pointers + place], k[pointers + place + 1]):
+                at = sums + k[np.uintp(offsets + synapse)] * wide
+                weight = splat(w[np.uintp(weights + synapse)])
+                store(x, at, load(x, at) + weight * early)
+                if steps > LANES:
+                    store(x, at + LANES, load(x, at + LANES) + weight * late)
+    for step in range(steps):
+        to = currents + step * op.currents_step
+        for i in range(op.padded):
+            x[np.uintp(to + i)] += x[np.uintp(sums + i * wide + step)]
 
 
 @kernel

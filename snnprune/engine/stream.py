@@ -97,6 +97,7 @@ class Stream:
         >>> import numpy as np
         >>> from snnprune.engine.engine import Engine
         >>> from snnprune.engine.plan import INPUT, Linear, Neurons, Plan, Source
+        >>> from snnprune.engine.stream import Stream
         >>> row, one = np.array([[2.0, 0.0]]), np.ones(1)
         >>> layer = Linear(name="fc", sources=(Source(INPUT),), shape=(1, 1, 1), weights=row)
         >>> neurons = {"kind": "if", "threshold": one, "leak": one, "reset": None}
@@ -176,7 +177,12 @@ class Stream:
         t, x, y, p = _columns(events)
         before, at = self._steps, 0
         while at < len(t):
-            stopped, why, self._many = self._taken(t, x, y, p, at)
+            stopped, why, self._many, seen = binning.take(
+                *(t, x, y, p, at),
+                *(*self._bounds, *self._tables),
+                *(self._counts, self._places, self._many, self._strict, self._tally),
+            )
+            self._begun |= seen
             self._came += stopped - at
             at = stopped
             if why == binning.NEXT:
@@ -248,16 +254,6 @@ class Stream:
     def full(self) -> int:
         """Number of counts of 255 or more events in one cell, which stay at 255."""
         return int(self._tally[binning.FULL])
-
-    def _taken(self, t: Array, x: Array, y: Array, p: Array, at: int) -> tuple[int, int, int]:
-        seen = self._tally[[binning.TAKEN, binning.UNSEEN]].sum()
-        found: tuple[int, int, int] = binning.take(
-            *(t, x, y, p, at),
-            *(*self._bounds, *self._tables),
-            *(self._counts, self._places, self._many, self._strict, self._tally),
-        )
-        self._begun |= bool(self._tally[[binning.TAKEN, binning.UNSEEN]].sum() > seen)
-        return found
 
     def _begins(self, step: int) -> int:
         """Return the first whole microsecond of a step."""
@@ -346,7 +342,7 @@ def _columns(events: Events) -> tuple[Array, Array, Array, Array]:
             f"events must have the columns t, x, y and p, by these names, and are {type(events).__name__}: "
             "give a structured array or a dict"
         ) from error
-    if len({column.shape for column in (t, x, y, p)}) > 1 or t.ndim != 1:
+    if not (t.ndim == 1 and t.shape == x.shape == y.shape == p.shape):
         raise UserError(
             "the columns of events must be rows of one length, and have the shapes "
             + ", ".join(f"{name} {column.shape}" for name, column in zip("txyp", (t, x, y, p), strict=True))

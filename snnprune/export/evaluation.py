@@ -24,7 +24,7 @@ from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
 from snnprune.network.weights import synapses_of
 from snnprune.nn.losses import loss_of
-from snnprune.nn.run_network import build_network
+from snnprune.nn.run_network import accelerated, build_network
 from snnprune.nn.scores import scores_of
 from snnprune.runs.folder import RunFolder
 from snnprune.runs.summary import SIDES
@@ -101,7 +101,6 @@ def _answers(subject: Subject) -> Result:
 
 def _beside(subject: Subject, path: Path) -> Result:
     """Time a recording in the dense, the trained, the compact and the event-driven network, and compare."""
-    assert subject.model is not None
     splits, sides = subject.splits, {}
     if path.is_dir():
         dense = build_network(subject.config, splits.shape, len(splits.classes))
@@ -109,8 +108,10 @@ def _beside(subject: Subject, path: Path) -> Result:
         if not RunFolder(path).network.is_file():
             return {"recording_ms": per_recording(sides)}
         subject = find(path, asdict(subject.config.data), subject.device.type, compact=True, splits=splits)
-    sides["compact"] = subject
     events = event_driven.event_driven(subject)
+    if subject.model is not None:
+        accelerated(subject.model, subject.config)
+    sides["compact"] = subject
     if isinstance(events, str):
         return {"recording_ms": per_recording(sides), "event_driven": {"none": events}}
     samples = differ = 0

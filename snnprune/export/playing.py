@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -336,15 +337,45 @@ def _grid(playing: Network) -> Grid:
 
 
 def _unpacked(descriptor: int, remark: Callable[[str], None]) -> Iterator[npt.NDArray[np.void]]:
-    """Yield events as they come; a record may come in two parts."""
+    """Yield events as they come, to the end or until Ctrl-C; a record may come in two parts."""
     left = b""
-    while came := os.read(descriptor, PIECE * PACKED.itemsize):
+    for came in _until_stopped(lambda: os.read(descriptor, PIECE * PACKED.itemsize)):
         left += came
         many = len(left) // PACKED.itemsize
         yield np.frombuffer(left, PACKED, many)
         left = left[many * PACKED.itemsize :]
     if left:
         remark(f"the standard input ends within an event, of which {len(left)} bytes were left out")
+
+
+def _until_stopped(read: Callable[[], bytes]) -> Iterator[bytes]:
+    """Yield what ``read`` returns until that is nothing, or until Ctrl-C: the end of events that never end.
+
+    A second Ctrl-C interrupts as usual.
+    """
+    reading = stopped = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal stopped
+        if reading or stopped:
+            stopped = True
+            raise KeyboardInterrupt
+        stopped = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        while True:
+            try:
+                reading = True
+                came = b"" if stopped else read()
+                reading = False
+            except KeyboardInterrupt:
+                return
+            if not came:
+                return
+            yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Player:

@@ -9,10 +9,14 @@ import torch
 from snnprune.nn import models
 
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from torch import nn
 
     from snnprune.config.schema import RunConfig
     from snnprune.nn.models.notation import Network
+
+    Made = TypeVar("Made", bound=nn.Module)
 
 
 def build_network(config: RunConfig, shape: tuple[int, int, int], classes: int) -> Network:
@@ -27,7 +31,11 @@ def build_network(config: RunConfig, shape: tuple[int, int, int], classes: int) 
         UserError: as `snnprune.nn.models.build`.
     """
     torch.manual_seed(config.train.seed)
-    model = models.build(config.model, shape, classes)
+    return accelerated(models.build(config.model, shape, classes), config)
+
+
+def accelerated(model: Made, config: RunConfig) -> Made:
+    """Return ``model`` accelerated and in the precision of the run, in place."""
     spiking = bool(getattr(model, "spiking", True))
     if config.model.accelerate and spiking:
         from snnprune.nn.fused import accelerate  # noqa: PLC0415 - imports SpikingJelly, and ANNs need none

@@ -156,7 +156,8 @@ def texts(
 def _check(plan: Plan, name: str, bin_us: int | None) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name, re.ASCII) or name in TAKEN:
         raise UserError(
-            f"'{name}' cannot be a name in C: expected a letter, then letters, digits and underscores"
+            f"'{name}' cannot be a name in C: expected a letter, then letters, digits and underscores, "
+            "and no word that C or the file itself uses"
         )
     if bin_us is not None and not 1 <= bin_us <= LONGEST_BIN:
         raise UserError(f"a time step of {bin_us:,} us is out of range: expected 1 us to {LONGEST_BIN:,} us")

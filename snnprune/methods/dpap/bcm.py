@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from snnprune.pruning.view import View
 
 
+FEW = 0.4
+"""Share of the units of a layer up to which their rows are gathered for a product; more cost more than they
+save (measured on a CPU: half of the product's time at 0.4, a sixth at 0.1, more than all of it at 0.7)."""
+
+LARGE = 1 << 16
+"""Synapses of a layer below which looking for silent units costs more than they save."""
+
+
 class SpineCriterion(Criterion):
     """Scores a synapse by a sum of plasticity, and a neuron by the plasticity of its dendritic spines.
 
@@ -94,6 +102,24 @@ class BCM(SpineCriterion):
     def plasticity(self, statistics: dict[str, Tensor], activity: Activity, batches: int) -> None:
         """Add a batch and update the threshold."""
         pre, post, theta = activity.pre, activity.post, statistics["theta"]
-        statistics["sum"].addmm_((post * (post - theta)).T, pre)
+        add_product(statistics["sum"], post * (post - theta), pre)
         statistics["activity"].add_(post.sum(0))
         theta.lerp_(post.mean(0), 1.0 / batches)
+
+
+def add_product(to: Tensor, post: Tensor, pre: Tensor) -> None:
+    """Add post^T pre to ``to``; rows of units that are zero in every sample are left out if they are many.
+
+    Args:
+        to: [post, pre].
+        post: [B, post].
+        pre: [B, pre].
+    """
+    if to.device.type != "cpu" or to.numel() < LARGE:  # a GPU would wait for the indices
+        to.addmm_(post.T, pre)
+        return
+    active = post.any(0).nonzero().squeeze(1)
+    if len(active) > FEW * len(to):
+        to.addmm_(post.T, pre)
+    else:
+        to.index_add_(0, active, post.index_select(1, active).T @ pre)

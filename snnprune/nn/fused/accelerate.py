@@ -19,6 +19,7 @@ from snnprune.nn.fused.mixing import Mixed
 from snnprune.nn.fused.once import LAYERS, once
 from snnprune.nn.fused.recurrent import Recurrent
 from snnprune.nn.fused.sequential import pooling
+from snnprune.nn.fused.sew import sew
 from snnprune.nn.models import integrator
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
     """Make the LIF neurons of ``model`` run as fused kernels, in place.
 
     Every SpikingJelly ``LIFNode`` (not its subclasses) becomes a `snnprune.nn.fused.LIFNode`; in a Sequential
-    it runs as one with the convolution before it and the average pool behind it; layers in front of the first
-    neuron are computed once where the input is the same at every time step. In a layer that is wired to
+    it runs as one with the convolution and the batch norm before it and the pool behind it, and so it does in
+    SpikingJelly's SEW ResNets; layers in front of the first neuron are computed once where the input is the
+    same at every time step. In a layer that is wired to
     itself, `snnprune.nn.recurrent.Recurrent`, LIF neurons and this package's other ones take one product and
     one kernel for each time step; a leaky readout takes one kernel. Outputs are the same, gradients to 1e-6
     of the largest, and the keys of the state_dict too. It may be done before or after the network is copied
@@ -73,6 +75,8 @@ def accelerate(model: Model, *, channels_last: bool = False) -> Model:
                 module.__dict__["channels_last"] = True
         elif isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward:
             module.__class__ = pooling(kind)
+        elif sew(kind) is not None:
+            module.__class__ = sew(kind)
     functional.invalidate_reset_cache(model)
     return model
 

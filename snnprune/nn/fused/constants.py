@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
     from snnprune.nn.fused.surrogates import Slope
+
+
+@dataclass(frozen=True)
+class Window:
+    """The windows of a maximum pool.
+
+    Attributes:
+        side: of a window, a square.
+        stride: from one window to the next, both ways.
+        padding: places around an image that are in windows, and never the maximum.
+    """
+
+    side: int
+    stride: int
+    padding: int
+
+    def places(self, length: int) -> int:
+        """Return how many windows there are along an axis of ``length`` places."""
+        return (length + 2 * self.padding - self.side) // self.stride + 1
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,7 @@ class Constants:
         slope: derivative of the surrogate.
         steps: T.
         square: side of the squares over which spikes are averaged, 1 for no average.
+        window: of which the maximum of the spikes is taken, None for all spikes; ``square`` is 1 then.
     """
 
     tau: float
@@ -35,6 +55,7 @@ class Constants:
     slope: Slope
     steps: int
     square: int = 1
+    window: Window | None = None
 
     @property
     def rest(self) -> float:
@@ -52,7 +73,9 @@ class Note:
         once: whether the input has no time axis and is used at every step.
         dtype: of the input.
         keep: whether a backward may follow.
-        counts: number of spikes by step, sample and channel [T, B, C], and the sum of the averages.
+        counts: number of spikes by step, sample and channel [T, B, C], and the sum of what the pool makes of
+            them, or of the spikes and what is added to them.
+        won: which place of its window each maximum was found at, [T, ...] in the order of the output.
         nan: whether a potential is not a number.
         before: spikes before each step, [T, ...], of neurons with synapses among themselves.
     """
@@ -65,3 +88,4 @@ class Note:
     counts: tuple[Tensor, Tensor | None] | None = None
     nan: bool = False
     before: Tensor | None = None
+    won: Any = None

@@ -21,6 +21,8 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.common.compiling import compiled
+from snnprune.nn.fused.cpu_norm import flush, normalise, tally_norm
+from snnprune.nn.fused.cpu_peak import pack, peaks, spread_peaks
 from snnprune.nn.fused.lanes import LANES, add_lanes, copy_lanes, fetch, fetch_to_write
 from snnprune.nn.fused.slopes import slope
 from snnprune.nn.fused.surrogates import RECT
@@ -195,6 +197,15 @@ def ask_ahead(x, t, steps, low, n, start, size):  # type: ignore[no-untyped-def]
 @compiled
 def count(values, inner, counts):  # type: ignore[no-untyped-def]
     """Add ``values`` [places x I] to ``counts`` [I]."""
+    if inner == 1:
+        lanes, whole = np.zeros(LANES, values.dtype), values.size // LANES * LANES
+        for start in range(0, whole, LANES):
+            add_lanes(lanes, 0, lanes, 0, values, start)
+        for i in range(LANES):
+            counts[0] += lanes[i]
+        for i in range(whole, values.size):
+            counts[0] += values[i]
+        return
     whole = inner // LANES * LANES
     for start in range(0, values.size, inner):
         for c in range(0, whole, LANES):
@@ -228,7 +239,16 @@ def pool(spikes, sums, row, s, to, within, beyond, inner, k, long, counting):  #
 
 
 @compiled
-def settle(within, beyond, post, pre, p, k):  # type: ignore[no-untyped-def]
+def join(spikes, others, out, inner, joined):  # type: ignore[no-untyped-def]
+    """Write the sum of ``spikes`` and ``others`` to ``out``; add it to ``joined`` [I], if that is there."""
+    for i in range(out.size):
+        out[i] = spikes[i] + others[i]
+    if joined.size:
+        count(out, inner, joined)
+
+
+@compiled
+def settle(within, beyond, joined, post, pre, p, k):  # type: ignore[no-untyped-def]
     """Write the counts of each step of plane ``p`` to ``post`` and ``pre``, and set the counters to zero."""
     steps, inner = beyond.shape
     counts, scale = np.empty(inner, beyond.dtype), beyond.dtype.type(k * k)
@@ -239,13 +259,55 @@ def settle(within, beyond, post, pre, p, k):  # type: ignore[no-untyped-def]
             post[t, p, c] = counts[c] + beyond[t, c]
             if k > 1:
                 pre[t, p, c] = counts[c] / scale
+            elif pre.size:
+                pre[t, p, c] = joined[t, c]
     within[:] = 0
     beyond[:] = 0
+    joined[:] = 0
+
+
+@compiled
+def currents_of(x, buffer, scale, shift):  # type: ignore[no-untyped-def]
+    """Return ``x`` behind its norm, in ``buffer``, or ``x`` if there is none."""
+    if not scale.size:
+        return x
+    out = buffer[: x.size]
+    normalise(x, out, scale, shift)
+    return out
+
+
+@compiled
+def fire_all(x, v, out, unit, lif):  # type: ignore[no-untyped-def]
+    """Compute a step of a piece, ``unit`` neurons at a time; add up their spikes if ``out`` is too short."""
+    for at in range(0, x.size, unit):
+        till = min(at + unit, x.size)
+        fire(x[at:till], v[at:till], out[: till - at], lif, at > 0)
+
+
+@compiled
+def hand_out(spikes, others, out, fired, inner, joined):  # type: ignore[no-untyped-def]
+    """Keep spikes for the maxima of windows, or write them with what is added to them."""
+    if fired.size:
+        pack(spikes, fired)
+    else:
+        join(spikes, others, out, inner, joined)
+
+
+@compiled
+def all_peaks(fired, s, won, p, height, width, inner, window, joined):  # type: ignore[no-untyped-def]
+    """Write the maxima of the windows of plane ``p`` at all steps; add them to ``joined`` if it is there."""
+    size = window[3] * window[4] * inner
+    for t in range(len(fired)):
+        maxima = s[t, p * size : (p + 1) * size]
+        peaks(fired[t], maxima, won[t, p * size : (p + 1) * size], height, width, inner, window)
+        if joined.size:
+            count(maxima, inner, joined[t])
 
 
 @compiled
 def forward(  # type: ignore[no-untyped-def]
     first, last, x, v0, s, v, post, pre, steps, height, width, inner, k, lif,
+    scale, shift, others, won, window,
 ):  # fmt: skip
     """Run the neurons of planes ``first`` to ``last``.
 
@@ -257,7 +319,8 @@ def forward(  # type: ignore[no-untyped-def]
             [T, P x (H // k) x (W // k) x I].
         v: final potentials to write, [P x M x I].
         post: number of spikes by channel to write, [T, P, I]; or empty.
-        pre: sum of the averages by channel, likewise; empty if ``post`` is, or if k is 1.
+        pre: sum of what is written to ``s`` by channel, likewise; empty if ``post`` is, or if those are the
+            spikes.
         steps: T.
         height: H.
         width: W.
@@ -265,14 +328,22 @@ def forward(  # type: ignore[no-untyped-def]
         k: side of the squares; 1 leaves the spikes as they are.
         lif: tau, threshold, reset, hard and decay_input of the neuron; with a soft reset (not ``hard``),
             ``reset`` is 0, towards which the potential leaks.
+        scale, shift: of a norm of the input, [G, I], see `snnprune.nn.fused.cpu_norm`; or empty, [1, 0].
+        others: what is added to the spikes on the way out, [T or 1, P x M x I]; or empty. Not with pools.
+        won: with a ``window``, where the maxima were found, to write, [T, ...] as ``s``; or empty.
+        window: side, stride and padding of windows whose maxima are written; H' and W', how many there are.
+            Side 0: no such pool.
 
     Returns:
         Whether a final potential is NaN; a potential that once was NaN stays NaN.
     """
     line, short = width * inner, width // k * inner
+    most, joins = window[0] > 0, others.size > 0
     plane, pooled = height * line, height // k * short
     tile, piece, long = cut(steps, height, line, k)
     broken = False
+    fired, currents = np.empty((steps, plane if most else 0), np.uint8), np.empty(piece, x.dtype)
+    joined = np.zeros((steps, inner if pre.size and k == 1 else 0), x.dtype)
     within = np.zeros((steps, (inner if inner > 1 else short) + LANES), x.dtype)
     beyond = np.zeros((steps, inner), x.dtype)
     sums, row = np.zeros(line + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
@@ -288,10 +359,13 @@ def forward(  # type: ignore[no-untyped-def]
                 for start in range(0, n, piece):
                     end = min(start + piece, n)
                     ask_ahead(x, t, steps, low, n, start, end - start)
-                    out = sums if long else spikes if k > 1 else s[t, low + start : low + end]
-                    for at in range(start, end, unit):
-                        till = min(at + unit, end)
-                        fire(now[at:till], potential[at:till], out[: till - at], lif, at > start)
+                    given = currents_of(
+                        now[start:end], currents, scale[p % len(scale)], shift[p % len(shift)]
+                    )
+                    out = sums if long else spikes[: end - start]
+                    if k == 1 and not most and not joins:
+                        out = s[t, low + start : low + end]
+                    fire_all(given, potential[start:end], out, unit, lif)
                     if k > 1:
                         to = p * pooled + (place + start) // (k * line) * short
                         pool(
@@ -300,16 +374,27 @@ def forward(  # type: ignore[no-untyped-def]
                         )  # fmt: skip
                     elif post.size:
                         count(out, inner, beyond[t])
+                    if most or joins:
+                        hand_out(
+                            out, others[t if others.shape[0] > 1 else 0, low + start : low + end],
+                            s[t, low + start : low + end], fired[t, place + start : place + end], inner,
+                            joined[t],
+                        )  # fmt: skip
             for i in range(n):
                 broken |= potential[i] != potential[i]
+        if most:
+            all_peaks(fired, s, won, p, height, width, inner, window, joined)
         if post.size:
-            settle(within, beyond, post, pre, p, k)
+            settle(within, beyond, joined, post, pre, p, k)
     return broken
 
 
 @compiled
-def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
-    """Compute H of ``n`` neurons from ``low`` on at all steps again, [T, n or more]."""
+def recall_tile(x, v0, h, low, n, piece, lif, scale, shift, currents):  # type: ignore[no-untyped-def]
+    """Compute H of ``n`` neurons from ``low`` on at all steps again, [T, n or more].
+
+    ``scale`` and ``shift`` are those of the plane. ``currents`` is a buffer for a piece.
+    """
     steps = len(h)
     begin(v0, low, h[steps - 1, :n])  # row T - 1 is written after step 0 has read it
     for t in range(steps):
@@ -317,21 +402,58 @@ def recall_tile(x, v0, h, low, n, piece, lif):  # type: ignore[no-untyped-def]
         for start in range(0, n, piece):
             end = min(start + piece, n)
             ask_ahead(x, t, steps, low, n, start, end - start)
-            recall(now[start:end], h[t - 1, start:end], h[t, start:end], lif, t == 0)
+            given = currents_of(now[start:end], currents, scale, shift)
+            recall(given, h[t - 1, start:end], h[t, start:end], lif, t == 0)
 
 
 @compiled
-def tally(gradient, over_time, totals, once, biased):  # type: ignore[no-untyped-def]
-    """Add up a step's gradient of the input: over time if ``once``, by place for a bias if ``biased``."""
+def tally(gradient, x, over_time, totals, products, mean, once):  # type: ignore[no-untyped-def]
+    """Add up a step's gradient of the input, for each array that is there.
+
+    Over time if ``once``; by place in ``totals`` for a bias; for a norm by channel, also times x - mean.
+    """
     if once:
         add(gradient, over_time)
-    if biased:
+    if mean.size:
+        tally_norm(gradient, x, mean, totals, products)
+    elif totals.size:
         add(gradient, totals)
 
 
 @compiled
+def tallies(line, inner, piece, biased, normed):  # type: ignore[no-untyped-def]
+    """Return the lengths of ``totals`` and ``products`` of `tally`."""
+    if normed:
+        size = inner if inner > 1 else piece
+        return size, size
+    return line if biased else 0, 0
+
+
+@compiled
+def of_spikes(come, ahead, maxima, g, row, low, start, end, to, line, inner, k):  # type: ignore[no-untyped-def]
+    """Return the gradients of a piece's spikes; if rows get calls of their own, those of each of k rows.
+
+    ``come`` has those of the output at this step, ``ahead`` at the next one to come, ``maxima`` those of a
+    tile behind a maximum pool. ``g`` and ``row`` are buffers; ``to`` is where the piece's averages begin.
+    """
+    if maxima.size:
+        return maxima[start:end]
+    if not come.size:
+        return g
+    if k == 1:
+        fetch(ahead, low + start, end - start)
+        return come[low + start : low + end]
+    squares, short = (end - start) // (k * line), row.size - LANES
+    fetch(ahead, to, squares * short)
+    copies = 1 if line >= LONG else k
+    spread(come[to : to + squares * short], g, row, inner, k, line, copies)
+    return g
+
+
+@compiled
 def backward(  # type: ignore[no-untyped-def]
-    first, last, x, v0, gs, gv, gx, gv0, gb, steps, height, width, inner, k, lif, detach_reset, kind, a, b,
+    first, last, x, v0, gs, gv, gx, gv0, gb, gp, steps, height, width, inner, k, lif, detach_reset,
+    kind, a, b, scale, shift, mean, won, window,
 ):  # fmt: skip
     """Propagate gradients from the spikes (or their averages) and the last potentials to the input.
 
@@ -341,26 +463,34 @@ def backward(  # type: ignore[no-untyped-def]
         v0: initial potentials of the forward, or one number.
         gs: gradient of the output ``s`` of the forward, [T or 1, ...]; or empty.
         gv: gradient of the last potentials [P x M x I]; or empty.
-        gx: gradient of ``x`` to write, shaped as ``x``: summed over time if x is the same at every step.
+        gx: gradient of ``x`` to write, shaped as ``x``: summed over time if x is the same at every step. With
+            a norm it is that of the normalised input, and must not be ``x`` itself.
         gv0: gradient of the first potentials to write, [P x M x I].
         gb: gradient of ``x`` to add up by plane and channel, over time and places, [P, I]; or empty.
-        steps, height, width, inner, k, lif: as in `forward`.
+        gp: with a norm, the same times x - mean.
+        steps, height, width, inner, k, lif, scale, shift, won, window: as in `forward`.
         detach_reset: whether no gradient passes through the reset.
         kind, a, b: the surrogate.
+        mean: of the norm, [G, I].
     """
     line, short = width * inner, width // k * inner
-    plane, pooled = height * line, height // k * short
+    most = window[0] > 0
+    plane = height * line
+    pooled = window[3] * window[4] * inner if most else height // k * short
     tile, piece, long = cut(steps, height, line, k)
-    unit, copies = (line, 1) if long else (piece, k)
+    unit = line if long else piece
     h, once = np.empty((steps, tile), x.dtype), gx.shape[0] < steps
     slopes, single = np.empty(unit, x.dtype), np.empty(unit, x.dtype)
-    g, row = np.zeros(piece + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
-    totals = np.zeros(line, x.dtype)
+    buffer, row = np.zeros(piece + LANES, x.dtype), np.zeros(short + LANES, x.dtype)
+    currents, maxima = np.empty(piece, x.dtype), np.zeros(tile if most else 0, x.dtype)
+    sizes = tallies(line, inner, piece, gb.size > 0, gp.size > 0)
+    totals, products = np.zeros(sizes[0], x.dtype), np.zeros(sizes[1], x.dtype)
     for p in range(first, last):
         neurons = min(plane, x.shape[1] - p * plane)  # the last plane may have room for more
         for place in range(0, neurons, tile):
             low, n = p * plane + place, min(tile, neurons - place)
-            recall_tile(x, v0, h, low, n, piece, lif)
+            scales, shifts, means = scale[p % len(scale)], shift[p % len(scale)], mean[p % len(scale)]
+            recall_tile(x, v0, h, low, n, piece, lif, scales, shifts, currents)
             carry = gv0[low : low + n]
             for i in range(n):
                 carry[i] = gv[low + i] if gv.size else 0
@@ -368,16 +498,15 @@ def backward(  # type: ignore[no-untyped-def]
                 gx[0, low : low + n] = 0
             for t in range(steps - 1, -1, -1):
                 come, ahead = gs[t if gs.shape[0] > 1 else 0], gs[t - 1 if gs.shape[0] > 1 else 0]
+                if most and gs.size:
+                    spread_peaks(
+                        come[p * pooled : (p + 1) * pooled], won[t, p * pooled : (p + 1) * pooled],
+                        maxima[:n], place // line, (place + n) // line, width, inner, window,
+                    )  # fmt: skip
                 for start in range(0, n, piece):
                     end = min(start + piece, n)
-                    if gs.size and k == 1:
-                        fetch(ahead, low + start, end - start)
-                        g = come[low + start : low + end]
-                    elif gs.size:
-                        squares = (end - start) // (k * line)
-                        to = p * pooled + (place + start) // (k * line) * short
-                        fetch(ahead, to, squares * short)
-                        spread(come[to : to + squares * short], g, row, inner, k, line, copies)
+                    to = p * pooled + (place + start) // (k * line) * short
+                    g = of_spikes(come, ahead, maxima, buffer, row, low, start, end, to, line, inner, k)
                     for at in range(start, end, unit):
                         till = min(at + unit, end)
                         if kind != RECT:
@@ -387,7 +516,9 @@ def backward(  # type: ignore[no-untyped-def]
                             g[: till - at], h[t, at:till], slopes[: till - at], carry[at:till], to_x, lif,
                             detach_reset, kind == RECT, a,
                         )  # fmt: skip
-                        tally(to_x, gx[0, low + at : low + till], totals, once, gb.size > 0)
-        if gb.size:
-            count(totals, inner, gb[p])
-            totals[:] = 0
+                        of_x = x[t if x.shape[0] > 1 else 0, low + at : low + till]
+                        tally(to_x, of_x, gx[0, low + at : low + till], totals, products, means, once)
+            if gb.size:
+                flush(totals, gb[p])
+            if gp.size:
+                flush(products, gp[p])

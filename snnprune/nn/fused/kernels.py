@@ -22,6 +22,12 @@ def step_kernels() -> Any:
     return importlib.import_module("snnprune.nn.fused.cpu_steps")
 
 
+@functools.cache
+def norm_kernels() -> Any:
+    """Return the module with the CPU's kernels for batch norms in front of neurons."""
+    return importlib.import_module("snnprune.nn.fused.cpu_norm")
+
+
 def refuse_second_derivative() -> None:
     """Refuse a second derivative.
 

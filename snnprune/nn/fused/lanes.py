@@ -71,6 +71,16 @@ def copy_lanes(_typing, to, at, one, i):
     return types.void(to, types.intp, one, types.intp), code
 
 
+@intrinsic
+def multiply_add(_typing, x, a, b):
+    """``x * a + b``, rounded once, as PyTorch's batch norm computes it."""
+
+    def code(_context, builder, _signature, values):
+        return builder.fma(*values)
+
+    return x(x, a, b), code
+
+
 def _fetching(writing: int, levels: int) -> Any:
     """Return an intrinsic that prefetches the cache line of an element."""
 

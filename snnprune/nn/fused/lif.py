@@ -9,14 +9,17 @@ import torch
 from spikingjelly.activation_based import neuron
 
 from snnprune.nn.fused.constants import Constants, Note
-from snnprune.nn.fused.convolution import Current, Fed, ready
+from snnprune.nn.fused.convolution import Between, Current, Fed, ready
 from snnprune.nn.fused.kernels import kernels, refuse_second_derivative
 from snnprune.nn.fused.layout import shown
+from snnprune.nn.fused.norm import Norm
 from snnprune.nn.fused.surrogates import slope_of
 
 if TYPE_CHECKING:
+    from spikingjelly.activation_based import layer
     from torch import Tensor, nn
 
+    from snnprune.nn.fused.constants import Window
     from snnprune.nn.fused.surrogates import Slope
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -67,15 +70,17 @@ class LIFNode(neuron.LIFNode):
             return super().multi_step_forward(x_seq, *args, **kwargs)
         return self._run(x_seq, 1)
 
-    def pooled_forward(self, x_seq: Tensor, square: int) -> Tensor:
-        """Compute T steps and average the spikes over squares, as an ``AvgPool2d(square)`` after this layer.
+    def pooled_forward(self, x_seq: Tensor, square: int, window: Window | None = None) -> Tensor:
+        """Compute T steps and pool the spikes, as an ``AvgPool2d`` or ``MaxPool2d`` after this layer.
 
         Args:
             x_seq: [T, B, C, H, W].
-            square: side of a square; neurons beyond the last whole square fire, but are in no average.
+            square: side of the squares that are averaged; neurons beyond the last whole square fire, but are
+                in no average. 1 for no average.
+            window: of which the maximum is taken in place of an average.
 
         Returns:
-            [T, B, C, H // square, W // square]
+            [T, B, C, H', W'], H' = H // square, or as many as there are windows.
         """
         if x_seq.device.type != "cpu" or self._leaves(x_seq, None):
             spikes = self.multi_step_forward(x_seq)
@@ -83,19 +88,36 @@ class LIFNode(neuron.LIFNode):
                 with torch.no_grad():
                     precise = torch.promote_types(spikes.dtype, torch.float32)
                     self._recorded = spikes.sum((-1, -2), dtype=precise), None
-            return torch.nn.functional.avg_pool2d(spikes.flatten(0, 1), square).unflatten(0, x_seq.shape[:2])
-        return self._run(x_seq, square)
+            images = spikes.flatten(0, 1)
+            if window is None:
+                pooled = torch.nn.functional.avg_pool2d(images, square)
+            else:
+                pooled = torch.nn.functional.max_pool2d(images, window.side, window.stride, window.padding)
+            return pooled.unflatten(0, x_seq.shape[:2])
+        return self._run(x_seq, square, window)
 
-    def fed_forward(self, conv: nn.Conv2d, x_seq: Tensor, square: int) -> Tensor:
-        """Compute T steps on the output of ``conv`` for ``x_seq``, and average the spikes over squares.
+    def fed_forward(
+        self,
+        conv: nn.Conv2d,
+        x_seq: Tensor,
+        square: int,
+        *,
+        norm: layer.BatchNorm2d | None = None,
+        window: Window | None = None,
+        others: Tensor | None = None,
+    ) -> Tensor:
+        """Compute T steps on the output of ``conv`` for ``x_seq``, and pool the spikes.
 
         Args:
             conv: a convolution that `snnprune.nn.fused.convolution.feeds` allows.
             x_seq: [T, B, C, H, W], its input.
-            square: side of a square; 1 for the spikes themselves.
+            square: side of the squares that are averaged; 1 for the spikes themselves.
+            norm: a batch norm between the two that `snnprune.nn.fused.norm.normalises` allows.
+            window: of which the maximum is taken in place of an average.
+            others: is added to the spikes, of their shape and dtype; only without a pool.
 
         Returns:
-            [T, B, C', H' // square, W' // square], the same as from the three layers one after the other.
+            [T, B, C', H', W'], the same as from the layers one after the other.
         """
         once = shown(x_seq)
         images = ready(conv, x_seq.flatten(0, 1) if once is None else once)
@@ -103,10 +125,11 @@ class LIFNode(neuron.LIFNode):
         assert current.value is not None
         like = current.value if once is not None else current.value[: x_seq.shape[1]]
         constants, note = self._asked(
-            len(x_seq), square, once is not None, x_seq.dtype, counting=self._is_counting()
+            len(x_seq), square, once is not None, x_seq.dtype, counting=self._is_counting(), window=window
         )
-        state = self.state(like)
-        spikes, v = Fed.apply(images, conv.weight, conv.bias, state, constants, note, current)
+        between = Between(current, _norm(norm, current.value, note, len(x_seq)), constants, note)
+        gain, offset = (None, None) if norm is None else (norm.weight, norm.bias)
+        spikes, v = Fed.apply(images, conv.weight, conv.bias, self.state(like), gain, offset, others, between)
         return self.take(spikes, v, note)
 
     def traces(self, tau: float) -> tuple[Tensor, Tensor | None] | None:
@@ -192,26 +215,37 @@ class LIFNode(neuron.LIFNode):
 
     # --- the fused one
 
-    def _run(self, x: Tensor, square: int) -> Tensor:
+    def _run(self, x: Tensor, square: int, window: Window | None = None) -> Tensor:
         once = shown(x)
-        counting = x.ndim == 5 and (self._is_counting() if square > 1 else self.recording)
-        constants, note = self._asked(len(x), square, once is not None, x.dtype, counting=counting)
+        pooled = square > 1 or window is not None
+        counting = x.ndim == 5 and (self._is_counting() if pooled else self.recording)
+        constants, note = self._asked(
+            len(x), square, once is not None, x.dtype, counting=counting, window=window
+        )
         spikes, v = _Steps.apply(x if once is None else once, self.state(x[0]), constants, note)
         return self.take(spikes, v, note)
 
     def _asked(
-        self, steps: int, square: int, once: bool, dtype: torch.dtype, *, counting: bool
+        self,
+        steps: int,
+        square: int,
+        once: bool,
+        dtype: torch.dtype,
+        *,
+        counting: bool,
+        window: Window | None,
     ) -> tuple[Constants, Note]:
         """Return constants and settings of a forward."""
-        return self.constants(steps, square), Note(counting or square > 1, counting, once, dtype)
+        spatial = counting or square > 1 or window is not None
+        return self.constants(steps, square, window), Note(spatial, counting, once, dtype)
 
-    def constants(self, steps: int, square: int = 1) -> Constants:
+    def constants(self, steps: int, square: int = 1, window: Window | None = None) -> Constants:
         """Return the constants; the surrogate must be one that the kernels know."""
         slope = slope_of(self.surrogate_function)
         assert slope is not None
         return Constants(
             float(self.tau), self.v_threshold, self.v_reset, self.decay_input, self.detach_reset, slope,
-            steps, square,
+            steps, square, window,
         )  # fmt: skip
 
     def take(self, spikes: Tensor, v: Tensor, note: Note) -> Tensor:
@@ -274,6 +308,11 @@ class _Steps(torch.autograd.Function):
         first = ctx.number if v is None else v
         gx, gv0, *_ = ctx.device_kernels.run_back(series, first, gs, gv, constants, note)
         return gx, gv0 if ctx.needs_input_grad[1] else None, None, None
+
+
+def _norm(module: layer.BatchNorm2d | None, value: Tensor, note: Note, steps: int) -> Norm | None:
+    """Return what a batch norm does with the output of a convolution."""
+    return None if module is None else Norm.of(module, value, steps if note.once else 1)
 
 
 def _gpu_knows(slope: Slope) -> bool:
