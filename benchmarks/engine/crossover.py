@@ -285,7 +285,7 @@ def operations_said(points: list[dict[str, Any]], roof: dict[str, float]) -> str
             (name, f"{synops:,.0f}", f"{1e6 * seconds:.0f}", f"{1e9 * seconds / synops:.2f}", f"{share:.3f}")
         )
     lines = [
-        f"Line through {len(own)} recordings of {name} networks: {1e9 * fit['slope']:.3f} ns an operation "
+        f"- Line through {len(own)} recordings of {name} networks: {1e9 * fit['slope']:.3f} ns an operation "
         f"({fit['slope'] * roof['adds']:.1f} times the addition alone), {1e6 * fit['offset']:.0f} us for a "
         f"recording, R^2 {fit['r2']:.3f}."
         for name, own in kinds(points).items()
@@ -293,8 +293,8 @@ def operations_said(points: list[dict[str, Any]], roof: dict[str, float]) -> str
     ]
     said = "\n".join([
         *lines,
-        f"This machine adds {roof['adds'] / 1e9:.1f} billion float32 a second in its nearest cache and reads "
-        f"{roof['bytes'] / 1e9:.1f} GB/s from memory, on one thread.",
+        f"- This machine adds {roof['adds'] / 1e9:.1f} billion float32 a second in its nearest cache and "
+        f"reads {roof['bytes'] / 1e9:.1f} GB/s from memory, on one thread.",
     ])  # fmt: skip
     head = ":network | operations | us | ns an operation | of the machine's additions"
     return table(head, rows) + "\n\n" + said

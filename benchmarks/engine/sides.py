@@ -218,7 +218,7 @@ class _InC(Side):
         counts = self.given_as == np.uint8
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "net.c"
-            made = writing.write(case.plan, source, bin_us=1000, counts=counts)
+            made = writing.write(case.plan, source, bin_us=1000 if counts else None, counts=counts)
             number = "uint8_t" if counts else made.real
             text = source.read_text(encoding="utf-8")
             source.write_text(f"{text}\ntypedef {number} number;\n{LOOP}", encoding="utf-8")

@@ -17,6 +17,7 @@ SCRIPTS = sorted(
 
 
 def test_there_are_few() -> None:
+    # Three of them ask about the engine: how fast it is, which way is fastest when, how many events.
     assert 10 < len(SCRIPTS) <= 24
 
 

@@ -6,6 +6,8 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from shutil import which
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +66,18 @@ def test_sides_answer_as_the_network(name: str, case: Case, wanted: np.ndarray) 
     answer = side.answer(side.given(case.example))
     assert np.array_equal(side.outputs(answer), wanted)
     assert table.differing(side.outputs(answer), wanted) == {"spikes": 0, "answers": 0}
+
+
+@pytest.mark.skipif(which("gcc") is None, reason="there is no gcc here")
+@pytest.mark.parametrize("share", [1.0, 0.9])
+def test_the_engine_in_c_gives_as_many_spikes(share: float, case: Case) -> None:
+    of_values = replace(case, example=share * case.example)  # 1.0: counts of events; else values
+    with torch.no_grad():
+        wanted = of_values.model(of_values.example).sum(0, keepdim=True).numpy()
+    functional.reset_net(of_values.model)
+    side = OURS["C of the engine"](of_values)
+    answer = side.answer(side.given(of_values.example))
+    assert np.array_equal(side.outputs(answer), wanted)
 
 
 def test_what_is_not_installed_is_left_out_with_a_word(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
