@@ -260,7 +260,7 @@ class Drawn:
         if ending == "integrators":
             at = self.linear(at, 5)
             steps = self.nodes[at].steps if self.bits else None  # type: ignore[attr-defined]
-            leak = np.array([2 ** (self.bits - 1) + 1]) if self.bits else np.array([0.8])
+            leak = np.array([2 ** (self.bits - 1) + 1], np.int32) if self.bits else np.array([0.8])
             at = self.add(Integrators, [at], (5, 1, 1), leak=leak, steps=steps)
         else:
             at = self.linear(at, 5, whole=False)

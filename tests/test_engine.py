@@ -1,6 +1,8 @@
 """The engine computes what a plan says: on paper, and as plain loops do."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,6 +106,15 @@ def test_steps_of_a_stream_are_those_of_a_batch(seed: int, way: str) -> None:
             numbers = frame[sample].reshape(-1)
             places = drawn.rng.permutation(np.nonzero(numbers)[0])
             assert (own.step_events(places, numbers[places]) == output[sample]).all()
+
+
+@pytest.mark.parametrize("change", [{"padding": (3, 0)}, {"shape": (9, 1, 1)}, {"sources": (Source(7),)}])
+def test_a_plan_that_does_not_fit_together_is_refused(change: dict[str, Any]) -> None:
+    plan = small()
+    first, *others = plan.nodes
+    wrong = replace(plan, nodes=(replace(first, **change), *others))
+    with pytest.raises(UserError, match=r"no plan of a network \(.*make it with snnprune.export.planning"):
+        Engine(wrong)
 
 
 def test_events_of_a_place_are_added() -> None:

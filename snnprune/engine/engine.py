@@ -11,6 +11,7 @@ from snnprune.common.errors import UserError
 from snnprune.engine import costs, machine, reading
 from snnprune.engine.bounds import refuse_inexact
 from snnprune.engine.calibration import costs_of_this_machine
+from snnprune.engine.checking import check
 from snnprune.engine.plan import Layer
 from snnprune.engine.program import aligned_zeros, compose
 
@@ -45,7 +46,8 @@ class Engine:
         costs: of this machine; None for those that are measured once and kept in a file.
 
     Raises:
-        UserError: weights are not finite, or ``ways`` or ``threads`` are not what they may be.
+        UserError: the plan does not fit together, weights are not finite, or ``ways`` or ``threads`` are not
+            what they may be.
     """
 
     def __init__(
@@ -59,6 +61,12 @@ class Engine:
         if threads < 1:
             raise UserError(f"threads are {threads}: choose 1 or more")
         _refuse_broken(plan)
+        try:
+            check(plan)  # kernels read without looking where
+        except ValueError as error:
+            raise UserError(
+                f"this is no plan of a network ({error}): make it with snnprune.export.planning"
+            ) from error
         self.plan, self.threads = plan, threads
         self._asked = dict(ways or {})
         self._costs = costs
