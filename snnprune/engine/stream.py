@@ -319,14 +319,16 @@ class Stream:
                 )
             return UserError(
                 f"{event} is late: its time is {t:,} us, and the steps before {first:,} are over; sort the "
-                "events, or have late ones left out and counted (late 'count')"
+                "events, have late ones left out and counted (late 'count'), or begin the next recording "
+                "with reset()"
             )
         width, height = self._sensor
         known = " or ".join(map(str, np.flatnonzero(self._tables[2] != binning.FOREIGN)))
+        polarity = "-1, or above 254" if p == np.iinfo(np.uint8).max else p
         return UserError(
-            f"{event} has x {x}, y {y} and p {p}, outside of {width} x {height} pixels with p {known}: "
-            "compare the size of the sensor and the order of the columns, or have such events left out and "
-            "counted (outside 'count')"
+            f"{event} has x {x}, y {y} and p {polarity}, outside of {width} x {height} pixels with p "
+            f"{known}: compare the size of the sensor and the order of the columns, or have such events left "
+            "out and counted (outside 'count')"
         )
 
 

@@ -169,8 +169,8 @@ def _quantised(subject: Subject, bits: int) -> Result:
     """Compare the network with its copy rounded to ``bits`` bits, over the whole test set."""
     if subject.model is None or not subject.spiking:
         raise UserError(
-            f"--bits needs a spiking network in the folder of a run or in a .safetensors file, and "
-            f"{subject.name} is none"
+            f"--bits needs a spiking network in the folder of a run or in its model.safetensors, and "
+            f"{subject.name} is none: a list of connections and an export have bits of their own"
         )
     grid = quantise(subject.model, subject.example(), bits)
     engine = event_driven.engine_of_grid(grid)

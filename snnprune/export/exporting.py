@@ -42,6 +42,7 @@ FILES = {
 EXACT = {
     "nir": "because `snnprune eval` tells the format by it",
     "onnx": "because `snnprune eval` tells the format by it",
+    "csr": "because `snnprune eval` and `run` tell the format by it",
     "c": "as compilers expect; its header is written beside it",
 }
 """Formats whose files must end as in `FILES`, and why."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -36,7 +37,6 @@ from snnprune.network.leaves import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import numpy.typing as npt
     from torch import Tensor
@@ -116,7 +116,7 @@ def of_grid(grid: Quantised, *, over_time: str = "mean", about: str = "") -> Pla
 
 
 def plan_of(
-    path: Path,
+    path: Path | str,
     data: Mapping[str, Any] | None = None,
     *,
     bits: int | None = None,
@@ -138,6 +138,7 @@ def plan_of(
     Raises:
         UserError: no such network, data that cannot be read, or a network that a plan cannot hold.
     """
+    path = Path(path)
     if path.is_file() and plan_file.is_one(path):
         if bits is not None or dtype is not None:
             raise UserError(
