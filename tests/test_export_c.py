@@ -344,8 +344,8 @@ def test_marked_rows_and_potentials_of_48_bits(tmp_path: Path) -> None:
             name="fc", sources=(Source(INPUT),), shape=(30, 1, 1), weights=weights, steps=np.ones(30)
         ),
         Neurons(
-            name="n", sources=(Source(0),), shape=(30, 1, 1), kind="whole", leak=np.array([200]),
-            threshold=np.array([90]), reset=np.arange(-15, 15),
+            name="n", sources=(Source(0),), shape=(30, 1, 1), kind="whole", leak=np.array([200], np.int32),
+            threshold=np.array([90], np.int32), reset=np.arange(-15, 15, dtype=np.int32),
         ),
     )  # fmt: skip
     plan = Plan((40, 1, 1), nodes, 1, np.dtype(np.float64), bits=8)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
@@ -188,6 +188,9 @@ def test_under_autocast(runs: list[int]) -> None:
     kind=st.sampled_from(["rectangle", "soft reset", "adaptive"]),
     seed=st.integers(0, 99),
 )
+@example(
+    shape=(2, 3, 9), places=[], kind="rectangle", seed=0
+)  # 27 numbers of a step: the next begins anywhere
 def test_any_shape(shape: tuple[int, int, int], places: list[int], kind: str, seed: int) -> None:
     steps, batch, size = shape
     plain, fast = both(wired(NEURONS[kind](), size))
