@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.common.errors import UserError
-from snnprune.engine.firing import PLACES
-from snnprune.engine.plan import INPUT, Flatten, Integrators, Layer, Neurons, Norm, Pool, Sum
+from snnprune.engine.plan import INPUT, PLACES, Flatten, Integrators, Layer, Neurons, Norm, Pool, Sum
 
 if TYPE_CHECKING:
     from snnprune.engine.plan import Plan

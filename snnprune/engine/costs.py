@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 RATE = 0.1
 """Share of neurons that fire in a step, before any sample has been seen."""
 
-
 TOGETHER = 10
 """Steps that a customary sample has."""
 

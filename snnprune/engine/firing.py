@@ -13,14 +13,12 @@ import numpy as np
 
 from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.lanes import LANES, at_least, differ, load, lowest, splat, store, where, word
+from snnprune.engine.plan import PLACES
 from snnprune.engine.table import STRETCH, Model
 
 IF, LIF, LIF_WHOLE_INPUT = int(Model.IF), int(Model.LIF), int(Model.LIF_WHOLE_INPUT)
 PLIF, PLIF_WHOLE_INPUT = int(Model.PLIF), int(Model.PLIF_WHOLE_INPUT)
 HETEROGENEOUS, ADAPTIVE, WHOLE = int(Model.HETEROGENEOUS), int(Model.ADAPTIVE), int(Model.WHOLE)
-
-PLACES = 16
-"""Binary places of currents and potentials in whole numbers."""
 
 WORD = 64
 """Spikes that are looked at together."""
@@ -202,11 +200,17 @@ def _emit_row(op, x, e, b, y, bits, at, addresses, values, starts):
                 x[np.uintp(values + at)] = one
                 at += 1
                 spikes &= spikes - 1
-        e[starts + 2 * visited + 1] = pixel
-        e[starts + 2 * visited + 2] = before
-        visited += at != before
+        visited = _enter(e, starts, visited, pixel, before, at)
     e[starts] = visited
     return at
+
+
+@inlined
+def _enter(e, starts, visited, pixel, before, at):
+    """Enter a pixel with its first place in a list, and return how many have places up to ``at``."""
+    e[starts + 2 * visited + 1] = pixel
+    e[starts + 2 * visited + 2] = before
+    return visited + (at != before)
 
 
 @inlined
@@ -238,9 +242,7 @@ def _emit_squares(op, w, x, e, b, down, upper, lower, at, addresses, values, sta
                 else:
                     x[np.uintp(values + at)] = x.dtype.type(spikes) / w[divisors + pixel]
                 at += 1
-        e[starts + 2 * visited + 1] = pixel
-        e[starts + 2 * visited + 2] = before
-        visited += at != before
+        visited = _enter(e, starts, visited, pixel, before, at)
     e[starts] = visited
     return at
 
@@ -271,9 +273,7 @@ def _emit_windows(op, w, k, x, e, b, down, at, addresses, values, starts):
                 x[values + at] = one if op.maximum else x.dtype.type(spikes) / divisor
                 at += 1
                 some &= some - 1
-        e[starts + 2 * visited + 1] = pixel
-        e[starts + 2 * visited + 2] = before
-        visited += at != before
+        visited = _enter(e, starts, visited, pixel, before, at)
     e[starts] = visited
     return at
 

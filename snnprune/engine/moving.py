@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.engine.compiling import kernel
-from snnprune.engine.firing import PLACES
+from snnprune.engine.plan import PLACES
 
 
 @kernel

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 INPUT = -1
 """The place of the input, in `Source.node`."""
 
+PLACES = 16
+"""Binary places of inputs, currents and potentials, in whole numbers: far below what matters."""
+
 
 @dataclass(frozen=True)
 class Source:

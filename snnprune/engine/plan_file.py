@@ -19,6 +19,7 @@ from snnprune.common.errors import UserError, in_one_line
 from snnprune.engine import rows
 from snnprune.engine.checking import BITS, MOST_NODES, MOST_VALUES, MOST_WEIGHTS, check, check_size
 from snnprune.engine.plan import (
+    PLACES,
     Convolution,
     Flatten,
     Integrators,
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 FORMAT = "snnprune connections, version 2"
 BEFORE = "snnprune connections, version 1"
 """Files of this version hold no plan."""
-
-PLACES = 16
-"""Binary places of inputs, currents and potentials, in whole numbers: far below what matters."""
 
 FEEDBACK = ".feedback"
 GEOMETRY = ("stride", "padding", "dilation", "groups")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnprune.engine.firing import PLACES, WORD
+from snnprune.engine.firing import WORD
 from snnprune.engine.geometry import Geometry
 from snnprune.engine.lanes import LANES
 from snnprune.engine.plan import (
     INPUT,
+    PLACES,
     Flatten,
     Integrators,
     Layer,

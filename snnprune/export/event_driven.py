@@ -17,21 +17,14 @@ if TYPE_CHECKING:
     from snnprune.export.subject import Subject
 
 
-def engine_of(subject: Subject) -> Engine | str:
-    """Return an engine of one thread for the network of ``subject``, or why there is none."""
+def event_driven(subject: Subject) -> Subject | str:
+    """Return ``subject`` with its event-driven network, of one thread, in place of its own, or why not."""
     if subject.model is None:
         return "its file is run as it is"
     try:
-        return Engine(plan(subject.model, subject.example(), over_time=subject.config.train.over_time))
+        engine = Engine(plan(subject.model, subject.example(), over_time=subject.config.train.over_time))
     except UserError as error:
         return str(error)
-
-
-def event_driven(subject: Subject) -> Subject | str:
-    """Return ``subject`` with its event-driven network in place of its own, or why there is none."""
-    engine = engine_of(subject)
-    if isinstance(engine, str):
-        return engine
     return replace(subject, outputs=outputs(engine), device=torch.device("cpu"), model=None, imported=None)
 
 

@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError
-from snnprune.engine.plan_file import PLACES
+from snnprune.engine.plan import PLACES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.common.errors import UserError
-from snnprune.engine.c.values import LARGEST, MOST_COUNTS, PLACES, SPIKES, Values
-from snnprune.engine.plan import INPUT, Flatten, Integrators, Layer, Neurons, Norm, Pool, Sum
+from snnprune.engine.c.values import LARGEST, MOST_COUNTS, SPIKES, Values
+from snnprune.engine.plan import INPUT, PLACES, Flatten, Integrators, Layer, Neurons, Norm, Pool, Sum
 
 if TYPE_CHECKING:
     from snnprune.engine.plan import Array, Node, Plan

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from snnprune.engine.c.memory import block, loop
-from snnprune.engine.c.values import PLACES, literal
-from snnprune.engine.plan import Convolution
+from snnprune.engine.c.values import literal
+from snnprune.engine.plan import PLACES, Convolution
 
 if TYPE_CHECKING:
     from snnprune.engine.c.schedule import Kept

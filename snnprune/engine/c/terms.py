@@ -13,7 +13,8 @@ import numpy as np
 
 from snnprune.engine.c.bounds import potentials
 from snnprune.engine.c.memory import loop
-from snnprune.engine.c.values import LARGEST, PLACES, Values, integer, literal, real_of
+from snnprune.engine.c.values import LARGEST, Values, integer, literal, real_of
+from snnprune.engine.plan import PLACES
 
 if TYPE_CHECKING:
     from snnprune.engine.c.memory import Memory

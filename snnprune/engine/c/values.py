@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from snnprune.engine.plan import Array, Plan
 
-PLACES = 16
-"""Binary places of inputs, currents and potentials of a plan in whole numbers."""
-
 MOST_COUNTS = 255
 """A count of events stays there, as in frames. Values that are no counts may be as large, of either sign."""
 

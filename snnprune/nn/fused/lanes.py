@@ -17,12 +17,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from snnprune.common.compiling import compiled
+from snnprune.nn.fused.layout import LINE
 
 LANES = 16
 """Numbers at a time: one register of AVX-512 in float32, two or four registers of other processors."""
-
-LINE = 64
-"""Bytes of a cache line."""
 
 
 def _address(context: Any, builder: Any, signature: Any, values: Any, place: int) -> Any:

@@ -11,6 +11,9 @@ import torch
 if TYPE_CHECKING:
     import numpy as np
 
+LINE = 64
+"""Bytes of a cache line."""
+
 _VIEWS = {"ExpandBackward0", "UnsqueezeBackward0"}
 
 

@@ -15,16 +15,13 @@ import torch
 
 from snnprune.nn.fused.cell import precise
 from snnprune.nn.fused.kernels import refuse_second_derivative
-from snnprune.nn.fused.layout import Layout
+from snnprune.nn.fused.layout import LINE, Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.nn.fused.cell import Backward, Cell, Forward, Row
     from snnprune.nn.fused.constants import Note
-
-LINE = 64
-"""Bytes: a tensor of its own begins at a multiple."""
 
 SUMMED = 1 << 18
 """Spikes that one product of the weight's gradient sums over: they fit into a second-level cache."""
@@ -58,7 +55,8 @@ class Return:
 
     def carry(self, given: Tensor, outside: Tensor | None) -> None:
         """Multiply what the neurons give away, [N, H]."""
-        if given.data_ptr() % LINE:  # where rows begin decides how a product of few of them is rounded
+        # A tensor of its own begins at a cache line; where rows begin decides how a product is rounded.
+        if given.data_ptr() % LINE:
             given = given.clone()
         torch.mm(given.to(self._matrix.dtype), self._matrix, out=self._product)
         self._add(outside)
