@@ -34,6 +34,15 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return absences.failed_if_unexplained((yield))
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch add up in one order, whatever the number of processors."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Let a test draw the same numbers alone, in any order and among any others."""

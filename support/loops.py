@@ -151,3 +151,28 @@ def distance(dense: Loop, survivors: SurvivingUnits, small: Masks) -> float:
     cut = survivors.cut(dense.pruner.dense)
     pairs = [(cut.take(key, tensor), small[key]) for key, tensor in dense.model.state_dict().items()]
     return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def assert_the_dead_are_zero(run: Loop) -> None:
+    """Units of free populations that are dead, one at least, have parameters, gradients and moments of 0."""
+    state, dead = run.model.state_dict(keep_vars=True), 0
+    for population in run.pruner.topology.free():
+        gone = ~run.pruner.masks.units[population.name]
+        for slot in population.slots:
+            tensor = state[slot.key]
+            for held in (tensor, tensor.grad, *run.optimizer.state[tensor].values()):
+                if isinstance(held, Tensor) and held.shape == tensor.shape:
+                    units = slot.run(population).per_unit(held.detach().movedim(slot.axis, 0))
+                    assert not units[gone].any(), slot
+        dead += int(gone.sum())
+    assert dead
+
+
+def assert_a_resumed_run_is_the_same(family: Family) -> None:
+    """A run that is kept between two cuts, and gone on with in another loop, is the run in one piece."""
+    whole, first, second = (Loop(family, "m", "bdnn-sp", epochs=7, compact_every=2) for _ in range(3))
+    whole.epochs(0, 5, 2)
+    second.load(first.epochs(0, 3, 2).state()).epochs(3, 5, 2)
+    assert first.sizes[-1] < first.sizes[0]
+    for key, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[key]), key

@@ -19,7 +19,6 @@ from snnprune.training.callbacks.pruning import PruningCallback
 from support.networks import conv_snn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -28,12 +27,8 @@ EPOCHS = 12
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+def _quiet(one_thread: None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Spiking(lightning.LightningModule):

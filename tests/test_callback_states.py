@@ -22,7 +22,6 @@ from snnprune.training.callbacks.states import is_carried
 from support.networks import conv_snn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -30,12 +29,8 @@ CARRIED = "begins with the neuron states of the last one"
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+def _quiet(one_thread: None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Forgetful(lightning.LightningModule):

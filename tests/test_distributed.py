@@ -45,6 +45,8 @@ LONG, LONG_EVERY = (40, 5), 4
 EVEN, UNEVEN = ((0, 1, 2), (3, 4, 5)), ((0, 1, 2, 3), (4, 5))
 """Which samples of a batch of six each process has."""
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Share(Loop):
     """A loop's part in one of several processes, as a user writes it.
@@ -69,14 +71,6 @@ class Share(Loop):
             del self.forward
             self.pruner.compact(unread=False)
             self.forward = DistributedDataParallel(self.model)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @functools.cache

@@ -18,7 +18,14 @@ from snnprune.network import discover
 from snnprune.nn import RNN, RNNCell
 from snnprune.pruning import TraceRecorder
 from support.families import Family, half_dead
-from support.loops import Loop, difference, equal, sgd
+from support.loops import (
+    Loop,
+    assert_a_resumed_run_is_the_same,
+    assert_the_dead_are_zero,
+    difference,
+    equal,
+    sgd,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -317,28 +324,11 @@ def test_the_dead_stay_zero(optimiser: Any) -> None:
     run = Loop(FAMILIES["two layers"], "m", "bdnn-sp", epochs=7, **own).epochs(0, 3, 2)
     for batch in range(5):
         run.step(3, batch)
-    state, dead = run.model.state_dict(keep_vars=True), 0
-    for population in run.pruner.topology.free():
-        gone = ~run.pruner.masks.units[population.name]
-        for slot in population.slots:
-            tensor = state[slot.key]
-            for held in (tensor, tensor.grad, *run.optimizer.state[tensor].values()):
-                if isinstance(held, Tensor) and held.shape == tensor.shape:
-                    units = slot.run(population).per_unit(held.detach().movedim(slot.axis, 0))
-                    assert not units[gone].any(), slot
-        dead += int(gone.sum())
-    assert dead
+    assert_the_dead_are_zero(run)
 
 
 def test_a_resumed_run_is_the_same_run() -> None:
-    whole, first, second = (
-        Loop(FAMILIES["two layers"], "m", "bdnn-sp", epochs=7, compact_every=2) for _ in range(3)
-    )
-    whole.epochs(0, 5, 2)
-    second.load(first.epochs(0, 3, 2).state()).epochs(3, 5, 2)
-    assert first.sizes[-1] < first.sizes[0]
-    for key, tensor in whole.model.state_dict().items():
-        assert torch.equal(tensor, second.model.state_dict()[key]), key
+    assert_a_resumed_run_is_the_same(FAMILIES["two layers"])
 
 
 @pytest.mark.parametrize("name", ["both directions", "cell"])
