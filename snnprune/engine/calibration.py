@@ -27,7 +27,7 @@ from snnprune.engine import machine
 from snnprune.engine.costs import Costs
 from snnprune.engine.lanes import LANES
 from snnprune.engine.plan import INPUT, Convolution, Layer, Linear, Plan, Source
-from snnprune.engine.program import aligned_zeros, compose
+from snnprune.engine.program import compose
 
 UNITS = 256
 """Inputs and units of the layers that are measured."""
@@ -108,9 +108,7 @@ def measured(dtype: np.dtype[Any]) -> Costs:
 def _nanoseconds(layer: Layer, way: str, at: tuple[int, ...], steps: int) -> float:
     """Return what the synapses of a layer take for events ``at`` in each of some steps."""
     program = compose(Plan((UNITS, 1, 1), (layer,), 0, layer.weights.dtype), {layer.name: way})
-    sizes = program.sizes
-    x, e = aligned_zeros(sizes[0], layer.weights.dtype), aligned_zeros(sizes[1], np.int32)
-    b, n = np.zeros(sizes[2], np.uint8), np.zeros(sizes[3], np.int64)
+    x, e, b, n = program.arrays()
     source = program.source[0]
     for step in range(steps):
         for i, place in enumerate(at):

@@ -13,7 +13,7 @@ from snnprune.engine.bounds import refuse_inexact
 from snnprune.engine.calibration import costs_of_this_machine
 from snnprune.engine.checking import check
 from snnprune.engine.plan import Layer
-from snnprune.engine.program import aligned_zeros, compose
+from snnprune.engine.program import compose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -275,10 +275,7 @@ class _Sample:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        dtype = program.numbers.dtype
-        x, e, b, n = program.sizes
-        self.x, self.e = aligned_zeros(x, dtype), aligned_zeros(e, np.int32)
-        self.b, self.n = np.zeros(b, np.uint8), np.zeros(n, np.int64)
+        self.x, self.e, self.b, self.n = program.arrays()
         self._arrays = (program.numbers, program.whole, self.x, self.e, self.b, self.n)
         self._source = program.source[0]
         self.rest()

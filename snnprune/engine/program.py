@@ -23,6 +23,7 @@ from snnprune.engine.plan import (
     Source,
     Sum,
 )
+from snnprune.engine.storage import SLACK, Kept, Room, aligned_zeros
 from snnprune.engine.table import FIELDS, OPERATION, STRETCH, Kind, Model
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ STEPS = 2 * LANES
 
 ALIGNED = 16
 """Numbers: where vectors begin in arrays is a multiple, so that none crosses a cache line."""
-
-SLACK = 256
-"""Numbers behind the end of an array that a vector may reach."""
 
 ALIKE = 4
 """Rows of pixels from which on those that no current has reached share their states."""
@@ -81,6 +79,16 @@ class Program:
     sizes: tuple[int, int, int, int]
     held: dict[int, int]
 
+    def arrays(self) -> tuple[Array, Array, Array, Array]:
+        """Return the arrays ``x``, ``e``, ``b`` and ``n`` of a sample, all zeros."""
+        x, e, b, n = self.sizes
+        return (
+            aligned_zeros(x, self.numbers.dtype),
+            aligned_zeros(e, np.int32),
+            np.zeros(b, np.uint8),
+            np.zeros(n, np.int64),
+        )
+
 
 def compose(plan: Plan, ways: dict[str, str], *, watched: bool = False) -> Program:
     """Compose the program of a plan.
@@ -91,46 +99,6 @@ def compose(plan: Plan, ways: dict[str, str], *, watched: bool = False) -> Progr
         watched: whether what all nodes hand on is kept.
     """
     return _Composer(plan, ways, watched).program()
-
-
-class _Room:
-    """Places in an array that is as long as it has to be."""
-
-    def __init__(self, begin: int = 0, aligned: int = 1) -> None:
-        self.end, self.aligned = begin, aligned
-
-    def take(self, size: int) -> int:
-        at = -(-self.end // self.aligned) * self.aligned
-        self.end = at + size
-        return at
-
-
-class _Kept:
-    """Arrays that stay, end to end."""
-
-    def __init__(self, dtype: Any, aligned: int) -> None:
-        self.dtype, self.room = dtype, _Room(aligned=aligned)
-        self.parts: list[tuple[int, Array]] = []
-
-    def put(self, numbers: Any) -> int:
-        own = np.asarray(numbers, self.dtype).reshape(-1)
-        at = self.room.take(own.size)
-        self.parts.append((at, own))
-        return at
-
-    def array(self) -> Array:
-        whole = aligned_zeros(self.room.end + SLACK, self.dtype)
-        for at, part in self.parts:
-            whole[at : at + part.size] = part
-        return whole
-
-
-def aligned_zeros(size: int, dtype: Any) -> Array:
-    """Return zeros that begin at a cache line."""
-    line = 64
-    raw = np.zeros(size * np.dtype(dtype).itemsize + line, np.uint8)
-    begin = -raw.ctypes.data % line
-    return raw[begin : begin + size * np.dtype(dtype).itemsize].view(dtype)
 
 
 class _Composer:
@@ -149,8 +117,8 @@ class _Composer:
             i: reader for i in self.needed if (reader := self._fused(i)) is not None
         }
         self.wanted = self._wanted()
-        self.numbers, self.k = _Kept(plan.dtype, ALIGNED), _Kept(np.int32, 1)
-        self.x, self.e, self.b, self.n = _Room(aligned=ALIGNED), _Room(), _Room(), _Room(len(nodes))
+        self.numbers, self.k = Kept(plan.dtype, ALIGNED), Kept(np.int32, 1)
+        self.x, self.e, self.b, self.n = Room(aligned=ALIGNED), Room(), Room(), Room(len(nodes))
         self.table: list[dict[str, int]] = []
         self.forms: dict[tuple[int, int], Form] = {}
         self.held: dict[int, int] = {}

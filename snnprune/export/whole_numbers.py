@@ -32,13 +32,11 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError
+from snnprune.engine.bounds import LARGEST_CURRENT, LARGEST_POTENTIAL, LARGEST_SUM
 from snnprune.engine.plan import PLACES
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-LARGEST = {"sum": 2.0**48, "current": 2.0**53, "potential": 2.0**62}
-"""Bounds of a layer's sum, of what neurons read (sums of layers, pooled), and of a potential."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ class WholeLayer(nn.Module):
         """Map [..., inputs, ...] to currents, in units of 2^-16 steps for neurons, or else as values."""
         numbers = (x.double() * 2**PLACES).round()
         top = _top(numbers)
-        if not top * self.reach + self.offset < LARGEST["sum"]:
+        if not top * self.reach + self.offset < LARGEST_SUM:
             raise UserError(
                 f"layer '{self.name}' reads values of up to {top / 2**PLACES:g}, with which its sums are not "
                 "exact: choose fewer --bits or smaller inputs"
@@ -270,7 +268,7 @@ def _exact(name: str, currents: Tensor, steps: int) -> Tensor:
     """Return the currents of neurons ``name`` as int64, where ``steps`` of them keep potentials exact."""
     numbers = currents.round()
     top = _top(numbers)
-    if not top < min(LARGEST["current"], LARGEST["potential"] / max(steps, 1)):
+    if not top < min(LARGEST_CURRENT, LARGEST_POTENTIAL / max(steps, 1)):
         raise UserError(
             f"neurons '{name}' read currents of up to {top / 2**PLACES:g} steps, with which their "
             "potentials are not exact: choose fewer --bits or smaller inputs"
