@@ -140,7 +140,7 @@ class _Question:
         """Let rows and columns that have lived die, and look whether masks and a cut go on alike."""
         alive = crossed(stays).to(self.like.device)
         weights, lived = self._numbers(4, torch.ones(self.shape))
-        masked, cut = (self._trial(weights).train(lived[: STEPS // 2]) for _ in range(2))
+        masked, cut, kept = (self._trial(weights).train(lived[: STEPS // 2]) for _ in range(3))
 
         def bury(trial: Trial) -> None:
             trial.bury(~alive, finding.roles)
@@ -149,14 +149,16 @@ class _Question:
         bury(cut)
         begun, gradients = _taken(masked.weights, stays), self._numbers(5, alive.cpu())[1]
         masked.train(gradients, bury)
+        kept.train(gradients)
         try:
             cut.cut(stays, finding.roles)
             cut.train(_taken(g, stays) for g in gradients)
         except Exception as error:
             finding.reason = f"it stops after a cut ({in_one_line(error) or type(error).__name__})"
             return
-        apart = distance(_taken(masked.weights, stays) - begun, cut.weights - begun)
-        finding.by_size |= not apart <= EQUAL
+        moved = cut.weights - begun
+        finding.by_size |= not distance(_taken(masked.weights, stays) - begun, moved) <= EQUAL
+        finding.by_living |= not distance(_taken(kept.weights, stays) - begun, moved) <= EQUAL
 
     def _restarts(self, trial: Trial, gradient: Tensor) -> bool:
         """Tell whether an optimiser that has lost what it kept makes it anew."""
