@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from snnprune.network.cut import Cut
     from snnprune.network.topology import Population
+    from snnprune.pruning.clock import Clock
     from snnprune.pruning.criterion import Criterion
     from snnprune.pruning.rule import LayerKind, Rule
     from snnprune.pruning.target import Plan, Target
@@ -34,8 +35,10 @@ class Method(Stateful):
     Attributes:
         reads: the kind of activity to record ("trace" or "series"), or None for no activity.
         tau: decay of the traces that the method reads.
-        permanent: pruned units and synapses never come back; their gradients are zero from the backward on.
-            With False, every handler sees what they would learn.
+        permanent: pruned units and synapses never come back. With False, a decision may name them alive again
+            (``Decision.born``, or among those that stay).
+        permanent_units: where ``permanent`` is False, pruned units never come back all the same: synapses
+            grow between living units alone, so that the network may be cut while it trains.
         target: what the method has to reach by the end of the run; None where it stops by itself.
         formerly: earlier names of the class, which older saved states carry.
 
@@ -59,6 +62,7 @@ class Method(Stateful):
     tau: float = 0.5
     target: Target | None = None
     permanent: ClassVar[bool] = True
+    permanent_units: ClassVar[bool] = False
     formerly: ClassVar[tuple[str, ...]] = ()
 
     def begin(self, view: View) -> None:
@@ -73,6 +77,26 @@ class Method(Stateful):
             UserError: the target cannot be reached.
         """
         return None
+
+    def start(self, view: View) -> Decision | None:
+        """Decide before the first forward, as a method does whose network is sparse from the first step.
+
+        It is not called for a network that was cut before, until its first forward, and what it has decided
+        is left out where the pruner is given a state before that.
+        """
+
+    def learns_dead(self, clock: Clock) -> bool:  # noqa: ARG002
+        """Tell whether handlers see gradients of what is dead in the next batch; they are zero otherwise.
+
+        Args:
+            clock: the batches that are over; the epoch that the next one is in.
+        """
+        return not self.permanent
+
+    @property
+    def units_stay_dead(self) -> bool:
+        """Whether pruned units never come back, so that they may be taken out while the network trains."""
+        return self.permanent or self.permanent_units
 
     def after_backward(self, view: View) -> None:
         """Read or change the gradients, which are complete, before the optimiser's step."""

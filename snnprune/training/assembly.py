@@ -89,7 +89,7 @@ def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback
     check_method(method)
     options = options_of_run(method)
     asked = build(METHODS, "method", method.name, options)
-    every = method.compact_every if asked.permanent and asked.can_shrink else None
+    every = method.compact_every if asked.units_stay_dead and asked.can_shrink else None
     return PruningCallback(
         method.name, example_input=example, seed=seed, compact_every=every, log=False, **options
     )
