@@ -436,6 +436,21 @@ METHODS: dict[str, Entry] = {
         "Deng et al., IEEE TNNLS 2021",
         "snnprune.methods.admm:ADMM",
     ),
+    "set": Entry(
+        "sparse from the start: the weakest synapses die after each epoch, as many grow at random",
+        "Mocanu et al., SET, Nature Communications 2018",
+        "snnprune.methods.set:SET",
+    ),
+    "rigl": Entry(
+        "sparse from the start: the weakest synapses die, others grow where gradients are largest",
+        "Evci et al., RigL, ICML 2020",
+        "snnprune.methods.rigl:RigL",
+    ),
+    "ndsnn": Entry(
+        "rigl in which more synapses die than grow",
+        "Huang et al., NDSNN, DAC 2023",
+        "snnprune.methods.ndsnn:NDSNN",
+    ),
     "bsp": Entry(
         "prunes synapses that stay among the weakest for many epochs in a row",
         "Zhao and Zeng, BSP, Front. Syst. Neurosci. 2021",

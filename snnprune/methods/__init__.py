@@ -13,7 +13,10 @@ from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.grad_r import GradR
 from snnprune.methods.hebb import Hebb
 from snnprune.methods.magnitude import Magnitude
+from snnprune.methods.ndsnn import NDSNN
 from snnprune.methods.random import Random
+from snnprune.methods.rigl import RigL
+from snnprune.methods.set import SET
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
 
@@ -21,6 +24,8 @@ __all__ = [
     "ADMM",
     "BSP",
     "DPAP",
+    "NDSNN",
+    "SET",
     "STDP",
     "STDS",
     "BDNNdsd",
@@ -30,6 +35,7 @@ __all__ = [
     "Hebb",
     "Magnitude",
     "Random",
+    "RigL",
 ]
 
 __getattr__, __dir__ = lazily(__name__)
