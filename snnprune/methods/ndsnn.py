@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import FLOOR, LAST, Distribution, check_shares, cosine
+from snnprune.methods.growing import FLOOR, LAST, Distribution, Start, check_shares, cosine
 from snnprune.methods.rigl import RigL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from snnprune.pruning.growth import Start
 
 
 class NDSNN(RigL):

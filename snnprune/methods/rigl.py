@@ -16,6 +16,7 @@ from snnprune.methods.growing import (
     LAST,
     Distribution,
     GrowingMethod,
+    Start,
     check_shares,
     cosine,
     highest,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.growth import Start
     from snnprune.pruning.view import Decision, View
 
 

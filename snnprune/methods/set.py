@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import FLOOR, LAST, Distribution, GrowingMethod, check_shares
+from snnprune.methods.growing import FLOOR, LAST, Distribution, GrowingMethod, Start, check_shares
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.pruning.growth import Start
     from snnprune.pruning.view import View
 
 
