@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from snnprune.common.errors import CompactionError
+from snnprune.network import discover
 from snnprune.pruning import Born, Decision, Method, Pruner
 from snnprune.pruning.growth import STARTS
 
@@ -248,6 +249,15 @@ def test_a_state_takes_the_place_of_a_beginning(how: str) -> None:
         other(X)
         assert torch.equal(other.get_parameter("0.weight"), model.get_parameter("0.weight"))
         assert torch.equal(again.masks.synapses["0"], ~only((6, 4), (2, 2)))
+
+
+def test_who_looks_at_the_network_does_not_begin_with_it() -> None:
+    model, twin = net(), net()
+    with Pruner(model, X, sparse(), epochs=2):
+        discover(model, X)
+        assert torch.equal(model.get_parameter("0.weight"), twin.get_parameter("0.weight"))
+        model(X)
+        assert model.get_parameter("0.weight")[0, 0].item() == 0.0
 
 
 def test_a_closed_pruner_leaves_the_weights_alone() -> None:

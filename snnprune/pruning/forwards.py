@@ -10,6 +10,7 @@ from weakref import WeakMethod
 import torch
 
 from snnprune.network.hooks import Hook, before
+from snnprune.network.untouched import is_looked_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,7 +87,7 @@ class ForwardWatch:
 
     def _hook(self) -> None:
         def hook(module: nn.Module, _args: Any) -> None:
-            if self._first is not None and id(module) in mine:
+            if self._first is not None and id(module) in mine and not is_looked_at():
                 first, self._first = self._first(), None
                 if first is not None:
                     first()
