@@ -451,6 +451,11 @@ METHODS: dict[str, Entry] = {
         "Huang et al., NDSNN, DAC 2023",
         "snnprune.methods.ndsnn:NDSNN",
     ),
+    "ch-snn": Entry(
+        "sparse from the start: weak links die by lot, links grow where short paths suggest them",
+        "Hua et al., CH-SNN, ICLR 2026",
+        "snnprune.methods.ch_snn:CHSNN",
+    ),
     "bsp": Entry(
         "prunes synapses that stay among the weakest for many epochs in a row",
         "Zhao and Zeng, BSP, Front. Syst. Neurosci. 2021",

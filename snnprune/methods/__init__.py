@@ -8,6 +8,7 @@ from snnprune.methods.admm import ADMM
 from snnprune.methods.bdnn_dsd import BDNNdsd
 from snnprune.methods.bdnn_sp import BDNNsp
 from snnprune.methods.bsp import BSP
+from snnprune.methods.ch_snn import CHSNN
 from snnprune.methods.deep_r import DeepR
 from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.grad_r import GradR
@@ -23,6 +24,7 @@ from snnprune.methods.stds import STDS
 __all__ = [
     "ADMM",
     "BSP",
+    "CHSNN",
     "DPAP",
     "NDSNN",
     "SET",

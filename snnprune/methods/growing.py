@@ -135,13 +135,15 @@ class GrowingMethod(PerSynapse):
         """Let a random part of each layer live, as large as its density."""
         decision = Decision()
         for p, weight in self.weights(view):
-            share = self.density(view, p, 0.0)
-            count = max(round(share * weight.numel()), 1)
-            lot = self.lots(view, p)
-            decision.synapses[p.name] = lowest(lot, lot, torch.ones_like(lot, dtype=torch.bool), count)
+            alive = self.sample(view, p, self.density(view, p, 0.0))
+            decision.synapses[p.name] = alive
             if self.rescale:
-                decision.scale[p.name] = math.sqrt(weight.numel() / count)
+                decision.scale[p.name] = math.sqrt(weight.numel() / int(alive.sum()))
         return decision
+
+    def sample(self, view: View, projection: Projection, share: float) -> Tensor:
+        """Return, bool, a random ``share`` of a layer's synapses, one at least."""
+        return at_random(self.lots(view, projection), share)
 
     def counts(self, view: View, projection: Projection, share: float, progress: float) -> tuple[int, int]:
         """Return how many synapses of a layer die, and how many grow.
@@ -167,6 +169,12 @@ class GrowingMethod(PerSynapse):
         """Return the decision that leaves ``stays`` alive, by layer: all begin anew but those of ``kept``."""
         born = {name: now & ~kept[name] for name, now in stays.items()}
         return Decision(synapses=dict(kept), born=Born(born, start=self.first_weight))
+
+
+def at_random(lot: Tensor, share: float) -> Tensor:
+    """Return, bool, the ``share`` of all entries with the lowest lots, one at least."""
+    everywhere = torch.ones_like(lot, dtype=torch.bool)
+    return lowest(lot, lot, everywhere, max(round(share * lot.numel()), 1))
 
 
 def highest(score: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
