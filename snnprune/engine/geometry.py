@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnprune.engine.lanes import ENTRY, LANES
+from snnprune.engine.lanes import BROAD, ENTRY, LANES
 from snnprune.engine.plan import Convolution
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Geometry:
         Returns:
             Where the segments of each class begin; for each segment its currents, its weights, how many
             vectors it has, and how many segments from it on have as many; and the weights,
-            [channels, vectors * LANES] of each segment.
+            [channels, vectors * BROAD] of each segment, the last ones beyond its units 0.
         """
         begins: list[int] = [0]
         entries: list[tuple[int, ...]] = []
@@ -154,7 +154,7 @@ class Geometry:
             for down, tall in rows:
                 for run in runs:
                     block = self._block(tall, [tap for _, tap in run])
-                    entries.append((down * self.pitch + run[0][0] * self.padded, at, block.shape[1] // LANES))
+                    entries.append((down * self.pitch + run[0][0] * self.padded, at, block.shape[1] // BROAD))
                     blocks.append(block.reshape(-1))
                     at += block.size
             begins.append(len(entries))
@@ -173,7 +173,8 @@ class Geometry:
         for i, tap in enumerate(taps):
             own = self.weights[:, :, tall, tap].reshape(self.groups, self.units, self.inputs)
             block[:, :, i, : self.units] = own.transpose(0, 2, 1)
-        return block.reshape(self.channels, -1)
+        rows = block.reshape(self.channels, -1)
+        return np.pad(rows, ((0, 0), (0, -rows.shape[1] % BROAD)))
 
     def synapses(self) -> tuple[Array, Array, Array]:
         """Return the weights that are not 0.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
@@ -20,8 +20,11 @@ from numba.extending import intrinsic, models, overload, register_model
 LANES = 8
 """Numbers at a time: a register of AVX in float32, one of AVX-512 in float64."""
 
+BROAD = 2 * LANES if "avx512f" in (binding.get_host_cpu_features() or {}) else LANES
+"""Numbers that `SCATTER` adds at a time: in float32, what a register of this processor holds."""
+
 WIDEST = 16
-"""The most vectors that `SCATTER` holds in registers."""
+"""The most vectors of `BROAD` numbers that `SCATTER` holds in registers."""
 
 _INDEX = ir.IntType(64)
 
@@ -40,8 +43,8 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, _vector(fe_type.dtype))
 
 
-def _vector(dtype: Any) -> Any:
-    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), LANES)
+def _vector(dtype: Any, lanes: int = LANES) -> Any:
+    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), lanes)
 
 
 def _data(context: Any, builder: Any, signature: Any, values: Any, place: int) -> Any:
@@ -49,15 +52,15 @@ def _data(context: Any, builder: Any, signature: Any, values: Any, place: int) -
     return context.make_array(signature.args[place])(context, builder, values[place]).data
 
 
-def _at(builder: Any, data: Any, index: Any, dtype: Any) -> Any:
-    return builder.bitcast(builder.gep(data, [index]), _vector(dtype).as_pointer())
+def _at(builder: Any, data: Any, index: Any, dtype: Any, lanes: int = LANES) -> Any:
+    return builder.bitcast(builder.gep(data, [index]), _vector(dtype, lanes).as_pointer())
 
 
-def _splat(builder: Any, number: Any, dtype: Any) -> Any:
-    undefined = ir.Constant(_vector(dtype), ir.Undefined)
+def _splat(builder: Any, number: Any, dtype: Any, lanes: int = LANES) -> Any:
+    undefined = ir.Constant(_vector(dtype, lanes), ir.Undefined)
     first = builder.insert_element(undefined, number, ir.IntType(32)(0))
     return builder.shuffle_vector(
-        first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
     )
 
 
@@ -202,18 +205,20 @@ def _scattering(vectors: int) -> Any:
             scale = builder.gep(sums_in, [values[10]])
             alone = builder.icmp_signed("==", builder.add(values[11], one), values[12])
             only = builder.mul(number(read, values[11]), values[4])
-            times = _splat(builder, builder.load(builder.gep(scale, [values[11]])), to.dtype)
+            times = _splat(
+                builder, builder.load(builder.gep(scale, [values[11]])), to.dtype, BROAD
+            )
             with cgutils.for_range_slice(builder, _INDEX(0), values[7], one, _INDEX) as (segment, _):
                 begin = builder.add(values[6], builder.mul(segment, _INDEX(ENTRY)))
                 place = builder.add(values[1], number(tables, begin))
                 base = builder.gep(rows_in, [builder.add(values[3], number(tables, builder.add(begin, one)))])
                 target = [
-                    _at(builder, sums_in, builder.add(place, _INDEX(LANES * v)), to.dtype)
+                    _at(builder, sums_in, builder.add(place, _INDEX(BROAD * v)), to.dtype, BROAD)
                     for v in range(vectors)
                 ]
 
                 def product(row, factor, v):
-                    own = builder.load(_at(builder, row, _INDEX(LANES * v), to.dtype), align=width)
+                    own = builder.load(_at(builder, row, _INDEX(BROAD * v), to.dtype, BROAD), align=width)
                     return builder.fmul(factor, own)
 
                 with builder.if_else(alone) as (one_event, several):
@@ -223,12 +228,12 @@ def _scattering(vectors: int) -> Any:
                             held = builder.load(address, align=width)
                             builder.store(builder.fadd(held, product(row, times, v)), address, align=width)
                     with several:
-                        sums = [cgutils.alloca_once(builder, _vector(to.dtype)) for _ in target]
+                        sums = [cgutils.alloca_once(builder, _vector(to.dtype, BROAD)) for _ in target]
                         for address, held in zip(target, sums, strict=True):
                             builder.store(builder.load(address, align=width), held)
                         with cgutils.for_range_slice(builder, values[11], values[12], one, _INDEX) as (i, _):
                             row = builder.gep(base, [builder.mul(number(read, i), values[4])])
-                            factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype)
+                            factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype, BROAD)
                             for v, held in enumerate(sums):
                                 builder.store(builder.fadd(builder.load(held), product(row, factor, v)), held)
                         for address, held in zip(target, sums, strict=True):
@@ -247,7 +252,7 @@ ENTRY = 4
 """Numbers of a segment in the table of segments: currents, weights, vectors, equal segments from here."""
 
 SCATTER = tuple(_scattering(vectors) for vectors in range(1, WIDEST + 1))
-"""For 1 to `WIDEST` vectors: add rows of weights, times numbers, to currents, with the sums in registers.
+"""For 1 to `WIDEST` vectors of `BROAD` numbers: add rows of weights, times numbers, to currents, with the sums in registers.
 
     for each of some segments of k
         to[at + currents :] += to[numbers + i] weights[shift + weights + stride e[addresses + i] :]

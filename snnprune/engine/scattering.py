@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.engine.compiling import kernel
-from snnprune.engine.lanes import ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
+from snnprune.engine.lanes import BROAD, ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
 
 (_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
 
@@ -68,11 +68,11 @@ def rows(op, step, steps, w, k, x, e):
             while segment < behind:
                 entry = segments + ENTRY * segment
                 left, many = np.int64(k[entry + 2]), k[entry + 3]
-                stride = left * LANES
+                stride = left * BROAD
                 at, shift = own, weights - before * stride
                 while left > WIDEST:
                     _16(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                    at, shift, left = at + WIDEST * LANES, shift + WIDEST * LANES, left - WIDEST
+                    at, shift, left = at + WIDEST * BROAD, shift + WIDEST * BROAD, left - WIDEST
                 if left == 1:
                     _1(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
                 elif left == 2:
