@@ -52,7 +52,7 @@ class Bench:
 
 def test_set_on_paper() -> None:
     # 2 of 10 weights go, and the output's 2 stay: 6 of 8 live, 4 positive and 2 negative. A half: 2 and 1.
-    bench = Bench(SET(0.2, zeta=0.5, start="zero"))
+    bench = Bench(SET(0.2, zeta=0.5, first_weight="zero"))
     bench.step()
     bench.pruner.end_epoch()
     alive = bench.pruner.masks.synapses["0"]
@@ -196,7 +196,7 @@ def test_a_run_of_one_epoch_rewires_nothing(kind: Any) -> None:
         (NDSNN, {"alpha_min": -0.1}, "alpha_min is a share"),
         (NDSNN, {"initial_density": 2.0}, "initial_density is a share"),
         (SET, {"distribution": "even"}, r"distribution is one of \['erk', 'uniform'\], came 'even'"),
-        (SET, {"start": "one"}, "a woken weight starts at one of"),
+        (SET, {"first_weight": "one"}, "a woken weight starts at one of"),
         (SET, {"last": 0.0}, "last is a share"),
         (SET, {"target": None}, "needs a target"),
     ],

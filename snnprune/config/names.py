@@ -396,6 +396,11 @@ METHODS: dict[str, Entry] = {
         "Han et al., DPAP, IEEE TPAMI 2025",
         "snnprune.methods.dpap:DPAP",
     ),
+    "dpap-grow": Entry(
+        "dpap, and synapses grow where units that have none fire together",
+        "Han et al., DPAP, IEEE TPAMI 2025; growth is ours",
+        "snnprune.methods.dpap.growing:DPAPGrow",
+    ),
     "hebb": Entry(
         "dpap with synapses scored by how often both sides fire together",
         "Han et al., DPAP, Fig. 4H",

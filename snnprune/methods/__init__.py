@@ -10,6 +10,7 @@ from snnprune.methods.bdnn_sp import BDNNsp
 from snnprune.methods.bsp import BSP
 from snnprune.methods.ch_snn import CHSNN
 from snnprune.methods.deep_r import DeepR
+from snnprune.methods.dpap.growing import DPAPGrow
 from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.grad_r import GradR
 from snnprune.methods.hebb import Hebb
@@ -32,6 +33,7 @@ __all__ = [
     "STDS",
     "BDNNdsd",
     "BDNNsp",
+    "DPAPGrow",
     "DeepR",
     "GradR",
     "Hebb",

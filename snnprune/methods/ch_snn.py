@@ -9,6 +9,7 @@ Cannistraci, "Adaptive Network Automata Modelling of Complex Networks", 2020; in
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,7 @@ from snnprune.methods.growing import (
     at_random,
     check_shares,
     highest,
+    lots_of,
 )
 from snnprune.pruning.chains import connected
 from snnprune.pruning.rule import lowest
@@ -67,7 +69,7 @@ class CHSNN(GrowingMethod):
         distribution: "erk" or "uniform".
         initial_density: share of the synapses alive at the start; None: constant, as in the paper.
         last: share of the run after which nothing is rewired any more.
-        start: first weight of a synapse that grows: "zero" or "drawn".
+        first_weight: of a synapse that grows: "zero" or "drawn".
         rescale: keep the variance of currents of the dense network at the start.
 
     Raises:
@@ -94,7 +96,7 @@ class CHSNN(GrowingMethod):
         distribution: Distribution = "erk",
         initial_density: float | None = None,
         last: float = LAST,
-        start: Start = "zero",
+        first_weight: Start = "zero",
         rescale: bool = True,
     ) -> None:
         super().__init__(
@@ -105,7 +107,7 @@ class CHSNN(GrowingMethod):
             distribution=distribution,
             initial_density=initial_density,
             last=last,
-            start=start,
+            first_weight=first_weight,
             rescale=rescale,
         )
         check_shares(zeta=zeta)
@@ -113,7 +115,8 @@ class CHSNN(GrowingMethod):
 
     def sample(self, view: View, projection: Projection, share: float) -> Tensor:
         """Return, bool, a random ``share`` of a layer's links."""
-        links = at_random(self._link_lots(view, projection), share)
+        lot = self._link_lots(view, projection)
+        links = at_random(lot, math.floor(share * lot.numel()) / lot.numel())
         return of_links(links, view.model.get_parameter(projection.weight))
 
     @torch.no_grad()
@@ -148,11 +151,11 @@ class CHSNN(GrowingMethod):
     def _wanted(self, view: View, projection: Projection, progress: float) -> int:
         """Return how many links of a layer should be alive, at most all between living units."""
         rows, columns = view.dense.projections[projection.name].shape[:2]
-        return max(round(self.density(view, projection, progress) * rows * columns), 1)
+        return max(math.floor(self.density(view, projection, progress) * rows * columns), 1)
 
     def _link_lots(self, view: View, projection: Projection) -> Tensor:
         """Return a number in [0, 1) per link, [rows, columns]."""
-        lot = self.lots(view, projection)
+        lot = lots_of(view, projection)
         return lot.flatten(2)[:, :, 0] if lot.ndim > 2 else lot
 
 

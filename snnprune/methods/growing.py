@@ -15,7 +15,7 @@ from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
@@ -56,7 +56,7 @@ class GrowingMethod(PerSynapse):
         initial_density: share of the synapses alive at the start, of the layers that are pruned; None: as
             many as at the end.
         last: share of the run after which nothing is rewired any more, in (0, 1].
-        start: first weight of a synapse that grows: "zero" or "drawn" (see `Born`).
+        first_weight: of a synapse that grows: "zero" or "drawn" (see `Born`).
         rescale: multiply the first weights of each layer by 1 / sqrt(density), so that the variance of
             currents is that of the dense network. Without it, neurons of a network that is very sparse from
             the start do not reach their threshold.
@@ -78,16 +78,16 @@ class GrowingMethod(PerSynapse):
         distribution: Distribution = "erk",
         initial_density: float | None = None,
         last: float = LAST,
-        start: Start = "zero",
+        first_weight: Start = "zero",
         rescale: bool = True,
     ) -> None:
         super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
         if distribution not in DISTRIBUTIONS:
             raise ValueError(f"distribution is one of {list(DISTRIBUTIONS)}, came '{distribution}'")
         check_shares(initial_density=initial_density, last=last)
-        Born(start=start)
+        Born(start=first_weight)
         self.distribution, self.initial_density = distribution, initial_density
-        self.last, self.first_weight, self.rescale = last, start, rescale
+        self.last, self.first_weight, self.rescale = last, first_weight, rescale
 
     def _solved(self, view: View) -> Plan:
         known, plan = self._plan, super()._solved(view)
@@ -133,17 +133,12 @@ class GrowingMethod(PerSynapse):
     @torch.no_grad()
     def start(self, view: View) -> Decision:
         """Let a random part of each layer live, as large as its density."""
-        decision = Decision()
-        for p, weight in self.weights(view):
-            alive = self.sample(view, p, self.density(view, p, 0.0))
-            decision.synapses[p.name] = alive
-            if self.rescale:
-                decision.scale[p.name] = math.sqrt(weight.numel() / int(alive.sum()))
-        return decision
+        shares = {p.name: self.density(view, p, 0.0) for p, _ in self.weights(view)}
+        return sparse(view, shares, self.sample, rescale=self.rescale)
 
     def sample(self, view: View, projection: Projection, share: float) -> Tensor:
         """Return, bool, a random ``share`` of a layer's synapses, one at least."""
-        return at_random(self.lots(view, projection), share)
+        return at_random(lots_of(view, projection), share)
 
     def counts(self, view: View, projection: Projection, share: float, progress: float) -> tuple[int, int]:
         """Return how many synapses of a layer die, and how many grow.
@@ -160,15 +155,40 @@ class GrowingMethod(PerSynapse):
         dying = max(round(share * alive), alive - goal)
         return dying, goal - (alive - dying)
 
-    def lots(self, view: View, projection: Projection) -> Tensor:
-        """Return a number in [0, 1) per synapse, on the device of its weight; no cut changes it."""
-        drawn = lots(view.dense, view.survivors, projection, view.generator)
-        return drawn.to(view.model.get_parameter(projection.weight).device)
-
     def rewired(self, kept: Mapping[str, Tensor], stays: Mapping[str, Tensor]) -> Decision:
         """Return the decision that leaves ``stays`` alive, by layer: all begin anew but those of ``kept``."""
         born = {name: now & ~kept[name] for name, now in stays.items()}
         return Decision(synapses=dict(kept), born=Born(born, start=self.first_weight))
+
+
+def lots_of(view: View, projection: Projection) -> Tensor:
+    """Return a number in [0, 1) per synapse, on the device of its weight; no cut changes it."""
+    drawn = lots(view.dense, view.survivors, projection, view.generator)
+    return drawn.to(view.model.get_parameter(projection.weight).device)
+
+
+def sparse(
+    view: View,
+    shares: Mapping[str, float],
+    sample: Callable[[View, Projection, float], Tensor],
+    *,
+    rescale: bool,
+) -> Decision:
+    """Return the decision to begin with a random part of each layer.
+
+    Args:
+        view: the network.
+        shares: of the synapses of layers, by name.
+        sample: draws a share of a projection's synapses.
+        rescale: multiply the first weights by 1 / sqrt(share).
+    """
+    decision = Decision()
+    for name, share in shares.items():
+        alive = sample(view, view.topology.projections[name], share)
+        decision.synapses[name] = alive
+        if rescale:
+            decision.scale[name] = math.sqrt(alive.numel() / int(alive.sum()))
+    return decision
 
 
 def at_random(lot: Tensor, share: float) -> Tensor:

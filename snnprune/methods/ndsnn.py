@@ -37,7 +37,7 @@ class NDSNN(RigL):
         distribution: "erk", as in the paper, or "uniform".
         initial_density: d_i over all layers that are pruned. 0.5 [reading]; the paper tries several.
         last: share of the run after which nothing is rewired any more.
-        start: first weight of a synapse that grows: "zero" or "drawn".
+        first_weight: of a synapse that grows: "zero" or "drawn".
         rescale: keep the variance of currents of the dense network at the start.
 
     Raises:
@@ -65,7 +65,7 @@ class NDSNN(RigL):
         distribution: Distribution = "erk",
         initial_density: float | None = 0.5,
         last: float = LAST,
-        start: Start = "zero",
+        first_weight: Start = "zero",
         rescale: bool = True,
     ) -> None:
         super().__init__(
@@ -78,7 +78,7 @@ class NDSNN(RigL):
             distribution=distribution,
             initial_density=initial_density,
             last=last,
-            start=start,
+            first_weight=first_weight,
             rescale=rescale,
         )
         check_shares(alpha_min=alpha_min)

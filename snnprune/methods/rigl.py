@@ -20,6 +20,7 @@ from snnprune.methods.growing import (
     check_shares,
     cosine,
     highest,
+    lots_of,
 )
 from snnprune.pruning.rule import lowest
 
@@ -115,7 +116,7 @@ class RigL(GradientGrowth):
         distribution: "erk", the paper's best, or "uniform".
         initial_density: share of the synapses alive at the start; None: constant, as in the paper.
         last: share of the run after which nothing is rewired any more. 0.75, the paper's.
-        start: first weight of a synapse that grows: "zero", as in the paper, or "drawn".
+        first_weight: of a synapse that grows: "zero", as in the paper, or "drawn".
         rescale: keep the variance of currents of the dense network at the start.
 
     Raises:
@@ -142,7 +143,7 @@ class RigL(GradientGrowth):
         distribution: Distribution = "erk",
         initial_density: float | None = None,
         last: float = LAST,
-        start: Start = "zero",
+        first_weight: Start = "zero",
         rescale: bool = True,
     ) -> None:
         super().__init__(
@@ -154,7 +155,7 @@ class RigL(GradientGrowth):
             distribution=distribution,
             initial_density=initial_density,
             last=last,
-            start=start,
+            first_weight=first_weight,
             rescale=rescale,
         )
         check_shares(alpha=alpha)
@@ -171,7 +172,7 @@ class RigL(GradientGrowth):
             dying, growing = self.counts(view, p, self.dropped(progress), progress)
             kept = alive & ~lowest(magnitude, magnitude, alive, dying)
             places = view.masks.between(p) & ~kept
-            stays[p.name] = kept | highest(gradients[p.name], self.lots(view, p), places, growing)
+            stays[p.name] = kept | highest(gradients[p.name], lots_of(view, p), places, growing)
             went_on[p.name] = alive & stays[p.name]
         return self.rewired(went_on, stays)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import FLOOR, LAST, Distribution, GrowingMethod, Start, check_shares
+from snnprune.methods.growing import FLOOR, LAST, Distribution, GrowingMethod, Start, check_shares, lots_of
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
@@ -40,7 +40,7 @@ class SET(GrowingMethod):
         distribution: "erk" or "uniform". The paper's Erdős-Rényi is ERK without kernels.
         initial_density: share of the synapses alive at the start; None: constant, as in the paper.
         last: share of the run after which nothing is rewired any more. The paper has 1.
-        start: first weight of a synapse that grows: "drawn" as at the start, as in the paper, or "zero".
+        first_weight: of a synapse that grows: "drawn" as at the start, as in the paper, or "zero".
         rescale: keep the variance of currents of the dense network at the start.
 
     Raises:
@@ -66,7 +66,7 @@ class SET(GrowingMethod):
         distribution: Distribution = "erk",
         initial_density: float | None = None,
         last: float = LAST,
-        start: Start = "drawn",
+        first_weight: Start = "drawn",
         rescale: bool = True,
     ) -> None:
         super().__init__(
@@ -77,7 +77,7 @@ class SET(GrowingMethod):
             distribution=distribution,
             initial_density=initial_density,
             last=last,
-            start=start,
+            first_weight=first_weight,
             rescale=rescale,
         )
         check_shares(zeta=zeta)
@@ -90,7 +90,7 @@ class SET(GrowingMethod):
             return Decision()
         kept, stays = {}, {}
         for p, weight in self.weights(view):
-            alive, lot = view.masks.alive(p), self.lots(view, p)
+            alive, lot = view.masks.alive(p), lots_of(view, p)
             dying, growing = self.counts(view, p, self.zeta, self.progress_after(view.clock))
             kept[p.name] = alive & ~weakest(weight, alive, dying)
             places = view.masks.between(p) & ~kept[p.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from snnprune.pruning.state import Stateful
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Population
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.criterion import Criterion
+    from snnprune.pruning.growth import Born
     from snnprune.pruning.rule import LayerKind, Rule
     from snnprune.pruning.target import Plan, Target
     from snnprune.pruning.traces import Keep
@@ -192,13 +194,28 @@ class CriterionMethod(Method):
         if plan is not None:
             due = self.rule.due(view.clock)
             candidates = plan.assign(candidates, view.masks, due, self.criterion.comparable)
+        candidates = [self.challenge(each, view) for each in candidates]
         for each in candidates:
             alive = self.rule.decide(each, view.clock) & each.alive
             (decision.units if each.unit == "neuron" else decision.synapses)[each.name] = alive
         fewest = {each.key: 1 if plan is None else plan.fewest(each) for each in candidates}
         keep_fewest(decision, candidates, fewest, view.masks)
+        born = self.bear(decision, candidates, view)
         self.criterion.end_epoch()
-        return decision
+        return decision if born is None else replace(decision, born=born)
+
+    def challenge(self, candidates: Candidates, view: View) -> Candidates:  # noqa: ARG002
+        """Return the candidates with how many of them others are to replace (`Candidates.replaced`)."""
+        return candidates
+
+    def bear(self, decision: Decision, candidates: Sequence[Candidates], view: View) -> Born | None:
+        """Return who comes to life, of those that were dead before the decision; None: nobody.
+
+        Args:
+            decision: who stays.
+            candidates: all that the rule has decided on.
+            view: the network as it was before the decision.
+        """
 
     def importance(self, view: View) -> dict[str, Tensor]:
         """Return the criterion's scores of this epoch so far; all processes have to call it together."""

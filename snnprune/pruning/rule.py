@@ -36,6 +36,7 @@ class Candidates:
         weight: magnitude of each unit's weights, the same shape; breaks ties.
         to_go: how many units this decision should prune (`Rule.due` of all that are still to be pruned), or
             None where there is no target and the rule alone decides.
+        replaced: how many this decision prunes on top, because as many others grow.
 
     Examples:
         >>> import torch
@@ -54,6 +55,7 @@ class Candidates:
     alive: Tensor
     weight: Tensor
     to_go: int | None = None
+    replaced: int = 0
 
     @property
     def name(self) -> str:
@@ -83,6 +85,15 @@ class Rule(Stateful):
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Return which candidates stay alive: bool, shape of the scores, True only where alive before."""
         raise NotImplementedError
+
+    def wake(self, key: str, born: Tensor, clock: Clock) -> None:
+        """Let candidates that come to life begin as those of a first decision do.
+
+        Args:
+            key: of the candidates.
+            born: bool, shape of the scores.
+            clock: the present epoch.
+        """
 
 
 def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
