@@ -461,6 +461,11 @@ METHODS: dict[str, Entry] = {
         "Hua et al., CH-SNN, ICLR 2026",
         "snnprune.methods.ch_snn:CHSNN",
     ),
+    "sd-snn": Entry(
+        "bounds of weights follow their use: neurons of small ones die, synapses of large gradients regrow",
+        "Han et al., SD-SNN, arXiv:2211.12219, 2022",
+        "snnprune.methods.sd_snn:SDSNN",
+    ),
     "bsp": Entry(
         "prunes synapses that stay among the weakest for many epochs in a row",
         "Zhao and Zeng, BSP, Front. Syst. Neurosci. 2021",

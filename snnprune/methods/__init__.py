@@ -18,6 +18,7 @@ from snnprune.methods.magnitude import Magnitude
 from snnprune.methods.ndsnn import NDSNN
 from snnprune.methods.random import Random
 from snnprune.methods.rigl import RigL
+from snnprune.methods.sd_snn import SDSNN
 from snnprune.methods.set import SET
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
@@ -28,6 +29,7 @@ __all__ = [
     "CHSNN",
     "DPAP",
     "NDSNN",
+    "SDSNN",
     "SET",
     "STDP",
     "STDS",

@@ -134,6 +134,7 @@ class GrowingMethod(PerSynapse):
     def start(self, view: View) -> Decision:
         """Let a random part of each layer live, as large as its density."""
         shares = {p.name: self.density(view, p, 0.0) for p, _ in self.weights(view)}
+        shares = {name: share for name, share in shares.items() if share < 1.0}
         return sparse(view, shares, self.sample, rescale=self.rescale)
 
     def sample(self, view: View, projection: Projection, share: float) -> Tensor:
