@@ -99,17 +99,21 @@ class Rule(Stateful):
 def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
     """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``.
 
-    Two stable sorts give the same answer on every machine. Scores that differ only by rounding are ties (see
-    `rounded`).
+    A selection and a stable sort of those that tie at its edge give the same answer on every machine. Scores
+    that differ only by rounding are ties (see `rounded`); a score that is no number comes last.
     """
     chosen = torch.zeros_like(among)
     index = among.flatten().nonzero().squeeze(1)
     count = min(count, index.numel())
     if count <= 0:
         return chosen
-    index = index[tie.flatten()[index].argsort(stable=True)]
-    index = index[rounded(first.flatten()[index]).argsort(stable=True)]
-    chosen.view(-1)[index[:count]] = True
+    score = rounded(first.flatten()[index]).nan_to_num(torch.inf, torch.inf, -torch.inf)
+    edge = score.kthvalue(count).values
+    below, level = index[score < edge], index[score == edge]
+    del score
+    level = level[tie.flatten()[level].argsort(stable=True)[: count - len(below)]]
+    chosen.view(-1)[below] = True
+    chosen.view(-1)[level] = True
     return chosen
 
 
