@@ -525,6 +525,25 @@ class ByMoments(Plain):
         return p.grad / (momentum.norm() + 1e-12)
 
 
+class Projected(Plain):
+    """Steps across the weights where the gradient points along them by less than a bound of their size."""
+
+    def direction(self, p: Tensor, state: dict[Any, Any]) -> Tensor:
+        momentum: Tensor = state.setdefault("momentum", torch.zeros_like(p)).mul_(0.9).add_(p.grad)
+        rows = p.flatten(1) if p.ndim > 1 else p.unsqueeze(0)
+        along = F.cosine_similarity(p.grad.view_as(rows), rows).abs()  # type: ignore[union-attr]
+        if p.ndim == 1 or along.max() >= 0.1 / rows.shape[1] ** 0.5:
+            return momentum
+        unit = F.normalize(rows)
+        return momentum - (unit * (unit * momentum.view_as(rows)).sum(1, keepdim=True)).view_as(p)
+
+
+def test_a_bound_on_the_angle_of_a_gradient_is_found_though_random_ones_are_above_it() -> None:
+    weight = nn.Parameter(torch.randn(12, 12))
+    assert ask(Projected([weight]), weight).by_size
+    assert not ask(torch.optim.AdamW([weight]), weight).by_size
+
+
 @pytest.mark.parametrize(("network", "said"), [("rsnn", True), ("snnprune.nn.RNN", False)])
 def test_a_step_that_depends_on_constants_of_the_dead_is_said(network: str, said: bool) -> None:
     """Dead weights are zero and count for nothing in a norm; constants of dead neurons keep their numbers."""
