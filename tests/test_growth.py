@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from snnprune.common.errors import CompactionError
 from snnprune.network import discover
 from snnprune.pruning import Born, Decision, Method, Pruner
 from snnprune.pruning.growth import STARTS
+from snnprune.training.callbacks.pruning import PruningCallback
+from support.tasks import Classifier, trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from snnprune.pruning import Clock, View
 
@@ -335,3 +339,22 @@ def test_synapses_grow_in_a_network_that_is_cut_as_with_masks_alone() -> None:
 def test_a_start_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match=r"starts at one of \['zero', 'drawn'\], came 'one'"):
         Born(start="one")  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", ["rigl", "sd-snn", "dpap-grow"])
+def test_a_trainer_goes_on_from_a_checkpoint_and_begins_nothing_anew(method: str, tmp_path: Path) -> None:
+    def fit(epochs: int, path: Path | None = None) -> tuple[PruningCallback, Classifier]:
+        callback, task = PruningCallback(method, target=0.6, epochs=6, compact_every=1), Classifier()
+        saver = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{epoch}")
+        trainer(callback, *([] if path else [saver]), epochs=epochs).fit(task, ckpt_path=path)
+        return callback, task
+
+    whole, task = fit(6)
+    again, resumed = fit(6, tmp_path / "epoch=2.ckpt")
+    assert whole.pruner is not None
+    assert again.pruner is not None
+    assert whole.pruner.rates() == again.pruner.rates()
+    for key, mask in whole.pruner.dense_masks()["synapses"].items():
+        assert torch.equal(mask, again.pruner.dense_masks()["synapses"][key])
+    assert torch.equal(task.weights(), resumed.weights())
