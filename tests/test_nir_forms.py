@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import nir
 import numpy as np
 import pytest
@@ -71,6 +72,19 @@ def test_constants_have_the_type_of_the_weights(tmp_path: Path) -> None:
         node = nir.read(str(tmp_path / "net.nir")).nodes["_4"]
         for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
             assert getattr(node, name).dtype == str(dtype).removeprefix("torch.")
+
+
+def test_only_a_reset_that_is_not_zero_is_in_the_file(tmp_path: Path) -> None:
+    """nir 1.0.4 cannot read a file with any, and takes what is missing for 0, as later versions do."""
+    model = nn.Sequential(
+        nn.Linear(2, 2), neuron.IFNode(step_mode="m"), nn.Linear(2, 2),
+        neuron.IFNode(v_reset=-0.5, step_mode="m"),
+    ).eval()  # fmt: skip
+    nir_file.write(model, torch.rand(2, 1, 2), tmp_path / "net.nir")
+    with h5py.File(tmp_path / "net.nir") as file:
+        assert ["v_reset" in file[f"node/nodes/_{place}"] for place in (1, 3)] == [False, True]
+    nodes = nir.read(str(tmp_path / "net.nir")).nodes
+    assert [nodes[name].v_reset.tolist() for name in ("_1", "_3")] == [[0.0, 0.0], [-0.5, -0.5]]
 
 
 def test_a_time_constant_comes_back_from_float32_as_it_was(tmp_path: Path) -> None:

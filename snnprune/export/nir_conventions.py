@@ -4,12 +4,14 @@
 - `Flatten` counts axes from the end: the same with a batch, without one, and with time. From the front,
   snntorch, norse and nirtorch count the batch, sinabs and SpikingJelly do not.
 - The nodes at the ends are named input and output. spyx 1.0 follows edges from one to the other by name.
+- Potentials that neurons are reset to are left out where they are 0: what is missing is 0 to nir from 1.0.5
+  on, and nir 1.0.4, the newest that sinabs 3.1 allows, cannot read a file that has them.
 - Constants of neurons have the type of the weights. After float64, all that follows is float64.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -54,6 +56,16 @@ def conventional(graph: Any, dtype: DTypeLike) -> Any:
         [(names.get(a, a), names.get(b, b)) for a, b in graph.edges],
         metadata=graph.metadata,
     )
+
+
+def without_defaults(file: BinaryIO) -> None:
+    """Leave out of a NIR ``file`` (HDF5, open to read and write) the resets that are 0."""
+    import h5py  # noqa: PLC0415 - comes with nir
+
+    with h5py.File(file, "r+") as opened:
+        for node in opened["node/nodes"].values():
+            if "v_reset" in node and not node["v_reset"][()].any():
+                del node["v_reset"]
 
 
 def constants(node: Any) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

@@ -108,6 +108,7 @@ def write(
     graph.metadata |= {ABOUT: about, DT_KEY: form.dt, **(facts or {})}
     content = io.BytesIO()
     nir.write(content, graph)
+    nir_conventions.without_defaults(content)
     atomic.write(path, lambda file: file.write(content.getvalue()))
 
 
