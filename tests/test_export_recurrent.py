@@ -476,7 +476,7 @@ def test_a_graph_of_several_inputs_within_a_graph_is_named() -> None:
     nested = nir.NIRGraph(inside, [("a", "c"), ("b", "c")], type_check=False)
     graph = graph_of([("input", "layer"), ("layer", "output")], layer=nested)
     with pytest.raises(UserError, match="its node 'layer' is a graph with 3 inputs and outputs"):
-        nir_loops.taken_out(graph)
+        nir_loops.flat(graph)
 
 
 def test_a_readout_of_others_with_constants_that_none_of_ours_has_is_named(tmp_path: Path) -> None:

@@ -13,8 +13,20 @@ import numpy as np
 
 from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.lanes import (
-    LANES, at_least, count, differ, lane, load, lowest, press, press_places, splat, store, where, word,
-)
+    LANES,
+    at_least,
+    count,
+    differ,
+    lane_of,
+    load,
+    lowest,
+    press,
+    press_places,
+    splat,
+    store,
+    where,
+    word,
+)  # fmt: skip
 from snnprune.engine.plan import PLACES
 from snnprune.engine.table import STRETCH, Model
 
@@ -205,24 +217,34 @@ def _charge_row(op, step, y, currents, bits, w, x, b, n):
     return fired
 
 
+@inlined
+def _emit_lanes(x, e, addresses, values, at, room, address, numbers, some):
+    """List the lanes of a vector whose bit is set, and return the new length of a list with so much room."""
+    if at + LANES <= room:
+        press_places(e, addresses + at, address, some)
+        press(x, values + at, numbers, some)
+        return at + count(some)
+    for j in range(LANES):
+        if some >> j & 1:
+            e[addresses + at], x[values + at] = address + j, lane_of(numbers, j)
+            at += 1
+    return at
+
+
 @kernel
 def _emit_row(op, x, e, b, y, bits, addresses, values, starts):
     """List the spikes of a row."""
-    one, channels, bytes_ = x.dtype.type(1), op.to_channels, op.padded // LANES
-    visited = np.int64(e[starts])
+    channels, bytes_, room = op.to_channels, op.padded // LANES, op.to_height * op.to_width * op.to_channels
+    one, visited = splat(x.dtype.type(1)), np.int64(e[starts])
     at = np.int64(e[starts + 2 * visited + 2])
     for column in range(op.to_width):
         pixel, before = y * op.to_width + column, at
-        for c in range(0, channels, WORD):
-            spikes = word(b, bits + column * bytes_ + c // LANES)
-            if channels - c < WORD:
-                spikes &= (1 << (channels - c)) - 1
-            address = pixel * channels + c
-            while spikes != 0:
-                e[np.uintp(addresses + at)] = address + lowest(spikes)
-                x[np.uintp(values + at)] = one
-                at += 1
-                spikes &= spikes - 1
+        for eight in range(bytes_):
+            spikes = np.int64(b[np.uintp(bits + column * bytes_ + eight)])
+            if spikes:
+                at = _emit_lanes(
+                    x, e, addresses, values, at, room, pixel * channels + eight * LANES, one, spikes
+                )
         visited = _enter(e, starts, visited, pixel, before, at)
     _end(e, starts, visited, op.to_height * op.to_width, at)
 
@@ -247,7 +269,7 @@ def _end(e, starts, visited, pixels, at):
 def _emit_squares(op, w, x, e, b, down, upper, lower, addresses, values, starts):
     """List the averages or maxima of a row of windows of two by two pixels."""
     channels, bytes_, width = op.to_channels, op.padded // LANES, op.pool_width
-    divisors, maximum, room = op.divisors, op.maximum, op.to_size - LANES
+    divisors, maximum = op.divisors, op.maximum
     one, none, visited = splat(x.dtype.type(1)), splat(x.dtype.type(0)), np.int64(e[starts])
     at = np.int64(e[starts + 2 * visited + 2])
     for column in range(width):
@@ -260,16 +282,7 @@ def _emit_squares(op, w, x, e, b, down, upper, lower, addresses, values, starts)
             some, address = p | q | r | s, pixel * channels + eight * LANES
             spikes = where(p, one, none) + where(q, one, none) + where(r, one, none) + where(s, one, none)
             numbers = one if maximum else spikes / divisor
-            if at <= room:
-                press_places(e, addresses + at, address, some)
-                press(x, values + at, numbers, some)
-                at += count(some)
-                continue
-            for j in range(LANES):
-                if some >> j & 1:
-                    e[addresses + at] = address + j
-                    x[values + at] = lane(numbers, j)
-                    at += 1
+            at = _emit_lanes(x, e, addresses, values, at, op.to_size, address, numbers, some)
         visited = _enter(e, starts, visited, pixel, before, at)
     _end(e, starts, visited, op.pool_height * op.pool_width, at)
 

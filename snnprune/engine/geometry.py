@@ -136,8 +136,8 @@ class Geometry:
 
         Returns:
             Where the segments of each tap down and class of columns begin; for each segment its currents, its
-            weights, and how many vectors it has; and the weights, [channels, vectors * BROAD] of each segment,
-            the last ones beyond its units 0.
+            weights, and how many vectors it has; and the weights of each, [channels, vectors * BROAD], those
+            beyond its units 0.
         """
         begins: list[int] = [0]
         entries: list[tuple[int, ...]] = []

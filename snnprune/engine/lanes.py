@@ -56,8 +56,8 @@ def _at(builder: Any, data: Any, index: Any, dtype: Any, lanes: int = LANES) -> 
     return builder.bitcast(builder.gep(data, [index]), _vector(dtype, lanes).as_pointer())
 
 
-def _splat(builder: Any, number: Any, dtype: Any, lanes: int = LANES) -> Any:
-    undefined = ir.Constant(_vector(dtype, lanes), ir.Undefined)
+def _splat(builder: Any, number: Any, lanes: int = LANES) -> Any:
+    undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     first = builder.insert_element(undefined, number, ir.IntType(32)(0))
     return builder.shuffle_vector(
         first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
@@ -92,7 +92,7 @@ def splat(_typing, number):
     """Return `LANES` times the same number."""
 
     def code(_context, builder, _signature, values):
-        return _splat(builder, values[0], number)
+        return _splat(builder, values[0])
 
     return LanesType(number)(number), code
 
@@ -156,7 +156,7 @@ def where(_typing, bits, a, b):
 
 
 @intrinsic
-def lane(_typing, numbers, i):
+def lane_of(_typing, numbers, i):
     """Return the number of a lane."""
 
     def code(_context, builder, _signature, values):
@@ -200,13 +200,13 @@ def word(_typing, array, i):
 def _press(builder: Any, array: Any, data: Any, at: Any, numbers: Any, bits: Any) -> None:
     """Store the lanes whose bit is set one behind the other, and anything behind them."""
     flags = ir.VectorType(ir.IntType(1), LANES)
-    kind = numbers.type
-    name = f"llvm.experimental.vector.compress.v{LANES}{array.dtype.name[0].replace('i', 'i')}{array.dtype.bitwidth}"
+    kind, dtype = numbers.type, array.dtype
+    name = f"llvm.experimental.vector.compress.v{LANES}{dtype.name[0]}{dtype.bitwidth}"
     press = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, flags, kind]), name)
     mask = builder.bitcast(builder.trunc(bits, ir.IntType(LANES)), flags)
     pressed = builder.call(press, [numbers, mask, ir.Constant(kind, ir.Undefined)])
     address = builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
-    builder.store(pressed, address, align=array.dtype.bitwidth // 8)
+    builder.store(pressed, address, align=dtype.bitwidth // 8)
 
 
 @intrinsic
@@ -229,10 +229,9 @@ def press_places(_typing, array, at, first, bits):
         data = _data(context, builder, signature, values, 0)
         whole = ir.IntType(array.dtype.bitwidth)
         kind = ir.VectorType(whole, LANES)
-        undefined = ir.Constant(kind, ir.Undefined)
-        base = builder.insert_element(undefined, builder.trunc(values[2], whole), ir.IntType(32)(0))
-        base = builder.shuffle_vector(base, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-        places = builder.add(base, ir.Constant(kind, list(range(LANES))))
+        places = builder.add(
+            _splat(builder, builder.trunc(values[2], whole)), ir.Constant(kind, list(range(LANES)))
+        )
         _press(builder, array, data, values[1], places, values[3])
         return context.get_dummy_value()
 
@@ -257,7 +256,7 @@ def _scattering(vectors: int) -> Any:
         channels,
         addresses,
         numbers,
-    ):
+    ):  # fmt: skip
         def code(context, builder, signature, values):
             one, width = _INDEX(1), to.dtype.bitwidth // 8
             sums_in, rows_in, tables, events = (
@@ -284,7 +283,7 @@ def _scattering(vectors: int) -> Any:
 
                 def row(i):
                     start = builder.add(own, builder.mul(number(read, i), values[4]))
-                    factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype, BROAD)
+                    factor = _splat(builder, builder.load(builder.gep(scale, [i])), BROAD)
                     return builder.gep(rows_in, [start]), factor
 
                 def added(held, start, factor, v):

@@ -530,15 +530,7 @@ class _Composer:
             "columns": self.k.put(pool.columns),
             "divisors": self.numbers.put(pool.divisors),
             "maximum": int(pool.kind == "maximum"),
-            "shares": self._shares(pool),
         }
-
-    def _shares(self, pool: Pool) -> int:
-        divisors = np.asarray(pool.divisors, self.plan.dtype)
-        if not _square(pool) or not divisors.size or (divisors != divisors.flat[0]).any():
-            return -1
-        spikes = np.arange(5, dtype=self.plan.dtype)
-        return self.numbers.put(spikes.clip(0, 1) if pool.kind == "maximum" else spikes / divisors.flat[0])
 
     # --- what works on dense numbers
 

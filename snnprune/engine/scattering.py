@@ -4,7 +4,7 @@ Every current adds its contributions in the order of the events, which is (heigh
 read, and each product is rounded before it is added. So the three ways give the same bits: a weight of 0, or
 a number that is 0, adds exactly nothing.
 """
-# ruff: noqa: PLR0917, PLR0912, PLR0915, C901 - the arguments and branches of a kernel
+# ruff: noqa: PLR0917, PLR0912, C901 - the arguments and branches of a kernel
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class Runner:
             self._rest = {str(name): float(value) for name, value in rest.items()}
             if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
                 raise ValueError("it keeps tensors in other files")  # noqa: TRY301 - said as any other
-            self._fired = _add_spikes(proto, onnx) if spikes else {}
+            self._fired = add_spikes(proto, onnx) if spikes else {}
             self._layers = add_counts(proto, onnx) if counts else []
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
@@ -236,7 +236,7 @@ class Runner:
         }
 
 
-def _add_spikes(proto: Any, onnx: Any) -> dict[str, str]:
+def add_spikes(proto: Any, onnx: Any) -> dict[str, str]:
     """Add the comparisons with thresholds to the outputs, and return their names by name of the neurons."""
     compared = {node.input[0]: node.output[0] for node in proto.graph.node if node.op_type == FIRES}
     makers = {output: node for node in proto.graph.node for output in node.output}
