@@ -140,7 +140,7 @@ class CHSNN(GrowingMethod):
             links, places = links_of(after.alive(p)), links_of(after.between(p))
             missing = self._wanted(view, p, progress) - int(links.sum())
             groups = getattr(view.model.get_submodule(p.name), "groups", 1)
-            score, lot = ch3_l3(links, groups), self._link_lots(view, p)
+            score, lot = ch3_l3(links, groups, weight.dtype), self._link_lots(view, p)
             grown = highest(score, lot, places & ~before[p.name], missing)
             grown |= highest(score, lot, places & ~links & ~grown, missing - int(grown.sum()))
             stays[p.name] = of_links(links | grown, weight)
@@ -203,7 +203,7 @@ def drawn(score: Tensor, among: Tensor, lot: Tensor, count: int, progress: float
     return lowest(-(chance - (-number.log()).log()), lot, among, count)
 
 
-def ch3_l3(links: Tensor, groups: int = 1) -> Tensor:
+def ch3_l3(links: Tensor, groups: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
     """Return the score of each link that is not there, by the paths of three links between its ends.
 
     With N(v) the neighbours of v in the graph of the layer, for u before and v behind::
@@ -215,14 +215,15 @@ def ch3_l3(links: Tensor, groups: int = 1) -> Tensor:
     neighbours of z1 that are also neighbours of v are on one, so that e(z1) = deg(z1) - 1 - |N(z1) and N(v)|,
     and so for z2 and u: both depend on one end only. Links that are there score 0.
 
-    Time is that of nnz products of [rows] x [rows, columns].
+    Each row takes two products of [its links, rows] x [rows, columns].
 
     Args:
         links: bool [rows, columns].
         groups: blocks of rows with columns of their own, as in a convolution with groups.
+        dtype: of the scores.
 
     Returns:
-        float64 [rows, columns] on the device of ``links``.
+        [rows, columns] on the device of ``links``.
 
     Examples:
         >>> import torch
@@ -232,13 +233,16 @@ def ch3_l3(links: Tensor, groups: int = 1) -> Tensor:
                 [0., 1.]], dtype=torch.float64)
     """
     if groups > 1:
-        return torch.cat([ch3_l3(block) for block in links.chunk(groups)])
-    a = links.double()
-    of_rows = (a.sum(1, keepdim=True) - a @ a.T).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z1)), [z1, v]
-    of_columns = (a.sum(0).unsqueeze(1) - a.T @ a).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z2)), [z2, u]
+        return torch.cat([ch3_l3(block, dtype=dtype) for block in links.chunk(groups)])
+    a = links.to(dtype)
+    of_rows, of_columns = a.sum(1), a.sum(0)
     score = torch.zeros_like(a)
     for v in range(len(a)):
         near = links[v].nonzero().squeeze(1)
-        paths = (a[:, near].T * of_rows[:, v]) @ a  # [z2, u]
-        score[v] = (paths * of_columns[near]).sum(0)
-    return score.masked_fill(links, 0.0)
+        behind = a[:, near].T  # [z2, z1]
+        rows = (of_rows - a @ a[v]).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z1)), [z1]
+        columns = (
+            (of_columns[near].unsqueeze(1) - behind @ a).clamp_min(1.0).rsqrt()
+        )  # the same of z2, [z2, u]
+        score[v] = ((behind * rows) @ a).mul_(columns).sum(0)
+    return score.masked_fill_(links, 0.0)
