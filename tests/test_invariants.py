@@ -24,7 +24,7 @@ from snnprune.network.leaves import leaf_kind
 from snnprune.pruning import Pruner
 from support.families import FAMILIES, STEPS, Family, half_dead
 from support.hooks import hooks, hooks_for_all, own_hooks
-from support.loops import Loop, difference, equal, sgd
+from support.loops import Loop, dead_entries, difference, equal, sgd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,23 +181,6 @@ def test_the_dead_are_exactly_zero_after_ten_steps_with_weight_decay(run: Loop) 
         tensor = state[key]
         held = [tensor, tensor.grad, *run.optimizer.state.get(tensor, {}).values()]
         assert all(not t[dead].any() for t in held if isinstance(t, Tensor) and t.shape == dead.shape), key
-
-
-def dead_entries(pruner: Pruner) -> dict[str, Tensor]:
-    """Return which entries of which tensors belong to dead units, or are dead synapses."""
-    state, found = pruner.model.state_dict(), {}
-    for population in pruner.topology.populations.values():
-        dead = ~pruner.masks.units[population.name]
-        for slot in population.slots:
-            if slot.role != "neuron" and slot.tensor != "running_var":
-                entries = found.setdefault(slot.key, torch.zeros_like(state[slot.key], dtype=torch.bool))
-                length = population.size * slot.spread
-                rows = entries.narrow(slot.axis, slot.offset, length).movedim(slot.axis, 0)
-                rows |= dead.repeat_interleave(slot.spread).view(-1, *[1] * (rows.ndim - 1))
-    for projection in pruner.topology.projections.values():
-        if projection.name in pruner.masks.synapses:
-            found[projection.weight] |= ~pruner.masks.alive(projection)
-    return found
 
 
 # --- what a pruner leaves behind

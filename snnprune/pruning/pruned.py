@@ -109,7 +109,8 @@ class Pruned:
     def outlook(self) -> list[str]:
         """Return what is to be said of cuts during training: an optimiser refuses them, or is changed."""
         weights = dict(self.model.named_parameters())
-        said = (moments_of(optimizer).outlook(weights) for optimizer in outermost(self.optimizers))
+        lasting = {slot.key for p in self.topology.free() for slot in p.slots if not slot.dies}
+        said = (moments_of(each).outlook(weights, lasting) for each in outermost(self.optimizers))
         return [sentence for sentence in said if sentence is not None]
 
     def keep(self, decision: Decision, method: Method, dice: torch.Generator) -> None:
