@@ -36,6 +36,7 @@ class Candidates:
         weight: magnitude of each unit's weights, the same shape; breaks ties.
         to_go: how many units this decision should prune (`Rule.due` of all that are still to be pruned), or
             None where there is no target and the rule alone decides.
+        price: what each unit costs by a measured target, the same shape; None where there is none.
 
     Examples:
         >>> import torch
@@ -54,6 +55,7 @@ class Candidates:
     alive: Tensor
     weight: Tensor
     to_go: int | None = None
+    price: Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -80,26 +82,32 @@ class Rule(Stateful):
         """
         return 1.0
 
+    def decides(self, clock: Clock) -> bool:
+        """Tell whether this decision may prune anything: a look that is taken once waits for it."""
+        return clock.decisions_left > 0 and self.due(clock) > 0.0
+
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Return which candidates stay alive: bool, shape of the scores, True only where alive before."""
         raise NotImplementedError
 
 
 def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
-    """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``.
+    """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``."""
+    chosen = torch.zeros_like(among)
+    if count > 0:
+        chosen.view(-1)[ascending(first, tie, among)[:count]] = True
+    return chosen
+
+
+def ascending(first: Tensor, tie: Tensor, among: Tensor) -> Tensor:
+    """Return the flat indices of the entries of ``among``, the lowest ``first`` in front, ties by ``tie``.
 
     Two stable sorts give the same answer on every machine. Scores that differ only by rounding are ties (see
     `rounded`).
     """
-    chosen = torch.zeros_like(among)
     index = among.flatten().nonzero().squeeze(1)
-    count = min(count, index.numel())
-    if count <= 0:
-        return chosen
     index = index[tie.flatten()[index].argsort(stable=True)]
-    index = index[rounded(first.flatten()[index]).argsort(stable=True)]
-    chosen.view(-1)[index[:count]] = True
-    return chosen
+    return index[rounded(first.flatten()[index]).argsort(stable=True)]
 
 
 def rounded(score: Tensor) -> Tensor:
