@@ -11,7 +11,7 @@ import sys
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 
@@ -46,6 +46,28 @@ FREE = (
 IMPORTING = "importing torch, Lightning and SpikingJelly"
 
 Bits = Annotated[int, values.Within(2, 16)]
+
+NIR_FORMS: dict[str, tuple[Any, str]] = {
+    "dt": (
+        values.Seconds,
+        "seconds of a time step; 1 for tools that take seconds for steps (sinabs, spyx) (default: 1e-4)",
+    ),
+    "r": (
+        Literal["own", "1"],
+        "1: multiply r into weights and biases, for tools that leave out r (norse, sinabs, spyx) "
+        "(default: own)",
+    ),
+    "pool": (
+        Literal["average", "sum"],
+        "sum: sum pools, and the weights behind them divided, for tools without average pools (norse, "
+        "sinabs, spyx) (default: average)",
+    ),
+    "neurons": (
+        Literal["own", "if"],
+        "if: neurons without their leak, for chips that have none (Speck); answers change (default: own)",
+    ),
+}
+"""Options of `snnprune.export.nir_file.Form`, each with its type and what it changes."""
 
 USAGE = """\
 usage: snnprune COMMAND [OPTION ...]
@@ -359,12 +381,17 @@ def export(given: list[str]) -> None:
     parser.option("bits", Bits, "bits of a weight for --to csr and --to c (default: floats)")
     parser.option("bin", values.Span, "time step for --to c (default: that of the run's frames)")
     parser.option("budgets", values.File, "YAML file with the limits of further chips", metavar="FILE")
+    group = parser.add_argument_group("forms of --to nir, for tools that do not read all of NIR")
+    for name, (kind, meaning) in NIR_FORMS.items():
+        parser.option(f"nir-{name}", kind, meaning, group=group)
     parser.settings("data")
     parsed: Any = parser.read(given)
+    form = {name: getattr(parsed, f"nir_{name}") for name in NIR_FORMS}
+    form = {name: value for name, value in form.items() if value is not None}
     changed = _look_at_network(Path(parsed.run), parsed.given)
     with told(_say):
         phase(IMPORTING)
-        from snnprune.export import exporting  # noqa: PLC0415
+        from snnprune.export import exporting, nir_file  # noqa: PLC0415
 
         exporting.export(
             Path(parsed.run),
@@ -374,6 +401,7 @@ def export(given: list[str]) -> None:
             samples=parsed.samples,
             bits=parsed.bits,
             bin=parsed.bin,
+            form=nir_file.Form(**form) if form else None,
             chips=None if parsed.budgets is None else Path(parsed.budgets),
         )
 

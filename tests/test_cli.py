@@ -14,6 +14,7 @@ import yaml
 
 from snnprune import cli, export, training
 from snnprune.config.schema import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainConfig
+from snnprune.export import nir_file
 
 OLD_RUN = Path(__file__).parent / "fixtures" / "v0.1" / "run"
 
@@ -109,11 +110,13 @@ def test_export_takes_a_run_and_a_format(calls: list[tuple[Any, ...]]) -> None:
     assert cli.main(["export", str(OLD_RUN)]) == 0
     given = ["--to", "csr", "--out", "x", "--bits", "8", "--samples", "9", "--budgets", "mine.yaml"]
     assert cli.main(["export", str(OLD_RUN), *given, "--data.root", "there"]) == 0
-    plain = {"data": {}, "samples": None, "bits": None, "bin": None, "chips": None}
-    asked = {"data": {"root": "there"}, "samples": 9, "bits": 8, "bin": None, "chips": Path("mine.yaml")}
+    assert cli.main(["export", str(OLD_RUN), "--to", "nir", "--nir-r", "1", "--nir-dt", "1e-3"]) == 0
+    plain = {"data": {}, "samples": None, "bits": None, "bin": None, "form": None, "chips": None}
+    asked = {"data": {"root": "there"}, "samples": 9, "bits": 8, "chips": Path("mine.yaml")}
     assert calls == [
         ("export", OLD_RUN, None, None, plain),
-        ("export", OLD_RUN, "csr", Path("x"), asked),
+        ("export", OLD_RUN, "csr", Path("x"), plain | asked),
+        ("export", OLD_RUN, "nir", None, plain | {"form": nir_file.Form(dt=1e-3, r="1")}),
     ]
 
 

@@ -86,9 +86,10 @@ class Parser(argparse.ArgumentParser):
         """
         raise UserError(f"{message} (`{self.prog} --help` lists the options)")
 
-    def option(self, name: str, kind: Any, meaning: str, **more: Any) -> None:
-        """Add an option of the command."""
-        self.add_argument(f"--{name}", action=_Own, kind=kind, help=_escaped(meaning), **more)
+    def option(self, name: str, kind: Any, meaning: str, *, group: Any = None, **more: Any) -> None:
+        """Add an option of the command, to a group of its help if one is given."""
+        place = self if group is None else group
+        place.add_argument(f"--{name}", action=_Own, kind=kind, help=_escaped(meaning), **more)
 
     def settings(self, *sections: str, skip: Collection[str] = ()) -> None:
         """Add an option for every key of ``sections`` except those in ``skip``."""

@@ -102,6 +102,7 @@ MOST = 10**9
 """The largest count: libraries below keep counts in 32 bits."""
 
 Count = Annotated[int, Within(1, MOST)]
+Seconds = Annotated[float, Within(0, above=True)]
 Share = Annotated[float, Within(0, 1, below=True)]
 Folder = Annotated[str, Called("the name of a folder")]
 File = Annotated[str, Called("the name of a file")]

@@ -48,6 +48,7 @@ class RoundTrip:
         samples: number of recordings.
         difference: largest absolute difference of the outputs, at any time step.
         answers: number of recordings with different answers.
+        right: number of right answers of the original network and of the export, where labels were given.
         layers: flips by name of the layer of neurons.
     """
 
@@ -55,6 +56,7 @@ class RoundTrip:
     samples: int = 0
     difference: float = 0.0
     answers: int = 0
+    right: tuple[int, int] | None = None
     layers: dict[str, LayerFlips] = field(default_factory=dict)
 
     @property
@@ -72,10 +74,13 @@ class RoundTrip:
         """Number of spikes of the original network."""
         return sum(layer.spikes for layer in self.layers.values())
 
-    def add(self, mine: tuple[Tensor, Spikes], other: tuple[Tensor, Spikes]) -> None:
+    def add(
+        self, mine: tuple[Tensor, Spikes], other: tuple[Tensor, Spikes], labels: Tensor | None = None
+    ) -> None:
         """Compare outputs ([T, B, K] or [B, K]) and spikes of one batch with those of the export.
 
-        Spikes of the export may be units x 1 x 1 where those of the original are units.
+        Spikes of the export may be units x 1 x 1 where those of the original are units. With ``labels`` [B]
+        right answers are counted, too.
         """
         (y, fired), (z, again) = mine, other
         if y.ndim == 2:
@@ -84,6 +89,9 @@ class RoundTrip:
         self.difference = max(self.difference, float((y - z).abs().max()))
         one, two = (scores_of(outputs, self.over_time).argmax(1) for outputs in (y, z))
         self.answers += int((one != two).sum())
+        if labels is not None:
+            before, after = self.right or (0, 0)
+            self.right = before + int((one == labels).sum()), after + int((two == labels).sum())
         for name, spikes in fired.items():
             layer = self.layers.setdefault(name, LayerFlips())
             other_spikes = again[name].reshape(spikes.shape)
@@ -100,14 +108,16 @@ class RoundTrip:
             "spikes": self.spikes,
             "places_compared": self.size,
             "answers_differ": self.answers,
+            **({} if self.right is None else dict(zip(("right", "right_in_file"), self.right, strict=True))),
             "layers": {n: {"flips": f.flipped, "spikes": f.spikes} for n, f in self.layers.items()},
         }
 
     def __str__(self) -> str:
+        right = "" if self.right is None else ", {} right before and {} in the file".format(*self.right)
         return (
             f"read back and compared on {self.samples} recordings: largest difference of the outputs "
             f"{self.difference:.1e}, {self.flipped:,} of {self.spikes:,} spikes flipped "
-            f"(in {self.size:,} places and steps), {self.answers} answers differ"
+            f"(in {self.size:,} places and steps), {self.answers} answers differ{right}"
         )
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.engine import plan_file
 from snnprune.export import c_file, connections, nir_file, onnx_file, save
-from snnprune.export.comparison import compare, spiking_run
+from snnprune.export.comparison import RoundTrip, spiking_run
 from snnprune.export.demand import BUDGETS, budgets, check, demand, shown
 from snnprune.export.finding import find
 from snnprune.export.graph import folded
@@ -57,6 +58,7 @@ def export(
     samples: int | None = None,
     bits: int | None = None,
     bin: str | None = None,  # noqa: A002 - the name of the option
+    form: nir_file.Form | None = None,
     chips: Path | None = None,
     splits: Splits | None = None,
 ) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def export(
         samples: number of test recordings to compare on; `SAMPLES` by default.
         bits: of the weights of "csr" and "c"; floats by default.
         bin: time step of "c", such as "10ms"; by default that of the run's frames.
+        form: of the file of "nir", for tools that do not read all that NIR can say.
         chips: a file of budgets in addition to those of the package.
         splits: the data, if they were made by hand; ``data`` then says how they are encoded.
 
@@ -86,6 +89,8 @@ def export(
         )
     if bin is not None and to != "c":
         raise UserError("--bin goes with --to c: the other formats hold no time step")
+    if form is not None and to != "nir":
+        raise UserError("--nir-dt, --nir-r, --nir-pool and --nir-neurons go with --to nir")
     samples = SAMPLES if samples is None else samples
     if samples < 1:
         raise UserError(f"--samples must be at least 1, and is {samples}")
@@ -117,7 +122,7 @@ def export(
             recordings = _recordings(subject, samples)
             written, said = c_file.export(subject, subject.model, file, recordings, asked)
         else:
-            written, said = _network(subject, subject.model, (to, file), samples)
+            written, said = _network(subject, subject.model, (to, file), samples, form)
         result |= written
         say(console, f"{written['file']}: {written['bytes']:,} bytes\n{said}\n")
     say(console, shown(layers, verdicts))
@@ -125,13 +130,17 @@ def export(
 
 
 def _network(
-    subject: Subject, model: nn.Module, wanted: tuple[str, Path], samples: int
+    subject: Subject,
+    model: nn.Module,
+    wanted: tuple[str, Path],
+    samples: int,
+    form: nir_file.Form | None,
 ) -> tuple[dict[str, Any], str]:
     """Write a network to a file, read it back and compare. Return the result, and the same as a sentence."""
     to, file = wanted
     example = subject.example(1)
     if to == "nir":
-        nir_file.write(model, example, file, subject.about())
+        nir_file.write(model, example, file, subject.about(), form=form, facts=subject.facts())
         other = nir_file.spiking_run(nir_file.read(file)[0], model)
     elif to == "onnx":
         onnx_file.write(model, example, file, subject.about())
@@ -142,18 +151,25 @@ def _network(
         again = find(file, {}, "cpu", splits=subject.splits).model
         assert again is not None
         other = spiking_run(again)
-    over_time = subject.config.train.over_time
-    found = compare(spiking_run(model), other, _recordings(subject, samples), over_time)
+    mine, found = spiking_run(model), RoundTrip(subject.config.train.over_time)
+    with torch.inference_mode():
+        for frames, labels in _labelled(subject, samples):
+            found.add(mine(frames), other(frames), labels)
     return {"file": str(file), "bytes": file.stat().st_size, "round_trip": found.report()}, str(found)
 
 
 def _recordings(subject: Subject, samples: int) -> Iterator[Tensor]:
+    """Yield the encoded samples of `_labelled`."""
+    return (frames for frames, _ in _labelled(subject, samples))
+
+
+def _labelled(subject: Subject, samples: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield ``samples`` encoded test samples, evenly spread, because the set may be sorted by class."""
     test, size = subject.splits.test, subject.config.train.batch_size
     chosen = np.linspace(0, len(test) - 1, min(samples, len(test))).round().astype(np.int64)
     for number, start in enumerate(range(0, len(chosen), size)):
-        frames, _ = test.__getitems__(chosen[start : start + size].tolist())
-        yield subject.encode(frames, number)
+        frames, labels = test.__getitems__(chosen[start : start + size].tolist())
+        yield subject.encode(frames, number), labels
 
 
 def _connections(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import operator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
@@ -18,7 +20,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from snnprune.common import atomic
 from snnprune.common.errors import UserError, first_line
 from snnprune.common.extras import need
-from snnprune.export import nir_loops, nir_neurons
+from snnprune.export import nir_conventions, nir_factors, nir_loops, nir_neurons
 from snnprune.export.comparison import Watched
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
@@ -27,6 +29,7 @@ from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import spiking_base
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -34,13 +37,43 @@ if TYPE_CHECKING:
     from snnprune.export.comparison import Run
 
 DT = 1e-4
-"""Seconds of a time step: the default of NIR's frameworks. It has no effect on spikes."""
+"""Seconds of a time step: snntorch 1.0 takes it for granted, and it is the default of SpikingJelly. It has no
+effect on spikes."""
+
+DT_KEY = "dt"
+"""The entry of the graph's metadata that holds the seconds of a time step."""
 
 ABOUT = "snnprune"
 """The entry of the graph's metadata that holds the origin of the network."""
 
 
-def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> None:
+@dataclass(frozen=True)
+class Form:
+    """What a NIR file may say in several ways, of which tools read different ones.
+
+    Attributes:
+        dt: seconds of a time step, in which the file counts time constants.
+        r: "own" as SpikingJelly and snntorch write it, so that an input is added as it is; 1 for tools that
+            leave out `r`: it is multiplied into weights and biases.
+        pool: "average", or "sum" for tools that know no other pool: the weights behind it are divided.
+        neurons: "own", or "if" for chips without a leak: another network, which answers otherwise.
+    """
+
+    dt: float = DT
+    r: Literal["own", "1"] = "own"
+    pool: Literal["average", "sum"] = "average"
+    neurons: Literal["own", "if"] = "own"
+
+
+def write(
+    model: nn.Module,
+    example: Tensor,
+    path: Path,
+    about: str = "",
+    *,
+    form: Form | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
     """Write ``model`` to ``path`` (HDF5), completely or not at all.
 
     Args:
@@ -48,28 +81,54 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
         example: encoded frames [T, B, C, H, W], for shapes.
         path: of the file.
         about: text that is stored with it.
+        form: of the file; by default that of `Form`.
+        facts: further metadata, text and numbers.
 
     Raises:
-        UserError: NIR cannot hold a layer, nir is not installed, or the file cannot be written.
+        UserError: NIR cannot hold a layer, or not in this form, nir is not installed, or the file cannot be
+            written.
     """
+    form = Form() if form is None else form
     need("export", "an export to NIR", "nir", "nirtorch")
     check_nir(model)
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import export_to_nir  # noqa: PLC0415 - imports nir
 
     ready, feedback, own = _ready(folded(model), example[:, :1])
-    graph = export_to_nir(ready, example[:, :1], dt=DT)
+    try:
+        graph = export_to_nir(ready, example[:, :1], dt=form.dt)
+    except ValueError as error:  # such as of a network that begins with a pool, which NIR gives no shape
+        raise UserError(f"NIR cannot hold this network: {first_line(error)}") from error
     for name, neurons in own.items():
-        graph.nodes[name] = nir_neurons.node_of(neurons, graph.nodes[name].v_threshold.shape, DT)
+        graph.nodes[name] = nir_neurons.node_of(neurons, graph.nodes[name].v_threshold.shape, form.dt)
     for name, synapses in feedback.items():
         nir_loops.add(graph, synapses, name)
-    graph.metadata[ABOUT] = about
+    _shape(graph, form)
+    graph = nir_conventions.conventional(graph, str(example.dtype).removeprefix("torch."))
+    graph.metadata |= {ABOUT: about, DT_KEY: form.dt, **(facts or {})}
     content = io.BytesIO()
     nir.write(content, graph)
+    nir_conventions.without_defaults(content)
     atomic.write(path, lambda file: file.write(content.getvalue()))
 
 
-def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str]:
+def _shape(graph: Any, form: Form) -> None:
+    """Bring ``graph`` into ``form``, in place."""
+    import nir  # noqa: PLC0415 - an extra
+
+    try:
+        if form.neurons == "if":
+            nir_factors.without_leak(graph, form.dt)
+        if form.r == "1":
+            folded_in = (nir.LIF, nir.IF)
+            nir_factors.move_r(graph, lambda node: nir_factors.ONE if isinstance(node, folded_in) else None)
+        if form.pool == "sum":
+            nir_factors.change_pools(graph, "SumPool2d")
+    except UserError as error:
+        raise UserError(f"NIR cannot hold this network in the form that is asked for: {error}") from error
+
+
+def read(path: Path, dtype: torch.dtype = torch.float32, dt: float | None = None) -> tuple[nn.Module, str]:
     """Return the network in a NIR file, in multi-step mode, and the text that is stored with it.
 
     The network returns (outputs [T, B, K], states).
@@ -77,6 +136,7 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
     Args:
         path: of the file.
         dtype: in which the network computes.
+        dt: seconds of a time step; by default what the file says, and `DT` if it says nothing.
 
     Raises:
         UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know, or
@@ -87,11 +147,14 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
     from spikingjelly.activation_based.nir_exchange import import_from_nir  # noqa: PLC0415 - imports nir
 
     try:
-        graph, feedback = nir_loops.taken_out(nir.read(str(path)))
-        known = {name: nir_neurons.module_of(name, node, DT) for name, node in graph.nodes.items()}
+        written = nir.read(str(path))
+        step = float(written.metadata.get(DT_KEY, DT)) if dt is None else dt
+        graph = _as_steps(nir_loops.flat(written), step)
+        graph, feedback = nir_loops.taken_out(graph)
+        known = {name: nir_neurons.module_of(name, node, step) for name, node in graph.nodes.items()}
         own = {name: module.to(dtype) for name, module in known.items() if module is not None}
         graph.nodes |= {name: nir_neurons.stand_in_node(graph.nodes[name]) for name in own}
-        model: nn.Module = import_from_nir(graph, dt=DT, dtype=dtype, step_mode="m").eval()
+        model: nn.Module = import_from_nir(graph, dt=step, dtype=dtype, step_mode="m").eval()
         for name, module in own.items():
             model.set_submodule(f"{nir_loops.in_torch(name)}.module", module.eval())
         for synapses in feedback:
@@ -103,6 +166,25 @@ def read(path: Path, dtype: torch.dtype = torch.float32) -> tuple[nn.Module, str
         raise UserError(f"cannot read a network from {path}: {reason}; expected a file of NIR") from error
     kept = graph.metadata.get(ABOUT, "")
     return model, kept.decode() if isinstance(kept, bytes) else str(kept)
+
+
+def _as_steps(graph: Any, dt: float) -> Any:
+    """Return ``graph`` with the pools and `r` that SpikingJelly's importer knows, changed in place."""
+    import nir  # noqa: PLC0415 - an extra
+
+    def wanted(node: Any) -> Any:
+        if isinstance(node, nir.IF):
+            return np.float64(1 / dt)
+        if isinstance(node, nir.LIF):
+            known = (np.isclose(node.r, r, nir_factors.NEAR, 0).all() for r in (1, node.tau / dt))
+            return None if any(known) else nir_factors.ONE
+        return None
+
+    for node in graph.nodes.values():
+        nir_conventions.widen(node)
+    nir_factors.change_pools(graph, "AvgPool2d")
+    nir_factors.move_r(graph, wanted)
+    return graph
 
 
 def spiking_run(model: nn.Module, original: nn.Module) -> Run:

@@ -77,15 +77,25 @@ def add(graph: Any, feedback: Feedback, name: str) -> None:
 # --- reading
 
 
+def flat(graph: Any) -> Any:
+    """Return ``graph`` with the nodes and edges of the graphs that are nodes in it, each edge once."""
+    import nir  # noqa: PLC0415 - an extra
+
+    return nir.NIRGraph(*_flat(graph), metadata=graph.metadata, type_check=False)
+
+
 def taken_out(graph: Any) -> tuple[Any, list[Feedback]]:
-    """Return a graph without edges that lead back, in which no node is a graph, and what was taken out.
+    """Return a graph without edges that lead back, and what was taken out.
+
+    Args:
+        graph: in which no node is a graph.
 
     Raises:
         UserError: edges lead back in another way than from neurons through one linear node to them.
     """
     import nir  # noqa: PLC0415 - an extra
 
-    nodes, edges = _flat(graph)
+    nodes, edges = graph.nodes, graph.edges
     into: dict[str, set[str]] = {name: set() for name in nodes}
     out: dict[str, set[str]] = {name: set() for name in nodes}
     for source, target in edges:

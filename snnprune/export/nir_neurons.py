@@ -21,6 +21,10 @@ KNOWN = {"LeakyIntegrator", "HeterogeneousLIFNode"}
 a time step in seconds."""
 
 
+ROUNDING = 1e-6
+"""How far a decay may lie beyond its bounds: time constants in float32 are rounded."""
+
+
 def is_own(module: nn.Module) -> bool:
     """Tell whether ``module`` is a neuron of snnprune that can be written."""
     return type(module).__name__ in KNOWN and type(module).__module__.startswith("snnprune.nn.")
@@ -80,12 +84,17 @@ def _heterogeneous(node: Any, decays: np.ndarray[Any, Any]) -> nn.Module | None:
     from snnprune.nn.models.decays import BOUNDS  # noqa: PLC0415 - as `stand_in`
     from snnprune.nn.models.heterogeneous import HeterogeneousLIFNode  # noqa: PLC0415 - as `stand_in`
 
-    inside = (decays >= BOUNDS[0] - 1e-9).all() and (decays <= BOUNDS[1] + 1e-9).all()
-    if not inside or np.ptp(node.v_threshold) > 0 or np.ptp(node.v_reset) > 0 or decays.ndim != 1:
+    within = np.clip(decays, *BOUNDS)
+    if (
+        not np.allclose(decays, within, 0, ROUNDING)
+        or np.ptp(node.v_threshold) > 0
+        or np.ptp(node.v_reset) > 0
+        or decays.ndim != 1
+    ):
         return None
     made = HeterogeneousLIFNode(decays.size, step_mode="m")
     made.v_threshold, made.v_reset = float(node.v_threshold.flat[0]), float(node.v_reset.flat[0])
-    made.decay = nn.Parameter(torch.from_numpy(decays))
+    made.decay = nn.Parameter(torch.from_numpy(within))
     return made
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from snnprune.common.seeds import Stream
+from snnprune.common.version import __version__
 from snnprune.data import Encoder
 from snnprune.nn.device import device_of
 from snnprune.nn.run_network import reset
@@ -101,6 +103,28 @@ class Subject:
     def about(self) -> str:
         """Return the text on the origin of the network that is stored in its files."""
         return About.of(self.config, self.splits, spiking=self.spiking).text()
+
+    def facts(self) -> dict[str, str | int]:
+        """Return in words and numbers what the network reads, for whoever has its file and no snnprune."""
+        data, (channels, height, width) = self.config.data, self.splits.shape
+        if not self.splits.events:
+            binning = "the image itself" if data.encoding == "direct" else "spikes drawn by pixel values"
+        elif data.bin is not None:
+            binning = f"a frame for each {data.bin}"
+        else:
+            of = {"count": "numbers of events", "time": "spans of time"}.get(data.binning, data.binning)
+            binning = f"{data.time_steps} equal {of} of each {data.window or 'recording'}"
+        return {
+            "time_steps": data.time_steps,
+            "binning": binning,
+            "frame": f"{channels}x{height}x{width}",
+            **({} if data.crop or data.size else {"sensor": data.sensor or f"{width}x{height}"}),
+            "classes": json.dumps(self.splits.classes),
+            "normalisation": "none: events are counted"
+            if self.splits.events
+            else "pixels are divided by 255",
+            "version": f"snnprune {__version__}",
+        }
 
     def kept(self) -> dict[str, str]:
         """Return what a plan keeps of the run: how outputs become scores, and the origin of the network."""

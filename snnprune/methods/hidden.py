@@ -1,7 +1,6 @@
 """The base of methods with hidden values beside every weight: Deep R, Grad R, STDS, ADMM.
 
-They prune single synapses of every layer but the output, convolutions included. The same share of each layer
-is left at the end, solved from the target. A layer whose share is 0 is trained as without the method.
+The same share of each layer is left at the end, solved from the target.
 
 [reading] The papers use plain gradient descent. Here the user's optimiser trains the weights. For an active
 synapse, the change that the optimiser made counts as the gradient step: with SGD the rule is the paper's, and
@@ -11,62 +10,20 @@ gradient, with the learning rate of the weight's parameter group.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.config.schema import MethodConfig
-from snnprune.pruning.aims import Aims
-from snnprune.pruning.method import Method
-from snnprune.pruning.plans import Plans
-from snnprune.pruning.solver import is_prunable
+from snnprune.methods.per_synapse import PerSynapse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor, nn
 
-    from snnprune.network.topology import Projection
-    from snnprune.pruning.distribution import Scope
-    from snnprune.pruning.target import Plan
     from snnprune.pruning.view import View
 
 
-class HiddenMethod(Aims, Method):
-    """A method with a state beside the weights, which a subclass declares in ``axes``.
-
-    Args:
-        target: share of all weights to prune.
-        aims: further targets, and how they are distributed: the options of `Aims`.
-
-    Raises:
-        ValueError: no target, or one outside [0, 1); a scope that ranks scores or looks at a trained network.
-    """
-
-    scopes: ClassVar[tuple[Scope, ...]] = ("local", "erk")  # their layers are sparse before there are scores
-
-    def __init__(self, target: float | None = MethodConfig.target, **aims: Any) -> None:
-        Aims.__init__(self, target, **aims)
-        self.need()
-        self.target = self.targets[0]
-        self._plans = Plans(self.targets, neurons=False, convolutions=True)
-
-    def plans(self, view: View) -> list[Plan]:
-        """Return what each target leaves at the end (see `share`)."""
-        return self._plans.of(view)
-
-    def share(self, view: View, projection: Projection) -> float:
-        """Return the share of a projection's synapses to leave at the end, by the tightest target."""
-        return min((plan.synapses[projection.name] for plan in self._plans.of(view)), default=1.0)
-
-    def weights(self, view: View) -> Iterator[tuple[Projection, nn.Parameter]]:
-        """Yield the projections whose synapses are to be pruned, with their weights.
-
-        A layer of which a target of 0 leaves everything is trained by the optimiser alone.
-        """
-        for p in view.topology.projections.values():
-            if is_prunable(p, convolutions=True) and (self.target is None or self.share(view, p) < 1.0):
-                yield p, view.model.get_parameter(p.weight)
+class HiddenMethod(PerSynapse):
+    """A method with a state beside the weights, which a subclass declares in ``axes``."""
 
 
 def learning_rates(view: View) -> dict[nn.Parameter, float]:

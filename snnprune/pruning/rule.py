@@ -36,6 +36,7 @@ class Candidates:
         weight: magnitude of each unit's weights, the same shape; breaks ties.
         to_go: how many units this decision should prune (`Rule.due` of all that are still to be pruned), or
             None where there is no target and the rule alone decides.
+        replaced: how many this decision prunes on top, because as many others grow.
         price: what each unit costs by a measured target, the same shape; None where there is none.
 
     Examples:
@@ -55,6 +56,7 @@ class Candidates:
     alive: Tensor
     weight: Tensor
     to_go: int | None = None
+    replaced: int = 0
     price: Tensor | None = None
 
     @property
@@ -90,24 +92,43 @@ class Rule(Stateful):
         """Return which candidates stay alive: bool, shape of the scores, True only where alive before."""
         raise NotImplementedError
 
+    def wake(self, key: str, born: Tensor, clock: Clock) -> None:
+        """Let candidates that come to life begin as those of a first decision do.
+
+        Args:
+            key: of the candidates.
+            born: bool, shape of the scores.
+            clock: the present epoch.
+        """
+
 
 def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
-    """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``."""
+    """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``.
+
+    A selection and a stable sort of those that tie at its edge give the same answer on every machine. Scores
+    that differ only by rounding are ties (see `rounded`); a score that is no number comes last.
+    """
     chosen = torch.zeros_like(among)
-    if count > 0:
-        chosen.view(-1)[ascending(first, tie, among)[:count]] = True
+    index = among.flatten().nonzero().squeeze(1)
+    count = min(count, index.numel())
+    if count <= 0:
+        return chosen
+    score = rounded(first.flatten()[index]).nan_to_num(torch.inf, torch.inf, -torch.inf)
+    edge = score.kthvalue(count).values
+    below, level = index[score < edge], index[score == edge]
+    del score
+    level = level[tie.flatten()[level].argsort(stable=True)[: count - len(below)]]
+    chosen.view(-1)[below] = True
+    chosen.view(-1)[level] = True
     return chosen
 
 
 def ascending(first: Tensor, tie: Tensor, among: Tensor) -> Tensor:
-    """Return the flat indices of the entries of ``among``, the lowest ``first`` in front, ties by ``tie``.
-
-    Two stable sorts give the same answer on every machine. Scores that differ only by rounding are ties (see
-    `rounded`).
-    """
+    """Return the flat indices of the entries of ``among`` in the order in which `lowest` chooses them."""
     index = among.flatten().nonzero().squeeze(1)
     index = index[tie.flatten()[index].argsort(stable=True)]
-    return index[rounded(first.flatten()[index]).argsort(stable=True)]
+    score = rounded(first.flatten()[index]).nan_to_num(torch.inf, torch.inf, -torch.inf)
+    return index[score.argsort(stable=True)]
 
 
 def rounded(score: Tensor) -> Tensor:

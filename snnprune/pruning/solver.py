@@ -231,6 +231,17 @@ class Solver:
             low, high = (middle, high) if self.cost(units, at(middle)) > wanted else (low, middle)
         return at((low + high) / 2)
 
+    def of_density(self, density: float) -> dict[str, float]:
+        """Return the share of synapses to leave where all units stay, and a density of those in ``open``.
+
+        Args:
+            density: share of what these layers cost.
+        """
+        units = {p.name: float(p.size) for p in self.topology.populations.values()}
+        whole = [p for name, p in self.topology.projections.items() if name in self.open]
+        going = (1.0 - density) * sum(self.spent(p, units, self.left(p, units)) for p in whole)
+        return self.solve_synapses(units, self.cost(units, self.fixed) - going)
+
     def _distribution(self, scope: Scope, sensitive: Distribution | None) -> Distribution:
         """Return how layers give for a level.
 
