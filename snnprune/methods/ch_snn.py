@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.growing import (
-    FLOOR,
     LAST,
-    Distribution,
     GrowingMethod,
     Start,
     at_random,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.network.topology import Projection
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
 
 
@@ -61,16 +60,14 @@ class CHSNN(GrowingMethod):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         zeta: share of the living links that is replaced after each epoch. 0.3, as in the group's public code.
         chains: whether units that are left without synapses on one side die.
-        distribution: "erk" or "uniform".
+        scope: "erk" or "local".
         initial_density: share of the synapses alive at the start; None: constant, as in the paper.
         last: share of the run after which nothing is rewired any more.
         first_weight: of a synapse that grows: "zero" or "drawn".
         rescale: keep the variance of currents of the dense network at the start.
+        aims: further targets: the options of `Aims`.
 
     Raises:
         ValueError: no target, or a share outside its range.
@@ -88,27 +85,23 @@ class CHSNN(GrowingMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = FLOOR,
         zeta: float = 0.3,
         chains: bool = True,
-        distribution: Distribution = "erk",
+        scope: Scope = "erk",
         initial_density: float | None = None,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
         super().__init__(
             target,
-            target_macs=target_macs,
-            layers=layers,
-            floor=floor,
-            distribution=distribution,
+            scope=scope,
             initial_density=initial_density,
             last=last,
             first_weight=first_weight,
             rescale=rescale,
+            **aims,
         )
         check_shares(zeta=zeta)
         self.zeta, self.chains = zeta, chains

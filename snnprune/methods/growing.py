@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.per_synapse import PerSynapse
-from snnprune.pruning.erk import erk_of
 from snnprune.pruning.growth import Born, Start, lots
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
@@ -21,11 +20,8 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Projection
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.target import Plan
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
-
-Distribution = Literal["erk", "uniform"]
-DISTRIBUTIONS: tuple[Distribution, ...] = ("erk", "uniform")
 
 FLOOR = 0.005
 """Smallest share of a layer's synapses that stays: Erdős-Rényi-Kernel leaves the largest layer less than its
@@ -48,11 +44,9 @@ class GrowingMethod(PerSynapse):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
+        scope: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `erk`), or "local", the
+            same share of each.
         floor: smallest share of its synapses that every layer keeps (see `Target`).
-        distribution: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `erk`), or
-            "uniform", the same share of each.
         initial_density: share of the synapses alive at the start, of the layers that are pruned; None: as
             many as at the end.
         last: share of the run after which nothing is rewired any more, in (0, 1].
@@ -60,9 +54,11 @@ class GrowingMethod(PerSynapse):
         rescale: multiply the first weights of each layer by 1 / sqrt(density), so that the variance of
             currents is that of the dense network. Without it, neurons of a network that is very sparse from
             the start do not reach their threshold.
+        aims: further targets: the options of `Aims`. By one that is measured, the network is sparse after its
+            first batch.
 
     Raises:
-        ValueError: no target, a share outside its range, or an unknown distribution or start.
+        ValueError: no target, a share outside its range, or an unknown scope or start.
     """
 
     permanent: ClassVar[bool] = False
@@ -72,28 +68,19 @@ class GrowingMethod(PerSynapse):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
+        scope: Scope = "erk",
         floor: float = FLOOR,
-        distribution: Distribution = "erk",
         initial_density: float | None = None,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
-        if distribution not in DISTRIBUTIONS:
-            raise ValueError(f"distribution is one of {list(DISTRIBUTIONS)}, came '{distribution}'")
+        super().__init__(target, scope=scope, floor=floor, **aims)
         check_shares(initial_density=initial_density, last=last)
         Born(start=first_weight)
-        self.distribution, self.initial_density = distribution, initial_density
-        self.last, self.first_weight, self.rescale = last, first_weight, rescale
-
-    def _solved(self, view: View) -> Plan:
-        known, plan = self._plan, super()._solved(view)
-        if plan is not known and self.distribution == "erk":
-            plan = self._plan = erk_of(plan)
-        return plan
+        self.initial_density, self.last = initial_density, last
+        self.first_weight, self.rescale = first_weight, rescale
 
     # --- densities
 
@@ -123,10 +110,8 @@ class GrowingMethod(PerSynapse):
         """Return the shares alive at the start, by layer; an empty dict where they are those of the end."""
         if self.initial_density is None:
             return {}
-        plan = self._solved(view)
-        if self.distribution == "erk":
-            return erk_of(plan, self.initial_density).synapses
-        return dict.fromkeys(plan.synapses, self.initial_density)
+        plan = self.plan(view)
+        return {} if plan is None else plan.solver.of_density(self.initial_density)
 
     # --- decisions
 
