@@ -52,6 +52,7 @@ def evaluate(
     *,
     bits: int | None = None,
     device: str | None = None,
+    dt: float | None = None,
     out: Path | None = None,
     splits: Splits | None = None,
 ) -> Result:
@@ -63,6 +64,7 @@ def evaluate(
         data: settings of `DataConfig` that replace those of the run, such as its root.
         bits: measure the compact network with weights of this many bits, compared with itself.
         device: "cpu", "cuda" or "auto", in place of that of the run.
+        dt: seconds of a time step in a NIR file; by default what the file says.
         out: a JSON file for the result.
         splits: the data, if they were made by hand; ``data`` then says how they are encoded.
 
@@ -70,7 +72,7 @@ def evaluate(
         UserError: no network at ``path``, data that cannot be read or do not fit, or a network that cannot be
             rounded.
     """
-    subject = find(path, data or {}, device, compact=bits is not None, splits=splits)
+    subject = find(path, data or {}, device, compact=bits is not None, splits=splits, dt=dt)
     result = {
         "network": str(path),
         "dataset": subject.config.data.name,
