@@ -185,7 +185,8 @@ WAYS = [
     Way(SPYX, "--to nir", _SPYX.format("")),
     Way(SPYX, "--to nir --nir-pool sum", _SPYX.format(", dt=1e-4")),
     Way(SPYX, "--to nir --nir-pool sum", _SPYX_FIRES),
-    Way(NIRVIZ, "--to nir", "import nir, nirviz\nnirviz.visualize(nir.read(file)).to_file('network.svg')"),
+    Way(NIRVIZ, "--to nir", "import nirviz\nnet = nirviz.visualize(file)"),
+    Way(NIRVIZ, "--to nir", "import nirviz\nnet = nirviz.visualize(file, orientation='horizontal')"),
     *(
         Way(ONNXRUNTIME, "--to onnx", _ONNXRUNTIME.format(level))
         for level in ("DISABLE_ALL", "ENABLE_BASIC", "ENABLE_EXTENDED", "ENABLE_ALL")
