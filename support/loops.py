@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from snnprune.network.axes import tensors_in
 from snnprune.pruning import Pruner
 from support.families import STEPS
+from support.optimisers import kept
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from snnprune.pruning.compaction.survivors import SurvivingUnits
     from support.families import Family
 
@@ -153,19 +156,36 @@ def distance(dense: Loop, survivors: SurvivingUnits, small: Masks) -> float:
     return max(float((a - b).abs().max()) for a, b in pairs)
 
 
-def assert_the_dead_are_zero(run: Loop) -> None:
-    """Units of free populations that are dead, one at least, have parameters, gradients and moments of 0."""
-    state, dead = run.model.state_dict(keep_vars=True), 0
-    for population in run.pruner.topology.free():
-        gone = ~run.pruner.masks.units[population.name]
-        for slot in population.slots:
-            tensor = state[slot.key]
-            for held in (tensor, tensor.grad, *run.optimizer.state[tensor].values()):
-                if isinstance(held, Tensor) and held.shape == tensor.shape:
-                    units = slot.run(population).per_unit(held.detach().movedim(slot.axis, 0))
-                    assert not units[gone].any(), slot
-        dead += int(gone.sum())
-    assert dead
+def dead_entries(pruner: Pruner) -> dict[str, Tensor]:
+    """Return which entries of which tensors belong to dead units, or are dead synapses."""
+    state, found = pruner.model.state_dict(), {}
+    for population in pruner.topology.populations.values():
+        dead = ~pruner.masks.units[population.name]
+        for slot in filter(lambda slot: slot.dies, population.slots):
+            entries = found.setdefault(slot.key, torch.zeros_like(state[slot.key], dtype=torch.bool))
+            run = slot.run(population)
+            rows = entries.movedim(slot.axis, 0)[run.offset : run.stop]
+            rows |= run.per_entry(dead).view(-1, *[1] * (rows.ndim - 1))
+    for projection in pruner.topology.projections.values():
+        if projection.name in pruner.masks.synapses:
+            found[projection.weight] |= ~pruner.masks.alive(projection)
+    return found
+
+
+def assert_the_dead_are_zero(run: Any, kept: Callable[[Any, Tensor], Iterable[Tensor]] = kept) -> None:
+    """What is dead, one entry at least, has parameters, gradients and moments of 0.
+
+    Args:
+        run: what has a ``model``, an ``optimizer`` and a ``pruner``.
+        kept: returns what the optimiser keeps of a parameter; what has its shape is looked at.
+    """
+    state, dead = run.model.state_dict(keep_vars=True), dead_entries(run.pruner)
+    for key, entries in dead.items():
+        tensor = state[key]
+        for held in (tensor, tensor.grad, *kept(run.optimizer, tensor)):
+            if held is not None and held.shape == tensor.shape:
+                assert not held.detach()[entries].any(), key
+    assert any(entries.any() for entries in dead.values())
 
 
 def assert_a_resumed_run_is_the_same(family: Family) -> None:

@@ -13,6 +13,8 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
 Make = Callable[[nn.Module], Any]
 
 RATE = 0.01
@@ -60,3 +62,19 @@ def _of_class(kind: type) -> Make:
         raise failure
 
     return make
+
+
+def kept(optimizer: Any, parameter: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors that an optimiser, or a wrapper around one, keeps of a parameter."""
+    for holder in (optimizer, getattr(optimizer, "base", optimizer)):
+        for mapping in vars(holder).values():
+            if isinstance(mapping, dict) and parameter in mapping:
+                yield from _tensors(mapping[parameter])
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(each)

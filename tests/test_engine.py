@@ -137,6 +137,10 @@ def test_what_does_not_fit_is_refused() -> None:
         own.step_events(np.array([0.5]), np.array([1]))
     with pytest.raises(UserError, match="'conv: fast' is not known"):
         Engine(small(), ways={"conv": "fast"})
+    with pytest.raises(UserError, match="computes a Plan, and was given a str: make it with"):
+        Engine("runs/mine")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no time step"):
+        own.scores(np.zeros((0, 1, 2, 1, 4)))
     with pytest.raises(UserError, match="threads"):
         Engine(small(), threads=0)
 

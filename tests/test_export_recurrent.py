@@ -25,6 +25,7 @@ from snnprune.export import connections, evaluation, exporting, latency, nir_fil
 from snnprune.export.comparison import compare, spiking_run
 from snnprune.export.demand import demand, totals
 from snnprune.export.limits import check_nir
+from snnprune.export.planning import plan
 from snnprune.export.quantisation import quantise
 from snnprune.export.step import Step
 from snnprune.network.synops import SpikeCounter
@@ -190,6 +191,76 @@ def test_a_layer_with_another_memory_has_no_step(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(2, 2), layer.SynapseFilter(step_mode="m")).eval()
     with pytest.raises(UserError, match="layer '1' is a SynapseFilter, and a time step can be written only"):
         onnx_file.write(model, torch.rand(3, 1, 2), tmp_path / "net.onnx")
+
+
+# --- loops over time that people write by hand
+
+
+class ByHand(nn.Module):
+    """A loop over time in a forward; ``steps``: their number, where it is not that of the input."""
+
+    def __init__(self, neurons: nn.Module, steps: int = 0, *, mean: bool = False) -> None:
+        super().__init__()
+        self.fc, self.back, self.out = nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+        self.neurons, self.steps, self.mean = neurons, steps, mean
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        told: list[torch.Tensor] = []
+        for t in range(self.steps) if self.steps else range(len(x)):
+            current = self.fc(x[t])
+            told.append(self.neurons(current + self.back(told[-1]) if told else current))
+        outputs = self.out(torch.stack(told))
+        return outputs.mean(0) if self.mean else outputs
+
+
+LOOPS = {
+    "ANN": lambda steps: ByHand(nn.ReLU()),
+    "ANN, so many steps": lambda steps: ByHand(nn.ReLU(), steps),
+    "ANN, mean over time": lambda steps: ByHand(nn.ReLU(), mean=True),
+    "spiking": lambda steps: ByHand(lif()),
+    "spiking, so many steps": lambda steps: ByHand(lif(), steps),
+}
+FORMATS: dict[str, Callable[[nn.Module, torch.Tensor, Path], Any]] = {
+    "ONNX": onnx_file.write,
+    "NIR": nir_file.write,
+    "csr": lambda model, x, path: connections.write(model, path, x),
+    "whole numbers": lambda model, x, path: connections.write(quantise(model, x, 8), path, x),
+    "a plan, of which C is written": lambda model, x, path: plan(model, x),
+}
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("made", LOOPS)
+def test_a_loop_by_hand_is_never_written_as_one_time_step(
+    made: str, to: str, steps: int, tmp_path: Path
+) -> None:
+    if steps == 1 and to == "csr" and "so many" in made:
+        return  # one step feeds nothing back
+    with pytest.raises(UserError):
+        FORMATS[to](LOOPS[made](steps).eval(), 2 * torch.rand(steps, 2, 6), tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: ByHand(nn.ReLU()), "its time steps one after the other .they differ by .* without a loop"),
+        (lambda: nn.Sequential(nn.Linear(6, 3), Last()), "shapes .2, 3. and .4, 3.*outputs of all steps"),
+    ],
+)
+def test_what_a_network_does_over_time_has_no_step_and_the_sentence_says_so(
+    make: Callable[[], nn.Module], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=told):
+        onnx_file.write(make().eval(), torch.rand(4, 2, 6), tmp_path / "net.onnx")
+
+
+class Last(nn.Module):
+    """The last time step."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[-1]
 
 
 # --- NIR, on paper

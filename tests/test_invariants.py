@@ -24,7 +24,7 @@ from snnprune.network.leaves import leaf_kind
 from snnprune.pruning import Pruner
 from support.families import FAMILIES, STEPS, Family, half_dead
 from support.hooks import hooks, hooks_for_all, own_hooks
-from support.loops import Loop, difference, equal, sgd
+from support.loops import Loop, dead_entries, difference, equal, sgd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,12 +152,15 @@ def test_what_a_method_leaves_can_be_compacted(run: Loop) -> None:
 
 @every_run
 def test_masks_only_shrink_where_the_method_is_permanent(run: Loop) -> None:
-    if not run.pruner.method.permanent:
+    method = run.pruner.method
+    if not method.units_stay_dead:
         return
-    for epoch, (before, after) in enumerate(itertools.pairwise(run.masks), 1):
+    kinds = ("units", "synapses") if method.permanent else ("units",)
+    stay = [{k: m for k, m in masks.items() if k.startswith(kinds)} for masks in run.masks]
+    for epoch, (before, after) in enumerate(itertools.pairwise(stay), 1):
         back = None if epoch == EPOCHS else run.returned[epoch]
         if back is not None and run.returned[epoch - 1] is None:
-            assert equal(after, run.masks[back - 1])  # nobody lives but those of the network it went back to
+            assert equal(after, stay[back - 1])  # nobody lives but those of the network it went back to
         else:
             assert before.keys() <= after.keys()
             assert not any((after[k] & ~before[k]).any() for k in before)
@@ -178,23 +181,6 @@ def test_the_dead_are_exactly_zero_after_ten_steps_with_weight_decay(run: Loop) 
         tensor = state[key]
         held = [tensor, tensor.grad, *run.optimizer.state.get(tensor, {}).values()]
         assert all(not t[dead].any() for t in held if isinstance(t, Tensor) and t.shape == dead.shape), key
-
-
-def dead_entries(pruner: Pruner) -> dict[str, Tensor]:
-    """Return which entries of which tensors belong to dead units, or are dead synapses."""
-    state, found = pruner.model.state_dict(), {}
-    for population in pruner.topology.populations.values():
-        dead = ~pruner.masks.units[population.name]
-        for slot in population.slots:
-            if slot.role != "neuron" and slot.tensor != "running_var":
-                entries = found.setdefault(slot.key, torch.zeros_like(state[slot.key], dtype=torch.bool))
-                length = population.size * slot.spread
-                rows = entries.narrow(slot.axis, slot.offset, length).movedim(slot.axis, 0)
-                rows |= dead.repeat_interleave(slot.spread).view(-1, *[1] * (rows.ndim - 1))
-    for projection in pruner.topology.projections.values():
-        if projection.name in pruner.masks.synapses:
-            found[projection.weight] |= ~pruner.masks.alive(projection)
-    return found
 
 
 # --- what a pruner leaves behind
@@ -269,7 +255,7 @@ def again(reference: Loop, **options: Any) -> Loop:
 def can_be_cut(reference: Loop) -> bool:
     """Tell whether the method allows a cut while it trains; one that does not is to say so."""
     method = reference.pruner.method
-    if method.permanent and method.can_shrink:
+    if method.units_stay_dead and method.can_shrink:
         return True
     training = loop(((reference.family, reference.mode), reference.method)).epochs(0, 1, BATCHES)
     with pytest.raises(CompactionError, match=type(method).__name__):

@@ -214,7 +214,7 @@ def test_a_method_that_lets_synapses_regrow_is_cut_at_the_end_only() -> None:
     pruner = Pruner(model, torch.rand(1, 4), Rewiring(), epochs=2)
     pruner.end_epoch()
     pruner.clock.epoch = 0
-    with pytest.raises(CompactionError, match="Rewiring lets pruned synapses regrow"):
+    with pytest.raises(CompactionError, match="Rewiring lets pruned units and synapses come back"):
         pruner.compact()
     pruner.clock.epoch = 2
     assert pruner.compact()[0].out_features == 2  # type: ignore[index]
@@ -237,7 +237,7 @@ def test_what_can_never_be_cut_is_refused_when_the_pruner_is_made(name: str) -> 
     with Pruner(model, torch.rand(1, 4), name, epochs=8) as pruner:
         method = pruner.method
     for given in (name, method):
-        if method.permanent:
+        if method.units_stay_dead:
             Pruner(model, torch.rand(1, 4), given, epochs=8, compact_every=2).close()
             PruningCallback(given, compact_every=2)
             continue

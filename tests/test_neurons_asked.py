@@ -186,6 +186,18 @@ def test_a_module_that_cannot_be_copied_is_named() -> None:
         snnprune.compact(net, masks)
 
 
+def test_a_neuron_that_cannot_be_copied_is_kept_whole_and_the_reason_says_so() -> None:
+    class Own(Threshold):
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise AttributeError("'Own' object has no attribute 'feedback.weight'")
+
+    layers = Own((30,), together=False), Threshold((24,), together=False)
+    found = discover(mlp(*layers), torch.rand(3, 20), neurons=(Own, Threshold))
+    reason = str(found.populations["0"].frozen)
+    assert "neuron 1: Own cannot be copied by copy.deepcopy ('Own' object has no attribute" in reason
+    assert found.populations["2"].frozen is None
+
+
 def test_neurons_with_reset_states_are_put_at_rest() -> None:
     class Stateful(nn.Module):
         def __init__(self) -> None:

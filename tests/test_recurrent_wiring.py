@@ -19,6 +19,9 @@ from snnprune.pruning.compaction.removal import plan_cut
 
 INPUTS, OUTPUTS, STEPS, SAMPLES = 3, 2, 4, 4
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+# On a busy machine threads of torch wait for one another at each small product: ten times as long.
+
 
 @dataclass(frozen=True)
 class Loop:

@@ -277,6 +277,8 @@ def whole_ways(plan: Plan) -> dict[str, str]:
 def test_what_is_no_stream() -> None:
     with pytest.raises(UserError, match="bin_us is 0: give microseconds above 0"):
         Stream(Frames((1, 1, 3)), 0)
+    with pytest.raises(UserError, match="bin_us is '10ms': give microseconds above 0"):
+        Stream(Frames((1, 1, 3)), "10ms")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="late must be 'refuse' or 'count', and is 'drop'"):
         Stream(Frames((1, 1, 3)), 10, late="drop")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"the shape \(2, 3, 3\), and the network reads \(1, 1, 3\)"):

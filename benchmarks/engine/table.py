@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 15
 
-AT_ONCE = {"nmnist": 4, "cifar10": 1}
+AT_ONCE = {"nmnist": 16, "cifar10": 2}
 """Answers of a turn at batch 1."""
 
 COMPARED = {"nmnist": 100, "cifar10": 16}

@@ -34,13 +34,18 @@ CLEAR_PEAK = "5"  # proc(5), clear_refs
 def peak(contender: Contender) -> int | None:
     """Return the bytes that training steps take at most beyond what is there before; None off Linux."""
     _warm_up(contender)
-    if contender.x.is_cuda:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        _train(contender)
-        return torch.cuda.max_memory_allocated() - before
-    return grown(lambda: _train(contender))
+    return taken(lambda: _train(contender), contender.x.device.type)
+
+
+def taken(work: Callable[[], object], device: str) -> int | None:
+    """Return the bytes that ``work`` takes at most beyond what is there before; None off Linux."""
+    if device != "cuda":
+        return grown(work)
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def grown(work: Callable[[], object]) -> int | None:

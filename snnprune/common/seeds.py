@@ -21,6 +21,7 @@ class Stream(IntEnum):
     TEST = 4
     METHOD = 5
     AUGMENT = 6
+    BORN = 7
 
 
 def derive(seed: int, stream: Stream, *at: int) -> int:

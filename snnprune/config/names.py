@@ -399,6 +399,11 @@ METHODS: dict[str, Entry] = {
         "Han et al., DPAP, IEEE TPAMI 2025",
         "snnprune.methods.dpap:DPAP",
     ),
+    "dpap-grow": Entry(
+        "dpap, and synapses grow where units that have none fire together",
+        "Han et al., DPAP, IEEE TPAMI 2025; growth is ours",
+        "snnprune.methods.dpap.growing:DPAPGrow",
+    ),
     "hebb": Entry(
         "dpap with synapses scored by how often both sides fire together",
         "Han et al., DPAP, Fig. 4H",
@@ -438,6 +443,31 @@ METHODS: dict[str, Entry] = {
         "pulls weights towards a sparse copy of themselves, then prunes to it",
         "Deng et al., IEEE TNNLS 2021",
         "snnprune.methods.admm:ADMM",
+    ),
+    "set": Entry(
+        "sparse from the start: the weakest synapses die after each epoch, as many grow at random",
+        "Mocanu et al., SET, Nature Communications 2018",
+        "snnprune.methods.set:SET",
+    ),
+    "rigl": Entry(
+        "sparse from the start: the weakest synapses die, others grow where gradients are largest",
+        "Evci et al., RigL, ICML 2020",
+        "snnprune.methods.rigl:RigL",
+    ),
+    "ndsnn": Entry(
+        "rigl in which more synapses die than grow",
+        "Huang et al., NDSNN, DAC 2023",
+        "snnprune.methods.ndsnn:NDSNN",
+    ),
+    "ch-snn": Entry(
+        "sparse from the start: weak links die by lot, links grow where short paths suggest them",
+        "Hua et al., CH-SNN, ICLR 2026",
+        "snnprune.methods.ch_snn:CHSNN",
+    ),
+    "sd-snn": Entry(
+        "bounds of weights follow their use: neurons of small ones die, synapses of large gradients regrow",
+        "Han et al., SD-SNN, arXiv:2211.12219, 2022",
+        "snnprune.methods.sd_snn:SDSNN",
     ),
     "bsp": Entry(
         "prunes synapses that stay among the weakest for many epochs in a row",

@@ -12,7 +12,7 @@ from snnprune.engine import costs, machine, reading
 from snnprune.engine.bounds import refuse_inexact
 from snnprune.engine.calibration import costs_of_this_machine
 from snnprune.engine.checking import check
-from snnprune.engine.plan import Layer
+from snnprune.engine.plan import Layer, Plan
 from snnprune.engine.program import compose
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from snnprune.engine.costs import Costs
-    from snnprune.engine.plan import Plan
     from snnprune.engine.program import Program
 
     Array = npt.NDArray[Any]
+
+MADE = "make it with snnprune.export.planning"
 
 WAYS = ("rows", "synapses", "product")
 """How a layer may add what its synapses contribute: see `Engine`."""
@@ -58,15 +59,15 @@ class Engine:
         ways: Mapping[str, str] | None = None,
         costs: Costs | None = None,
     ) -> None:
+        if not isinstance(plan, Plan):
+            raise UserError(f"an engine computes a Plan, and was given a {type(plan).__name__}: {MADE}")
         if threads < 1:
             raise UserError(f"threads are {threads}: choose 1 or more")
         _refuse_broken(plan)
         try:
             check(plan)  # kernels read without looking where
         except ValueError as error:
-            raise UserError(
-                f"this is no plan of a network ({error}): make it with snnprune.export.planning"
-            ) from error
+            raise UserError(f"this is no plan of a network ({error}): {MADE}") from error
         self.plan, self.threads = plan, threads
         self._asked = dict(ways or {})
         self._costs = costs
@@ -118,8 +119,14 @@ class Engine:
         return outputs
 
     def scores(self, frames: Array) -> Array:
-        """Return scores [B, K] for frames [T, B, C, H, W], outputs over time as the plan says."""
+        """Return scores [B, K] for frames [T, B, C, H, W], outputs over time as the plan says.
+
+        Raises:
+            UserError: as of a call, or there is no time step.
+        """
         outputs = self(frames)
+        if not len(outputs):
+            raise UserError("frames have no time step (T is 0), and scores are over time: give one or more")
         if self.plan.over_time == "last":
             return outputs[-1]
         return outputs.max(0) if self.plan.over_time == "max" else outputs.mean(0)

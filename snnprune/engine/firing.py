@@ -1,10 +1,10 @@
 """Neurons: currents become spikes, and events of spikes or of their pools, row by row.
 
 Neurons of a channel that no current has reached since the sample began are all alike, whatever their bias and
-constants: they have had the same sums. One row of pixels is computed for them, the common one. A stretch of
-a row takes its states over when the first current arrives there.
+constants: they have had the same sums. One pixel is computed for them. A stretch of a row takes its states
+over when the first current arrives there.
 """
-# ruff: noqa: PLR0917, PLR0912, C901 - the arguments and branches of a kernel
+# ruff: noqa: PLR0917 - the arguments of a kernel
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -12,7 +12,21 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.engine.compiling import inlined, kernel
-from snnprune.engine.lanes import LANES, at_least, differ, load, lowest, splat, store, where, word
+from snnprune.engine.lanes import (
+    LANES,
+    at_least,
+    count,
+    differ,
+    lane_of,
+    load,
+    lowest,
+    press,
+    press_places,
+    splat,
+    store,
+    where,
+    word,
+)  # fmt: skip
 from snnprune.engine.plan import PLACES
 from snnprune.engine.table import STRETCH, Model
 
@@ -132,77 +146,107 @@ def _charge(op, w, x, b, n, currents, potentials, bits, first, last):
     return _charge_any(op, w, x, b, currents, potentials, bits, first, last)
 
 
-@kernel
-def _take_over(states, size, of, to, first, last, kept):
-    """Copy the states of a stretch of a row; adaptive neurons have three, ``size`` apart."""
-    for state in range(kept):
-        for i in range(first * LANES + state * size, last * LANES + state * size):
-            states[to + i] = states[of + i]
+@inlined
+def _pattern(op):
+    """Return how many vectors a pixel has, and how many a row."""
+    vectors = op.padded // LANES
+    return vectors, op.to_width * vectors
 
 
 @kernel
-def _charge_common(op, w, x, b, n):
-    """Compute a step of the common row; tell whether any fired."""
-    vectors = op.to_width * op.padded // LANES
-    row, kept = vectors * LANES, 3 if op.model == ADAPTIVE else 1
-    if op.model == WHOLE:
-        _take_over(n, op.states, op.common, op.common + row, 0, vectors, kept)
-    else:
-        _take_over(x, op.states, op.common, op.common + row, 0, vectors, kept)
-    return _charge(op, w, x, b, n, op.nothing, op.common, op.common_bits, 0, vectors)
+def _take_over(states, of, to, first, last, size, vectors, kept):
+    """Copy the states of a pixel to vectors ``first`` to ``last`` of a row; adaptive neurons have three."""
+    for _ in range(kept):
+        place = first % vectors
+        for j in range(first, last):
+            store(states, to + j * LANES, load(states, of + place * LANES))
+            place = place + 1 if place + 1 < vectors else 0
+        of, to = of + size, to + size
 
 
 @inlined
-def _charge_row(op, w, x, b, n, y, currents, bits, common):
-    """Charge and fire a row of neurons; return other than 0 if any fired, as ``common`` says of others."""
-    vectors = op.to_width * op.padded // LANES
-    row, kept = vectors * LANES, 3 if op.model == ADAPTIVE else 1
-    potentials = op.potentials + y * row
-    alike, common_bits, warm = op.alike, op.common_bits, op.warm + y * -(-vectors // STRETCH)
+def _alike(op, step):
+    """Return where the states of a pixel that no current has reached are before a step, and its spikes."""
+    return op.common + step * op.padded, op.common_bits + step * (op.padded // LANES + 1)
+
+
+@inlined
+def _charge_common(op, step, w, x, b, n):
+    """Compute a step of a pixel that no current reaches. Behind its spikes stands whether there are any."""
+    vectors, _ = _pattern(op)
+    before, bits = _alike(op, step)
+    after, kept = before + op.padded, 3 if op.model == ADAPTIVE else 1
+    if op.model == WHOLE:
+        _take_over(n, before, after, 0, vectors, op.states, vectors, kept)
+    else:
+        _take_over(x, before, after, 0, vectors, op.states, vectors, kept)
+    b[bits + vectors] = _charge(op, w, x, b, n, op.nothing, after, bits, 0, vectors) != 0
+
+
+@inlined
+def _charge_row(op, step, y, currents, bits, w, x, b, n):
+    """Charge and fire a row of neurons; return other than 0 if any fired."""
+    vectors, row = _pattern(op)
+    potentials, alike = op.potentials + y * row * LANES, op.alike
+    before, common_bits = _alike(op, step)
+    warm = op.warm + y * -(-row // STRETCH)
     fired, zero = 0, splat(w[op.rest] - w[op.rest])
-    for first in range(0, vectors, STRETCH):
-        last = min(first + STRETCH, vectors)
+    for first in range(0, row, STRETCH):
+        last = min(first + STRETCH, row)
         if alike and not b[warm]:
             arrived = 0
             for j in range(first, last):
                 arrived |= differ(load(x, currents + j * LANES), zero)
             if not arrived:
+                place = first % vectors
                 for j in range(first, last):
-                    b[np.uintp(bits + j)] = b[np.uintp(common_bits + j)]
-                fired |= common
+                    b[np.uintp(bits + j)] = b[np.uintp(common_bits + place)]
+                    place = place + 1 if place + 1 < vectors else 0
+                fired |= b[common_bits + vectors]
                 warm += 1
                 continue
             b[warm] = 1
             n[op.reached] += 1
+            kept = 3 if op.model == ADAPTIVE else 1
             if op.model == WHOLE:
-                _take_over(n, op.states, op.common + row, potentials, first, last, kept)
+                _take_over(n, before, potentials, first, last, op.states, vectors, kept)
             else:
-                _take_over(x, op.states, op.common + row, potentials, first, last, kept)
+                _take_over(x, before, potentials, first, last, op.states, vectors, kept)
         warm += 1
         fired |= _charge(op, w, x, b, n, currents, potentials, bits, first, last)
     return fired
 
 
+@inlined
+def _emit_lanes(x, e, addresses, values, at, room, address, numbers, some):
+    """List the lanes of a vector whose bit is set, and return the new length of a list with so much room."""
+    if at + LANES <= room:
+        press_places(e, addresses + at, address, some)
+        press(x, values + at, numbers, some)
+        return at + count(some)
+    for j in range(LANES):
+        if some >> j & 1:
+            e[addresses + at], x[values + at] = address + j, lane_of(numbers, j)
+            at += 1
+    return at
+
+
 @kernel
-def _emit_row(op, x, e, b, y, bits, at, addresses, values, starts):
-    """List the spikes of a row, and return the new length of the list."""
-    one, channels, bytes_ = x.dtype.type(1), op.to_channels, op.padded // LANES
-    visited = np.int64(e[starts])
+def _emit_row(op, x, e, b, y, bits, addresses, values, starts):
+    """List the spikes of a row."""
+    channels, bytes_, room = op.to_channels, op.padded // LANES, op.to_height * op.to_width * op.to_channels
+    one, visited = splat(x.dtype.type(1)), np.int64(e[starts])
+    at = np.int64(e[starts + 2 * visited + 2])
     for column in range(op.to_width):
         pixel, before = y * op.to_width + column, at
-        for c in range(0, channels, WORD):
-            spikes = word(b, bits + column * bytes_ + c // LANES)
-            if channels - c < WORD:
-                spikes &= (1 << (channels - c)) - 1
-            address = pixel * channels + c
-            while spikes != 0:
-                e[np.uintp(addresses + at)] = address + lowest(spikes)
-                x[np.uintp(values + at)] = one
-                at += 1
-                spikes &= spikes - 1
+        for eight in range(bytes_):
+            spikes = np.int64(b[np.uintp(bits + column * bytes_ + eight)])
+            if spikes:
+                at = _emit_lanes(
+                    x, e, addresses, values, at, room, pixel * channels + eight * LANES, one, spikes
+                )
         visited = _enter(e, starts, visited, pixel, before, at)
-    e[starts] = visited
-    return at
+    _end(e, starts, visited, op.to_height * op.to_width, at)
 
 
 @inlined
@@ -214,44 +258,41 @@ def _enter(e, starts, visited, pixel, before, at):
 
 
 @inlined
-def _emit_squares(op, w, x, e, b, down, upper, lower, at, addresses, values, starts):
+def _end(e, starts, visited, pixels, at):
+    """End a list, for now."""
+    e[starts] = visited
+    e[starts + 2 * visited + 1] = pixels
+    e[starts + 2 * visited + 2] = at
+
+
+@inlined
+def _emit_squares(op, w, x, e, b, down, upper, lower, addresses, values, starts):
     """List the averages or maxima of a row of windows of two by two pixels."""
     channels, bytes_, width = op.to_channels, op.padded // LANES, op.pool_width
-    shares, divisors, maximum = op.shares, op.divisors, op.maximum
-    one, visited = x.dtype.type(1), np.int64(e[starts])
+    divisors, maximum = op.divisors, op.maximum
+    one, none, visited = splat(x.dtype.type(1)), splat(x.dtype.type(0)), np.int64(e[starts])
+    at = np.int64(e[starts + 2 * visited + 2])
     for column in range(width):
         pixel, before = down * width + column, at
-        for c in range(0, channels, WORD):
-            place = 2 * column * bytes_ + c // LANES
-            p, q = word(b, upper + place), word(b, upper + place + bytes_)
-            r, s = word(b, lower + place), word(b, lower + place + bytes_)
-            some = p | q | r | s
-            if channels - c < WORD:
-                some &= (1 << (channels - c)) - 1
-            address = pixel * channels + c
-            ones, twos, fours = p ^ q ^ r ^ s, p & q ^ r & s ^ (p ^ q) & (r ^ s), p & q & r & s
-            while some != 0:
-                j = lowest(some)
-                some &= some - 1
-                e[np.uintp(addresses + at)] = address + j
-                spikes = (ones >> j & 1) + 2 * (twos >> j & 1) + 4 * (fours >> j & 1)
-                if shares >= 0:
-                    x[np.uintp(values + at)] = w[np.uintp(shares + spikes)]
-                elif maximum:
-                    x[np.uintp(values + at)] = one
-                else:
-                    x[np.uintp(values + at)] = x.dtype.type(spikes) / w[divisors + pixel]
-                at += 1
+        divisor = splat(w[np.uintp(divisors + pixel)])
+        for eight in range(bytes_):
+            place = 2 * column * bytes_ + eight
+            p, q = np.int64(b[np.uintp(upper + place)]), np.int64(b[np.uintp(upper + place + bytes_)])
+            r, s = np.int64(b[np.uintp(lower + place)]), np.int64(b[np.uintp(lower + place + bytes_)])
+            some, address = p | q | r | s, pixel * channels + eight * LANES
+            spikes = where(p, one, none) + where(q, one, none) + where(r, one, none) + where(s, one, none)
+            numbers = one if maximum else spikes / divisor
+            at = _emit_lanes(x, e, addresses, values, at, op.to_size, address, numbers, some)
         visited = _enter(e, starts, visited, pixel, before, at)
-    e[starts] = visited
-    return at
+    _end(e, starts, visited, op.pool_height * op.pool_width, at)
 
 
 @kernel
-def _emit_windows(op, w, k, x, e, b, down, at, addresses, values, starts):
+def _emit_windows(op, w, k, x, e, b, down, ring, addresses, values, starts):
     """List the averages or maxima of a row of any windows."""
     one, bytes_, pitch = x.dtype.type(1), op.padded // LANES, _pitch(op)
     top, bottom, visited = k[op.rows + 2 * down], k[op.rows + 2 * down + 1], np.int64(e[starts])
+    at = np.int64(e[starts + 2 * visited + 2])
     for column in range(op.pool_width):
         pixel, before = down * op.pool_width + column, at
         left, right = k[op.columns + 2 * column], k[op.columns + 2 * column + 1]
@@ -260,7 +301,7 @@ def _emit_windows(op, w, k, x, e, b, down, at, addresses, values, starts):
             some = 0
             for y in range(top, bottom):
                 for z in range(left, right):
-                    some |= word(b, op.bits + y % op.ring * pitch + z * bytes_ + c // LANES)
+                    some |= word(b, ring + y % op.ring * pitch + z * bytes_ + c // LANES)
             if op.to_channels - c < WORD:
                 some &= (1 << (op.to_channels - c)) - 1
             while some != 0:
@@ -268,14 +309,13 @@ def _emit_windows(op, w, k, x, e, b, down, at, addresses, values, starts):
                 spikes = 0
                 for y in range(top, bottom):
                     for z in range(left, right):
-                        spikes += word(b, op.bits + y % op.ring * pitch + z * bytes_ + c // LANES) >> j & 1
+                        spikes += word(b, ring + y % op.ring * pitch + z * bytes_ + c // LANES) >> j & 1
                 e[addresses + at] = pixel * op.to_channels + c + j
                 x[values + at] = one if op.maximum else x.dtype.type(spikes) / divisor
                 at += 1
                 some &= some - 1
         visited = _enter(e, starts, visited, pixel, before, at)
-    e[starts] = visited
-    return at
+    _end(e, starts, visited, op.pool_height * op.pool_width, at)
 
 
 @kernel
@@ -284,72 +324,91 @@ def _pitch(op):
     return op.to_width * (op.padded // LANES) + WORD // LANES
 
 
+@inlined
+def _listed(op, step):
+    """Return where the events of a step go, and those of the neurons where a pool hands on others."""
+    to = op.to_addresses + step * op.to_size, op.to_values + step * op.to_size
+    own = op.own_addresses + step * op.own_size, op.own_values + step * op.own_size
+    starts, own_starts = op.to_starts + step * op.to_starts_step, op.own_starts + step * op.own_starts_step
+    return to, starts, own, own_starts
+
+
 @kernel
-def _end(e, starts, pixels, at):
-    """End a list."""
-    visited = e[starts]
-    e[starts + 2 * visited + 1] = pixels
-    e[starts + 2 * visited + 2] = at
+def begin(op, step, w, x, e, b, n):
+    """Begin a step of a layer of neurons: empty lists, and what befalls a pixel that no current reaches."""
+    _, starts, _, own_starts = _listed(op, step)
+    pixels = op.to_height * op.to_width
+    if op.to_addresses >= 0:
+        _end(e, starts, 0, op.pool_height * op.pool_width if op.pooled else pixels, 0)
+    if op.own_addresses >= 0:
+        _end(e, own_starts, 0, pixels, 0)
+    if op.alike and n[op.reached] < op.to_height * -(-op.to_width * op.padded // (LANES * STRETCH)):
+        _charge_common(op, step, w, x, b, n)
+
+
+@kernel
+def row(op, step, y, currents, w, k, x, e, b, n):
+    """Compute a row of neurons, and the pools that end with it. Rows come one after the other."""
+    (addresses, values), starts, (own_addresses, own_values), own_starts = _listed(op, step)
+    listed, own_listed = op.to_addresses >= 0, op.own_addresses >= 0
+    pitch, rows = _pitch(op), step * op.ring
+    ring = op.bits + rows * pitch
+    bits = ring + y % op.ring * pitch
+    fired = _charge_row(op, step, y, currents, bits, w, x, b, n)
+    b[op.fired + rows + y % op.ring] = fired != 0
+    if not op.pooled:
+        if listed and fired:
+            _emit_row(op, x, e, b, y, bits, addresses, values, starts)
+        return
+    if own_listed and fired:
+        _emit_row(op, x, e, b, y, bits, own_addresses, own_values, own_starts)
+    for down in range(k[op.ended + y], k[op.ended + y + 1]):
+        some = False
+        for z in range(k[op.rows + 2 * down], y + 1):
+            some |= b[op.fired + rows + z % op.ring] != 0
+        if some and op.square:
+            upper = ring + (y - 1) % op.ring * pitch
+            _emit_squares(op, w, x, e, b, down, upper, bits, addresses, values, starts)
+        elif some:
+            _emit_windows(op, w, k, x, e, b, down, ring, addresses, values, starts)
+
+
+@kernel
+def end(op, steps, x, n):
+    """End some steps: what befell a pixel that no current reaches is kept for the next ones."""
+    if op.alike:
+        vectors, _ = _pattern(op)
+        kept, (after, _) = 3 if op.model == ADAPTIVE else 1, _alike(op, steps)
+        if op.model == WHOLE:
+            _take_over(n, after, op.common, 0, vectors, op.states, vectors, kept)
+        else:
+            _take_over(x, after, op.common, 0, vectors, op.states, vectors, kept)
 
 
 @kernel
 def fire(op, step, w, k, x, e, b, n):
     """Compute a step of a layer of neurons, and of the pool behind it."""
-    own, at, down, pitch = 0, 0, 0, _pitch(op)
-    addresses, values = op.to_addresses + step * op.to_size, op.to_values + step * op.to_size
-    starts = op.to_starts + step * op.to_starts_step
-    own_addresses, own_values = op.own_addresses + step * op.own_size, op.own_values + step * op.own_size
-    own_starts = op.own_starts + step * op.own_starts_step
-    listed, own_listed, pooled = op.to_addresses >= 0, op.own_addresses >= 0, op.pooled
-    common = 0
-    if op.alike and n[op.reached] < op.to_height * -(-op.to_width * op.padded // (LANES * STRETCH)):
-        common = _charge_common(op, w, x, b, n)
-    if listed:
-        e[starts] = 0
-    if own_listed:
-        e[own_starts] = 0
+    begin(op, step, w, x, e, b, n)
     for y in range(op.to_height):
-        bits = op.bits + y % op.ring * pitch
         currents = op.currents + step * op.currents_step + y * op.currents_pitch
-        fired = _charge_row(op, w, x, b, n, y, currents, bits, common)
-        b[op.fired + y % op.ring] = fired != 0
-        if not pooled:
-            if listed and fired:
-                at = _emit_row(op, x, e, b, y, bits, at, addresses, values, starts)
-            continue
-        if own_listed and fired:
-            own = _emit_row(op, x, e, b, y, bits, own, own_addresses, own_values, own_starts)
-        while down < op.pool_height and k[op.rows + 2 * down + 1] == y + 1:
-            some = False
-            for z in range(k[op.rows + 2 * down], y + 1):
-                some |= b[op.fired + z % op.ring] != 0
-            if some and op.square:
-                upper = op.bits + (y - 1) % op.ring * pitch
-                at = _emit_squares(op, w, x, e, b, down, upper, bits, at, addresses, values, starts)
-            elif some:
-                at = _emit_windows(op, w, k, x, e, b, down, at, addresses, values, starts)
-            down += 1
-    if listed:
-        _end(e, starts, op.pool_height * op.pool_width if pooled else op.to_height * op.to_width, at)
-    if own_listed:
-        _end(e, own_starts, op.to_height * op.to_width, own)
+        row(op, step, y, currents, w, k, x, e, b, n)
 
 
 @kernel
 def settle(op, w, x, b, n):
-    """Bring a layer of neurons to rest: the common row, where there is one, or else all rows."""
-    row = op.to_width * op.padded
-    begin, rows = (op.common, 1) if op.alike else (op.potentials, op.to_height)
-    for y in range(rows):
-        for i in range(row):
-            if op.model == WHOLE:
-                n[begin + y * row + i] = np.int64(w[op.rest + i]) << PLACES
-            else:
-                x[begin + y * row + i] = w[op.rest + i]
-        if op.model == ADAPTIVE:
-            for i in range(begin + y * row, begin + (y + 1) * row):
-                x[i + op.states] = 0
-                x[i + 2 * op.states] = 0
+    """Bring a layer of neurons to rest: the pixel that no current has reached, or else all."""
+    vectors, wide = _pattern(op)
+    many = (vectors if op.alike else op.to_height * wide) * LANES
+    begin_at = op.common if op.alike else op.potentials
+    for i in range(many):
+        if op.model == WHOLE:
+            n[begin_at + i] = np.int64(w[op.rest + i % (wide * LANES)]) << PLACES
+        else:
+            x[begin_at + i] = w[op.rest + i % (wide * LANES)]
+    if op.model == ADAPTIVE:
+        for i in range(begin_at, begin_at + many):
+            x[i + op.states] = 0
+            x[i + 2 * op.states] = 0
     if op.alike:
-        b[op.warm : op.warm + op.to_height * -(-row // (LANES * STRETCH))] = 0
+        b[op.warm : op.warm + op.to_height * -(-wide // STRETCH)] = 0
         n[op.reached] = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from snnprune.engine.lanes import ENTRY, LANES
+from snnprune.engine.lanes import BROAD, ENTRY, LANES
 from snnprune.engine.plan import Convolution
 
 if TYPE_CHECKING:
@@ -126,46 +126,50 @@ class Geometry:
         kind = (y % self.down.stride * self.right.stride)[:, None] + (x % self.right.stride)[None]
         return np.stack([at.reshape(-1), kind.reshape(-1)])
 
-    def _classes(self) -> list[tuple[list[tuple[int, int]], list[tuple[int, int]]]]:
-        return [
-            (self.down.reached(r), self.right.reached(q))
-            for r in range(self.down.stride)
-            for q in range(self.right.stride)
-        ]
+    def columns(self) -> Array:
+        """Return [2, columns]: where the first current of each lies in a line, and its class."""
+        x = np.arange(self.right.size) + self.right.padding
+        return np.stack([x // self.right.stride * self.padded, x % self.right.stride])
 
     def segments(self) -> tuple[Array, Array, Array]:
-        """Return rows of weights for each channel, in runs of neighbouring currents.
+        """Return rows of weights for each channel, in runs of neighbouring currents of a line.
 
         Returns:
-            Where the segments of each class begin; for each segment its currents, its weights, how many
-            vectors it has, and how many segments from it on have as many; and the weights,
-            [channels, vectors * LANES] of each segment.
+            Where the segments of each tap down and class of columns begin; for each segment its currents, its
+            weights, and how many vectors it has; and the weights of each, [channels, vectors * BROAD], those
+            beyond its units 0.
         """
         begins: list[int] = [0]
         entries: list[tuple[int, ...]] = []
         blocks, at = [], 0
-        for rows, columns in self._classes():
-            runs: list[list[tuple[int, int]]] = []
-            for o, tap in columns:
-                if self.groups == 1 and runs and runs[-1][-1][0] == o - 1:
-                    runs[-1].append((o, tap))
-                else:
-                    runs.append([(o, tap)])
-            for down, tall in rows:
-                for run in runs:
-                    block = self._block(tall, [tap for _, tap in run])
-                    entries.append((down * self.pitch + run[0][0] * self.padded, at, block.shape[1] // LANES))
+        for tap_down in range(self.down.taps):
+            for remainder in range(self.right.stride):
+                for run in self._runs(remainder):
+                    block = self._block(tap_down, [tap for _, tap in run])
+                    entries.append((run[0][0] * self.padded, at, block.shape[1] // BROAD))
                     blocks.append(block.reshape(-1))
                     at += block.size
-            begins.append(len(entries))
-        for i in reversed(range(len(entries))):
-            same = i + 1 not in begins and entries[i][2] == entries[i + 1][2]
-            entries[i] = (*entries[i], entries[i + 1][3] + 1 if same else 1)
+                begins.append(len(entries))
         return (
             np.array(begins),
             np.array(entries, np.int64).reshape(-1, ENTRY),
             np.concatenate(blocks) if blocks else np.zeros(0, self.weights.dtype),
         )
+
+    @property
+    def single(self) -> bool:
+        """Whether an event has one segment in a line, wherever it is."""
+        return self.groups == self.right.stride == len(self._runs(0)) == 1
+
+    def _runs(self, remainder: int) -> list[list[tuple[int, int]]]:
+        """Return (o, tap) of the columns of a class, in runs of outputs side by side."""
+        runs: list[list[tuple[int, int]]] = []
+        for o, tap in self.right.reached(remainder):
+            if self.groups == 1 and runs and runs[-1][-1][0] == o - 1:
+                runs[-1].append((o, tap))
+            else:
+                runs.append([(o, tap)])
+        return runs
 
     def _block(self, tall: int, taps: list[int]) -> Array:
         width = self.padded if self.groups == 1 else -(-self.units // LANES) * LANES
@@ -173,7 +177,8 @@ class Geometry:
         for i, tap in enumerate(taps):
             own = self.weights[:, :, tall, tap].reshape(self.groups, self.units, self.inputs)
             block[:, :, i, : self.units] = own.transpose(0, 2, 1)
-        return block.reshape(self.channels, -1)
+        rows = block.reshape(self.channels, -1)
+        return np.pad(rows, ((0, 0), (0, -rows.shape[1] % BROAD)))
 
     def synapses(self) -> tuple[Array, Array, Array]:
         """Return the weights that are not 0.
@@ -184,7 +189,12 @@ class Geometry:
         """
         pointers, offsets, weights, at = [], [], [], 0
         grouped = self.weights.reshape(self.groups, self.units, self.inputs, *self.weights.shape[2:])
-        for rows, columns in self._classes():
+        classes = [
+            (self.down.reached(r), self.right.reached(q))
+            for r in range(self.down.stride)
+            for q in range(self.right.stride)
+        ]
+        for rows, columns in classes:
             own = np.zeros((self.channels, 0), self.weights.dtype)
             places = np.zeros((self.channels, 0), np.int64)
             group = (np.arange(self.channels) // self.inputs * self.units)[:, None]

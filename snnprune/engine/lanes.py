@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
@@ -20,8 +20,11 @@ from numba.extending import intrinsic, models, overload, register_model
 LANES = 8
 """Numbers at a time: a register of AVX in float32, one of AVX-512 in float64."""
 
+BROAD = 2 * LANES if "avx512f" in (binding.get_host_cpu_features() or {}) else LANES
+"""Numbers that `SCATTER` adds at a time: in float32, what a register of this processor holds."""
+
 WIDEST = 16
-"""The most vectors that `SCATTER` holds in registers."""
+"""The most vectors of `BROAD` numbers that `SCATTER` holds in registers."""
 
 _INDEX = ir.IntType(64)
 
@@ -40,8 +43,8 @@ class _LanesModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, _vector(fe_type.dtype))
 
 
-def _vector(dtype: Any) -> Any:
-    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), LANES)
+def _vector(dtype: Any, lanes: int = LANES) -> Any:
+    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), lanes)
 
 
 def _data(context: Any, builder: Any, signature: Any, values: Any, place: int) -> Any:
@@ -49,15 +52,15 @@ def _data(context: Any, builder: Any, signature: Any, values: Any, place: int) -
     return context.make_array(signature.args[place])(context, builder, values[place]).data
 
 
-def _at(builder: Any, data: Any, index: Any, dtype: Any) -> Any:
-    return builder.bitcast(builder.gep(data, [index]), _vector(dtype).as_pointer())
+def _at(builder: Any, data: Any, index: Any, dtype: Any, lanes: int = LANES) -> Any:
+    return builder.bitcast(builder.gep(data, [index]), _vector(dtype, lanes).as_pointer())
 
 
-def _splat(builder: Any, number: Any, dtype: Any) -> Any:
-    undefined = ir.Constant(_vector(dtype), ir.Undefined)
+def _splat(builder: Any, number: Any, lanes: int = LANES) -> Any:
+    undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     first = builder.insert_element(undefined, number, ir.IntType(32)(0))
     return builder.shuffle_vector(
-        first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
     )
 
 
@@ -89,7 +92,7 @@ def splat(_typing, number):
     """Return `LANES` times the same number."""
 
     def code(_context, builder, _signature, values):
-        return _splat(builder, values[0], number)
+        return _splat(builder, values[0])
 
     return LanesType(number)(number), code
 
@@ -153,6 +156,16 @@ def where(_typing, bits, a, b):
 
 
 @intrinsic
+def lane_of(_typing, numbers, i):
+    """Return the number of a lane."""
+
+    def code(_context, builder, _signature, values):
+        return builder.extract_element(values[0], values[1])
+
+    return numbers.dtype(numbers, types.intp), code
+
+
+@intrinsic
 def lowest(_typing, bits):
     """Return the place of the lowest bit that is set, 64 if none is."""
 
@@ -184,74 +197,138 @@ def word(_typing, array, i):
     return types.int64(array, types.intp), code
 
 
+def _press(builder: Any, array: Any, data: Any, at: Any, numbers: Any, bits: Any) -> None:
+    """Store the lanes whose bit is set one behind the other, and anything behind them."""
+    flags = ir.VectorType(ir.IntType(1), LANES)
+    kind, dtype = numbers.type, array.dtype
+    name = f"llvm.experimental.vector.compress.v{LANES}{dtype.name[0]}{dtype.bitwidth}"
+    press = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, flags, kind]), name)
+    mask = builder.bitcast(builder.trunc(bits, ir.IntType(LANES)), flags)
+    pressed = builder.call(press, [numbers, mask, ir.Constant(kind, ir.Undefined)])
+    address = builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
+    builder.store(pressed, address, align=dtype.bitwidth // 8)
+
+
+@intrinsic
+def press(_typing, array, at, numbers, bits):
+    """Store from ``array[at]`` on the lanes whose bit is set. Up to ``array[at + LANES]`` all may change."""
+
+    def code(context, builder, signature, values):
+        data = _data(context, builder, signature, values, 0)
+        _press(builder, array, data, values[1], values[2], values[3])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, numbers, types.int64), code
+
+
+@intrinsic
+def press_places(_typing, array, at, first, bits):
+    """Store from ``array[at]`` on ``first`` plus the places of the bits that are set; else as `press`."""
+
+    def code(context, builder, signature, values):
+        data = _data(context, builder, signature, values, 0)
+        whole = ir.IntType(array.dtype.bitwidth)
+        kind = ir.VectorType(whole, LANES)
+        places = builder.add(
+            _splat(builder, builder.trunc(values[2], whole)), ir.Constant(kind, list(range(LANES)))
+        )
+        _press(builder, array, data, values[1], places, values[3])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64, types.int64), code
+
+
 def _scattering(vectors: int) -> Any:
     @intrinsic
     def scatter(
-        _typing, to, at, weights, shift, stride, k, entry, entries, e, addresses, numbers, first, last
-    ):
+        _typing,
+        to,
+        at,
+        weights,
+        shift,
+        stride,
+        k,
+        columns,
+        e,
+        entry,
+        entries,
+        before,
+        channels,
+        addresses,
+        numbers,
+    ):  # fmt: skip
         def code(context, builder, signature, values):
             one, width = _INDEX(1), to.dtype.bitwidth // 8
             sums_in, rows_in, tables, events = (
-                _data(context, builder, signature, values, place) for place in (0, 2, 5, 8)
+                _data(context, builder, signature, values, place) for place in (0, 2, 5, 7)
             )
 
             def number(data, index):
                 return builder.sext(builder.load(builder.gep(data, [index])), _INDEX)
 
-            read = builder.gep(events, [values[9]])
-            scale = builder.gep(sums_in, [values[10]])
-            alone = builder.icmp_signed("==", builder.add(values[11], one), values[12])
-            only = builder.mul(number(read, values[11]), values[4])
-            times = _splat(builder, builder.load(builder.gep(scale, [values[11]])), to.dtype)
-            with cgutils.for_range_slice(builder, _INDEX(0), values[7], one, _INDEX) as (segment, _):
-                begin = builder.add(values[6], builder.mul(segment, _INDEX(ENTRY)))
-                place = builder.add(values[1], number(tables, begin))
-                base = builder.gep(rows_in, [builder.add(values[3], number(tables, builder.add(begin, one)))])
+            read = builder.gep(events, [values[12]])
+            scale = builder.gep(sums_in, [values[13]])
+            with cgutils.for_range_slice(builder, _INDEX(0), values[9], one, _INDEX) as (visit, _):
+                begin = builder.add(values[8], builder.shl(visit, one))
+                pixel = number(events, begin)
+                column = builder.add(values[6], builder.sub(pixel, values[10]))
+                own = builder.sub(values[3], builder.mul(builder.mul(pixel, values[11]), values[4]))
+                first = number(events, builder.add(begin, one))
+                last = number(events, builder.add(begin, _INDEX(3)))
+                place = builder.add(values[1], number(tables, column))
                 target = [
-                    _at(builder, sums_in, builder.add(place, _INDEX(LANES * v)), to.dtype)
+                    _at(builder, sums_in, builder.add(place, _INDEX(BROAD * v)), to.dtype, BROAD)
                     for v in range(vectors)
                 ]
 
-                def product(row, factor, v):
-                    own = builder.load(_at(builder, row, _INDEX(LANES * v), to.dtype), align=width)
-                    return builder.fmul(factor, own)
+                def row(i):
+                    start = builder.add(own, builder.mul(number(read, i), values[4]))
+                    factor = _splat(builder, builder.load(builder.gep(scale, [i])), BROAD)
+                    return builder.gep(rows_in, [start]), factor
 
+                def added(held, start, factor, v):
+                    address = _at(builder, start, _INDEX(BROAD * v), to.dtype, BROAD)
+                    return builder.fadd(held, builder.fmul(factor, builder.load(address, align=width)))
+
+                alone = builder.icmp_signed("==", builder.add(first, one), last)
                 with builder.if_else(alone) as (one_event, several):
                     with one_event:
-                        row = builder.gep(base, [only])
+                        start, factor = row(first)
                         for v, address in enumerate(target):
                             held = builder.load(address, align=width)
-                            builder.store(builder.fadd(held, product(row, times, v)), address, align=width)
+                            builder.store(added(held, start, factor, v), address, align=width)
                     with several:
-                        sums = [cgutils.alloca_once(builder, _vector(to.dtype)) for _ in target]
+                        sums = [cgutils.alloca_once(builder, _vector(to.dtype, BROAD)) for _ in target]
                         for address, held in zip(target, sums, strict=True):
                             builder.store(builder.load(address, align=width), held)
-                        with cgutils.for_range_slice(builder, values[11], values[12], one, _INDEX) as (i, _):
-                            row = builder.gep(base, [builder.mul(number(read, i), values[4])])
-                            factor = _splat(builder, builder.load(builder.gep(scale, [i])), to.dtype)
+                        with cgutils.for_range_slice(builder, first, last, one, _INDEX) as (i, _):
+                            start, factor = row(i)
                             for v, held in enumerate(sums):
-                                builder.store(builder.fadd(builder.load(held), product(row, factor, v)), held)
+                                builder.store(added(builder.load(held), start, factor, v), held)
                         for address, held in zip(target, sums, strict=True):
                             builder.store(builder.load(held), address, align=width)
             return context.get_dummy_value()
 
         index = types.intp
         return types.void(
-            to, index, weights, index, index, k, index, index, e, index, index, index, index
+            to, index, weights, index, index, k, index, e, index, index, index, index, index, index
         ), code
 
     return scatter
 
 
-ENTRY = 4
-"""Numbers of a segment in the table of segments: currents, weights, vectors, equal segments from here."""
+ENTRY = 3
+"""Numbers of a segment in the table of segments: currents, weights, vectors."""
 
 SCATTER = tuple(_scattering(vectors) for vectors in range(1, WIDEST + 1))
-"""For 1 to `WIDEST` vectors: add rows of weights, times numbers, to currents, with the sums in registers.
+"""For 1 to `WIDEST` vectors of `BROAD` numbers: add rows of weights, times numbers, to currents.
 
-    for each of some segments of k
-        to[at + currents :] += to[numbers + i] weights[shift + weights + stride e[addresses + i] :]
-                                                                              i from first to last
+Sums are in registers for the events of a pixel, and pixels come one after the other:
 
-The arguments: to, at, weights, shift, stride, k, entry, entries, e, addresses, numbers, first, last.
+    for each of some entries of a list in e, with a pixel and the events i of it
+        channel = e[addresses + i] - pixel channels
+        to[at + k[columns + pixel - before] :] += to[numbers + i] weights[shift + stride channel :]
+
+The arguments: to, at, weights, shift, stride, k, columns, e, entry, entries, before, channels, addresses,
+numbers.
 """

@@ -14,13 +14,13 @@ COLLECT, FIRE, SCAN, SPREAD = int(Kind.COLLECT), int(Kind.FIRE), int(Kind.SCAN),
 POOL, SUM, NORM, INTEGRATE = int(Kind.POOL), int(Kind.SUM), int(Kind.NORM), int(Kind.INTEGRATE)
 PERMUTE, DELAY, ROUND, WHOLE = int(Kind.PERMUTE), int(Kind.DELAY), int(Kind.ROUND), int(Model.WHOLE)
 
-_rows, _synapses, _synapses_of_all, _product, _all = (
-    scattering.rows, scattering.synapses, scattering.synapses_of_all, scattering.product,
-    scattering.product_of_all,
+_rows, _rows_of_all, _synapses, _synapses_of_all, _product, _product_of_all = (
+    scattering.rows, scattering.rows_of_all, scattering.synapses, scattering.synapses_of_all,
+    scattering.product, scattering.product_of_all,
 )  # fmt: skip
-_fire, _settle, _load, _collect, _scan, _spread = (
-    firing.fire, firing.settle, moving.load_currents, moving.collect, moving.scan, moving.spread
-)  # fmt: skip
+_from_first, _line = scattering.from_first, scattering.line
+_fire, _begin, _row, _end, _settle = firing.fire, firing.begin, firing.row, firing.end, firing.settle
+_load, _collect, _scan, _spread = moving.load_currents, moving.collect, moving.scan, moving.spread
 _listed, _pool, _add, _normalise, _integrate = (
     moving.listed,
     moving.pool,
@@ -38,7 +38,7 @@ def _compute(op, step, w, k, x, e, b, n):
     """Compute one operation of one step."""
     kind = op.kind
     if kind == ROWS:
-        _rows(op, step, 1, w, k, x, e)
+        _rows(op, step, w, k, x, e)
     elif kind == SYNAPSES:
         _synapses(op, step, w, k, x, e)
     elif kind == FIRE:
@@ -73,6 +73,18 @@ def _compute(op, step, w, k, x, e, b, n):
 
 
 @kernel
+def _lines(op, neurons, steps, w, k, x, e, b, n):
+    """Compute all steps of a convolution and its neurons line by line: what a line needs stays near."""
+    for step in range(steps):
+        _from_first(op, step, e)
+        _begin(neurons, step, w, x, e, b, n)
+    for y in range(neurons.to_height):
+        for step in range(steps):
+            _line(op, step, y, op.currents, w, k, x, e)
+            _row(neurons, step, y, neurons.currents, w, k, x, e, b, n)
+
+
+@kernel
 def run(table, steps, w, k, x, e, b, n):
     """Compute some steps of one sample; lists or dense numbers of its input are already there."""
     first, many = 0, len(table)
@@ -84,16 +96,21 @@ def run(table, steps, w, k, x, e, b, n):
         if op.kind <= SYNAPSES:
             for step in range(steps):
                 n[op.node] += _listed(e, op.starts + step * op.starts_step)
-        if op.wide and op.kind == ROWS:
-            _rows(op, 0, steps, w, k, x, e)
+        if op.wide and op.kind == ROWS and op.merged:
+            _rows_of_all(op, steps, w, k, x, e)
+        elif op.wide and op.kind == ROWS:
+            _lines(op, table[first + 1], steps, w, k, x, e, b, n)
         elif op.wide and op.kind == SYNAPSES:
             _synapses_of_all(op, steps, w, k, x, e, b)
         elif op.wide:
-            _all(op, steps, w, x)
+            _product_of_all(op, steps, w, x)
         else:
             for step in range(steps):
                 for i in range(first, last):
                     _compute(table[i], step, w, k, x, e, b, n)
+        for i in range(first, last):
+            if table[i].kind == FIRE:
+                _end(table[i], steps, x, n)
         first = last
 
 

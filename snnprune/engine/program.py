@@ -304,21 +304,40 @@ class _Composer:
         if self.whole:
             form = self._rounded(i, form, shape, listed=way != "product")
         geometry = Geometry.of(node, shape)
-        room = self.x.take((self.block if geometry.merged else 1) * geometry.currents + 2 * SLACK)
+        lined = way == "rows" and not geometry.merged and i in self.fused and not self.watched
+        if lined:
+            room = self.x.take(geometry.pitch + 2 * SLACK) + geometry.right.before * geometry.padded
+        else:
+            room = self.x.take((self.block if geometry.merged else 1) * geometry.currents + 2 * SLACK)
+            room += geometry.first
         currents = {
-            "currents": room + geometry.first,
-            "currents_pitch": geometry.pitch,
+            "currents": room,
+            "currents_pitch": 0 if lined else geometry.pitch,
             "currents_step": geometry.currents if geometry.merged else 0,
             "padded": geometry.padded,
         }
         fields = _from(shape) | currents | {"merged": int(geometry.merged)}
+        fields |= {
+            "height": geometry.down.size,
+            "width": geometry.right.size,
+            "channels": geometry.channels,
+            "to_height": geometry.down.outputs,
+            "to_width": geometry.right.outputs,
+            "above": geometry.down.padding,
+            "taps_down": geometry.down.taps,
+            "taps_right": geometry.right.taps,
+            "step_down": geometry.down.stride,
+            "step_right": geometry.right.stride,
+            "gap_down": geometry.down.dilation,
+            "gap_right": geometry.right.dilation,
+        }
         fields |= {"groups": geometry.groups, "inputs": geometry.inputs, "units": geometry.units}
         if way == "product":
             self._product(i, geometry, form, fields)
             return currents
         fields |= _reading(form)
-        fields["tables"] = self.k.put(geometry.pixels())
         if way == "synapses":
+            fields["tables"] = self.k.put(geometry.pixels())
             pointers, offsets, weights = geometry.synapses()
             fields |= {"pointers": self.k.put(pointers), "offsets": self.k.put(offsets)}
             fields["weights"] = self.numbers.put(weights)
@@ -332,9 +351,11 @@ class _Composer:
             self._add(Kind.SYNAPSES, i, **fields)
             return currents
         begins, entries, weights = geometry.segments()
-        fields |= {"classes": self.k.put(begins), "segments": self.k.put(entries)}
-        fields["weights"] = self.numbers.put(weights)
-        fields |= {"wide": int(geometry.merged), "cursors": self.e.take(STEPS)}
+        fields |= {"tables": self.k.put(geometry.columns()), "classes": self.k.put(begins)}
+        fields |= {"segments": self.k.put(entries), "weights": self.numbers.put(weights)}
+        fields |= {"wide": int(geometry.merged or lined), "single": int(geometry.single)}
+        fields["alone"] = self.e.take(4)
+        fields["cursors"] = self.e.take(self.block * geometry.down.taps)
         self._add(Kind.ROWS, i, **fields)
         return currents
 
@@ -344,8 +365,6 @@ class _Composer:
         fields |= {
             "dense": form.dense,
             "weights": self.numbers.put(geometry.taps()),
-            "to_height": down.outputs,
-            "to_width": right.outputs,
         }
         if geometry.merged:
             self._add(Kind.PRODUCT, i, **fields | {"wide": 1})
@@ -353,14 +372,7 @@ class _Composer:
         fields |= {
             "apart": self.x.take(down.spanned * pitch + SLACK),
             "apart_pitch": pitch,
-            "above": down.padding,
             "left": right.padding,
-            "taps_down": down.taps,
-            "taps_right": right.taps,
-            "step_down": down.stride,
-            "step_right": right.stride,
-            "gap_down": down.dilation,
-            "gap_right": right.dilation,
         }
         self._add(Kind.PRODUCT, i, **fields)
 
@@ -464,16 +476,17 @@ class _Composer:
         }
         row = shape[2] * _padded(shape)
         alike = shape[1] >= ALIKE
-        fields |= {"alike": int(alike), "states": (shape[1] + (2 if alike else 0)) * row}
+        fields |= {"alike": int(alike)}
+        fields["states"] = shape[1] * row + (self.block + 1) * alike * _padded(shape)
         kept = 3 if model == Model.ADAPTIVE else 1
         fields["potentials"] = (self.n if model == Model.WHOLE else self.x).take(kept * fields["states"])
         if alike:
             fields |= {
                 "common": fields["potentials"] + shape[1] * row,
-                "nothing": self.x.take(row),
+                "nothing": self.x.take(_padded(shape)),
                 "warm": self.b.take(shape[1] * -(-row // (LANES * STRETCH))),
                 "reached": self.n.take(1),
-                "common_bits": self.b.take(row // LANES),
+                "common_bits": self.b.take(self.block * (_padded(shape) // LANES + 1)),
             }
         if node.adaptation is not None:
             fields |= {
@@ -497,14 +510,17 @@ class _Composer:
             self.forms[self.fused[i], 0] = handed
             fields |= _to(handed, pool.shape)
             fields |= {"to_height": node.shape[1], "to_width": node.shape[2]}
-            fields |= {"pooled": 1, "square": int(_square(pool)), **self._windows(pool)}
+            ended = np.searchsorted(pool.rows[:, 1], np.arange(node.shape[1] + 1), "right")
+            fields |= {"pooled": 1, "square": int(_square(pool)), "ended": self.k.put(ended)}
+            fields |= self._windows(pool)
             fields |= {"own_addresses": form.addresses, "own_values": form.values, "own_starts": form.starts}
             fields |= {"own_size": _size(node.shape), "own_starts_step": _starts(node.shape)}
         else:
             fields |= _to(form, node.shape)
         self.forms[i, 0] = form
         pitch = node.shape[2] * _padded(node.shape) // LANES + WORD // LANES
-        return fields | {"ring": ring, "bits": self.b.take(ring * pitch), "fired": self.b.take(ring)}
+        many = self.block * ring
+        return fields | {"ring": ring, "bits": self.b.take(many * pitch), "fired": self.b.take(many)}
 
     def _windows(self, pool: Pool) -> dict[str, int]:
         return {
@@ -514,15 +530,7 @@ class _Composer:
             "columns": self.k.put(pool.columns),
             "divisors": self.numbers.put(pool.divisors),
             "maximum": int(pool.kind == "maximum"),
-            "shares": self._shares(pool),
         }
-
-    def _shares(self, pool: Pool) -> int:
-        divisors = np.asarray(pool.divisors, self.plan.dtype)
-        if not _square(pool) or not divisors.size or (divisors != divisors.flat[0]).any():
-            return -1
-        spikes = np.arange(5, dtype=self.plan.dtype)
-        return self.numbers.put(spikes.clip(0, 1) if pool.kind == "maximum" else spikes / divisors.flat[0])
 
     # --- what works on dense numbers
 

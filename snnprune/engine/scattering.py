@@ -4,15 +4,15 @@ Every current adds its contributions in the order of the events, which is (heigh
 read, and each product is rounded before it is added. So the three ways give the same bits: a weight of 0, or
 a number that is 0, adds exactly nothing.
 """
-# ruff: noqa: PLR0917, PLR0912, PLR0915, C901 - the arguments and branches of a kernel
+# ruff: noqa: PLR0917, PLR0912, C901 - the arguments and branches of a kernel
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 import numpy as np
 
-from snnprune.engine.compiling import kernel
-from snnprune.engine.lanes import ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
+from snnprune.engine.compiling import inlined, kernel
+from snnprune.engine.lanes import BROAD, ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
 
 (_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
 
@@ -21,93 +21,126 @@ TOGETHER = 64
 
 
 @kernel
-def rows(op, step, steps, w, k, x, e):
-    """Add for each event the weights of all its units.
+def rows(op, step, w, k, x, e):
+    """Add for each event of a step of a convolution the weights of all its units."""
+    from_first(op, step, e)
+    for y in range(op.to_height):
+        line(op, step, y, op.currents + step * op.currents_step + y * op.currents_pitch, w, k, x, e)
 
-    The pixels of what is read that lie alike to the steps of a convolution form a class. A class has
-    segments: runs of neighbouring currents, with a row of weights for each channel. A linear layer has one
-    pixel; all steps are added here, some inputs after the other, so that the rows of inputs that fire in
-    several steps are still near.
+
+@kernel
+def rows_of_all(op, steps, w, k, x, e):
+    """Do so in a linear layer for all steps, for some inputs at a time: their weights are then still near."""
+    for step in range(steps):
+        from_first(op, step, e)
+    for some in range(-(-op.size // TOGETHER)):
+        for step in range(steps):
+            line(op, step, some, op.currents + step * op.currents_step, w, k, x, e)
+
+
+@inlined
+def from_first(op, step, e):
+    """Let lines of currents begin with the first event of a step."""
+    for tap in range(op.taps_down):
+        e[op.cursors + step * op.taps_down + tap] = 0
+
+
+@kernel
+def line(op, step, y, to, w, k, x, e):
+    """Add to a line of currents at ``to`` the weights of the events that reach it.
+
+    Lines come one after the other. A row of pixels that is read reaches a line by one tap down. Those of its
+    pixels that lie alike to the steps of the convolution form a class. A tap and a class have segments: runs
+    of neighbouring currents, with a row of weights for each channel. Mostly there is one class with one
+    segment, and the pixels of a row are added in one go; else one after the other, and where units are in
+    groups, one event after the other. A linear layer has one pixel and one line, to which `TOGETHER` inputs
+    are added at a time.
     """
-    addresses, values = op.addresses + step * op.size, op.values + step * op.size
-    to, weights = op.currents + step * op.currents_step, op.weights
-    tables, classes, segments = op.tables, op.classes, op.segments
-    groups, inputs, units = op.groups, op.inputs, op.units
-    starts, merged, cursors = op.starts + step * op.starts_step, op.merged, op.cursors
-    pixels, channels = (1, op.size) if merged else (op.height * op.width, op.channels)
-    visits = np.int64(e[starts])
-    if merged:
-        visits = -(-op.size // TOGETHER) * steps
-        for i in range(steps):
-            e[cursors + i] = 0
-    for visit in range(visits):
-        if merged:
-            pixel, now = np.int64(0), visit % steps
-            addresses, values = op.addresses + now * op.size, op.values + now * op.size
-            to, starts = op.currents + now * op.currents_step, op.starts + now * op.starts_step
-            every, beyond = e[starts + 2 * e[starts] + 2], (visit // steps + 1) * TOGETHER
-            first = np.int64(e[cursors + now])
-            last = first
-            while last < every and e[np.uintp(addresses + last)] < beyond:
-                last += 1
-            if first == last:
+    starts, columns, alone = op.starts + step * op.starts_step, op.tables, op.alone
+    visited = np.int64(e[starts])
+    if op.merged:
+        first = np.int64(e[op.cursors + step])
+        every, last, beyond = e[starts + 2 * visited + 2], first, (y + 1) * TOGETHER
+        while last < every and e[np.uintp(op.addresses + step * op.size + last)] < beyond:
+            last += 1
+        if first < last:
+            e[op.cursors + step] = last
+            e[alone], e[alone + 1], e[alone + 3] = 0, first, last
+            _segments(op, step, to, op.classes, 0, alone, 1, w, k, x, e)
+        return
+    for tap in range(op.taps_down):
+        cursor, classes = op.cursors + step * op.taps_down + tap, op.classes + tap * op.step_right
+        begin = (y * op.step_down + tap * op.gap_down - op.above) * op.width
+        visit = np.int64(e[cursor])
+        while visit < visited and e[np.uintp(starts + 2 * visit + 1)] < begin:
+            visit += 1
+        first = visit
+        while visit < visited and e[np.uintp(starts + 2 * visit + 1)] < begin + op.width:
+            visit += 1
+        e[cursor] = visit
+        if first == visit:
+            continue
+        if op.single:
+            _segments(op, step, to, classes, begin, starts + 2 * first + 1, visit - first, w, k, x, e)
+            continue
+        for i in range(first, visit):
+            entry = starts + 2 * i + 1
+            kind = classes + k[columns + op.width + e[entry] - begin]
+            if op.groups == 1:
+                _segments(op, step, to, kind, begin, entry, 1, w, k, x, e)
                 continue
-            e[cursors + now] = last
+            e[alone] = e[entry]
+            for event in range(e[entry + 1], e[entry + 3]):
+                e[alone + 1], e[alone + 3] = event, event + 1
+                channel = e[op.addresses + step * op.size + event] - e[entry] * op.channels
+                own = to + channel // op.inputs * op.units
+                _segments(op, step, own, kind, begin, alone, 1, w, k, x, e)
+
+
+@kernel
+def _segments(op, step, to, kind, before, entry, entries, w, k, x, e):
+    """Add the segments of a class to the lines of currents at ``to``, for some entries of a list."""
+    addresses, values = op.addresses + step * op.size, op.values + step * op.size
+    columns, channels = op.tables, op.channels
+    for segment in range(k[kind], k[kind + 1]):
+        own = op.segments + ENTRY * segment
+        at, shift, left = to + k[own], op.weights + k[own + 1], np.int64(k[own + 2])
+        stride = left * BROAD
+        while left > WIDEST:
+            _16(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+            at, shift, left = at + WIDEST * BROAD, shift + WIDEST * BROAD, left - WIDEST
+        if left == 1:
+            _1(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 2:
+            _2(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 3:
+            _3(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 4:
+            _4(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 5:
+            _5(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 6:
+            _6(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 7:
+            _7(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 8:
+            _8(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 9:
+            _9(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 10:
+            _10(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 11:
+            _11(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 12:
+            _12(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 13:
+            _13(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 14:
+            _14(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
+        elif left == 15:
+            _15(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
         else:
-            entry = starts + 2 * visit + 1
-            pixel, first, last = np.int64(e[entry]), np.int64(e[entry + 1]), np.int64(e[entry + 3])
-        kind = k[tables + pixels + pixel]
-        place, before, end = to + k[tables + pixel], pixel * channels, last
-        begin, behind = k[classes + kind], k[classes + kind + 1]
-        while first < end:
-            own = place
-            if groups > 1:
-                own += (e[addresses + first] - before) // inputs * units
-                last = first + 1
-            segment = begin
-            while segment < behind:
-                entry = segments + ENTRY * segment
-                left, many = np.int64(k[entry + 2]), k[entry + 3]
-                stride = left * LANES
-                at, shift = own, weights - before * stride
-                while left > WIDEST:
-                    _16(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                    at, shift, left = at + WIDEST * LANES, shift + WIDEST * LANES, left - WIDEST
-                if left == 1:
-                    _1(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 2:
-                    _2(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 3:
-                    _3(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 4:
-                    _4(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 5:
-                    _5(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 6:
-                    _6(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 7:
-                    _7(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 8:
-                    _8(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 9:
-                    _9(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 10:
-                    _10(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 11:
-                    _11(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 12:
-                    _12(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 13:
-                    _13(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 14:
-                    _14(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                elif left == 15:
-                    _15(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                else:
-                    _16(x, at, w, shift, stride, k, entry, many, e, addresses, values, first, last)
-                segment += many
-            first = last
-        last = end
+            _16(x, at, w, shift, stride, k, columns, e, entry, entries, before, channels, addresses, values)
 
 
 @kernel

@@ -120,8 +120,10 @@ class Stream:
         outside: Misfits = "refuse",
         on_step: Callable[[Stream], None] | None = None,
     ) -> None:
-        if not bin_us > 0:
-            raise UserError(f"a step must last some time, and bin_us is {bin_us}: give microseconds above 0")
+        if not isinstance(bin_us, (int, Fraction)) or not bin_us > 0:
+            raise UserError(
+                f"a step must last some time, and bin_us is {bin_us!r}: give microseconds above 0"
+            )
         for name, chosen in (("late", late), ("outside", outside)):
             if chosen not in ("refuse", "count"):
                 raise UserError(f"{name} must be 'refuse' or 'count', and is {chosen!r}")
@@ -319,8 +321,8 @@ class Stream:
                 )
             return UserError(
                 f"{event} is late: its time is {t:,} us, and the steps before {first:,} are over; sort the "
-                "events, have late ones left out and counted (late 'count'), or begin the next recording "
-                "with reset()"
+                "events, have late ones left out and counted (late='count', --late count), or begin the next "
+                "recording with reset()"
             )
         width, height = self._sensor
         known = " or ".join(map(str, np.flatnonzero(self._tables[2] != binning.FOREIGN)))
@@ -328,7 +330,7 @@ class Stream:
         return UserError(
             f"{event} has x {x}, y {y} and p {polarity}, outside of {width} x {height} pixels with p "
             f"{known}: compare the size of the sensor and the order of the columns, or have such events left "
-            "out and counted (outside 'count')"
+            "out and counted (outside='count', --outside count)"
         )
 
 

@@ -7,6 +7,7 @@ holds connections alone, with the reason.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from snnprune.common.errors import UserError
 from snnprune.engine import plan_file
 from snnprune.engine.plan import Convolution, Integrators, Linear, Neurons
 from snnprune.export import plan_neurons
-from snnprune.export.graph import folded
+from snnprune.export.graph import folded, trace
 from snnprune.export.planning import of_grid, plan
 from snnprune.export.recurrence import recurrent_layers
 from snnprune.network.leaves import CONVOLUTIONS
@@ -49,8 +50,8 @@ def content(
         about: text that is kept with the plan.
 
     Raises:
-        UserError: a recurrent network that has no plan: a list of connections would not say where its
-            feedback goes.
+        UserError: a network without a plan that is recurrent, or calls a layer several times, as a loop over
+            time does: a list of connections would not say what reads what.
     """
     try:
         if not isinstance(network, nn.Module):
@@ -93,11 +94,18 @@ def _alone(network: nn.Module | Quantised, why: UserError) -> bytes:
     """Return the content of a file that has no plan.
 
     Raises:
-        UserError: the network is recurrent.
+        UserError: the network is recurrent, or calls a layer several times.
     """
     plain = folded(network) if isinstance(network, nn.Module) else network.floats
     if recurrent_layers(plain):
         raise UserError(f"a recurrent network needs a plan in its list of connections: {why}") from why
+    calls = Counter(str(node.target) for node in trace(plain).nodes if node.op == "call_module")
+    for name, layer in plain.named_modules():
+        if calls[name] > 1 and isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
+            raise UserError(
+                f"layer '{name}' is called {calls[name]} times in a forward, as in a loop, and a list "
+                f"of connections without a plan would not say what reads what: {why}"
+            ) from why
     if isinstance(network, nn.Module):
         layers = (
             _layer(name, layer, weights=_floats(layer.weight), biases=_floats(layer._parameters.get("bias")))

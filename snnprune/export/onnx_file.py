@@ -21,13 +21,15 @@ from snnprune.common.errors import UserError, first_line
 from snnprune.common.extras import need
 from snnprune.export.graph import plain
 from snnprune.export.onnx_counts import FIRES, add_counts
-from snnprune.export.step import Step
+from snnprune.export.step import step_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
+
+    from snnprune.export.step import Step
 
 ABOUT, REST = "snnprune", "snnprune.rest"
 """Entries of the metadata: the origin of the network, and the initial states."""
@@ -46,12 +48,12 @@ def write(model: nn.Module, example: Tensor, path: Path, about: str = "") -> Non
         about: text that is stored with it.
 
     Raises:
-        UserError: a neuron or operation that cannot be written, onnx is not installed, or the file cannot be
-            written.
+        UserError: a neuron or operation that cannot be written, a network that is more than its time steps
+            one after the other, onnx is not installed, or the file cannot be written.
     """
     need("export", "an export to ONNX", "onnx", "onnxscript", "onnxruntime")
     spiking = bool(getattr(model, "spiking", True))
-    exported = _exported(model, example[0] if spiking else example, spiking=spiking)
+    exported = _exported(model, example, spiking=spiking)
     for key, text in {ABOUT: about, REST: json.dumps(exported.rest)}.items():
         entry = exported.proto.metadata_props.add()
         entry.key, entry.value = key, text
@@ -66,13 +68,14 @@ class _Exported:
         self.proto, self.rest = proto, rest
 
 
-def _exported(model: nn.Module, frames: Tensor, *, spiking: bool) -> _Exported:
+def _exported(model: nn.Module, example: Tensor, *, spiking: bool) -> _Exported:
     """Export ``model`` with torch, for batches of any size."""
-    frames = frames[:1].repeat_interleave(2, 0)  # the exporter takes a batch of size 1 for a constant
+    frames = (example[0] if spiking else example)[:1]
+    frames = frames.repeat_interleave(2, 0)  # the exporter takes a batch of size 1 for a constant
     batch = torch.export.Dim("batch")
     if not spiking:
         return _Exported(_by_torch(plain(model), (frames,), ({0: batch},), ["x"], ["y"]), {})
-    step = Step(model)
+    step = step_of(model, example)
     states = _states(step, frames)
     inputs = [f"{letter}.{name}" for name, letter, _ in step.states]
     names = _keys(inputs)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
-from snnprune.common.errors import UserError
+from snnprune.common.errors import UserError, first_line, memory_full
 from snnprune.export.arithmetic import arithmetic
+from snnprune.export.chance import frames_like
 from snnprune.export.graph import plain
 from snnprune.export.limits import SILENT
 from snnprune.network.cells import is_cell
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.export.arithmetic import Arithmetic
+
+
+LEAST = 3
+"""Time steps of the comparison, at least: what comes back two steps later is seen in the third."""
 
 
 class Step(nn.Module):
@@ -59,6 +65,59 @@ class Step(nn.Module):
             layer.memory.states = tuple(next(given) for _ in layer.letters)
         y = self.net(x.unsqueeze(0)).squeeze(0) if self.multi else self.net(x)
         return y, [state for _, layer in self._layers for state in layer.memory.states]
+
+
+@torch.no_grad()
+def step_of(model: nn.Module, example: Tensor) -> Step:
+    """Return one time step of ``model``, whose answers one after the other are those of ``model``.
+
+    They are compared on ``example`` and on frames that are drawn by lot, in float64 where the network can: a
+    forward may carry something from step to step by itself, or do something with the time axis.
+
+    Args:
+        model: as `Step` takes it.
+        example: encoded frames [T, B, ...].
+
+    Raises:
+        UserError: as `Step`, or their answers differ.
+    """
+    step = Step(model)
+    first = example[:, :1]
+    both = torch.cat([first, frames_like(first).to(first)], 1)
+    frames = torch.cat([both] * -(-LEAST // len(both)))
+    unlike = ""
+    for dtype in dict.fromkeys((torch.float64, frames.dtype)):
+        try:
+            unlike = _difference(model, frames.to(dtype))
+            break
+        except Exception as error:  # in float64, where it makes tensors of its own
+            if memory_full(error) is not None:
+                raise
+            unlike = first_line(error)
+    if unlike:
+        raise UserError(
+            f"one time step of {type(model).__name__} cannot be written, because its answer to a recording "
+            f"is not that of its time steps one after the other ({unlike}): hand x [T, B, ...] from layer to "
+            "layer without a loop over time, let layers hold what is carried on, as "
+            "snnprune.nn.recurrent.Recurrent does, and return the outputs of all steps"
+        )
+    return step
+
+
+def _difference(model: nn.Module, frames: Tensor) -> str:
+    """Return how a network's answer to frames differs from that of its time steps, "" where it does not."""
+    whole = plain(model).to(frames)(frames)
+    step = Step(model).to(frames)
+    states = [torch.tensor(rest).to(frames) for *_, rest in step.states]
+    told = []
+    for frame in frames:
+        y, states = step(frame, states)
+        told.append(y)
+    apart = torch.stack(told)
+    if whole.shape != apart.shape:
+        return f"shapes {tuple(whole.shape)} and {tuple(apart.shape)}"
+    alike = torch.allclose(whole, apart, rtol=1e-4, atol=1e-5)
+    return "" if alike else f"they differ by {float((whole - apart).abs().max()):.1e}"
 
 
 def _refuse_cells(net: nn.Module) -> None:

@@ -8,28 +8,40 @@ from snnprune.methods.admm import ADMM
 from snnprune.methods.bdnn_dsd import BDNNdsd
 from snnprune.methods.bdnn_sp import BDNNsp
 from snnprune.methods.bsp import BSP
+from snnprune.methods.ch_snn import CHSNN
 from snnprune.methods.deep_r import DeepR
+from snnprune.methods.dpap.growing import DPAPGrow
 from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.grad_r import GradR
 from snnprune.methods.hebb import Hebb
 from snnprune.methods.magnitude import Magnitude
+from snnprune.methods.ndsnn import NDSNN
 from snnprune.methods.random import Random
+from snnprune.methods.rigl import RigL
+from snnprune.methods.sd_snn import SDSNN
+from snnprune.methods.set import SET
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
 
 __all__ = [
     "ADMM",
     "BSP",
+    "CHSNN",
     "DPAP",
+    "NDSNN",
+    "SDSNN",
+    "SET",
     "STDP",
     "STDS",
     "BDNNdsd",
     "BDNNsp",
+    "DPAPGrow",
     "DeepR",
     "GradR",
     "Hebb",
     "Magnitude",
     "Random",
+    "RigL",
 ]
 
 __getattr__, __dir__ = lazily(__name__)

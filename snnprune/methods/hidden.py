@@ -1,7 +1,6 @@
 """The base of methods with hidden values beside every weight: Deep R, Grad R, STDS, ADMM.
 
-They prune single synapses of every layer but the output, convolutions included. The same share of each layer
-is left at the end, solved from the target. A layer whose share is 0 is trained as without the method.
+The same share of each layer is left at the end, solved from the target.
 
 [reading] The papers use plain gradient descent. Here the user's optimiser trains the weights. For an active
 synapse, the change that the optimiser made counts as the gradient step: with SGD the rule is the paper's, and
@@ -15,67 +14,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from snnprune.config.schema import MethodConfig
-from snnprune.pruning.method import Method
-from snnprune.pruning.solver import is_prunable
-from snnprune.pruning.target import Target, aim, required
+from snnprune.methods.per_synapse import PerSynapse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from torch import Tensor, nn
 
-    from snnprune.network.topology import Projection
-    from snnprune.pruning.target import Plan
     from snnprune.pruning.view import View
 
 
-class HiddenMethod(Method):
-    """A method with a state beside the weights, which a subclass declares in ``axes``.
-
-    Args:
-        target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
-
-    Raises:
-        ValueError: no target, or one outside [0, 1).
-    """
-
-    def __init__(
-        self,
-        target: float | None = MethodConfig.target,
-        *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = Target.floor,
-    ) -> None:
-        self._goal = required(aim(target, target_macs, layers=layers, floor=floor))
-        self.target = self._goal
-        self._plan: Plan | None = None
-
-    def plan(self, view: View) -> Plan | None:
-        """Return what should be left at the end (see `share`)."""
-        return self._solved(view)
-
-    def _solved(self, view: View) -> Plan:
-        if self._plan is None or self._plan.solver.topology is not view.dense:
-            self._plan = self._goal.plan(view.dense, neurons=False, convolutions=True)
-        return self._plan
-
-    def share(self, view: View, projection: Projection) -> float:
-        """Return the share of a projection's synapses that should be left at the end."""
-        return self._solved(view).synapses[projection.name]
-
-    def weights(self, view: View) -> Iterator[tuple[Projection, nn.Parameter]]:
-        """Yield the projections whose synapses are to be pruned, with their weights.
-
-        A layer of which a target of 0 leaves everything is trained by the optimiser alone.
-        """
-        for p in view.topology.projections.values():
-            if is_prunable(p, convolutions=True) and (self.target is None or self.share(view, p) < 1.0):
-                yield p, view.model.get_parameter(p.weight)
+class HiddenMethod(PerSynapse):
+    """A method with a state beside the weights, which a subclass declares in ``axes``."""
 
 
 def learning_rates(view: View) -> dict[nn.Parameter, float]:

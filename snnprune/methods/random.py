@@ -8,6 +8,7 @@ import torch
 
 from snnprune.methods.by_score import ByScore
 from snnprune.pruning.criterion import Criterion
+from snnprune.pruning.growth import lots
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +30,7 @@ class RandomCriterion(Criterion):
 
     def synapse_score(self, projection: Projection, view: View) -> Tensor:
         """Return a number per synapse, in the shape of the weight."""
-        drawn = torch.rand(view.dense.projections[projection.name].shape, generator=view.generator)
-        left = view.survivors.cut(view.dense).take(projection.weight, drawn)
+        left = lots(view.dense, view.survivors, projection, view.generator)
         return left.to(view.model.get_parameter(projection.weight).device)
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor:  # noqa: ARG002

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snnprune.network.duplicate import UncopiedError
 from snnprune.network.folds import find_fold
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def find_time(asked: Asked) -> Time:
     for shape in dict.fromkeys(asked.shapes()):
         try:
             found = _dependences(asked, shape)
+        except UncopiedError as error:
+            return Time(unknown=f"{error.fault}, and so cannot be asked by itself what it does")
         except Exception:  # noqa: S112 - somebody's module, asked with a shape of the probe's own
             continue
         return _judge(asked, found)

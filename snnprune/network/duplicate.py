@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     Network = TypeVar("Network", bound=nn.Module)
 
 
+class UncopiedError(UserError):
+    """A module cannot be copied.
+
+    Attributes:
+        fault: class of the module, and why.
+    """
+
+    fault = ""
+
+
 def duplicate(model: Network) -> Network:
     """Return a copy of ``model`` without the hooks of a pruner; ``model`` does not change.
 
@@ -25,7 +35,7 @@ def duplicate(model: Network) -> Network:
     copied.
 
     Raises:
-        UserError: a module cannot be copied.
+        UncopiedError: a module cannot be copied.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -37,7 +47,7 @@ def duplicate(model: Network) -> Network:
     except Exception as error:
         if memory_full(error) is not None:
             raise
-        raise UserError(_said_of_copy(model, error)) from error
+        raise _not_copied(model) from error
     for module in twin.modules():
         for hooks in (module._forward_pre_hooks, module._forward_hooks):
             for key in [k for k, hook in hooks.items() if _is_ours(hook)]:
@@ -45,18 +55,21 @@ def duplicate(model: Network) -> Network:
     return twin
 
 
-def _said_of_copy(model: nn.Module, error: Exception) -> str:
-    """Return which module of ``model`` cannot be copied, and what can be done without a copy."""
-    name, kind = "", type(model).__name__
+def _not_copied(model: nn.Module) -> UncopiedError:
+    """Return an error that says which module of ``model`` cannot be copied, and what to do without a copy."""
+    name, kind, reason = "", type(model).__name__, ""
     for inner, module in model.named_modules():
         try:
             copy.deepcopy(module)
-        except Exception:  # the innermost one that fails comes last
-            name, kind = inner, type(module).__name__
-    return (
-        f"{name or 'the network'} ({kind}) cannot be copied by copy.deepcopy ({first_line(error)}): mend its "
-        "class, or cut the network itself, with Pruner.compact() or compact(..., inplace=True)"
+        except Exception as error:  # the innermost one that fails comes last
+            name, kind, reason = inner, type(module).__name__, first_line(error)
+    fault = f"cannot be copied by copy.deepcopy ({reason})"
+    said = UncopiedError(
+        f"{name or 'the network'} ({kind}) {fault}: mend its class, or cut the network itself, with "
+        "Pruner.compact() or compact(..., inplace=True)"
     )
+    said.fault = f"{kind} {fault}"
+    return said
 
 
 _RESETS = ("reset_mem", "reset_states")

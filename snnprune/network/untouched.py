@@ -23,6 +23,15 @@ OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 """Attributes that every module has, none of which is a state."""
 
 
+_runs: list[nn.Module] = []
+"""Networks that run within `untouched` or `at_rest` now."""
+
+
+def is_looked_at() -> bool:
+    """Tell whether a network runs now only to be looked at: whatever changes in it is put back."""
+    return bool(_runs)
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Run in evaluation mode, from fresh states of SpikingJelly's neurons, and restore everything afterwards.
@@ -44,6 +53,7 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     attributes = [(m, {k: (v, [*_contents(v)]) for k, v in vars(m).items()}) for m in whole]
     tensors = [(t, t.detach().clone()) for m in whole for t in _states(m)]
     fast = torch.backends.mha.get_fastpath_enabled()
+    _runs.append(model)
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         for module in model.modules():
@@ -54,6 +64,7 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         with as_written():
             yield
     finally:
+        _runs.pop()
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, saved in attributes:
             vars(module).clear()

@@ -8,6 +8,7 @@ from snnprune.pruning.clock import Clock
 from snnprune.pruning.compaction.compacting import compact
 from snnprune.pruning.compaction.verification import Agreement, verify
 from snnprune.pruning.criterion import Criterion
+from snnprune.pruning.growth import Born
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.method import CriterionMethod, Method
 from snnprune.pruning.pruner import Pruner
@@ -21,6 +22,7 @@ from snnprune.pruning.view import Decision, View
 __all__ = [
     "Activity",
     "Agreement",
+    "Born",
     "Candidates",
     "Clock",
     "Criterion",

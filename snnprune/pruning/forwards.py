@@ -10,6 +10,7 @@ from weakref import WeakMethod
 import torch
 
 from snnprune.network.hooks import Hook, before
+from snnprune.network.untouched import is_looked_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,23 +66,31 @@ class ForwardWatch:
         model: the network.
         layers: names of its layers that are watched.
         begin: a method that is called at the first layer that is trained on; its object is not kept alive.
+        first: a method that is called once, at the first layer that is called at all.
 
     Attributes:
         seen: whether one was; whoever asks sets it back.
     """
 
-    def __init__(self, model: nn.Module, layers: Iterable[str], begin: Callable[[], None]) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Iterable[str], begin: Callable[[], None], first: Callable[[], None]
+    ) -> None:
         self.model, self.layers = model, list(layers)
         self.seen = False
-        self.call(begin)
+        self.call(begin, first)
         self._hook()
 
-    def call(self, begin: Callable[[], None]) -> None:
-        """Have ``begin`` called from now on; a copy of a watch calls nothing until it is told what."""
+    def call(self, begin: Callable[[], None], first: Callable[[], None]) -> None:
+        """Have these called from now on; a copy of a watch calls nothing until it is told what."""
         self._begin: WeakMethod[Callable[[], None]] | None = WeakMethod(begin)
+        self._first: WeakMethod[Callable[[], None]] | None = WeakMethod(first)
 
     def _hook(self) -> None:
         def hook(module: nn.Module, _args: Any) -> None:
+            if self._first is not None and id(module) in mine and not is_looked_at():
+                first, self._first = self._first(), None
+                if first is not None:
+                    first()
             if not self.seen and id(module) in mine and is_training(self.model):
                 self.seen = True
                 begin = self._begin() if self._begin is not None else None
@@ -99,7 +108,7 @@ class ForwardWatch:
         """Return the same for a copy of the model."""
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
-        twin.model, twin._begin = copy.deepcopy(self.model, memo), None
+        twin.model, twin._begin, twin._first = copy.deepcopy(self.model, memo), None, None
         twin.layers, twin.seen = list(self.layers), self.seen
         twin._handles = []
         if self._handles:

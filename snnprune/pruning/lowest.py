@@ -59,6 +59,7 @@ class Lowest(Rule):
         return 1.0 - (left / (left + 1)) ** 3
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:  # noqa: ARG002
-        """Return the units that stay: all alive but the ``to_go`` least important."""
-        pruned = lowest(candidates.score, candidates.weight, candidates.alive, candidates.to_go or 0)
+        """Return the units that stay: all alive but the ``to_go`` and ``replaced`` least important."""
+        count = (candidates.to_go or 0) + candidates.replaced
+        pruned = lowest(candidates.score, candidates.weight, candidates.alive, count)
         return candidates.alive & ~pruned

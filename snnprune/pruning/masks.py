@@ -81,11 +81,14 @@ class Masks:
 
     def alive(self, projection: Projection) -> Tensor:
         """Return bool, shape of the weight: synapses that are alive and connect units that are alive."""
+        own, between = self.synapses.get(projection.name), self.between(projection)
+        return between if own is None else between & own
+
+    def between(self, projection: Projection) -> Tensor:
+        """Return bool, shape of the weight: synapses, alive or not, that connect units that are alive."""
         kernel = (1,) * (len(projection.shape) - 2)
         rows, columns = self.rows(projection), self.columns(projection)
-        alive = rows.view(-1, 1, *kernel) & columns.view(1, -1, *kernel)
-        own = self.synapses.get(projection.name)
-        return (alive if own is None else alive & own).expand(projection.shape)
+        return (rows.view(-1, 1, *kernel) & columns.view(1, -1, *kernel)).expand(projection.shape)
 
     def all_alive(self) -> dict[str, Tensor]:
         """Return `alive` of every projection, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,13 +16,15 @@ from snnprune.pruning.state import Stateful
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
     from snnprune.network.cut import Cut
     from snnprune.network.topology import Population
+    from snnprune.pruning.clock import Clock
     from snnprune.pruning.criterion import Criterion
+    from snnprune.pruning.growth import Born
     from snnprune.pruning.rule import LayerKind, Rule
     from snnprune.pruning.target import Plan, Target
     from snnprune.pruning.traces import Keep
@@ -34,8 +37,10 @@ class Method(Stateful):
     Attributes:
         reads: the kind of activity to record ("trace" or "series"), or None for no activity.
         tau: decay of the traces that the method reads.
-        permanent: pruned units and synapses never come back; their gradients are zero from the backward on.
-            With False, every handler sees what they would learn.
+        permanent: pruned units and synapses never come back. With False, a decision may name them alive again
+            (``Decision.born``, or among those that stay).
+        permanent_units: where ``permanent`` is False, pruned units never come back all the same: synapses
+            grow between living units alone, so that the network may be cut while it trains.
         target: what the method has to reach by the end of the run; None where it stops by itself.
         formerly: earlier names of the class, which older saved states carry.
 
@@ -59,6 +64,7 @@ class Method(Stateful):
     tau: float = 0.5
     target: Target | None = None
     permanent: ClassVar[bool] = True
+    permanent_units: ClassVar[bool] = False
     formerly: ClassVar[tuple[str, ...]] = ()
 
     def begin(self, view: View) -> None:
@@ -73,6 +79,26 @@ class Method(Stateful):
             UserError: the target cannot be reached.
         """
         return None
+
+    def start(self, view: View) -> Decision | None:
+        """Decide before the first forward, as a method does whose network is sparse from the first step.
+
+        It is not called for a network that was cut before, until its first forward, and what it has decided
+        is left out where the pruner is given a state before that.
+        """
+
+    def learns_dead(self, clock: Clock) -> bool:  # noqa: ARG002
+        """Tell whether handlers see gradients of what is dead in the next batch; they are zero otherwise.
+
+        Args:
+            clock: the batches that are over; the epoch that the next one is in.
+        """
+        return not self.permanent
+
+    @property
+    def units_stay_dead(self) -> bool:
+        """Whether pruned units never come back, so that they may be taken out while the network trains."""
+        return self.permanent or self.permanent_units
 
     def after_backward(self, view: View) -> None:
         """Read or change the gradients, which are complete, before the optimiser's step."""
@@ -168,13 +194,28 @@ class CriterionMethod(Method):
         if plan is not None:
             due = self.rule.due(view.clock)
             candidates = plan.assign(candidates, view.masks, due, self.criterion.comparable)
+        candidates = [self.challenge(each, view) for each in candidates]
         for each in candidates:
             alive = self.rule.decide(each, view.clock) & each.alive
             (decision.units if each.unit == "neuron" else decision.synapses)[each.name] = alive
         fewest = {each.key: 1 if plan is None else plan.fewest(each) for each in candidates}
         keep_fewest(decision, candidates, fewest, view.masks)
+        born = self.bear(decision, candidates, view)
         self.criterion.end_epoch()
-        return decision
+        return decision if born is None else replace(decision, born=born)
+
+    def challenge(self, candidates: Candidates, view: View) -> Candidates:  # noqa: ARG002
+        """Return the candidates with how many of them others are to replace (`Candidates.replaced`)."""
+        return candidates
+
+    def bear(self, decision: Decision, candidates: Sequence[Candidates], view: View) -> Born | None:
+        """Return who comes to life, of those that were dead before the decision; None: nobody.
+
+        Args:
+            decision: who stays.
+            candidates: all that the rule has decided on.
+            view: the network as it was before the decision.
+        """
 
     def importance(self, view: View) -> dict[str, Tensor]:
         """Return the criterion's scores of this epoch so far; all processes have to call it together."""

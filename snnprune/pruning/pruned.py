@@ -17,6 +17,7 @@ from snnprune.pruning.compaction.removal import plan_cut
 from snnprune.pruning.compaction.shrink import shrink
 from snnprune.pruning.compaction.survivors import SurvivingUnits, dense_topology, note, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.pruning.growth import lots, wake
 from snnprune.pruning.masks import Masks
 from snnprune.pruning.moments import moments_of, outermost
 from snnprune.pruning.snapshot import Snapshot
@@ -108,23 +109,46 @@ class Pruned:
     def outlook(self) -> list[str]:
         """Return what is to be said of cuts during training: an optimiser refuses them, or is changed."""
         weights = dict(self.model.named_parameters())
-        said = (moments_of(optimizer).outlook(weights) for optimizer in outermost(self.optimizers))
+        lasting = {slot.key for p in self.topology.free() for slot in p.slots if not slot.dies}
+        said = (moments_of(each).outlook(weights, lasting) for each in outermost(self.optimizers))
         return [sentence for sentence in said if sentence is not None]
 
-    def keep(self, decision: Decision, *, wake: bool) -> None:
-        """Take over who stays alive; with ``wake``, the dead that the decision names come back.
+    def keep(self, decision: Decision, method: Method, dice: torch.Generator) -> None:
+        """Take over who stays alive, and who comes to life.
+
+        Args:
+            decision: what the method has decided.
+            method: says whether units and synapses that its decision names alive come back.
+            dice: draws the first weights of those that come to life.
 
         Raises:
-            ValueError: the decision prunes what cannot be pruned, or empties a population; no mask changes.
+            ValueError: the decision prunes or wakes what cannot be pruned, empties a population, or wakes
+                what the method has said that it never does; no mask changes.
         """
+        born = decision.born
+        if born is not None and (method.permanent or (born.units and method.units_stay_dead)):
+            raise ValueError(
+                f"{type(method).__name__} lets the dead come to life (Decision.born): set permanent = False, "
+                "and permanent_units = True only where no unit does"
+            )
         with Transaction() as changes:
             changes.remember_items(self.masks.units)
             changes.remember_items(self.masks.synapses)
             for name, alive in decision.units.items():
-                self.masks.keep_units(self.topology.populations[name], alive, wake=wake)
+                self.masks.keep_units(self.topology.populations[name], alive, wake=not method.units_stay_dead)
             for name, alive in decision.synapses.items():
-                self.masks.keep_synapses(self.topology.projections[name], alive, wake=wake)
+                self.masks.keep_synapses(self.topology.projections[name], alive, wake=not method.permanent)
+            if born is not None:
+                self.masks.refresh()
+                self.masks.apply(*self.optimizers)  # those who come to life begin with moments of zero
+                wake(self.model, self.masks, born, lambda p: lots(self.dense, self.survivors, p, dice))
         self.masks.refresh()
+
+    @torch.no_grad()
+    def scale(self, factors: Mapping[str, float]) -> None:
+        """Multiply the weights of projections, by name."""
+        for name, factor in factors.items():
+            self.model.get_parameter(self.topology.projections[name].weight).mul_(factor)
 
     def cut(
         self,

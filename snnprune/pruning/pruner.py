@@ -142,7 +142,7 @@ class Pruner:
             self.recorder = TraceRecorder(model, self.topology, method.tau, method.reads)
         self.finished = False
         self.returned_to: int | None = None
-        self._watch = ForwardWatch(model, self.topology.projections, self._end_batch)
+        self._watch = ForwardWatch(model, self.topology.projections, self._end_batch, self._settle)
         self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
@@ -155,9 +155,38 @@ class Pruner:
             if not self._pruned.was_cut:  # else its state may come, of a larger network
                 self._plan(asked, options)
             self.method.begin(self._view({}))
+            self._begun: Decision | None = None
+            self._is_begun = False
+            if not self._pruned.was_cut:
+                self._begin()
         except BaseException:
             self._unhook()
             raise
+
+    def _begin(self) -> None:
+        """Take over what the method decides before the first forward; `_settle` makes weights of it."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._begun = self.method.start(self._view({}))
+            if self._begun is not None:
+                self._pruned.keep(self._begun, self.method, self._dice(Stream.BORN))
+
+    def _settle(self) -> None:
+        """Let the first forward find the weights that the method has begun with.
+
+        Until then they stay as they are: a state may still come, and the weights may be those that belong to
+        it.
+        """
+        self._begin()
+        if self._begun is not None:
+            begun, self._begun = self._begun, None
+            self.masks.apply(*self._pruned.optimizers)
+            self._pruned.scale(begun.scale)
+            self._silence()
+
+    def _go_on(self) -> None:
+        """Go on from a state, in place of a beginning."""
+        self._is_begun, self._begun = True, None
 
     def _plan(self, asked: str | Method, options: Mapping[str, Any]) -> None:
         """Let the method plan; in place of its usual target, take one that can be reached."""
@@ -219,6 +248,7 @@ class Pruner:
         """
         if self._steps.is_open:
             claim(self, self.name, self.model)
+        self._settle()
         if optimizer is not None:
             self.follow(optimizer)
         if not self._steps.has_run(optimizer):
@@ -265,6 +295,7 @@ class Pruner:
         Raises:
             UserError: processes came to different decisions, because their networks differ.
         """
+        self._settle()
         self._end_batch()
         if type(self.method) is not Method:  # which prunes nothing
             self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
@@ -280,8 +311,8 @@ class Pruner:
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
         self.masks.apply(*self._pruned.optimizers)
-        self._silence()
         self.clock.epoch += 1
+        self._silence()
         self._firing.open()
         if type(self.method) is not Method:
             self._oversights.look_at_layers(self.method.target, self.rates())
@@ -340,9 +371,9 @@ class Pruner:
         if decision.restore:
             self._go_back()
         self.finished = decision.finished
-        if not (decision.units or decision.synapses):
-            return
-        self._pruned.keep(decision, wake=not self.method.permanent)
+        if decision.units or decision.synapses or decision.born is not None:
+            self._pruned.keep(decision, self.method, self._dice(Stream.BORN))
+        self._pruned.scale(decision.scale)
 
     def _go_back(self) -> None:
         if self._snapshot is None:
@@ -381,20 +412,21 @@ class Pruner:
         return self._pruned.dense_masks()
 
     def _view(self, traces: Mapping[str, Activity]) -> View:
-        at = (self.clock.epoch, self.clock.batches)
-        dice = generator(torch.device("cpu"), self.seed, Stream.METHOD, *at)
         return View(
             self.model,
             self.topology,
             self.masks,
             self.clock,
             traces,
-            dice,
+            self._dice(Stream.METHOD),
             self.dense,
             self.survivors,
             tuple(self._pruned.optimizers),
             self.samples,
         )
+
+    def _dice(self, stream: Stream) -> torch.Generator:
+        return generator(torch.device("cpu"), self.seed, stream, self.clock.epoch, self.clock.batches)
 
     def _before_evaluation(self) -> None:
         self.masks.zero(self.model)
@@ -450,6 +482,7 @@ class Pruner:
         """
         if optimizer is not None:
             self.follow(optimizer)
+        self._settle()
         self._end_batch()
         unread = self._decided if unread is None else unread
         with Transaction() as changes:
@@ -488,6 +521,7 @@ class Pruner:
         With several processes, one alone may call it between `end_epoch` and the next batch; at any other
         time all have to call it together.
         """
+        self._settle()
         self._end_batch()
         return {
             "clock": {"epoch": self.clock.epoch, "batches": self.clock.batches},
@@ -525,6 +559,7 @@ class Pruner:
             clock = Clock(self.clock.epochs, state["clock"]["epoch"], state["clock"]["batches"])
             self._inherit(state, changes, whole=True)
             self.method.load_state_dict(state["method"], self._device)
+        self._go_on()
         self._round.end()
         self._watch.seen = False
         if self.recorder is not None:
@@ -554,6 +589,7 @@ class Pruner:
         """
         with self._taking_in() as changes:
             self._inherit(state, changes, whole=False)
+        self._go_on()
 
     @contextmanager
     def _taking_in(self) -> Iterator[Transaction]:
@@ -579,8 +615,12 @@ class Pruner:
         return StepWatch(self.model, self._before_evaluation, self._after_backward)
 
     def _silence(self) -> None:
-        """Keep the gradients of what is dead at zero; methods that wake synapses need them."""
-        if self.method.permanent and self._steps.is_open:
+        """Keep the gradients of what is dead at zero in the next batch, unless the method reads them."""
+        if not self._steps.is_open:
+            return
+        if self.method.learns_dead(self.clock):
+            self._gradients.close()
+        else:
             self._gradients.follow(self.masks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
@@ -592,7 +632,7 @@ class Pruner:
         vars(twin).update(
             copy.deepcopy({k: v for k, v in vars(self).items() if k not in apart}, memo) | apart
         )
-        twin._watch.call(twin._end_batch)
+        twin._watch.call(twin._end_batch, twin._settle)
         twin._steps = twin._watch_steps()
         if not self._steps.is_open:
             twin._steps.close()

@@ -36,6 +36,7 @@ class Candidates:
         weight: magnitude of each unit's weights, the same shape; breaks ties.
         to_go: how many units this decision should prune (`Rule.due` of all that are still to be pruned), or
             None where there is no target and the rule alone decides.
+        replaced: how many this decision prunes on top, because as many others grow.
 
     Examples:
         >>> import torch
@@ -54,6 +55,7 @@ class Candidates:
     alive: Tensor
     weight: Tensor
     to_go: int | None = None
+    replaced: int = 0
 
     @property
     def name(self) -> str:
@@ -84,21 +86,34 @@ class Rule(Stateful):
         """Return which candidates stay alive: bool, shape of the scores, True only where alive before."""
         raise NotImplementedError
 
+    def wake(self, key: str, born: Tensor, clock: Clock) -> None:
+        """Let candidates that come to life begin as those of a first decision do.
+
+        Args:
+            key: of the candidates.
+            born: bool, shape of the scores.
+            clock: the present epoch.
+        """
+
 
 def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
     """Return a bool mask of the ``count`` entries of ``among`` with the lowest ``first``, ties by ``tie``.
 
-    Two stable sorts give the same answer on every machine. Scores that differ only by rounding are ties (see
-    `rounded`).
+    A selection and a stable sort of those that tie at its edge give the same answer on every machine. Scores
+    that differ only by rounding are ties (see `rounded`); a score that is no number comes last.
     """
     chosen = torch.zeros_like(among)
     index = among.flatten().nonzero().squeeze(1)
     count = min(count, index.numel())
     if count <= 0:
         return chosen
-    index = index[tie.flatten()[index].argsort(stable=True)]
-    index = index[rounded(first.flatten()[index]).argsort(stable=True)]
-    chosen.view(-1)[index[:count]] = True
+    score = rounded(first.flatten()[index]).nan_to_num(torch.inf, torch.inf, -torch.inf)
+    edge = score.kthvalue(count).values
+    below, level = index[score < edge], index[score == edge]
+    del score
+    level = level[tie.flatten()[level].argsort(stable=True)[: count - len(below)]]
+    chosen.view(-1)[below] = True
+    chosen.view(-1)[level] = True
     return chosen
 
 

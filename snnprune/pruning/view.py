@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Topology
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.compaction.survivors import SurvivingUnits
+    from snnprune.pruning.growth import Born
     from snnprune.pruning.masks import Masks
     from snnprune.pruning.traces import Activity
 
@@ -64,12 +65,16 @@ class View:
 class Decision:
     """Which units and synapses are alive from now on; populations and projections not named stay as they are.
 
-    A method with ``permanent = False`` may let pruned units and synapses regrow by naming them alive. It sets
-    their weights itself, before it returns the decision.
+    A method with ``permanent = False`` may let pruned units and synapses come back. Those in ``born`` begin
+    anew: the pruner gives them their first weights, and moments of zero. Those that it names alive in
+    ``units`` and ``synapses`` go on with weights that the method has set itself, before it returns the
+    decision.
 
     Attributes:
         units: bool [size] by population.
         synapses: bool, shape of the weight, by projection.
+        born: who of the dead comes to life, once the units and synapses named above are pruned.
+        scale: factor by which the living weights of a projection are multiplied once, by its name.
         snapshot: save the network before the units and synapses named here are pruned; replaces an older
             snapshot.
         restore: go back to the snapshot, and to its shapes if the network was cut since. The method's own
@@ -86,6 +91,8 @@ class Decision:
 
     units: dict[str, Tensor] = field(default_factory=dict)
     synapses: dict[str, Tensor] = field(default_factory=dict)
+    born: Born | None = None
+    scale: dict[str, float] = field(default_factory=dict)
     snapshot: bool = False
     restore: bool = False
     finished: bool = False

@@ -83,13 +83,13 @@ def _augmented(frames: data.FrameSet, config: RunConfig) -> data.FrameSet | data
 def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:
     """Return the callback of ``method``. Methods with options ``target`` and ``structured`` get these.
 
-    It logs nothing, because the record of a run does. ``compact_every`` does not apply to a method that lets
-    synapses regrow or has a state that cannot be cut.
+    It logs nothing, because the record of a run does. ``compact_every`` does not apply to a method that may
+    wake dead units or has a state that cannot be cut.
     """
     check_method(method)
     options = options_of_run(method)
     asked = build(METHODS, "method", method.name, options)
-    every = method.compact_every if asked.permanent and asked.can_shrink else None
+    every = method.compact_every if asked.units_stay_dead and asked.can_shrink else None
     return PruningCallback(
         method.name, example_input=example, seed=seed, compact_every=every, log=False, **options
     )

@@ -94,7 +94,6 @@ class Merged(nn.Module):
 
 
 _SQUEEZE = kinds("IAFSqueeze")
-_OWN_LAYER = "holds a layer of its own (rec_connect)"
 _UNCOPIED = "cannot be copied by copy.deepcopy"
 _ROWS = neuron("IAFSqueeze", num_timesteps=STEPS)
 TRIALS = named(
@@ -135,8 +134,8 @@ TRIALS = named(
             )
         ),
         Trial("LIFRecurrent", partial(recurrent, "LIFRecurrent", tau_mem=3.0), SERIES, ("2",),
-              {"0": _OWN_LAYER}, series="batch first", neurons=kinds("LIF", "LIFRecurrent"), uncut=_UNCOPIED),
-        Trial("IAFRecurrent", partial(recurrent, "IAFRecurrent"), SERIES, ("2",), {"0": _OWN_LAYER},
+              {"0": _UNCOPIED}, series="batch first", neurons=kinds("LIF", "LIFRecurrent"), uncut=_UNCOPIED),
+        Trial("IAFRecurrent", partial(recurrent, "IAFRecurrent"), SERIES, ("2",), {"0": _UNCOPIED},
               series="batch first", neurons=kinds("LIF", "IAFRecurrent"), uncut=_UNCOPIED),
         Trial("UnflattenTime", unfolded, FOLDED, ("0", "4"), series="by sample", neurons=kinds("LIF")),
         Trial("Merge", Merged, SERIES, ("a",), series="batch first", neurons=kinds("IAF")),

@@ -8,6 +8,7 @@ dendritic spines (11) that score neurons. Survival functions (12-17) turn scores
 """
 
 from snnprune.methods.dpap.bcm import BCM, SpineCriterion
+from snnprune.methods.dpap.growing import DPAPGrow
 from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.dpap.normalisation import min_max, percentile, rank
 from snnprune.methods.dpap.survival import SurvivalFunction
@@ -16,6 +17,7 @@ from snnprune.pruning.traces import spiking_trace
 __all__ = [
     "BCM",
     "DPAP",
+    "DPAPGrow",
     "SpineCriterion",
     "SurvivalFunction",
     "min_max",

@@ -150,7 +150,19 @@ class SurvivalFunction(Rule):
         return self.state[candidates.key]["survival"]
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
-        """Update F and return which candidates stay alive."""
+        """Update F and return which candidates stay alive; of these, others replace those of the lowest F."""
+        alive = self._outlast(candidates, clock)
+        if not candidates.replaced:
+            return alive
+        survival = self.state[candidates.key]["survival"]
+        return alive & ~lowest(survival, candidates.weight, alive, candidates.replaced)
+
+    def wake(self, key: str, born: Tensor, clock: Clock) -> None:
+        """Let those that come to life begin with F = beta."""
+        self.state[key]["survival"][born] = self.constants.schedule(clock.epochs).beta
+
+    def _outlast(self, candidates: Candidates, clock: Clock) -> Tensor:
+        """Update F and return who does not fall below zero."""
         schedule = self.constants.schedule(clock.epochs)
         survival = self.survival(candidates, schedule)
         if clock.epoch < schedule.start:

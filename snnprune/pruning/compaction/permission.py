@@ -50,10 +50,10 @@ def check_cut_every(epochs: int | None, method: Method | None = None) -> None:
 def _never(method: Method, *, training: bool) -> str | None:
     """Return why a method allows no cut in place, and what to do; None if it allows one."""
     name = type(method).__name__
-    if training and not method.permanent:
+    if training and not method.units_stay_dead:
         return (
-            f"{name} lets pruned synapses regrow (permanent = False), so the network cannot be cut during "
-            "training: leave compact_every out, and call compact() after the last epoch"
+            f"{name} lets pruned units and synapses come back (permanent = False), so the network "
+            "cannot be cut during training: leave compact_every out, and call compact() after the last epoch"
         )
     if not method.can_shrink:
         return (

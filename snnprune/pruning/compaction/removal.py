@@ -66,7 +66,7 @@ def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]
     which fewer would stay than ``min_alive``, the strongest stay, with all that leads to them.
     """
     topology = masks.topology
-    useful = {name: alive & _is_read(topology, name) for name, alive in masks.units.items()}
+    useful = {name: alive & is_read(topology, name) for name, alive in masks.units.items()}
     _grow(masks, useful)
     for name in reversed([p.name for p in topology.free()]):
         filled = _filled(model, topology, name, useful[name], among=masks.units[name], count=min_alive)
@@ -76,7 +76,7 @@ def _useful(model: nn.Module, masks: Masks, min_alive: int) -> dict[str, Tensor]
     return useful
 
 
-def _is_read(topology: Topology, population: str) -> bool:
+def is_read(topology: Topology, population: str) -> bool:
     """Tell whether all units of a population count as read: code that discovery did not see may read them."""
     read = topology.populations[population]
     kept = read.frozen is not None or read.whole

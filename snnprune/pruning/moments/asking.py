@@ -29,6 +29,10 @@ after a cut, since some optimisers keep factors of weights from there on."""
 MOST = 2**18
 """Largest number of entries of a stand-in of the weight's own shape."""
 
+SHARES = tuple(0.0015 * 20 ** (n / (STEPS - 1)) for n in range(STEPS))
+"""Of a gradient, along the weights, in each step after a cut. AdamP looks whether it is below 0.1 / sqrt(n)
+for n entries, which is 0.0023 for a stand-in and 0.025 for a row of 16."""
+
 CUTS = ((0.34, 0.75), (0.75, 0.4))
 """Shares of rows and columns that live, in two trials: a step that looks at a weight's form shows in one."""
 
@@ -140,23 +144,27 @@ class _Question:
         """Let rows and columns that have lived die, and look whether masks and a cut go on alike."""
         alive = crossed(stays).to(self.like.device)
         weights, lived = self._numbers(4, torch.ones(self.shape))
-        masked, cut = (self._trial(weights).train(lived[: STEPS // 2]) for _ in range(2))
+        masked, cut, kept = (self._trial(weights).train(lived[: STEPS // 2]) for _ in range(3))
 
         def bury(trial: Trial) -> None:
             trial.bury(~alive, finding.roles)
 
         bury(masked)
         bury(cut)
-        begun, gradients = _taken(masked.weights, stays), self._numbers(5, alive.cpu())[1]
-        masked.train(gradients, bury)
+        begun, gradients = _taken(masked.weights, stays), []
+        for gradient, share in zip(self._numbers(5, alive.cpu())[1], SHARES, strict=True):
+            gradients.append(_turned(gradient, masked.weights, share))
+            masked.train(gradients[-1:], bury)
+        kept.train(gradients)
         try:
             cut.cut(stays, finding.roles)
             cut.train(_taken(g, stays) for g in gradients)
         except Exception as error:
             finding.reason = f"it stops after a cut ({in_one_line(error) or type(error).__name__})"
             return
-        apart = distance(_taken(masked.weights, stays) - begun, cut.weights - begun)
-        finding.by_size |= not apart <= EQUAL
+        moved = cut.weights - begun
+        finding.by_size |= not distance(_taken(masked.weights, stays) - begun, moved) <= EQUAL
+        finding.by_living |= not distance(_taken(kept.weights, stays) - begun, moved) <= EQUAL
 
     def _restarts(self, trial: Trial, gradient: Tensor) -> bool:
         """Tell whether an optimiser that has lost what it kept makes it anew."""
@@ -218,6 +226,16 @@ def refusal(finding: Finding) -> str | None:
 
 def _taken(tensor: Tensor, stays: list[Tensor]) -> Tensor:
     return take(tensor, range(len(stays)), stays)
+
+
+def _turned(gradient: Tensor, weights: Tensor, share: float) -> Tensor:
+    """Return a gradient whose rows point along those of the weights by a share of their length."""
+    if gradient.ndim < 2:
+        return gradient
+    rows, along = gradient.flatten(1), weights.flatten(1)
+    along = along / along.norm(dim=1, keepdim=True).clamp(min=torch.finfo(along.dtype).tiny)
+    rows = rows - (rows * along).sum(1, keepdim=True) * along
+    return (rows + share * rows.norm(dim=1, keepdim=True) * along).view_as(gradient)
 
 
 def _note_roles(seen: Comparison, finding: Finding) -> None:

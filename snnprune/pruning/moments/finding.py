@@ -73,6 +73,8 @@ class Finding:
         roles: of each tensor, by path.
         reason: why a cut cannot follow whatever the tensors are, None where it can.
         by_size: a step depends on how many entries the weight has, so that a cut changes the training.
+        by_living: a step depends on what entries without a gradient hold, so that a cut changes the training
+            of a parameter in which the dead keep their numbers, as in constants of neurons.
         unknown: why nothing could be found out, None where it could.
         restarts: what is dropped is made anew in the next step.
     """
@@ -80,6 +82,7 @@ class Finding:
     roles: dict[Path, Role] = field(default_factory=dict)
     reason: str | None = None
     by_size: bool = False
+    by_living: bool = False
     unknown: str | None = None
     restarts: bool = True
 

@@ -11,7 +11,7 @@ from snnprune.pruning.moments.finding import crossed
 from snnprune.pruning.optimizers import parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -64,7 +64,7 @@ class Memory:
         changes.remember(self._alive, "_numel_cache")
         self._alive._numel_cache = None
 
-    def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:  # noqa: ARG002
+    def outlook(self, tensors: Mapping[str, Tensor], lasting: Collection[str]) -> str | None:  # noqa: ARG002
         """Return None: a cut changes no step."""
         return None
 

@@ -19,7 +19,7 @@ from snnprune.pruning.moments.restart import restart
 from snnprune.pruning.optimizers import parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -108,15 +108,21 @@ class Moments:
 
     # --- cuts
 
-    def outlook(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """Return why parameters, by name, cannot be cut in training, or what a cut would change."""
+    def outlook(self, tensors: Mapping[str, Tensor], lasting: Collection[str]) -> str | None:
+        """Return why parameters, by name, cannot be cut in training, or what a cut would change.
+
+        Args:
+            tensors: the parameters.
+            lasting: names of those in which the dead keep their numbers.
+        """
         mine = {id(p) for p in parameters(self._optimizer())}
         findings = {k: self._plan(p).finding for k, p in tensors.items() if id(p) in mine and p.numel() > 1}
         for key, finding in findings.items():
             reason = refusal(finding)
             if reason is not None:
                 return REFUSED.format(name=self._name, key=key, reason=reason)
-        return BY_SIZE.format(name=self._name) if any(f.by_size for f in findings.values()) else None
+        changed = any(f.by_size or (f.by_living and key in lasting) for key, f in findings.items())
+        return BY_SIZE.format(name=self._name) if changed else None
 
     def check(self, tensors: Mapping[str, Tensor]) -> None:
         """Check that a cut of these parameters, by name, can be followed.

@@ -1,0 +1,118 @@
+"""RigL: drops the smallest weights and grows synapses where the gradient of the dense network is largest.
+
+U. Evci, T. Gale, J. Menick, P. S. Castro, E. Elsen, "Rigging the Lottery: Making All Tickets Winners", ICML
+2020, arXiv 1911.11134, section 3, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snnprune.config.schema import MethodConfig
+from snnprune.methods.gradient_growth import GradientGrowth
+from snnprune.methods.growing import (
+    FLOOR,
+    LAST,
+    Distribution,
+    Start,
+    check_shares,
+    cosine,
+    highest,
+    lots_of,
+)
+from snnprune.pruning.rule import lowest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from snnprune.pruning.view import Decision, View
+
+
+class RigL(GradientGrowth):
+    """Replaces the weakest synapses of each layer by those with the largest gradients.
+
+    In every update, with q the progress, of the n living synapses of a layer::
+
+        k = n alpha / 2 (1 + cos(pi q))
+        the k with the smallest |w| die
+        the k of all others, those that have just died among them, with the largest |dE/dw| live, from 0 on
+
+    A synapse that dies and grows at once goes on with its weight. Ties of gradients are broken at random:
+    those of silent inputs are 0.
+
+    Args:
+        target: share of all weights to prune.
+        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
+        layers: shares of single layers by name or glob, within either target.
+        floor: smallest share of its synapses that every layer keeps (see `Target`).
+        alpha: share of the living synapses that is replaced in the first update. 0.3, the paper's.
+        every: steps between two updates; None: one in each epoch, in its first batch. The paper's 100 is for
+            runs of 32,000 steps and more.
+        distribution: "erk", the paper's best, or "uniform".
+        initial_density: share of the synapses alive at the start; None: constant, as in the paper.
+        last: share of the run after which nothing is rewired any more. 0.75, the paper's.
+        first_weight: of a synapse that grows: "zero", as in the paper, or "drawn".
+        rescale: keep the variance of currents of the dense network at the start.
+
+    Raises:
+        ValueError: no target, a share outside its range, or a number of steps below 1.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> import snnprune
+        >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.RigL(target=0.6), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "rigl", epochs=60, target=0.6)
+    """
+
+    def __init__(
+        self,
+        target: float | None = MethodConfig.target,
+        *,
+        target_macs: float | None = None,
+        layers: Mapping[str, float] | None = None,
+        floor: float = FLOOR,
+        alpha: float = 0.3,
+        every: int | None = None,
+        distribution: Distribution = "erk",
+        initial_density: float | None = None,
+        last: float = LAST,
+        first_weight: Start = "zero",
+        rescale: bool = True,
+    ) -> None:
+        super().__init__(
+            target,
+            target_macs=target_macs,
+            layers=layers,
+            floor=floor,
+            every=every,
+            distribution=distribution,
+            initial_density=initial_density,
+            last=last,
+            first_weight=first_weight,
+            rescale=rescale,
+        )
+        check_shares(alpha=alpha)
+        self.alpha = alpha
+
+    def update(self, view: View, gradients: Mapping[str, Tensor]) -> Decision:
+        """Replace the weakest by those with the largest gradients."""
+        progress = self.progress(view.clock)
+        went_on, stays = {}, {}
+        for p, weight in self.weights(view):
+            if p.name not in gradients:
+                continue
+            alive, magnitude = view.masks.alive(p), weight.abs()
+            dying, growing = self.counts(view, p, self.dropped(progress), progress)
+            kept = alive & ~lowest(magnitude, magnitude, alive, dying)
+            places = view.masks.between(p) & ~kept
+            stays[p.name] = kept | highest(gradients[p.name], lots_of(view, p), places, growing)
+            went_on[p.name] = alive & stays[p.name]
+        return self.rewired(went_on, stays)
+
+    def dropped(self, progress: float) -> float:
+        """Return the share of the living synapses that dies."""
+        return cosine(self.alpha, progress)
