@@ -367,6 +367,8 @@ def evaluate(given: list[str]) -> None:
     said = "seconds of a time step in a NIR file (default: what the file says, and 1e-4 if it says nothing)"
     parser.option("nir-dt", values.Seconds, said)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="device (default: that of the run)")
+    said = "add NeuroBench's report (pip install 'snnprune[neurobench]')"
+    parser.add_argument("--neurobench", action="store_true", help=said)
     parser.option("out", values.File, "a JSON file for the result")
     parser.settings("data")
     parsed: Any = parser.read(given)
@@ -381,6 +383,7 @@ def evaluate(given: list[str]) -> None:
             bits=parsed.bits,
             device=parsed.device,
             dt=parsed.nir_dt,
+            neurobench=parsed.neurobench,
             out=None if parsed.out is None else Path(parsed.out),
         )
 
