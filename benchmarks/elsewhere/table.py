@@ -142,19 +142,21 @@ def _said(stderr: str) -> str:
     return " ".join((lines or stderr.splitlines() or ["no word"])[-1].split())[:120].replace("|", "/")
 
 
-def row(way: Way, letter: str, found: RoundTrip | str, layers: list[str]) -> tuple[str, ...]:
+def row(way: Way, number: str, found: RoundTrip | str, layers: list[str]) -> tuple[str, ...]:
     options = way.options.removeprefix("--to ")
     if isinstance(found, str):
-        return way.tool.name, options, letter, found, ""
+        return way.tool.name, options, number, found, ""
     flips = [f"{found.layers[name].flipped:,}" if name in found.layers else "not seen" for name in layers]
-    return way.tool.name, options, letter, " / ".join(flips), f"{found.answers} of {found.samples}"
+    said = "agree" if set(flips) == {"0"} else " / ".join(flips)
+    return way.tool.name, options, number, said, f"{found.answers} of {found.samples}"
 
 
 def rows(ways: list[Way], shown: Shown, envs: Path) -> Iterator[tuple[str, ...]]:
     layers = list(shown.exported("--to nir")[1][1])
-    for number, way in enumerate(ways, 1):
+    lines = list(dict.fromkeys((way.code, way.between) for way in ways))
+    for way in ways:
         found = asked(way, shown, envs)
-        made = row(way, f"{number}", found, layers)
+        made = row(way, f"{lines.index((way.code, way.between)) + 1}", found, layers)
         print(*made, sep=" | ", file=sys.stderr)
         yield made
 
@@ -185,9 +187,9 @@ def main() -> None:
             )
         )
     print(f"\nSpikes of {given.samples} recordings: {', '.join(spikes)}.\n")
-    for number, way in enumerate(ways, 1):
-        after = f"\n# between recordings\n{way.between}" if way.between else ""
-        print(f"{number}. {way.tool.name}\n\n```python\n{way.code}{after}\n```\n")
+    for number, (code, between) in enumerate(dict.fromkeys((way.code, way.between) for way in ways), 1):
+        after = f"\n# between recordings\n{between}" if between else ""
+        print(f"```python\n# {number}\n{code}{after}\n```\n")
 
 
 if __name__ == "__main__":

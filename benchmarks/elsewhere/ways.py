@@ -47,6 +47,7 @@ SNNTORCH = Tool("snntorch 1.0.0", ("snntorch==1.0.0", *NIR))
 NORSE = Tool("norse 1.1.0", ("norse==1.1.0", "torchvision==0.29.1", *NIR))
 NIRTORCH = Tool("nirtorch 2.6", NIR)
 SINABS = Tool("sinabs 3.1.3", ("sinabs==3.1.3", "nir==1.0.4", "nirtorch==2.0.2"), "of_sinabs")
+SPECK = Tool("sinabs 3.1.3 for Speck", SINABS.requirements, "of_files")
 SPYX = Tool("spyx 1.0.0", ("spyx==1.0.0", "jax==0.10.2", "nir==1.0.8"), "of_spyx", torch=False)
 NIRVIZ = Tool("nirviz 0.1.5", ("nirviz==0.1.5", "nir==1.0.8"), "of_files", torch=False)
 ONNXRUNTIME = Tool(
@@ -126,6 +127,26 @@ net = sinabs.nir.from_nir(graph, batch_size=batch_size)
 
 _SINABS_RESET = "net.apply(lambda layer: hasattr(layer, 'reset_states') and layer.reset_states())"
 
+_SPECK = """\
+import sys
+from unittest.mock import MagicMock
+library = ("speck2f", "speck2e", "speck2cmini", "speck2dmini", "dynapcnn")
+parts = [f"samna.{one}{end}" for one in library for end in ("", ".configuration")]
+for name in ("samna", "samnagui", *parts):
+    sys.modules[name] = MagicMock(__path__=[])  # the library of the hardware, which is on no index
+import nir, sinabs.nir, torch
+from sinabs.backend.dynapcnn import DynapcnnNetwork
+graph = nir.read(file)
+for node in graph.nodes.values():
+    if isinstance(node, nir.LIF):
+        node.v_leak = node.v_leak.ravel()
+net = sinabs.nir.from_nir(graph, batch_size=1)
+for layer in net.modules():
+    if isinstance(layer, sinabs.layers.IAFSqueeze):
+        layer.spike_threshold = torch.nn.Parameter(layer.spike_threshold.flatten()[0])
+        layer.min_v_mem = torch.nn.Parameter(-layer.spike_threshold.detach())
+chip = DynapcnnNetwork(net, input_shape=(2, 34, 34), discretize=True)"""
+
 # --- spyx
 
 _SPYX = """\
@@ -182,6 +203,8 @@ WAYS = [
         f"{_SINABS}\n{_SINABS_FIRES}",
         _SINABS_RESET,
     ),
+    Way(SPECK, "--to nir --nir-pool sum", _SPECK),
+    Way(SPECK, "--to nir --nir-neurons if --nir-pool sum --nir-dt 1", _SPECK),
     Way(SPYX, "--to nir", _SPYX.format("")),
     Way(SPYX, "--to nir --nir-pool sum", _SPYX.format(", dt=1e-4")),
     Way(SPYX, "--to nir --nir-pool sum", _SPYX_FIRES),
