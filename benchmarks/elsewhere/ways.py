@@ -56,6 +56,11 @@ ONNXRUNTIME = Tool(
 OPENVINO = Tool(
     "openvino 2026.4.1", ("openvino==2026.4.1", "onnx==1.23.2", "numpy==2.4.6"), "of_onnx", torch=False
 )
+BRIAN2 = Tool("brian2 2.9.0", ("brian2==2.9.0", "numpy==2.4.6"), "of_files", torch=False)
+SANAFE = Tool("sanafe 2.2.9", ("sanafe==2.2.9", "numpy==2.4.6"), "of_files", torch=False)
+QUALIA = Tool(
+    "qualia-codegen-core 2.6.0", ("qualia-codegen-core==2.6.0", "numpy==2.4.6"), "of_files", torch=False
+)
 LAVA = Tool("lava-nc 0.10.0", ("lava-nc==0.10.0",), "of_files", torch=False)
 
 # --- snntorch
@@ -182,6 +187,14 @@ core = openvino.Core()
 net = core.compile_model(core.read_model(file), "CPU"{})
 run = lambda given: {{n: v.copy() for one, v in net(given).items() for n in one.names}}"""
 
+# --- tools that read no file of these
+
+_LOOKED = """\
+import pathlib, re, {0}
+texts = [path.read_text() for path in pathlib.Path({0}.__file__).parent.rglob("*.py")]
+if not any(re.search("import (nir|onnx)", text) for text in texts):
+    raise LookupError("no file of the package reads NIR or ONNX: build the network by hand")"""
+
 WAYS = [
     Way(SNNTORCH, "--to nir", _SNNTORCH),
     Way(SNNTORCH, "--to nir", _SNNTORCH, "snntorch.utils.reset(net)"),
@@ -216,6 +229,9 @@ WAYS = [
     ),
     Way(OPENVINO, "--to onnx", _OPENVINO.format("")),
     Way(OPENVINO, "--to onnx", _OPENVINO.format(', {"INFERENCE_PRECISION_HINT": "f32"}')),
+    Way(BRIAN2, "--to nir", _LOOKED.format("brian2")),
+    Way(SANAFE, "--to nir", _LOOKED.format("sanafe")),
+    Way(QUALIA, "--to nir", _LOOKED.format("qualia_codegen_core")),
     Way(LAVA, "--to nir", "import lava"),
 ]
 """In the order of the table."""
