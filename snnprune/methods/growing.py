@@ -9,6 +9,7 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.per_synapse import PerSynapse
+from snnprune.pruning.distribution import Scope  # noqa: TC001 - options are read by their types
 from snnprune.pruning.growth import Born, Start, lots
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Projection
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
 
 FLOOR = 0.005
