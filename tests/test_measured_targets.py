@@ -239,7 +239,8 @@ def test_a_target_is_reached_within_two_points_or_it_is_said_why_not(method: str
         pruner = trained(method, spiking(20, 60, 40, 4), spikes(), **{option: 0.7})
     reached = pruner.reached()[OPTIONS[option]]
     missed = [str(w.message) for w in said if w.category is TargetMissedWarning]
-    assert (abs(reached - 0.7) <= 0.02) == (not missed)
+    more = 0.03 if pruner.method.permanent_units else 0.02  # units that die with their synapses are on top
+    assert (-0.02 <= reached - 0.7 <= more) == (not missed)
     assert reached > 0.6
     assert all(row.left.keys() == {OPTIONS[option]} for row in pruner.history)
 

@@ -44,8 +44,8 @@ class GrowingMethod(PerSynapse):
 
     Args:
         target: share of all weights to prune.
-        scope: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `Target`), or "local", the
-            same share of each.
+        scope: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `Target`), or "local",
+            the same share of each.
         floor: smallest share of its synapses that every layer keeps (see `Target`).
         initial_density: share of the synapses alive at the start, of the layers that are pruned; None: as
             many as at the end.
