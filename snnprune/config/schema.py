@@ -194,7 +194,8 @@ class MethodConfig:
     compact_every: Count | None = 1
 
     def __post_init__(self) -> None:
-        replaced = "target_macs" in self.options  # by version 0.1, which knew it as an option
+        # Version 0.1 knew `target_macs` as an option, which took the place of `target`.
+        replaced = isinstance(self.options, dict) and "target_macs" in self.options
         if isinstance(self.target, Usual) or replaced:
             other = replaced or self.further_targets
             object.__setattr__(self, "target", None if other else float(self.target or 0.0))
@@ -203,7 +204,8 @@ class MethodConfig:
     def further_targets(self) -> dict[str, float]:
         """The targets that were given beside ``target``, by name."""
         known = [name for name in MethodConfig.__dataclass_fields__ if name.startswith("target_")]
-        given = {name: getattr(self, name) for name in known} | self.options
+        given = {name: getattr(self, name) for name in known}
+        given |= self.options if isinstance(self.options, dict) else {}  # what is none is refused later
         return {name: given[name] for name in known if given.get(name) is not None}
 
 
