@@ -14,7 +14,7 @@ from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -120,11 +120,7 @@ class GrowingMethod(PerSynapse):
         """Let a random part of each layer live, as large as its density."""
         shares = {p.name: self.density(view, p, 0.0) for p, _ in self.weights(view)}
         shares = {name: share for name, share in shares.items() if share < 1.0}
-        return sparse(view, shares, self.sample, rescale=self.rescale)
-
-    def sample(self, view: View, projection: Projection, share: float) -> Tensor:
-        """Return, bool, a random ``share`` of a layer's synapses, one at least."""
-        return at_random(lots_of(view, projection), share)
+        return sparse(view, shares, rescale=self.rescale)
 
     def counts(self, view: View, projection: Projection, share: float, progress: float) -> tuple[int, int]:
         """Return how many synapses of a layer die, and how many grow.
@@ -136,10 +132,14 @@ class GrowingMethod(PerSynapse):
             progress: says how many should be alive afterwards.
         """
         alive, most = int(view.masks.alive(projection).sum()), int(view.masks.between(projection).sum())
-        size = math.prod(view.dense.projections[projection.name].shape)
-        goal = min(max(round(self.density(view, projection, progress) * size), 1), most)
+        goal = min(self.wanted(view, projection, progress), most)
         dying = max(round(share * alive), alive - goal)
         return dying, goal - (alive - dying)
+
+    def wanted(self, view: View, projection: Projection, progress: float) -> int:
+        """Return how many synapses of a layer should be alive at ``progress``."""
+        size = math.prod(view.dense.projections[projection.name].shape)
+        return max(round(self.density(view, projection, progress) * size), 1)
 
     def rewired(self, kept: Mapping[str, Tensor], stays: Mapping[str, Tensor]) -> Decision:
         """Return the decision that leaves ``stays`` alive, by layer: all begin anew but those of ``kept``."""
@@ -153,34 +153,22 @@ def lots_of(view: View, projection: Projection) -> Tensor:
     return drawn.to(view.model.get_parameter(projection.weight).device)
 
 
-def sparse(
-    view: View,
-    shares: Mapping[str, float],
-    sample: Callable[[View, Projection, float], Tensor],
-    *,
-    rescale: bool,
-) -> Decision:
-    """Return the decision to begin with a random part of each layer.
+def sparse(view: View, shares: Mapping[str, float], *, rescale: bool) -> Decision:
+    """Return the decision to begin with a random part of each layer, of one synapse at least.
 
     Args:
         view: the network.
         shares: of the synapses of layers, by name.
-        sample: draws a share of a projection's synapses.
         rescale: multiply the first weights by 1 / sqrt(share).
     """
     decision = Decision()
     for name, share in shares.items():
-        alive = sample(view, view.topology.projections[name], share)
-        decision.synapses[name] = alive
+        lot = lots_of(view, view.topology.projections[name])
+        count = max(round(share * lot.numel()), 1)
+        decision.synapses[name] = lowest(lot, lot, torch.ones_like(lot, dtype=torch.bool), count)
         if rescale:
-            decision.scale[name] = math.sqrt(alive.numel() / int(alive.sum()))
+            decision.scale[name] = math.sqrt(lot.numel() / count)
     return decision
-
-
-def at_random(lot: Tensor, share: float) -> Tensor:
-    """Return, bool, the ``share`` of all entries with the lowest lots, one at least."""
-    everywhere = torch.ones_like(lot, dtype=torch.bool)
-    return lowest(lot, lot, everywhere, max(round(share * lot.numel()), 1))
 
 
 def highest(score: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:

@@ -157,6 +157,8 @@ class Pruner:
         self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
+        self._begun: Decision | None = None
+        self._is_begun = False
         self._gradients = DeadGradients()
         self._steps = self._watch_steps()
         self.history = History()
@@ -168,8 +170,6 @@ class Pruner:
             if not self._pruned.was_cut:  # else its state may come, of a larger network
                 self._plan(asked, options)
             self.method.begin(self._view({}))
-            self._begun: Decision | None = None
-            self._is_begun = False
             if not self._pruned.was_cut:
                 self._begin()
         except BaseException:

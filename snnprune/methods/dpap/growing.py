@@ -14,7 +14,7 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.method import DPAP
-from snnprune.methods.growing import LAST, Start, at_random, check_shares, cosine, highest, lots_of, sparse
+from snnprune.methods.growing import LAST, Start, check_shares, cosine, highest, lots_of, sparse
 from snnprune.pruning.growth import Born
 from snnprune.pruning.solver import is_prunable
 
@@ -94,7 +94,7 @@ class DPAPGrow(DPAP):
             return None
         layers = [p for p in view.topology.projections.values() if is_prunable(p)]
         shares = {p.name: self.initial_density for p in layers}
-        return sparse(view, shares, lambda v, p, share: at_random(lots_of(v, p), share), rescale=self.rescale)
+        return sparse(view, shares, rescale=self.rescale)
 
     def challenge(self, candidates: Candidates, view: View) -> Candidates:
         """Return the candidates with the number of synapses that others replace."""
