@@ -22,6 +22,9 @@ from snnprune.methods.sd_snn import SDSNN
 from snnprune.methods.set import SET
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
+from snnprune.methods.taylor import Taylor
+from snnprune.methods.twins import Twins
+from snnprune.methods.weight_trace import WeightTrace
 
 __all__ = [
     "ADMM",
@@ -42,6 +45,9 @@ __all__ = [
     "Magnitude",
     "Random",
     "RigL",
+    "Taylor",
+    "Twins",
+    "WeightTrace",
 ]
 
 __getattr__, __dir__ = lazily(__name__)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from snnprune.config.schema import MethodConfig
+from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.lowest import Lowest, Schedule
 from snnprune.pruning.method import CriterionMethod
 from snnprune.pruning.target import Scope, Target, aim, required
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from snnprune.pruning.criterion import Criterion
 
 Unit = Literal["synapses", "neurons", "both"]
 UNITS: tuple[Unit, ...] = ("synapses", "neurons", "both")
@@ -33,12 +32,14 @@ class ByScore(CriterionMethod):
         finish: epoch of the last gradual decision, or of the single one; None: half of the run, as for DPAP.
         unit: "synapses" of all layers but the output; "neurons" and channels; or "both": channels of
             convolutions, neurons and synapses of linear layers, as DPAP does.
+        criterion: scores units in place of one that ``criterion_class`` makes.
 
     Attributes:
         criterion_class: the criterion that scores units.
 
     Raises:
         ValueError: no target, or a value outside its range.
+        TypeError: ``criterion`` is no `Criterion`.
     """
 
     criterion_class: ClassVar[type[Criterion]]
@@ -57,11 +58,14 @@ class ByScore(CriterionMethod):
         start: int = 1,
         finish: int | None = None,
         unit: Unit = "synapses",
+        criterion: Criterion | None = None,
     ) -> None:
+        if criterion is not None and not isinstance(criterion, Criterion):
+            raise TypeError(f"criterion must be a Criterion, came {criterion!r:.80}")
         if unit not in UNITS:
             raise ValueError(f"unit is one of {list(UNITS)}, came '{unit}'")
         super().__init__(
-            self.criterion_class(),
+            self.criterion_class() if criterion is None else criterion,
             Lowest(schedule, start, finish),
             target=required(
                 aim(target, target_macs, structured=structured, layers=layers, scope=scope, floor=floor)
