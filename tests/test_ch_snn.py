@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnprune.methods import CHSNN
-from snnprune.methods.ch_snn import ch3_l3, drawn, links_of, removal_score
+from snnprune.methods.ch_snn import ch3_l3, drawn, removal_score
 from snnprune.network import discover
 from snnprune.pruning import Masks, Pruner
 from snnprune.pruning.chains import connected
@@ -55,13 +55,6 @@ def test_ch3_l3_on_paper() -> None:
 def test_channels_of_other_groups_are_no_neighbours() -> None:
     links = torch.rand(8, 6, generator=torch.Generator().manual_seed(1)) < 0.5
     assert torch.equal(ch3_l3(links, groups=2), torch.cat([ch3_l3(links[:4]), ch3_l3(links[4:])]))
-
-
-def test_a_link_of_channels_is_a_kernel() -> None:
-    weight = torch.arange(2 * 3 * 2 * 2.0).view(2, 3, 2, 2)
-    assert links_of(weight).tolist() == [[6.0, 22.0, 38.0], [54.0, 70.0, 86.0]]
-    assert links_of(weight > 17).tolist() == [[False, False, False], [False, True, True]]
-    assert torch.equal(links_of(weight[0, 0]), weight[0, 0])
 
 
 def test_the_removal_score_on_paper() -> None:
@@ -150,7 +143,7 @@ def test_an_epoch_removes_as_many_links_as_it_grows() -> None:
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     x = torch.rand(4, 2, 12, 12)
     with Pruner(model, x, CHSNN(0.7, zeta=0.5), epochs=5) as pruner:
-        kernels, counts, changed = {}, [], 0
+        counts, changed = [], 0
         for _ in range(4):
             optimizer.zero_grad()
             model(x).square().sum().backward()
@@ -159,11 +152,27 @@ def test_an_epoch_removes_as_many_links_as_it_grows() -> None:
             before = {n: a.clone() for n, a in pruner.masks.all_alive().items()}
             pruner.end_epoch()
             for name, alive in pruner.masks.all_alive().items():
-                kernels[name] = alive.flatten(2) if alive.ndim > 2 else alive.unsqueeze(2)
-                assert torch.equal(kernels[name].any(2), kernels[name].all(2))
                 changed += int((alive & ~before[name]).sum())
                 assert not model.get_parameter(f"{name}.weight")[alive & ~before[name]].any()
             counts.append(pruner.rates().weights_left)
     assert changed > 0
     assert len(set(counts)) == 1
     assert pruner.rates().synapses > 0.69  # and more where units die that the output reads
+
+
+def test_convolutions_keep_their_channels_where_hardly_a_synapse_is_left() -> None:
+    torch.manual_seed(0)
+    model, x = conv_ann(), torch.rand(4, 2, 12, 12)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    with Pruner(model, x, CHSNN(0.9), epochs=6) as pruner:
+        for _ in range(6):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+            pruner.step(optimizer)
+            pruner.end_epoch()
+        left = {p.name: p.kind == "channels" for p in pruner.dense.populations.values()}
+        assert any(left.values())
+        for name, channels in left.items():
+            alive, size = pruner.rates().neurons_left[name]
+            assert not channels or alive > size / 2

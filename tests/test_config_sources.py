@@ -14,7 +14,7 @@ from snnprune import cli
 from snnprune.common.errors import UserError
 from snnprune.config.check import check, types_of
 from snnprune.config.reading import as_config
-from snnprune.config.schema import SECTIONS, RunConfig
+from snnprune.config.schema import SECTIONS, MethodConfig, RunConfig
 from snnprune.runs.folder import RunFolder
 from snnprune.training import run
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEYS = [f"{section}.{key}" for section, kind in SECTIONS.items() for key in types_of(kind)]
+
+AIMS = [key for key in types_of(MethodConfig) if key.startswith("target")]
 
 EVERYWHERE: list[Any] = [[1], {"a": 1}, math.nan, math.inf, -math.inf, -1, True, 2.5, "abc", "", "a\nb", None]
 """Values of every kind, of which a setting takes a few."""
@@ -47,12 +49,13 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "model.hidden": (None,),
     "model.detach_reset": (True,),
     "model.accelerate": (True,),
-    "method.target": (None,),
+    **{f"method.{name}": (None,) for name in AIMS},
     "method.compact_every": (None,),
     "method.options": ({"a": 1},),  # names that the method is asked for afterwards
     "train.lr": (2.5,),
     "train.weight_decay": (2.5,),
     "train.momentum": (2.5,),
+    "train.activity_penalty": (2.5,),
     "train.step_gamma": (2.5,),
     "train.threads": (None,),
     "train.twin": (True,),
@@ -70,7 +73,7 @@ EDGES: dict[str, tuple[Any, ...]] = {
     "data.augment": ("shift=0", "turn=1", "shift=1,shift=2", "drop=1"),
     "model.hidden": (0, 10**30),
     "model.dropout": (1,),
-    "method.target": (1, -0.1),
+    **{f"method.{name}": (1, -0.1) for name in AIMS},
     "method.structured": (1.01, -0.01),
     "method.compact_every": (0,),
     "train.epochs": (0, 10**10),

@@ -21,7 +21,7 @@ class Bench:
             nn.Linear(4, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False)
         ).double()
         self.optimizer = torch.optim.SGD([self.weight], 0.0)
-        method = SDSNN(target, distribution="uniform", **options)  # type: ignore[arg-type]
+        method = SDSNN(target, scope="local", **options)  # type: ignore[arg-type]
         self.pruner = Pruner(self.model, torch.eye(4).double(), method, epochs=epochs)
 
     @property

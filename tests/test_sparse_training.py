@@ -121,7 +121,7 @@ def test_updates_may_come_every_few_steps() -> None:
 
 
 def test_ndsnn_on_paper() -> None:
-    method = NDSNN(0.5, initial_density=0.9, alpha=0.6, alpha_min=0.2, distribution="uniform", last=0.5)
+    method = NDSNN(0.5, initial_density=0.9, alpha=0.6, alpha_min=0.2, scope="local", last=0.5)
     model = nn.Sequential(nn.Linear(10, 100, bias=False), nn.ReLU(), nn.Linear(100, 1, bias=False))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     with Pruner(model, torch.rand(2, 10), method, epochs=8) as pruner:
@@ -148,13 +148,13 @@ def test_the_cosine_falls_from_its_first_value_to_nothing() -> None:
     assert [cosine(0.3, q) for q in (0.0, 0.5, 1.0)] == pytest.approx([0.3, 0.15, 0.0])
 
 
-@pytest.mark.parametrize("distribution", ["erk", "uniform"])
+@pytest.mark.parametrize("scope", ["erk", "local"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_network_is_sparse_from_its_first_forward(kind: Any, distribution: Any) -> None:
+def test_a_network_is_sparse_from_its_first_forward(kind: Any, scope: Any) -> None:
     model = conv_ann()
     dense = copy.deepcopy(model)
     x = torch.ones(2, 2, 12, 12)
-    method = kind(0.9, distribution=distribution, initial_density=None)
+    method = kind(0.9, scope=scope, initial_density=None)
     with Pruner(model, x, method, epochs=4) as pruner:
         assert pruner.rates().synapses == pytest.approx(0.9, abs=0.002)
         model(x)
@@ -166,7 +166,7 @@ def test_a_network_is_sparse_from_its_first_forward(kind: Any, distribution: Any
             assert torch.allclose(weight[alive], whole[alive] / math.sqrt(share))
             assert not weight[~alive].any()
         free = [s for n, s in shares.items() if not pruner.topology.projections[n].output]
-        assert (max(free) - min(free) < 0.05) is (distribution == "uniform")
+        assert (max(free) - min(free) < 0.05) is (scope == "local")
 
 
 def test_rescaling_can_be_left_out() -> None:
@@ -195,7 +195,7 @@ def test_a_run_of_one_epoch_rewires_nothing(kind: Any) -> None:
         (RigL, {"every": 0}, "every is a number of steps from 1 on, or None for once an epoch, came 0"),
         (NDSNN, {"alpha_min": -0.1}, "alpha_min is a share"),
         (NDSNN, {"initial_density": 2.0}, "initial_density is a share"),
-        (SET, {"distribution": "even"}, r"distribution is one of \['erk', 'uniform'\], came 'even'"),
+        (SET, {"scope": "even"}, r"scope of this method is one of \['local', 'erk'\], came 'even'"),
         (SET, {"first_weight": "one"}, "a woken weight starts at one of"),
         (SET, {"last": 0.0}, "last is a share"),
         (SET, {"target": None}, "needs a target"),

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from snnprune.methods.dpap import SurvivalFunction, min_max, percentile, rank
-from snnprune.methods.dpap.normalisation import quantile
 from snnprune.methods.dpap.survival import Constants
 from snnprune.pruning import Candidates, Clock
+from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import lowest
 
 

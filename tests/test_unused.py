@@ -32,6 +32,11 @@ ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
     [
         ("method.target", RunConfig(method=MethodConfig("dense")), "method 'dense' has no target"),
         ("method.structured", RunConfig(method=MethodConfig("dense")), "method 'dense' has no structured"),
+        *(
+            (f"method.{name}", RunConfig(method=MethodConfig("bsp", **{name: 0.5})), "'bsp' has no targets")
+            for name in MethodConfig.__dataclass_fields__
+            if name.startswith("target_")
+        ),
         ("data.encoding", RunConfig(data=DataConfig("nmnist")), "nmnist holds recordings"),
         ("data.encoding", RunConfig(data=DataConfig("digits-events")), "digits-events holds recordings"),
         ("data.root", RunConfig(), "digits-events comes with the package"),
@@ -58,6 +63,7 @@ ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
         ("model.detach_reset", ANN, "mlp-ann has no time steps"),
         ("model.accelerate", RunConfig(model=ModelConfig("lenet-ann")), "lenet-ann has no time steps"),
         ("train.over_time", ANN, "mlp-ann has no time steps"),
+        ("train.activity_penalty", ANN, "mlp-ann has no time steps"),
         ("model.neuron", RunConfig(), "it is for recurrent networks, and conv-snn is none"),
         ("train.momentum", RunConfig(), "train.optimizer is adam"),
         ("train.step_epochs", RunConfig(), "train.schedule is constant"),

@@ -15,8 +15,8 @@ import torch
 
 from benchmarks import harness
 from snnprune.methods.dpap import BCM, SurvivalFunction, spiking_trace
-from snnprune.methods.dpap.normalisation import percentile
 from snnprune.pruning import Activity, Candidates, Clock
+from snnprune.pruning.normalisation import percentile
 from snnprune.report.picture import Picture, canvas, draw
 from snnprune.report.plots import fan_in, learning, maps
 from snnprune.report.style import DASHES, DENSE, FAINT, GONE, LINES, PRUNED, THIRD, tidy

@@ -1,21 +1,25 @@
 """What pruning costs while it trains: a step of every method as a ratio to the unpruned step.
 
     python -m benchmarks.speed.methods [--steps 8] [--batch 100] [--rounds 15] [--threads N] [--device cpu]
-        [--only METHOD ...] [--target 0.98]
+        [--only METHOD ...] [--target 0.98] [--memory]
 
 The paper's conv-snn, with SpikingJelly's neurons and with accelerated ones. Decisions that are taken
-once an epoch stand apart, in seconds: an epoch of 60,000 images has 600 steps.
+once an epoch stand apart, in seconds: an epoch of 60,000 images has 600 steps. With ``--memory``, peak memory
+beside a network with masks alone, in place of times (`benchmarks.memory.growth`).
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 import snnprune
-from benchmarks.harness import Contender, about, parser, ratio, take_turns
+from benchmarks.harness import Contender, about, child, parser, ratio, take_turns
+from benchmarks.memory import growth
 from benchmarks.workloads import EPOCHS, WORKLOADS, Workload
 from snnprune.config.names import METHODS, options_of
 from support.markdown import table
@@ -95,6 +99,14 @@ def measure(
     return table(":method | step, ms | ratio | limit | decision, s", rows)
 
 
+def memory(given: argparse.Namespace) -> str:
+    """Return a table of peak memory, each in a process of its own."""
+    words = ["--steps", str(given.steps), "--batch", str(given.batch), "--device", given.device]
+    words += ["--target", str(given.target), *(["--threads", str(given.threads)] if given.threads else [])]
+    names = (growth.MASKED, *given.only)
+    return growth.shown({name: child("benchmarks.speed.methods", ["--peak", name, *words]) for name in names})
+
+
 def main() -> None:
     options = parser(__doc__, rounds=15)
     options.add_argument("--steps", type=int, default=8, help="time steps T")
@@ -103,12 +115,22 @@ def main() -> None:
         "--only", nargs="+", choices=METHODS, default=[name for name in METHODS if name != "dense"]
     )
     options.add_argument("--target", type=float, help="of the methods that have one; by default their own")
+    options.add_argument("--memory", action="store_true", help="peak memory in place of times")
+    options.add_argument("--peak", choices=(growth.MASKED, *METHODS), help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.threads is not None:
         torch.set_num_threads(given.threads)
     workload = replace(WORKLOADS["mnist"], steps=given.steps, batch=given.batch)
-    x, y = workload.inputs(given.device)
+    if given.memory and given.target is None:
+        options.error("--memory needs a --target, such as 0.98")
+    if given.peak is not None:
+        print(json.dumps(growth.peak(given.peak, workload, given.device, given.target)))
+        return
     print(f"conv-snn, MNIST, T = {given.steps}, batch {given.batch}; {about(given.device)}")
+    if given.memory:
+        print(f"\npeak memory at {given.target:.0%} pruned\n\n{memory(given)}")
+        return
+    x, y = workload.inputs(given.device)
     for fused in (False, True):
         print(f"\n{'accelerated' if fused else 'SpikingJelly'} neurons, {given.rounds} rounds\n")
         print(measure(given.only, workload, x, y, given.rounds, fused=fused, target=given.target), flush=True)

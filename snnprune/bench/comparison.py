@@ -216,8 +216,7 @@ class Comparison:
         epochs: epochs of the longest run; a method may stop earlier.
         test_samples: number of samples that the accuracy is measured on.
         groups: the groups, the unpruned network first.
-        pareto: names of the groups on the Pareto front of accuracy and cost, by cost: "weights" or "synops"
-            (see `operations`).
+        pareto: names of the groups on the Pareto front of accuracy and cost, by the cost (`costs`).
         unfinished: runs that are left out because they have not ended.
         left_out: runs that are left out although they have ended, each with its reason.
     """
@@ -244,10 +243,7 @@ def compare(found: Found) -> Comparison:
         epochs=max(len(run.rows) for run in found.results),
         test_samples=len(first.tested.labels),
         groups=groups,
-        pareto={
-            "weights": _front(groups, "weights"),
-            "synops": _front(groups, operations(groups)),
-        },
+        pareto={cost: _front(groups, measure) for cost, measure in costs(groups).items()},
         unfinished=tuple(found.unfinished),
         left_out=found.left_out,
     )
@@ -341,6 +337,21 @@ def _front(groups: Sequence[Group], cost: str) -> list[str]:
         (group.measures[cost].interval.mean, group.measures["accuracy"].interval.mean) for group in groups
     ]
     return [groups[i].name for i in pareto_front(points, SAME_COST)]
+
+
+def costs(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the costs that fronts are drawn over, and the measure of each.
+
+    "weights" left; "synops", or what stands in for them (`operations`); "energy" of the arithmetic; and
+    "latency", the time of one recording in the event-driven network. The last two are left out where not all
+    groups have them, or all have 0.
+    """
+    found = {"weights": "weights", "synops": operations(groups)}
+    for cost, measure in (("energy", "energy_masked"), ("latency", "recording_event_driven")):
+        means = [group.measures[measure].interval.mean for group in groups if measure in group.measures]
+        if len(means) == len(groups) and any(means):
+            found[cost] = measure
+    return found
 
 
 def operations(groups: Sequence[Group]) -> str:

@@ -13,13 +13,16 @@ from snnprune.common.errors import UserError
 from snnprune.config import values
 from snnprune.config.changes import Changes
 from snnprune.config.names import DATASETS, METHODS, MODELS, build, options_of, pick, typed
-from snnprune.config.schema import SECTIONS, ModelConfig, RunConfig
+from snnprune.config.schema import SECTIONS, MethodConfig, ModelConfig, RunConfig
 
 if TYPE_CHECKING:
-    from snnprune.config.schema import DataConfig, MethodConfig, TrainConfig
+    from snnprune.config.schema import DataConfig, TrainConfig
 
-ELSEWHERE = ("target", "structured", "compact_every")
-"""Settings of the section "method" that are not options of the method."""
+ELSEWHERE = tuple(f for f in MethodConfig.__dataclass_fields__ if f not in {"name", "options"})
+"""Settings of the section "method", which are no options of the method."""
+
+OPTIONS = tuple(f for f in ELSEWHERE if f != "compact_every")
+"""Those of them that methods take as options."""
 
 
 @cache
@@ -176,14 +179,14 @@ def check_method(method: MethodConfig) -> None:
     """
     pick(METHODS, "method", method.name)
     for name in ELSEWHERE:
-        if name in method.options:
+        if name in method.options and name != "target_macs":  # an option up to version 0.1
             raise UserError(f"method.options must not hold '{name}': write method.{name} instead")
 
 
 def options_of_run(method: MethodConfig) -> dict[str, Any]:
     """Return the options of a run's method: its own, and those of the settings that it takes."""
     known = options_of(METHODS, "method", method.name)
-    general = {"target": method.target, "structured": method.structured}
+    general = {name: getattr(method, name) for name in OPTIONS}
     return {name: value for name, value in general.items() if name in known} | method.options
 
 

@@ -11,13 +11,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from snnprune.config.changes import Listed
-from snnprune.config.values import MOST, Called, Count, File, Folder, Pixels, Share, Span, Within
+from snnprune.config.values import MOST, Called, Count, File, Folder, Pixels, Seconds, Share, Span, Within
 
 MOST_STEPS = 10_000
 """Most time steps: a recording of N-MNIST then has 23 MB of frames."""
 
 LARGEST_SEED = 2**63 - 1
 """The largest seed that torch's generators accept."""
+
+
+class Usual(float):
+    """A default that gives way where another value of its kind is given.
+
+    Examples:
+        >>> from snnprune.config.schema import Usual
+        >>> Usual(0.6), isinstance(Usual(0.6), float)
+        (0.6, True)
+    """
+
+
+USUAL_TARGET = Usual(0.6)
+"""The rate at which the DPAP paper reports its best accuracy."""
 
 Name = Annotated[str, Called("a name")]
 
@@ -115,6 +129,10 @@ class ModelConfig:
             neuron, trained with the weights (Perez-Nieves et al. 2021).
         readout: output of a recurrent network: leaky integrators, which do not spike and whose potential is
             the output (Cramer et al. 2022), or neurons that spike.
+        file: NIR file that holds the network (`--init FILE.nir`). It is read again when the run is resumed or
+            evaluated.
+        dt: seconds of a time step in `file`; without a number, what the file says, and 1e-4 if it says
+            nothing.
         accelerate: train with fused neurons and channels-last convolutions, which take a fraction of
             SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit for bit; the
             convolutions sum in another order. If false, SpikingJelly's own layers run. Saved networks have
@@ -134,6 +152,8 @@ class ModelConfig:
     neuron: Literal["lif", "alif"] = "lif"
     tau: Literal["shared", "heterogeneous"] = "shared"
     readout: Literal["leaky", "spikes"] = "leaky"
+    file: File | None = None
+    dt: Seconds | None = None
     accelerate: bool = True
 
 
@@ -145,7 +165,14 @@ class MethodConfig:
         name: a method (`snnprune list` names them), or "module:attribute" of a class of your own that
             derives from `snnprune.pruning.method.Method`; `dense` prunes nothing.
         target: share of all weights to prune by the end of the run, or null for the method's own stopping
-            rule (for DPAP, the paper's fixed epsilon). The DPAP paper reports its best accuracy at 0.6.
+            rule (for DPAP, the paper's fixed epsilon). The DPAP paper reports its best accuracy at 0.6. Where
+            another target is given, this one holds only if it is given, too; the tightest of several decides.
+        target_macs: share of all multiply-accumulates to prune.
+        target_synops: share of the dense network's synaptic operations to prune, as its spikes cause them
+            while it trains (docs/methods.md).
+        target_energy: share of the energy of the dense network's arithmetic to prune.
+        target_latency: share of the time of the event-driven engine's synapses to prune, by its cost model.
+        target_bytes: share of the bytes of the dense network's weights to prune, at the option `bits`.
         structured: how much of the target comes from whole channels and neurons, as a share of the
             log-survival of weights; the rest comes from single synapses.
         options: constants of the method by name, in place of its own (`snnprune list method NAME` names
@@ -162,10 +189,28 @@ class MethodConfig:
     """
 
     name: Name = "dpap"
-    target: Share | None = 0.6
+    target: Share | None = USUAL_TARGET
+    target_macs: Share | None = None
+    target_synops: Share | None = None
+    target_energy: Share | None = None
+    target_latency: Share | None = None
+    target_bytes: Share | None = None
     structured: Annotated[float, Within(0, 1)] = 0.5
     options: dict[str, Any] = field(default_factory=dict)
     compact_every: Count | None = 1
+
+    def __post_init__(self) -> None:
+        replaced = "target_macs" in self.options  # by version 0.1, which knew it as an option
+        if isinstance(self.target, Usual) or replaced:
+            other = replaced or self.further_targets
+            object.__setattr__(self, "target", None if other else float(self.target or 0.0))
+
+    @property
+    def further_targets(self) -> dict[str, float]:
+        """The targets that were given beside ``target``, by name."""
+        known = [name for name in MethodConfig.__dataclass_fields__ if name.startswith("target_")]
+        given = {name: getattr(self, name) for name in known} | self.options
+        return {name: given[name] for name in known if given.get(name) is not None}
 
 
 @dataclass(frozen=True)
@@ -188,6 +233,9 @@ class TrainConfig:
             loss that the model names.
         over_time: how a spiking network's outputs of all time steps become one score for each class, for loss
             and answer: their mean (of spikes the rate), their largest value (max), or that of the last step.
+        activity_penalty: weight in the loss of the network's synaptic operations, as a share of those that
+            there would be if every neuron fired in every step. 0: none. Spikes become fewer where each
+            costs most.
         seed: seed of weights, data order and noise. With the same seed, machine and thread count, a run
             repeats bit for bit.
         init: weights to start from: the folder of a run, a checkpoint, or a safetensors file of this network.
@@ -219,6 +267,7 @@ class TrainConfig:
     warmup_epochs: Annotated[int, Within(0, MOST)] = 0
     loss: Literal["auto", "mse", "cross-entropy", "softmax-mse"] = "auto"
     over_time: Literal["mean", "max", "last"] = "mean"
+    activity_penalty: Annotated[float, Within(0)] = 0.0
     seed: Annotated[int, Within(0, LARGEST_SEED)] = 0
     init: File | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -253,7 +302,10 @@ class RunConfig:
             return None if path is None else str(Path(path).expanduser().absolute())
 
         data = replace(self.data, root=absolute(self.data.root), cache=absolute(self.data.cache))
-        return replace(self, data=data, train=replace(self.train, init=absolute(self.train.init)))
+        model = replace(self.model, file=absolute(self.model.file))
+        return replace(
+            self, data=data, model=model, train=replace(self.train, init=absolute(self.train.init))
+        )
 
 
 SECTIONS: dict[str, type] = {

@@ -47,7 +47,7 @@ class Facts:
     def is_aimed(self) -> bool:
         """Whether a share to prune is asked for."""
         method = self.config.method
-        return method.target is not None or "target_macs" in method.options
+        return method.target is not None or bool(method.further_targets)
 
     @property
     def has_no_time(self) -> bool:
@@ -61,6 +61,10 @@ IN_TIME = "it is for spiking networks, and {model.name} has no time steps"
 
 TABLE: tuple[Row, ...] = (
     ("method.target", lambda f: f.lacks("target"), "method '{method.name}' has no target"),
+    *(
+        (f"method.{name}", lambda f, name=name: f.lacks(name), "method '{method.name}' has no targets")
+        for name in ("target_macs", "target_synops", "target_energy", "target_latency", "target_bytes")
+    ),
     (
         "method.target",
         lambda f: "target_macs" in f.config.method.options,
@@ -135,6 +139,7 @@ TABLE: tuple[Row, ...] = (
         "{data.name} has a validation set of its own",
     ),
     ("train.over_time", lambda f: f.has_no_time, IN_TIME),
+    ("train.activity_penalty", lambda f: f.has_no_time, IN_TIME),
     ("model.detach_reset", lambda f: f.has_no_time, IN_TIME),
     ("model.accelerate", lambda f: f.has_no_time, IN_TIME),
     ("model.activation", lambda f: f.model.has("time") is True, "{model.name} spikes"),

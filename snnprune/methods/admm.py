@@ -6,7 +6,7 @@ ADMM Optimization and Activity Regularization", IEEE TNNLS 2021, arXiv 1911.0082
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -14,7 +14,6 @@ from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod
 from snnprune.pruning.rule import FINISH, lowest
 from snnprune.pruning.state import WEIGHT
-from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -40,13 +39,11 @@ class ADMM(HiddenMethod):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         rho: weight of the penalty. [reading] 0.01: for a typical weight of 0.02, the gradient of the penalty
             is then about as large as that of the loss.
         every: k, steps between two updates of Z and U. [reading] 100.
         finish: epoch, from 0, at whose end the weights are pruned; None: half of the run, as DPAP's target.
+        aims: further targets, and how they are distributed: the options of `Aims`.
 
     Raises:
         ValueError: a target outside [0, 1), or a constant outside its range.
@@ -66,14 +63,12 @@ class ADMM(HiddenMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = Target.floor,
         rho: float = 0.01,
         every: int = 100,
         finish: int | None = None,
+        **aims: Any,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
+        super().__init__(target, **aims)
         if rho < 0 or every < 1 or (finish is not None and finish < 0):
             raise ValueError(
                 f"rho and finish must be at least 0 and every at least 1, came rho {rho}, finish {finish} "

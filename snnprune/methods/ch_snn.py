@@ -9,23 +9,12 @@ Cannistraci, "Adaptive Network Automata Modelling of Complex Networks", 2020; in
 from __future__ import annotations
 
 import copy
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import (
-    FLOOR,
-    LAST,
-    Distribution,
-    GrowingMethod,
-    Start,
-    at_random,
-    check_shares,
-    highest,
-    lots_of,
-)
+from snnprune.methods.growing import LAST, GrowingMethod, Start, check_shares, highest, lots_of
 from snnprune.pruning.chains import connected
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
@@ -35,15 +24,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.network.topology import Projection
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
 
 
 class CHSNN(GrowingMethod):
     """Removes links by lot, units that are left without links, and grows links by CH3-L3.
 
-    A link joins two neurons, or in a convolution two channels with a whole kernel [reading]; |w| is then the
-    sum over the kernel. After each epoch, in each layer::
+    A link joins two neurons; in a convolution a channel and one place in the kernel of a channel before it
+    [reading]: whole kernels as links leave most channels without any at 98 % pruned, so that chains of them
+    die. After each epoch, in each layer::
 
         s = |w| / (1 + sum of |w| of its row) + |w| / (1 + sum of |w| of its column)
 
@@ -61,16 +51,14 @@ class CHSNN(GrowingMethod):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         zeta: share of the living links that is replaced after each epoch. 0.3, as in the group's public code.
         chains: whether units that are left without synapses on one side die.
-        distribution: "erk" or "uniform".
+        scope: "erk" or "local".
         initial_density: share of the synapses alive at the start; None: constant, as in the paper.
         last: share of the run after which nothing is rewired any more.
         first_weight: of a synapse that grows: "zero" or "drawn".
         rescale: keep the variance of currents of the dense network at the start.
+        aims: further targets: the options of `Aims`.
 
     Raises:
         ValueError: no target, or a share outside its range.
@@ -88,36 +76,26 @@ class CHSNN(GrowingMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = FLOOR,
         zeta: float = 0.3,
         chains: bool = True,
-        distribution: Distribution = "erk",
+        scope: Scope = "erk",
         initial_density: float | None = None,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
         super().__init__(
             target,
-            target_macs=target_macs,
-            layers=layers,
-            floor=floor,
-            distribution=distribution,
+            scope=scope,
             initial_density=initial_density,
             last=last,
             first_weight=first_weight,
             rescale=rescale,
+            **aims,
         )
         check_shares(zeta=zeta)
         self.zeta, self.chains = zeta, chains
-
-    def sample(self, view: View, projection: Projection, share: float) -> Tensor:
-        """Return, bool, a random ``share`` of a layer's links."""
-        lot = self._link_lots(view, projection)
-        links = at_random(lot, math.floor(share * lot.numel()) / lot.numel())
-        return of_links(links, view.model.get_parameter(projection.weight))
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
@@ -126,48 +104,26 @@ class CHSNN(GrowingMethod):
             return Decision()
         progress, before, kept = self.progress_after(view.clock), {}, {}
         for p, weight in self.weights(view):
-            links = links_of(view.masks.alive(p))
-            count, wanted = int(links.sum()), self._wanted(view, p, progress)
-            dying = max(round(self.zeta * count), count - wanted)
-            score = removal_score(links_of(weight.abs()))
-            dead = drawn(score, links, self._link_lots(view, p), dying, progress)
-            before[p.name], kept[p.name] = links, of_links(links & ~dead, weight)
+            links, lot = view.masks.alive(p), lots_of(view, p)
+            dying, _ = self.counts(view, p, self.zeta, progress)
+            score = removal_score(weight.abs().flatten(1)).view(weight.shape)
+            before[p.name], kept[p.name] = links, links & ~drawn(score, links, lot, dying, progress)
         units = connected(view.masks, kept) if self.chains else {}
         after = copy.copy(view.masks)
         after.units, after.synapses = {**view.masks.units, **units}, {**view.masks.synapses, **kept}
         stays = {}
         for p, weight in self.weights(view):
-            links, places = links_of(after.alive(p)), links_of(after.between(p))
-            missing = self._wanted(view, p, progress) - int(links.sum())
+            links, lot = after.alive(p), lots_of(view, p)
+            missing = self.wanted(view, p, progress) - int(links.sum())
             groups = getattr(view.model.get_submodule(p.name), "groups", 1)
-            score, lot = ch3_l3(links, groups), self._link_lots(view, p)
+            score = ch3_l3(links.flatten(1), groups, weight.dtype).view(weight.shape)
+            places = after.between(p) & ~links
             grown = highest(score, lot, places & ~before[p.name], missing)
-            grown |= highest(score, lot, places & ~links & ~grown, missing - int(grown.sum()))
-            stays[p.name] = of_links(links | grown, weight)
+            stays[p.name] = links | grown
+            stays[p.name] |= highest(score, lot, places & ~grown, missing - int(grown.sum()))
         decision = self.rewired(kept, stays)
         decision.units.update(units)
         return decision
-
-    def _wanted(self, view: View, projection: Projection, progress: float) -> int:
-        """Return how many links of a layer should be alive, at most all between living units."""
-        rows, columns = view.dense.projections[projection.name].shape[:2]
-        return max(math.floor(self.density(view, projection, progress) * rows * columns), 1)
-
-    def _link_lots(self, view: View, projection: Projection) -> Tensor:
-        """Return a number in [0, 1) per link, [rows, columns]."""
-        lot = lots_of(view, projection)
-        return lot.flatten(2)[:, :, 0] if lot.ndim > 2 else lot
-
-
-def links_of(synapses: Tensor) -> Tensor:
-    """Return [rows, columns] of values per synapse: their sum over a kernel, or whether any is True."""
-    flat = synapses.flatten(2) if synapses.ndim > 2 else synapses.unsqueeze(2)
-    return flat.any(2) if synapses.dtype == torch.bool else flat.sum(2)
-
-
-def of_links(links: Tensor, like: Tensor) -> Tensor:
-    """Return values per link, [rows, columns], for each of its synapses, in the shape of ``like``."""
-    return links.view(*links.shape, *[1] * (like.ndim - 2)).expand(like.shape)
 
 
 def removal_score(magnitude: Tensor) -> Tensor:
@@ -203,7 +159,7 @@ def drawn(score: Tensor, among: Tensor, lot: Tensor, count: int, progress: float
     return lowest(-(chance - (-number.log()).log()), lot, among, count)
 
 
-def ch3_l3(links: Tensor, groups: int = 1) -> Tensor:
+def ch3_l3(links: Tensor, groups: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
     """Return the score of each link that is not there, by the paths of three links between its ends.
 
     With N(v) the neighbours of v in the graph of the layer, for u before and v behind::
@@ -215,14 +171,15 @@ def ch3_l3(links: Tensor, groups: int = 1) -> Tensor:
     neighbours of z1 that are also neighbours of v are on one, so that e(z1) = deg(z1) - 1 - |N(z1) and N(v)|,
     and so for z2 and u: both depend on one end only. Links that are there score 0.
 
-    Time is that of nnz products of [rows] x [rows, columns].
+    Each row takes two products of [its links, rows] x [rows, columns].
 
     Args:
         links: bool [rows, columns].
         groups: blocks of rows with columns of their own, as in a convolution with groups.
+        dtype: of the scores.
 
     Returns:
-        float64 [rows, columns] on the device of ``links``.
+        [rows, columns] on the device of ``links``.
 
     Examples:
         >>> import torch
@@ -232,13 +189,16 @@ def ch3_l3(links: Tensor, groups: int = 1) -> Tensor:
                 [0., 1.]], dtype=torch.float64)
     """
     if groups > 1:
-        return torch.cat([ch3_l3(block) for block in links.chunk(groups)])
-    a = links.double()
-    of_rows = (a.sum(1, keepdim=True) - a @ a.T).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z1)), [z1, v]
-    of_columns = (a.sum(0).unsqueeze(1) - a.T @ a).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z2)), [z2, u]
+        return torch.cat([ch3_l3(block, dtype=dtype) for block in links.chunk(groups)])
+    a = links.to(dtype)
+    of_rows, of_columns = a.sum(1), a.sum(0)
     score = torch.zeros_like(a)
     for v in range(len(a)):
         near = links[v].nonzero().squeeze(1)
-        paths = (a[:, near].T * of_rows[:, v]) @ a  # [z2, u]
-        score[v] = (paths * of_columns[near]).sum(0)
-    return score.masked_fill(links, 0.0)
+        behind = a[:, near].T  # [z2, z1]
+        rows = (of_rows - a @ a[v]).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z1)), [z1]
+        columns = (
+            (of_columns[near].unsqueeze(1) - behind @ a).clamp_min(1.0).rsqrt()
+        )  # the same of z2, [z2, u]
+        score[v] = ((behind * rows) @ a).mul_(columns).sum(0)
+    return score.masked_fill_(links, 0.0)

@@ -7,14 +7,13 @@ arXiv 1711.05136, Algorithm 1.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, learning_rates, signs
 from snnprune.pruning.state import WEIGHT
-from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -46,11 +45,9 @@ class DeepR(HiddenMethod):
 
     Args:
         target: share of all weights to prune; the network is pruned to it after the first step.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         alpha: rate of the L1 prior. 1e-5, the default of the authors' public code.
         temperature: T. None: lr alpha^2 / 18, at which the noise is a third of the drift [reading].
+        aims: further targets, and how they are distributed: the options of `Aims`.
 
     Raises:
         ValueError: a target outside [0, 1), or a constant below 0.
@@ -71,13 +68,11 @@ class DeepR(HiddenMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = Target.floor,
         alpha: float = 1e-5,
         temperature: float | None = None,
+        **aims: Any,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
+        super().__init__(target, **aims)
         if alpha < 0 or (temperature is not None and temperature < 0):
             raise ValueError(f"alpha and temperature are at least 0, came {alpha} and {temperature}")
         self.alpha, self.temperature = alpha, temperature

@@ -7,16 +7,15 @@ Rewiring", IJCAI 2021, arXiv 2105.04916.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.dpap.normalisation import quantile
 from snnprune.methods.hidden import HiddenMethod, active, learning_rates, signs
+from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
-from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -65,12 +64,10 @@ class GradR(HiddenMethod):
 
     Args:
         target: p, the share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         alpha: rate of the prior; if it is steered, its value in the first epoch. 1e-5, the default of the
             authors' public code.
         steered: False: alpha stays constant, as in the paper, and the pruned share is not the target.
+        aims: further targets, and how they are distributed: the options of `Aims`.
 
     Raises:
         ValueError: a target outside [0, 1), or a negative alpha.
@@ -97,18 +94,17 @@ class GradR(HiddenMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = Target.floor,
         alpha: float = 1e-5,
         steered: bool = True,
+        **aims: Any,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
+        super().__init__(target, **aims)
         if alpha < 0:
             raise ValueError(f"alpha is at least 0, came {alpha}")
         self.alpha, self.steered = alpha, steered
         if not steered:
-            self.target = None  # the prior pulls towards p, but nothing ensures that p is reached
+            # The prior pulls towards p, but nothing ensures that p is reached.
+            self.target, self.targets = None, ()
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.per_synapse import PerSynapse
-from snnprune.pruning.erk import erk_of
 from snnprune.pruning.growth import Born, Start, lots
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
     from snnprune.network.topology import Projection
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.target import Plan
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
-
-Distribution = Literal["erk", "uniform"]
-DISTRIBUTIONS: tuple[Distribution, ...] = ("erk", "uniform")
 
 FLOOR = 0.005
 """Smallest share of a layer's synapses that stays: Erdős-Rényi-Kernel leaves the largest layer less than its
@@ -48,11 +44,9 @@ class GrowingMethod(PerSynapse):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
+        scope: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `erk`), or "local", the
+            same share of each.
         floor: smallest share of its synapses that every layer keeps (see `Target`).
-        distribution: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `erk`), or
-            "uniform", the same share of each.
         initial_density: share of the synapses alive at the start, of the layers that are pruned; None: as
             many as at the end.
         last: share of the run after which nothing is rewired any more, in (0, 1].
@@ -60,9 +54,11 @@ class GrowingMethod(PerSynapse):
         rescale: multiply the first weights of each layer by 1 / sqrt(density), so that the variance of
             currents is that of the dense network. Without it, neurons of a network that is very sparse from
             the start do not reach their threshold.
+        aims: further targets: the options of `Aims`. By one that is measured, the network is sparse after its
+            first batch.
 
     Raises:
-        ValueError: no target, a share outside its range, or an unknown distribution or start.
+        ValueError: no target, a share outside its range, or an unknown scope or start.
     """
 
     permanent: ClassVar[bool] = False
@@ -72,28 +68,19 @@ class GrowingMethod(PerSynapse):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
+        scope: Scope = "erk",
         floor: float = FLOOR,
-        distribution: Distribution = "erk",
         initial_density: float | None = None,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
-        if distribution not in DISTRIBUTIONS:
-            raise ValueError(f"distribution is one of {list(DISTRIBUTIONS)}, came '{distribution}'")
+        super().__init__(target, scope=scope, floor=floor, **aims)
         check_shares(initial_density=initial_density, last=last)
         Born(start=first_weight)
-        self.distribution, self.initial_density = distribution, initial_density
-        self.last, self.first_weight, self.rescale = last, first_weight, rescale
-
-    def _solved(self, view: View) -> Plan:
-        known, plan = self._plan, super()._solved(view)
-        if plan is not known and self.distribution == "erk":
-            plan = self._plan = erk_of(plan)
-        return plan
+        self.initial_density, self.last = initial_density, last
+        self.first_weight, self.rescale = first_weight, rescale
 
     # --- densities
 
@@ -123,10 +110,8 @@ class GrowingMethod(PerSynapse):
         """Return the shares alive at the start, by layer; an empty dict where they are those of the end."""
         if self.initial_density is None:
             return {}
-        plan = self._solved(view)
-        if self.distribution == "erk":
-            return erk_of(plan, self.initial_density).synapses
-        return dict.fromkeys(plan.synapses, self.initial_density)
+        plan = self.plan(view)
+        return {} if plan is None else plan.solver.of_density(self.initial_density)
 
     # --- decisions
 
@@ -135,11 +120,7 @@ class GrowingMethod(PerSynapse):
         """Let a random part of each layer live, as large as its density."""
         shares = {p.name: self.density(view, p, 0.0) for p, _ in self.weights(view)}
         shares = {name: share for name, share in shares.items() if share < 1.0}
-        return sparse(view, shares, self.sample, rescale=self.rescale)
-
-    def sample(self, view: View, projection: Projection, share: float) -> Tensor:
-        """Return, bool, a random ``share`` of a layer's synapses, one at least."""
-        return at_random(lots_of(view, projection), share)
+        return sparse(view, shares, rescale=self.rescale)
 
     def counts(self, view: View, projection: Projection, share: float, progress: float) -> tuple[int, int]:
         """Return how many synapses of a layer die, and how many grow.
@@ -151,10 +132,14 @@ class GrowingMethod(PerSynapse):
             progress: says how many should be alive afterwards.
         """
         alive, most = int(view.masks.alive(projection).sum()), int(view.masks.between(projection).sum())
-        size = math.prod(view.dense.projections[projection.name].shape)
-        goal = min(max(round(self.density(view, projection, progress) * size), 1), most)
+        goal = min(self.wanted(view, projection, progress), most)
         dying = max(round(share * alive), alive - goal)
         return dying, goal - (alive - dying)
+
+    def wanted(self, view: View, projection: Projection, progress: float) -> int:
+        """Return how many synapses of a layer should be alive at ``progress``."""
+        size = math.prod(view.dense.projections[projection.name].shape)
+        return max(round(self.density(view, projection, progress) * size), 1)
 
     def rewired(self, kept: Mapping[str, Tensor], stays: Mapping[str, Tensor]) -> Decision:
         """Return the decision that leaves ``stays`` alive, by layer: all begin anew but those of ``kept``."""
@@ -168,34 +153,22 @@ def lots_of(view: View, projection: Projection) -> Tensor:
     return drawn.to(view.model.get_parameter(projection.weight).device)
 
 
-def sparse(
-    view: View,
-    shares: Mapping[str, float],
-    sample: Callable[[View, Projection, float], Tensor],
-    *,
-    rescale: bool,
-) -> Decision:
-    """Return the decision to begin with a random part of each layer.
+def sparse(view: View, shares: Mapping[str, float], *, rescale: bool) -> Decision:
+    """Return the decision to begin with a random part of each layer, of one synapse at least.
 
     Args:
         view: the network.
         shares: of the synapses of layers, by name.
-        sample: draws a share of a projection's synapses.
         rescale: multiply the first weights by 1 / sqrt(share).
     """
     decision = Decision()
     for name, share in shares.items():
-        alive = sample(view, view.topology.projections[name], share)
-        decision.synapses[name] = alive
+        lot = lots_of(view, view.topology.projections[name])
+        count = max(round(share * lot.numel()), 1)
+        decision.synapses[name] = lowest(lot, lot, torch.ones_like(lot, dtype=torch.bool), count)
         if rescale:
-            decision.scale[name] = math.sqrt(alive.numel() / int(alive.sum()))
+            decision.scale[name] = math.sqrt(lot.numel() / count)
     return decision
-
-
-def at_random(lot: Tensor, share: float) -> Tensor:
-    """Return, bool, the ``share`` of all entries with the lowest lots, one at least."""
-    everywhere = torch.ones_like(lot, dtype=torch.bool)
-    return lowest(lot, lot, everywhere, max(round(share * lot.numel()), 1))
 
 
 def highest(score: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:

@@ -6,14 +6,14 @@ Dynamics-inspired Spiking Neural Network Training Acceleration", DAC 2023, arXiv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import FLOOR, LAST, Distribution, Start, check_shares, cosine
+from snnprune.methods.growing import LAST, Start, check_shares, cosine
 from snnprune.methods.rigl import RigL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from snnprune.pruning.distribution import Scope
 
 
 class NDSNN(RigL):
@@ -28,17 +28,15 @@ class NDSNN(RigL):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         alpha: share of the living synapses that dies in the first update. 0.5 [reading].
         alpha_min: share that dies in the last one. 0.05 [reading].
         every: steps between two updates; None: one in each epoch, in its first batch.
-        distribution: "erk", as in the paper, or "uniform".
+        scope: "erk", as in the paper, or "local".
         initial_density: d_i over all layers that are pruned. 0.5 [reading]; the paper tries several.
         last: share of the run after which nothing is rewired any more.
         first_weight: of a synapse that grows: "zero" or "drawn".
         rescale: keep the variance of currents of the dense network at the start.
+        aims: further targets: the options of `Aims`.
 
     Raises:
         ValueError: no target, a share outside its range, or a number of steps below 1.
@@ -56,30 +54,26 @@ class NDSNN(RigL):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = FLOOR,
         alpha: float = 0.5,
         alpha_min: float = 0.05,
         every: int | None = None,
-        distribution: Distribution = "erk",
+        scope: Scope = "erk",
         initial_density: float | None = 0.5,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
         super().__init__(
             target,
-            target_macs=target_macs,
-            layers=layers,
-            floor=floor,
             alpha=alpha,
             every=every,
-            distribution=distribution,
+            scope=scope,
             initial_density=initial_density,
             last=last,
             first_weight=first_weight,
             rescale=rescale,
+            **aims,
         )
         check_shares(alpha_min=alpha_min)
         self.alpha_min = alpha_min

@@ -2,62 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from snnprune.config.schema import MethodConfig
+from snnprune.pruning.aims import Aims
 from snnprune.pruning.method import Method
+from snnprune.pruning.plans import Plans
 from snnprune.pruning.solver import is_prunable
-from snnprune.pruning.target import Target, aim, required
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from torch import nn
 
     from snnprune.network.topology import Projection
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.target import Plan
     from snnprune.pruning.view import View
 
 
-class PerSynapse(Method):
+class PerSynapse(Aims, Method):
     """A method that leaves a share of the synapses of each layer, solved from a target.
 
     A layer whose share is 1 is trained as without the method.
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
+        aims: further targets, and how they are distributed: the options of `Aims`.
 
     Raises:
-        ValueError: no target, or one outside [0, 1).
+        ValueError: no target, or one outside [0, 1); a scope that ranks scores or looks at a trained network.
     """
 
-    def __init__(
-        self,
-        target: float | None = MethodConfig.target,
-        *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = Target.floor,
-    ) -> None:
-        self._goal = required(aim(target, target_macs, layers=layers, floor=floor))
-        self.target = self._goal
-        self._plan: Plan | None = None
+    scopes: ClassVar[tuple[Scope, ...]] = ("local", "erk")  # layers are sparse before there are scores
 
-    def plan(self, view: View) -> Plan | None:
-        """Return what should be left at the end (see `share`)."""
-        return self._solved(view)
+    def __init__(self, target: float | None = MethodConfig.target, **aims: Any) -> None:
+        Aims.__init__(self, target, **aims)
+        self.need()
+        self.target = self.targets[0]
+        self._plans = Plans(self.targets, neurons=False, convolutions=True)
 
-    def _solved(self, view: View) -> Plan:
-        if self._plan is None or self._plan.solver.topology is not view.dense:
-            self._plan = self._goal.plan(view.dense, neurons=False, convolutions=True)
-        return self._plan
+    def plans(self, view: View) -> list[Plan]:
+        """Return what each target leaves at the end (see `share`)."""
+        return self._plans.of(view)
 
     def share(self, view: View, projection: Projection) -> float:
-        """Return the share of a projection's synapses that should be left at the end."""
-        return self._solved(view).synapses[projection.name]
+        """Return the share of a projection's synapses to leave at the end, by the tightest target."""
+        return min((plan.synapses[projection.name] for plan in self._plans.of(view)), default=1.0)
 
     def weights(self, view: View) -> Iterator[tuple[Projection, nn.Parameter]]:
         """Yield the projections whose synapses are to be pruned, with their weights.

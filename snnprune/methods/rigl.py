@@ -6,14 +6,12 @@ U. Evci, T. Gale, J. Menick, P. S. Castro, E. Elsen, "Rigging the Lottery: Makin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.gradient_growth import GradientGrowth
 from snnprune.methods.growing import (
-    FLOOR,
     LAST,
-    Distribution,
     Start,
     check_shares,
     cosine,
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import Decision, View
 
 
@@ -44,17 +43,15 @@ class RigL(GradientGrowth):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         alpha: share of the living synapses that is replaced in the first update. 0.3, the paper's.
         every: steps between two updates; None: one in each epoch, in its first batch. The paper's 100 is for
             runs of 32,000 steps and more.
-        distribution: "erk", the paper's best, or "uniform".
+        scope: "erk", the paper's best, or "local".
         initial_density: share of the synapses alive at the start; None: constant, as in the paper.
         last: share of the run after which nothing is rewired any more. 0.75, the paper's.
         first_weight: of a synapse that grows: "zero", as in the paper, or "drawn".
         rescale: keep the variance of currents of the dense network at the start.
+        aims: further targets: the options of `Aims`.
 
     Raises:
         ValueError: no target, a share outside its range, or a number of steps below 1.
@@ -72,28 +69,24 @@ class RigL(GradientGrowth):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = FLOOR,
         alpha: float = 0.3,
         every: int | None = None,
-        distribution: Distribution = "erk",
+        scope: Scope = "erk",
         initial_density: float | None = None,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
         super().__init__(
             target,
-            target_macs=target_macs,
-            layers=layers,
-            floor=floor,
             every=every,
-            distribution=distribution,
+            scope=scope,
             initial_density=initial_density,
             last=last,
             first_weight=first_weight,
             rescale=rescale,
+            **aims,
         )
         check_shares(alpha=alpha)
         self.alpha = alpha

@@ -6,15 +6,15 @@ Spiking Neural Networks", arXiv 2211.12219, 2022; and the authors' public code (
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.dpap.normalisation import quantile
 from snnprune.methods.gradient_growth import GradientGrowth
-from snnprune.methods.growing import FLOOR, LAST, Distribution, Start
+from snnprune.methods.growing import LAST, Start
 from snnprune.pruning.chains import connected
+from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import lowest, rounded
 from snnprune.pruning.state import WEIGHT
 from snnprune.pruning.view import Decision
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.state import Axes
     from snnprune.pruning.view import View
 
@@ -62,16 +63,14 @@ class SDSNN(GradientGrowth):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         patience: T in epochs; None: 3 % of the run, at least 1.
         every: steps between two looks at the gradients; None: one in each epoch, in its first batch.
-        distribution: "erk" or "uniform".
+        scope: "erk" or "local".
         initial_density: share of the synapses alive at the start. 1, as in the paper.
         last: share of the run after which nothing dies or regrows any more.
         first_weight: of a synapse that grows: "zero" or "drawn".
         rescale: keep the variance of currents of the dense network, where the start is sparse.
+        aims: further targets: the options of `Aims`.
 
     Raises:
         ValueError: no target, a share outside its range, or a number of epochs or steps below 1.
@@ -93,28 +92,24 @@ class SDSNN(GradientGrowth):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = FLOOR,
         patience: int | None = None,
         every: int | None = None,
-        distribution: Distribution = "erk",
+        scope: Scope = "erk",
         initial_density: float | None = 1.0,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
         super().__init__(
             target,
-            target_macs=target_macs,
-            layers=layers,
-            floor=floor,
             every=every,
-            distribution=distribution,
+            scope=scope,
             initial_density=initial_density,
             last=last,
             first_weight=first_weight,
             rescale=rescale,
+            **aims,
         )
         if patience is not None and patience < 1:
             raise ValueError(f"patience is a number of epochs from 1 on, or None, came {patience}")

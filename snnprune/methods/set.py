@@ -7,12 +7,12 @@ neural networks with adaptive sparse connectivity inspired by network science", 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import FLOOR, LAST, Distribution, GrowingMethod, Start, check_shares, lots_of
+from snnprune.methods.growing import LAST, GrowingMethod, Start, check_shares, lots_of
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
 
 
@@ -33,15 +34,13 @@ class SET(GrowingMethod):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         zeta: share of the living synapses that is replaced after each epoch. 0.3, the paper's.
-        distribution: "erk" or "uniform". The paper's Erdős-Rényi is ERK without kernels.
+        scope: "erk" or "local". The paper's Erdős-Rényi is ERK without kernels.
         initial_density: share of the synapses alive at the start; None: constant, as in the paper.
         last: share of the run after which nothing is rewired any more. The paper has 1.
         first_weight: of a synapse that grows: "drawn" as at the start, as in the paper, or "zero".
         rescale: keep the variance of currents of the dense network at the start.
+        aims: further targets: the options of `Aims`.
 
     Raises:
         ValueError: no target, or a share outside its range.
@@ -59,26 +58,22 @@ class SET(GrowingMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = FLOOR,
         zeta: float = 0.3,
-        distribution: Distribution = "erk",
+        scope: Scope = "erk",
         initial_density: float | None = None,
         last: float = LAST,
         first_weight: Start = "drawn",
         rescale: bool = True,
+        **aims: Any,
     ) -> None:
         super().__init__(
             target,
-            target_macs=target_macs,
-            layers=layers,
-            floor=floor,
-            distribution=distribution,
+            scope=scope,
             initial_density=initial_density,
             last=last,
             first_weight=first_weight,
             rescale=rescale,
+            **aims,
         )
         check_shares(zeta=zeta)
         self.zeta = zeta

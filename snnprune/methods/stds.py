@@ -7,17 +7,16 @@ Sparse Spiking Neural Networks", ICML 2022 (PMLR 162).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch.nn.functional import softshrink
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.dpap.normalisation import quantile
 from snnprune.methods.hidden import HiddenMethod, active, learning_rates
+from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
-from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -49,11 +48,9 @@ class STDS(HiddenMethod):
 
     Args:
         target: share of all weights to prune.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         threshold: D itself, as in the paper; the target is then not used. None: D is solved from the target.
         growth: "linear" or "sine".
+        aims: further targets, and how they are distributed: the options of `Aims`.
 
     Raises:
         ValueError: a target outside [0, 1), a negative threshold, or an unknown growth.
@@ -74,24 +71,22 @@ class STDS(HiddenMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        floor: float = Target.floor,
         threshold: float | None = None,
         growth: Growth = "sine",
+        **aims: Any,
     ) -> None:
-        super().__init__(target, target_macs=target_macs, layers=layers, floor=floor)
+        super().__init__(target, **aims)
         if growth not in GROWTHS:
             raise ValueError(f"growth is one of {list(GROWTHS)}, came '{growth}'")
         if threshold is not None and threshold < 0:
             raise ValueError(f"threshold is at least 0, came {threshold}")
         self.threshold, self.growth = threshold, growth
         if threshold is not None:
-            self.target = None
+            self.target, self.targets = None, ()
 
-    def plan(self, view: View) -> Plan | None:
-        """Return what should be left at the end; None with a threshold, which decides in its place."""
-        return None if self.threshold is not None else super().plan(view)
+    def plans(self, view: View) -> list[Plan]:
+        """Return what should be left at the end; none with a threshold, which decides in its place."""
+        return [] if self.threshold is not None else super().plans(view)
 
     @torch.no_grad()
     def after_step(self, view: View) -> Decision:

@@ -31,7 +31,7 @@ from snnprune.network.weights import apply_weight, device_of
 from snnprune.network.wrappers import forget_compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from torch import Tensor, nn
@@ -99,6 +99,28 @@ class Operations:
         return self.macs * mac_pj + self.synops * accumulate_pj
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What the synapses of one layer read, summed over all samples and time steps that were counted.
+
+    Attributes:
+        synapses: how often each synapse reads a value other than zero, in the shape of the weight, float64;
+            of a layer with one group [1, columns, ...], since all rows read the same. In a layer with
+            analogue input, zeros are read, too.
+        columns: number of values other than zero that came on each input column, over all places, [columns x
+            groups], float64.
+        calls: number of samples times time steps.
+        places: number of places of one output.
+        analogue: whether the layer has analogue input.
+    """
+
+    synapses: Tensor
+    columns: Tensor
+    calls: int
+    places: int
+    analogue: bool
+
+
 @dataclass
 class _Inputs:
     """Counts of the inputs of one layer.
@@ -137,10 +159,17 @@ class SpikeCounter:
         model: the network.
         topology: its topology (`snnprune.discover`).
         wrappers: modules that compute a spiking neuron inside them without calling it; they count as neurons.
+        when: tells, at each call of a layer, whether it is counted; every call by default.
     """
 
-    def __init__(self, model: nn.Module, topology: Topology, wrappers: Iterable[nn.Module] = ()) -> None:
-        self.model, self.topology = model, topology
+    def __init__(
+        self,
+        model: nn.Module,
+        topology: Topology,
+        wrappers: Iterable[nn.Module] = (),
+        when: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.model, self.topology, self._when = model, topology, when
         forget_compiled(model)
         self._inputs: dict[str, _Inputs] = {}
         self._spiked = False
@@ -175,29 +204,38 @@ class SpikeCounter:
                 layers[name] = self._layer(projection, samples, (alive or {}).get(name))
         return Operations(layers)
 
+    def reads(self) -> dict[str, Reads]:
+        """Return what the synapses of each layer have read; 0 calls and zeros for one that was not called."""
+        return {p.name: self._reads(p) for p in self.topology.projections.values()}
+
+    def _reads(self, projection: Projection) -> Reads:
+        """Return what synapses read, as a derivative: of the outputs by the weights, with weights of 1."""
+        inputs, module = self._inputs.get(projection.name), self.model.get_submodule(projection.name)
+        groups = getattr(module, "groups", 1)
+        alike = groups == 1 and not projection.transposed
+        shape = [1, *projection.shape[1:]] if alike else list(projection.shape)
+        ones = torch.ones(shape, dtype=torch.float64, device=device_of(module), requires_grad=True)
+        if inputs is None:
+            blank = torch.zeros_like(ones, requires_grad=False)
+            return Reads(blank, blank.new_zeros(projection.columns * groups), 0, 0, analogue=False)
+        counts = inputs.counts.reshape(inputs.shape)
+        read = torch.full_like(counts, inputs.calls) if inputs.analogue else counts
+        with torch.enable_grad(), torch.autocast(counts.device.type, enabled=False):
+            out = apply_weight(module, ones, read)
+            (synapses,) = torch.autograd.grad(out.sum(), ones)
+        columns = counts[0].flatten(1).sum(1) if projection.kind == "conv" else counts[0]
+        return Reads(synapses, columns, inputs.calls, out[0, 0].numel(), inputs.analogue)
+
     def _layer(self, projection: Projection, samples: int, alive: Tensor | None) -> LayerOperations:
         inputs = self._inputs[projection.name]
-        reach = self._reach(projection, inputs.shape, alive)
+        module = self.model.get_submodule(projection.name)
+        reach = reached(module, projection, inputs.shape, alive).reshape(inputs.counts.shape)
         rate = float(inputs.counts.sum()) / max(inputs.counts.numel() * inputs.calls, 1)
         if inputs.analogue:
             return LayerOperations(0.0, 0.0, inputs.calls * float(reach.sum()) / samples, rate)
         synops = float((inputs.counts * reach).sum()) / samples
         by_events = synops if inputs.events is None else float((inputs.events * reach).sum()) / samples
         return LayerOperations(synops, by_events, 0.0, rate)
-
-    def _reach(self, projection: Projection, shape: tuple[int, ...], alive: Tensor | None) -> Tensor:
-        """Return how many synapses each place of one sample's input reaches, computed as a derivative.
-
-        With all weights set to 1, the derivative of the sum of a layer's outputs by an input is the number of
-        weights that read this input. This holds for any strides, padding, dilation and groups.
-        """
-        module = self.model.get_submodule(projection.name)
-        ones = torch.ones(projection.shape, dtype=torch.float64, device=device_of(module))
-        place = torch.ones(shape, dtype=torch.float64, device=ones.device, requires_grad=True)
-        with torch.enable_grad(), torch.autocast(place.device.type, enabled=False):
-            out = apply_weight(module, ones if alive is None else alive.to(ones), place)
-            (reach,) = torch.autograd.grad(out.sum(), place)
-        return reach.reshape(self._inputs[projection.name].counts.shape)
 
     def _reads_spikes(self, projection: Projection) -> bool:
         """Tell whether spiking neurons alone fill the columns, which may be called after the layer."""
@@ -219,28 +257,32 @@ class SpikeCounter:
     def _count(self, projection: Projection) -> Any:
         places = 1 if projection.kind == "linear" else len(projection.shape) - 1
 
-        @torch.no_grad()
         def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> None:
-            x = (args[0] if args else next(iter(kwargs.values()))).detach()
-            leading = x.ndim - places
-            sample = tuple(x.shape[leading:])
-            inputs = self._inputs.get(projection.name)
-            if inputs is None:
-                zeros = torch.zeros(sample, dtype=torch.float64, device=x.device)
-                shape = (1, *sample)
-                spikes = self._spiked or projection.name in self._fed
-                events = None if spikes else torch.zeros_like(zeros)
-                inputs = self._inputs[projection.name] = _Inputs(shape, zeros, events)
-            # As floats of the same size: on a CPU many times faster than to make booleans and sum them.
-            active = torch.ne(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))
-            inputs.counts += active.reshape(-1, *sample).sum(0)
-            inputs.calls += math.prod(x.shape[:leading])
-            if not inputs.analogue and inputs.events is not None:
-                # Exact in 32 bits up to 65,793 time steps of samples in a forward, at counts up to 255.
-                inputs.events += x.reshape(-1, *sample).abs().sum(0, dtype=torch.float32)
-                inputs.analogue = not self._spiking or bool((x != x.round()).any())
+            if self._when():
+                self._add((args[0] if args else next(iter(kwargs.values()))).detach(), projection, places)
 
         return hook
+
+    @torch.no_grad()
+    def _add(self, x: Tensor, projection: Projection, places: int) -> None:
+        """Add an input of a layer, whose last ``places`` axes are of one sample."""
+        leading = x.ndim - places
+        sample = tuple(x.shape[leading:])
+        inputs = self._inputs.get(projection.name)
+        if inputs is None:
+            zeros = torch.zeros(sample, dtype=torch.float64, device=x.device)
+            shape = (1, *sample)
+            spikes = self._spiked or projection.name in self._fed
+            events = None if spikes else torch.zeros_like(zeros)
+            inputs = self._inputs[projection.name] = _Inputs(shape, zeros, events)
+        # As floats of the same size: on a CPU many times faster than to make booleans and sum them.
+        active = torch.ne(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))
+        inputs.counts += active.reshape(-1, *sample).sum(0)
+        inputs.calls += math.prod(x.shape[:leading])
+        if not inputs.analogue and inputs.events is not None:
+            # Exact in 32 bits up to 65,793 time steps of samples in a forward, at counts up to 255.
+            inputs.events += x.reshape(-1, *sample).abs().sum(0, dtype=torch.float32)
+            inputs.analogue = not self._spiking or bool((x != x.round()).any())
 
     def close(self) -> None:
         """Remove every hook."""
@@ -260,6 +302,28 @@ class SpikeCounter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def reached(
+    module: nn.Module, projection: Projection, shape: tuple[int, ...], alive: Tensor | None = None
+) -> Tensor:
+    """Return how many synapses each place of one sample's input reaches, computed as a derivative, float64.
+
+    With all weights set to 1, the derivative of the sum of a layer's outputs by an input is the number of
+    weights that read this input. This holds for any strides, padding, dilation and groups.
+
+    Args:
+        module: the layer.
+        projection: the layer in the topology.
+        shape: of one sample's input, behind an axis of length 1.
+        alive: bool, shape of the weight; None: all.
+    """
+    ones = torch.ones(projection.shape, dtype=torch.float64, device=device_of(module))
+    place = torch.ones(shape, dtype=torch.float64, device=ones.device, requires_grad=True)
+    with torch.enable_grad(), torch.autocast(place.device.type, enabled=False):
+        out = apply_weight(module, ones if alive is None else alive.to(ones), place)
+        (reach,) = torch.autograd.grad(out.sum(), place)
+    return reach
 
 
 def _spikes(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.common.errors import UserError
 from snnprune.config.names import METHODS, build
+from snnprune.pruning.aims import OPTIONS
 from snnprune.pruning.method import Method
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def within_reach(
     Raises:
         OutOfReachError: ``error``, where a target was given, or nothing can be reached.
     """
-    given = {"target", "target_macs"} & {*options}
+    given = OPTIONS.keys() & options.keys()
     if usual is None or given or not isinstance(asked, str) or error.most <= 0.0:
         raise error
     share = math.floor(1000 * usual.rate * error.most) / 1000

@@ -7,13 +7,10 @@ U. Evci, T. Gale, J. Menick, P. S. Castro, E. Elsen, "Rigging the Lottery: Makin
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from snnprune.pruning.target import Plan
 
 _HALVINGS = 100
 """More than a float has digits."""
@@ -87,24 +84,3 @@ def scaled(
         return found
     eps = rest / sum(sizes[name] * raw[name] for name in free)  # without the rounding of the halvings
     return found | {name: eps * raw[name] for name in free}
-
-
-def erk_of(plan: Plan, density: float | None = None) -> Plan:
-    """Return a plan that spreads synapses over layers by Erdős-Rényi-Kernel in place of evenly.
-
-    Layers with a share of their own keep it, and none falls below its fewest.
-
-    Args:
-        plan: of a method that prunes single synapses alone.
-        density: share of the synapses of all other layers that stays, by their cost; None: as in ``plan``.
-    """
-    solver = plan.solver
-    layers = {name: p for name, p in solver.topology.projections.items() if name in solver.open}
-    sizes = {name: math.prod(p.shape) for name, p in layers.items()}
-    costs = {name: float(size * solver.price[name]) for name, size in sizes.items()}
-    if density is None:
-        left = sum(plan.synapses[name] * cost for name, cost in costs.items())
-        density = min(left / max(sum(costs.values()), 1.0), 1.0)
-    raw = {name: sum(p.shape) / sizes[name] for name, p in layers.items()}
-    least = {name: min(solver.fewest[name] / size, 1.0) for name, size in sizes.items()}
-    return replace(plan, synapses={**plan.synapses, **scaled(raw, costs, density, least)})

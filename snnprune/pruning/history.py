@@ -36,6 +36,7 @@ class Row:
         firing: share of the outputs of each layer of neurons that are not zero, in the epoch's first batch.
         metrics: what `Pruner.end_epoch` was given.
         macs: multiply-accumulates of a sample at the weights left; None in a history of version 0.1.
+        left: share of the dense network that is left, by each measure that is a target (`Pruner.reached`).
     """
 
     epoch: int
@@ -44,6 +45,7 @@ class Row:
     firing: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     macs: int | None = None
+    left: dict[str, float] = field(default_factory=dict)
 
 
 class History(Sequence[Row]):
@@ -138,12 +140,16 @@ class History(Sequence[Row]):
             self.maps |= {f"{moment}/{key}": values.float().cpu().clone() for key, values in maps.items()}
 
     def measured(
-        self, metrics: Mapping[str, float] | None = None, firing: Mapping[str, float] | None = None
+        self,
+        metrics: Mapping[str, float] | None = None,
+        firing: Mapping[str, float] | None = None,
+        left: Mapping[str, float] | None = None,
     ) -> None:
         """Add what was measured after the last epoch; ``firing`` takes the place of the first batch's."""
         row = self.rows[-1]
         fires = row.firing if firing is None else dict(firing)
-        self.rows[-1] = replace(row, metrics=row.metrics | dict(metrics or {}), firing=fires)
+        metrics, left = row.metrics | dict(metrics or {}), row.left | dict(left or {})
+        self.rows[-1] = replace(row, metrics=metrics, firing=fires, left=left)
 
     def _add(self, name: str, values: Tensor) -> None:
         self.series.setdefault(name, []).append(values.cpu())

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from snnprune.network.runs import summed
+from snnprune.pruning.distribution import Sensitive
 from snnprune.pruning.keeping import keep_fewest
+from snnprune.pruning.plans import Plans, assigned
 from snnprune.pruning.rule import Candidates
+from snnprune.pruning.sensitivity import measured
 from snnprune.pruning.shares import Shares
 from snnprune.pruning.solver import is_prunable
 from snnprune.pruning.state import Stateful
+from snnprune.pruning.target import Target
 from snnprune.pruning.view import Decision
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from snnprune.pruning.criterion import Criterion
     from snnprune.pruning.growth import Born
     from snnprune.pruning.rule import LayerKind, Rule
-    from snnprune.pruning.target import Plan, Target
+    from snnprune.pruning.target import Plan
     from snnprune.pruning.traces import Keep
     from snnprune.pruning.view import View
 
@@ -42,6 +46,7 @@ class Method(Stateful):
         permanent_units: where ``permanent`` is False, pruned units never come back all the same: synapses
             grow between living units alone, so that the network may be cut while it trains.
         target: what the method has to reach by the end of the run; None where it stops by itself.
+        targets: all of several targets, ``target`` the first of them; the tightest one decides.
         formerly: earlier names of the class, which older saved states carry.
 
     Examples:
@@ -63,6 +68,7 @@ class Method(Stateful):
     reads: Keep | None = None
     tau: float = 0.5
     target: Target | None = None
+    targets: tuple[Target, ...] = ()
     permanent: ClassVar[bool] = True
     permanent_units: ClassVar[bool] = False
     formerly: ClassVar[tuple[str, ...]] = ()
@@ -70,15 +76,24 @@ class Method(Stateful):
     def begin(self, view: View) -> None:
         """Look at the network before the first batch."""
 
-    def plan(self, view: View) -> Plan | None:  # noqa: ARG002
-        """Return what should be left at the end; None where there is no target, or no plan.
+    @property
+    def aims(self) -> tuple[Target, ...]:
+        """All targets."""
+        return self.targets or (() if self.target is None else (self.target,))
+
+    def plans(self, view: View) -> list[Plan]:  # noqa: ARG002
+        """Return what should be left at the end, by each target; none where there is no target, or no plan.
 
         The pruner asks for it at the start, so that a target is refused there that cannot be reached.
 
         Raises:
-            UserError: the target cannot be reached.
+            UserError: a target cannot be reached.
         """
-        return None
+        return []
+
+    def plan(self, view: View) -> Plan | None:
+        """Return the first of `plans`, None where there is none."""
+        return next(iter(self.plans(view)), None)
 
     def start(self, view: View) -> Decision | None:
         """Decide before the first forward, as a method does whose network is sparse from the first step.
@@ -139,7 +154,8 @@ class CriterionMethod(Method):
     Args:
         criterion: computes the importance of units.
         rule: decides which units are pruned.
-        target: share of all weights to prune, or None where the rule alone decides.
+        target: share of the network to prune, several where each is to be reached, or None where the rule
+            alone decides.
         neurons: whether channels and neurons may be pruned.
         synapses: whether single synapses of linear layers may be pruned.
         convolutions: whether single synapses of convolutions may be pruned, too (DPAP prunes convolutions by
@@ -158,28 +174,26 @@ class CriterionMethod(Method):
         criterion: Criterion,
         rule: Rule,
         *,
-        target: Target | None = None,
+        target: Target | Sequence[Target] | None = None,
         neurons: bool = True,
         synapses: bool = True,
         convolutions: bool = False,
     ) -> None:
-        self.criterion, self.rule, self.target = criterion, rule, target
+        self.criterion, self.rule = criterion, rule
+        self.targets = _several(target)
+        self.target = next(iter(self.targets), None)
         self.neurons, self.synapses, self.convolutions = neurons, synapses, convolutions
         self.reads, self.tau = criterion.reads, criterion.tau
-        self._plan: Plan | None = None
+        self._plans = Plans(self.targets, neurons=neurons, synapses=synapses, convolutions=convolutions)
         self._shares = Shares()
 
-    def plan(self, view: View) -> Plan | None:
-        """Return what should be left at the end, solved once from the dense topology.
+    def plans(self, view: View) -> list[Plan]:
+        """Return what should be left at the end, by each target, solved from the dense topology.
 
         Raises:
-            UserError: the target cannot be reached.
+            UserError: a target cannot be reached.
         """
-        if self.target is not None and (self._plan is None or self._plan.solver.topology is not view.dense):
-            self._plan = self.target.plan(
-                view.dense, neurons=self.neurons, synapses=self.synapses, convolutions=self.convolutions
-            )
-        return self._plan
+        return self._plans.of(view)
 
     @property
     def reads_gradients(self) -> bool:
@@ -192,7 +206,7 @@ class CriterionMethod(Method):
 
     def after_step(self, view: View) -> None:
         """Let the criterion observe each projection's batch, or this process's share of it."""
-        self.plan(view)
+        self.plans(view)
         self._shares.part(self.criterion)
         for name, activity in view.traces.items():
             self.criterion.observe(view.topology.projections[name], activity, view.clock.batches)
@@ -204,15 +218,16 @@ class CriterionMethod(Method):
         decision = Decision()
         self._shares.total(self.criterion)
         candidates = self._candidates(view)
-        plan = self.plan(view)
-        if plan is not None:
+        self._measure_sensitivity(view, candidates)
+        plans = self.plans(view)
+        if self.targets:
             due = self.rule.due(view.clock)
-            candidates = plan.assign(candidates, view.masks, due, self.criterion.comparable)
+            candidates = assigned(plans, candidates, view, due, self.criterion)
         candidates = [self.challenge(each, view) for each in candidates]
         for each in candidates:
             alive = self.rule.decide(each, view.clock) & each.alive
             (decision.units if each.unit == "neuron" else decision.synapses)[each.name] = alive
-        fewest = {each.key: 1 if plan is None else plan.fewest(each) for each in candidates}
+        fewest = {c.key: max((plan.fewest(c) for plan in plans), default=1) for c in candidates}
         keep_fewest(decision, candidates, fewest, view.masks)
         born = self.bear(decision, candidates, view)
         values = self.criterion.make_up(decision, view)
@@ -231,6 +246,17 @@ class CriterionMethod(Method):
             candidates: all that the rule has decided on.
             view: the network as it was before the decision.
         """
+
+    def _measure_sensitivity(self, view: View, candidates: Sequence[Candidates]) -> None:
+        """Measure once, before the first decision, what the loss of a layer alone says."""
+        asked = any(target.scope == "sensitivity" for target in self.targets)
+        if (
+            asked
+            and view.loss is not None
+            and self._plans.sensitive is None
+            and self.rule.decides(view.clock)
+        ):
+            self._plans.sensitive = measured(view, candidates, view.loss)
 
     def importance(self, view: View) -> dict[str, Tensor]:
         """Return the criterion's scores of this epoch so far; all processes have to call it together."""
@@ -259,6 +285,16 @@ class CriterionMethod(Method):
                 kind: LayerKind = view.topology.projections[population.producers[0]].kind
                 yield Candidates(f"neurons/{population.name}", "neuron", kind, score, alive, weight)
 
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return what was measured once."""
+        known = self._plans.sensitive
+        return {} if known is None else {"sensitivity": known.state_dict()}
+
+    def set_extra_state(self, extra: dict[str, Any]) -> None:
+        """Restore what was measured."""
+        if "sensitivity" in extra:
+            self._plans.sensitive = Sensitive(**extra["sensitivity"])
+
     @property
     def can_shrink(self) -> bool:
         """Whether the criterion, the rule and the method can follow a cut."""
@@ -282,7 +318,14 @@ class CriterionMethod(Method):
         self.criterion.load_state_dict(state["criterion"], device)
         self._shares = Shares()
         self.rule.load_state_dict(state["rule"], device)
+        self._plans.sensitive = None
         super().load_state_dict(state.get("own", {}), device)
+
+
+def _several(target: Target | Sequence[Target] | None) -> tuple[Target, ...]:
+    if target is None:
+        return ()
+    return (target,) if isinstance(target, Target) else tuple(target)
 
 
 def _magnitude(population: Population, view: View) -> Tensor:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from snnprune.common import ranks
 from snnprune.network.weights import fixed_layers
-from snnprune.pruning.reach import MISSED, WHAT
+from snnprune.pruning.measures import MEASURED, WHAT
+from snnprune.pruning.reach import MISSED, why
 from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from torch import nn
     from torch.optim import Optimizer
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from snnprune.pruning.target import Plan, Target
 
 ENOUGH = 6  # epochs: decisions begin after the second one, and tied scores need a few epochs to separate
+
+DRIFT = 0.02
+"""Share by which a measured target may be missed: firing changes from batch to batch and by a decision."""
 
 SHOWN = 3  # names of layers in a sentence
 
@@ -87,6 +91,15 @@ NO_MORE = (
 )
 
 
+UNKNOWN = (
+    "whether the target of {what} is reached is not known: no batch was seen whose activity could be measured"
+)
+
+BEYOND_TARGET = (
+    "{rate:.1%} of the {what} are pruned, more than {target:.1%}: what is left fires less than it did when "
+    "the last of it was pruned, or a tighter target decided"
+)
+
 BEYOND = (
     "an epoch ended beyond the {epochs} that the pruner was made for, and its schedule is over: pass the "
     "length of the whole run as epochs=..."
@@ -103,9 +116,14 @@ class TargetMissedWarning(UserWarning):
     """
 
 
-def misses(rate: float, target: float) -> bool:
-    """Tell whether a target is missed by more than `MISSED`; both numbers are shares."""
-    return rate <= target - MISSED
+def misses(rate: float, target: float, measure: str = "weights") -> bool:
+    """Tell whether a share misses a target by more than `MISSED`, or `DRIFT` where it is measured."""
+    return rate <= target - (DRIFT if measure in MEASURED else MISSED)
+
+
+def exceeds(rate: float, target: Target) -> bool:
+    """Tell whether more than a measured target has gone, by more than `DRIFT`."""
+    return target.measure in MEASURED and rate > target.rate + DRIFT
 
 
 def shortfall(
@@ -116,6 +134,7 @@ def shortfall(
     what: str = "weights",
     *,
     planned: float | None = None,
+    measure: str = "weights",
 ) -> str | None:
     """Return a sentence on a target that was missed, None where it was reached.
 
@@ -126,8 +145,9 @@ def shortfall(
         advice: what to do if the run was too short.
         what: name of what the two numbers are shares of.
         planned: the share that whole units can give; None where that is not known.
+        measure: what the two numbers are shares of.
     """
-    if not misses(rate, target):
+    if not misses(rate, target, measure):
         return None
     if planned is not None and misses(planned, target) and not misses(rate, planned):
         why = COARSE
@@ -219,34 +239,46 @@ class Oversights:
     def look_at_end(
         self,
         clock: Clock,
-        target: Target | None,
-        rates: Rates,
+        targets: Sequence[Target],
+        reached: Callable[[], Mapping[str, float]],
         *,
         over: bool,
-        plan: Callable[[], Plan | None] = lambda: None,
+        plans: Callable[[], Sequence[Plan]] = list,
     ) -> None:
-        """Warn if ``target`` was missed.
+        """Warn if a target was missed.
 
         Args:
             clock: of the run.
-            target: what was asked for; None where the method has none.
-            rates: what is left.
+            targets: what was asked for.
+            reached: returns the share that is pruned, by measure.
             over: the last decision is taken; otherwise training has ended before it.
-            plan: returns what the method means to reach.
+            plans: returns what the method means to reach.
         """
-        if target is None or not (clock.batches if over else self._trained):
+        if not targets or not (clock.batches if over else self._trained):
             return
-        macs = target.measure == "macs"
-        rate = 1.0 - rates.macs_left / rates.macs_dense if macs else rates.synapses
-        if not misses(rate, target.rate):
-            return
-        advice, what, planned = "plan and train for more epochs", WHAT[target.measure], plan()
-        coarse = None if planned is None else planned.rate
-        said = shortfall(rate, target.rate, clock.epochs, advice, what, planned=coarse)
+        shares = reached()
+        for target in targets:
+            rate = shares.get(target.measure)
+            if rate is None:
+                self._say(UNKNOWN.format(what=WHAT[target.measure]), TargetMissedWarning)
+            elif misses(rate, target.rate, target.measure) or exceeds(rate, target):
+                self._say(self._missed(clock, target, rate, plans(), over=over), TargetMissedWarning)
+
+    def _missed(self, clock: Clock, target: Target, rate: float, plans: Sequence[Plan], *, over: bool) -> str:
+        """Return a sentence on a target of which ``rate`` was reached."""
+        what, epoch = WHAT[target.measure], clock.epoch + self._open
+        plan = next((plan for plan in plans if plan.target == target), None)
+        if exceeds(rate, target):
+            return BEYOND_TARGET.format(rate=rate, what=what, target=target.rate)
         if not over:
-            epoch = clock.epoch + self._open
-            said = EARLY.format(epoch=epoch, epochs=clock.epochs, rate=rate, what=what, target=target.rate)
-        self._say(str(said), TargetMissedWarning)
+            return EARLY.format(epoch=epoch, epochs=clock.epochs, rate=rate, what=what, target=target.rate)
+        if target.measure in MEASURED and plan is not None and misses(plan.rate, target.rate):
+            return f"{rate:.1%} of the {what} are pruned, not {target.rate:.1%}, because {why(plan.solver)}"
+        coarse = None if plan is None else plan.rate
+        advice = "plan and train for more epochs"
+        return str(
+            shortfall(rate, target.rate, clock.epochs, advice, what, planned=coarse, measure=target.measure)
+        )
 
     def look_at_moments(self, pruned: Pruned) -> None:
         """Warn, when an optimiser is seen first, where cuts during training are not for it."""

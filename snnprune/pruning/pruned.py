@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from snnprune.network.cost import Rates
     from snnprune.network.topology import Topology
+    from snnprune.pruning.measures import CostModel
     from snnprune.pruning.method import Method
     from snnprune.pruning.view import Decision
 
@@ -77,6 +78,19 @@ class Pruned:
     def rates(self) -> Rates:
         """Return how much of the dense network is pruned, and how much is left."""
         return rates(self.dense, self.masks.all_alive(), self.masks.units)
+
+    def spent(self, costs: CostModel) -> float:
+        """Return the cost of what is alive."""
+        layers = (
+            costs.of(
+                p,
+                float(self.masks.rows(p).sum()),
+                float(self.masks.columns(p).sum()),
+                float(self.masks.alive(p).sum()),
+            )
+            for p in self.topology.projections.values()
+        )
+        return sum(layers) + costs.of_others(self.topology)
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:
         """Return the masks in the size of the dense network (see `Pruner.dense_masks`)."""

@@ -13,6 +13,7 @@ from snnprune.common.errors import CompactionError, UserError
 from snnprune.common.seeds import Stream, generator
 from snnprune.config.names import PAGE
 from snnprune.network.discovery import discover
+from snnprune.network.untouched import untouched
 from snnprune.pruning.choosing import method_of, within_reach
 from snnprune.pruning.claims import claim, release
 from snnprune.pruning.clock import Clock
@@ -23,6 +24,7 @@ from snnprune.pruning.forwards import ForwardWatch
 from snnprune.pruning.gradients import DeadGradients
 from snnprune.pruning.history import History
 from snnprune.pruning.identity import Identity
+from snnprune.pruning.measures import MEASURED
 from snnprune.pruning.method import Method
 from snnprune.pruning.oversights import Oversights, TargetMissedWarning
 from snnprune.pruning.pruned import Pruned
@@ -34,6 +36,7 @@ from snnprune.pruning.shares import agree, of_first
 from snnprune.pruning.snapshot import Snapshot
 from snnprune.pruning.steps import StepWatch, unscale
 from snnprune.pruning.traces import full_precision
+from snnprune.pruning.traffic import BatchTraffic
 from snnprune.pruning.view import Decision, View
 
 if TYPE_CHECKING:
@@ -71,6 +74,8 @@ class Pruner:
             training. A cut is left out if the last forward of its epoch was not followed by a step. If a cut
             cannot be made, a warning says so, and training continues with masks until the next cut.
         samples: number of training samples, for methods whose schedule depends on it.
+        held_out_loss: returns the loss of a network, in evaluation mode, on samples that are held out of
+            training, a number; for targets with ``scope="sensitivity"``, which call it a few times, once.
         options: constants of a method given by name, such as ``target=0.6``.
 
     Attributes:
@@ -114,6 +119,7 @@ class Pruner:
         protect_first: bool = False,
         compact_every: int | None = None,
         samples: int | None = None,
+        held_out_loss: Callable[[nn.Module], float] | None = None,
         **options: Any,
     ) -> None:
         self.name = method if isinstance(method, str) else type(method).__name__
@@ -123,7 +129,12 @@ class Pruner:
         check_cut_every(compact_every, method)
         self.model, self.method, self.seed, self.compact_every = model, method, seed, compact_every
         self._identity = Identity.of(method)
-        self.samples = samples
+        self.samples, self.held_out_loss = samples, held_out_loss
+        if held_out_loss is None and any(target.scope == "sensitivity" for target in method.aims):
+            raise UserError(
+                "scope 'sensitivity' measures the loss on samples that are held out of training: pass the "
+                "pruner held_out_loss=..., a function that takes the model and returns a number"
+            )
         topology = discover(model, example_input, neurons=neurons)
         topology.protect([exclude] if isinstance(exclude, str) else exclude, first=protect_first)
         topology.keep_fixed()
@@ -146,17 +157,19 @@ class Pruner:
         self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
+        self._begun: Decision | None = None
+        self._is_begun = False
         self._gradients = DeadGradients()
         self._steps = self._watch_steps()
         self.history = History()
         self._firing = BatchFiring(model, (p.neuron for p in topology.projections.values() if p.neuron))
         self._firing.open()
+        self._traffic = BatchTraffic(model)
+        self._open_traffic()
         try:
             if not self._pruned.was_cut:  # else its state may come, of a larger network
                 self._plan(asked, options)
             self.method.begin(self._view({}))
-            self._begun: Decision | None = None
-            self._is_begun = False
             if not self._pruned.was_cut:
                 self._begin()
         except BaseException:
@@ -191,11 +204,11 @@ class Pruner:
     def _plan(self, asked: str | Method, options: Mapping[str, Any]) -> None:
         """Let the method plan; in place of its usual target, take one that can be reached."""
         try:
-            self.method.plan(self._view({}))
+            self.method.plans(self._view({}))
         except OutOfReachError as error:
             self.method = within_reach(error, asked, options, self.method.target)
             self._identity = Identity.of(self.method)
-            self.method.plan(self._view({}))
+            self.method.plans(self._view({}))
 
     @property
     def kept(self) -> SurvivingUnits:
@@ -267,6 +280,9 @@ class Pruner:
         """Close the batch of the recorder and of the watch."""
         self._watch.seen = False
         self._firing.close()
+        if self._traffic.is_open:
+            rates = self.rates()
+            self._traffic.close(self.masks, whole=rates.weights_left == rates.weights_dense)
         traces = self.recorder.batch() if self.recorder is not None else {}
         watches = self.recorder is not None and self.recorder.projections
         self._oversights.look_at_batch(active=bool(traces) or not watches)
@@ -311,6 +327,7 @@ class Pruner:
                 self._carry_out(self.method.end_epoch(self._view({}), of_first(metrics)))
             agree(self.masks)
         self.masks.apply(*self._pruned.optimizers)
+        self._traffic.settle(self.masks)
         self.clock.epoch += 1
         self._silence()
         self._firing.open()
@@ -325,6 +342,7 @@ class Pruner:
                     self._cut(changes, unread=False)
             except CompactionError as error:  # the decision stands, and masks carry it out
                 self._oversights.look_at_refusal(error)
+        self._open_traffic()
 
     def record(
         self, metrics: Mapping[str, float] | None = None, firing: Mapping[str, float] | None = None
@@ -346,6 +364,7 @@ class Pruner:
             known = rule if isinstance(rule, Rule) else None
             self._firing.close()
             self.history.record(epoch, self._pruned, known, self.importance(), self._firing.rates)
+            self.history.measured(left={name: 1.0 - share for name, share in self.reached().items()})
         self.history.measured(metrics, firing)
 
     def report(self, path: str | Path) -> Path:
@@ -403,6 +422,21 @@ class Pruner:
         with full_precision(self._device):
             return self.method.importance(self._view({}))
 
+    def reached(self) -> dict[str, float]:
+        """Return the share of the dense network that is pruned, by each measure that is a target.
+
+        What follows from activity is of the first batch of the last epoch; it is not there before the first
+        one.
+        """
+        found: dict[str, float] = {}
+        for target in self.method.aims:
+            if target.measure in MEASURED and (self._traffic.loads is None or self._traffic.dense is None):
+                continue
+            dense = target.costs(self._traffic.dense).dense(self.dense)
+            left = self._pruned.spent(target.costs(self._traffic.loads))
+            found[target.measure] = 1.0 - left / dense if dense else 0.0
+        return found
+
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:
         """Return the masks in the size of the dense network; units that were cut since are False.
 
@@ -424,7 +458,23 @@ class Pruner:
             self.survivors,
             tuple(self._pruned.optimizers),
             self.samples,
+            None if self.held_out_loss is None else self._loss,
+            self._traffic.now,
+            self._traffic.dense,
         )
+
+    def _open_traffic(self) -> None:
+        """Measure the next batch, where a target needs it."""
+        if self._steps.is_open and any(target.measure in MEASURED for target in self.method.aims):
+            self._traffic.open(self.topology)
+
+    @torch.no_grad()
+    def _loss(self) -> float:
+        """Return the loss on the samples that are held out; the network is left as it was."""
+        assert self.held_out_loss is not None
+        with untouched(self.model):
+            self.model.eval()
+            return float(self.held_out_loss(self.model))
 
     def _dice(self, stream: Stream) -> torch.Generator:
         return generator(torch.device("cpu"), self.seed, stream, self.clock.epoch, self.clock.batches)
@@ -502,6 +552,8 @@ class Pruner:
         if self.recorder is not None:
             changes.remember(self.recorder, "projections")
             self.recorder.follow(self.topology)
+        if self._traffic.is_open:
+            self._traffic.open(self.topology)
 
     @property
     def _device(self) -> torch.device:
@@ -533,6 +585,7 @@ class Pruner:
             "finished": self.finished,
             "returned_to": self.returned_to,
             "history": self.history.state_dict(),
+            "traffic": self._traffic.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -574,6 +627,7 @@ class Pruner:
         self.returned_to = state.get("returned_to")
         if "history" in state:  # not in version 0.1
             self.history.load_state_dict(state["history"])
+        self._traffic.load_state_dict(state.get("traffic", {}))
 
     def inherit(self, state: Mapping[str, Any]) -> None:
         """Take over the masks and the cuts of another pruner.
@@ -649,16 +703,17 @@ class Pruner:
     def _look_at_end(self) -> None:
         self._oversights.look_at_end(
             self.clock,
-            self.method.target,
-            self.rates(),
+            self.method.aims,
+            self.reached,
             over=self._decided,
-            plan=lambda: self.method.plan(self._view({})),
+            plans=lambda: self.method.plans(self._view({})),
         )
 
     def _unhook(self) -> None:
         release(self)
         self._watch.close()
         self._firing.close()
+        self._traffic.stop()
         if self.recorder is not None:
             self.recorder.close()
         self._steps.close()

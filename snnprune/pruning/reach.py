@@ -7,20 +7,18 @@ import math
 from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
+from snnprune.pruning.measures import WHAT
 from snnprune.pruning.solver import ROUNDING
 
 if TYPE_CHECKING:
     from snnprune.network.topology import Projection
-    from snnprune.pruning.solver import Measure, Solver
+    from snnprune.pruning.solver import Solver
 
 MISSED = 0.005
 """Share of the network by which a target may be missed: the rounding of a target in whole per cent."""
 
 NAMED = 3
 """Most layers that a message names."""
-
-WHAT: dict[Measure, str] = {"weights": "weights", "macs": "multiply-accumulates"}
-"""What a target is a share of, in words."""
 
 
 class OutOfReachError(UserError):
@@ -58,7 +56,7 @@ def check_reach(solver: Solver) -> None:
     if solver.dense * (solver.rate - highest) > ROUNDING:
         raise OutOfReachError(
             f"target {solver.rate:g} of all {WHAT[solver.measure]} cannot be reached: "
-            f"{_shown_most(highest)} can be pruned, because {_why(solver)}",
+            f"{_shown_most(highest)} can be pruned, because {why(solver)}",
             highest,
         )
     units = {p.name: solver.left_of(p, 0.0) for p in solver.topology.populations.values()}
@@ -93,20 +91,21 @@ def _gives(solver: Solver, projection: Projection, rate: float) -> bool:
     return losing and projection.shape[0] * (1.0 - rate) >= 0.5
 
 
-def _why(solver: Solver) -> str:
-    """Return what keeps the most, and what to do, as a clause."""
+def why(solver: Solver) -> str:
+    """Return what keeps the most from being pruned, and what to do, as a clause."""
     units, thinnest = solver.units(1.0), solver.thinnest
     said: dict[str, float] = {}
     floor = 0.0
     for name, p in solver.topology.projections.items():
-        size, price = math.prod(p.shape), solver.price[name] / solver.dense
-        left = solver.left(p, units, thinnest.get(name))
+        size, left = math.prod(p.shape), solver.left(p, units, thinnest.get(name))
+        kept = solver.spent(p, units, left) / solver.dense
         if left <= solver.fewest.get(name, 0):
-            floor += left * price
+            floor += kept
             continue
         keeps = "is kept whole" if left == size else f"keeps at least {left / size:.1%}"
-        share = f"{size * price:.1%} of the {WHAT[solver.measure]}"
-        said[f"layer '{name}' ({share}) {keeps} ({_reason(solver, p)})"] = left * price
+        whole = solver.costs.of(p, p.shape[0], p.columns, size) / solver.dense
+        share = f"{whole:.1%} of the {WHAT[solver.measure]}"
+        said[f"layer '{name}' ({share}) {keeps} ({_reason(solver, p)})"] = kept
     if solver.others:
         kept = solver.others / solver.dense
         said[f"weights of no layer ({kept:.1%} of the {WHAT[solver.measure]}) are kept whole"] = kept

@@ -37,6 +37,7 @@ class Candidates:
         to_go: how many units this decision should prune (`Rule.due` of all that are still to be pruned), or
             None where there is no target and the rule alone decides.
         replaced: how many this decision prunes on top, because as many others grow.
+        price: what each unit costs by a measured target, the same shape; None where there is none.
 
     Examples:
         >>> import torch
@@ -56,6 +57,7 @@ class Candidates:
     weight: Tensor
     to_go: int | None = None
     replaced: int = 0
+    price: Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -81,6 +83,10 @@ class Rule(Stateful):
         1 for a rule that spreads pruning over time by itself.
         """
         return 1.0
+
+    def decides(self, clock: Clock) -> bool:
+        """Tell whether this decision may prune anything: a look that is taken once waits for it."""
+        return clock.decisions_left > 0 and self.due(clock) > 0.0
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Return which candidates stay alive: bool, shape of the scores, True only where alive before."""
@@ -115,6 +121,14 @@ def lowest(first: Tensor, tie: Tensor, among: Tensor, count: int) -> Tensor:
     chosen.view(-1)[below] = True
     chosen.view(-1)[level] = True
     return chosen
+
+
+def ascending(first: Tensor, tie: Tensor, among: Tensor) -> Tensor:
+    """Return the flat indices of the entries of ``among`` in the order in which `lowest` chooses them."""
+    index = among.flatten().nonzero().squeeze(1)
+    index = index[tie.flatten()[index].argsort(stable=True)]
+    score = rounded(first.flatten()[index]).nan_to_num(torch.inf, torch.inf, -torch.inf)
+    return index[score.argsort(stable=True)]
 
 
 def rounded(score: Tensor) -> Tensor:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
 from snnprune.config.names import nearest
 from snnprune.network.runs import left_along, stretches
+from snnprune.pruning.distribution import Proportional
+from snnprune.pruning.measures import CostModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from snnprune.network.runs import Run
     from snnprune.network.topology import Population, Projection, Topology
-
-Measure = Literal["weights", "macs"]
+    from snnprune.pruning.distribution import Distribution, Scope
+    from snnprune.pruning.measures import Measure
 
 ROUNDING = 1e-6
 """Counts of units and synapses that differ by less are the same: shares are rounded in their last digits."""
+
+HALVINGS = 60
+"""Steps of a bisection: a level is then known to 1e-18."""
 
 FLOOR = 0.02
 """Smallest share of a layer's synapses that a target leaves, where nothing else is asked for.
@@ -70,14 +75,19 @@ class Solver:
         topology: topology of the dense network.
         rate: share of the network to prune.
         structured: share of the log-survival that whole units contribute.
-        measure: what the rate is a share of, "weights" or "macs".
+        measure: what the rate is a share of (`snnprune.pruning.measures`).
         layers: shares of single layers, by name or glob.
         floor: smallest share of a layer's synapses that stays.
         neurons: whether units may be pruned.
         synapses: whether single synapses may be pruned.
         convolutions: whether single synapses of convolutions may be pruned, too.
+        scope: how the target is distributed over layers, where it sets densities.
+        sensitive: the distribution of scope "sensitivity"; the same share of each layer until it is known.
+        costs: what layers cost now; None: what follows from the topology and ``measure``.
+        dense: cost of the dense network; None: at ``costs``.
 
     Attributes:
+        costs: what layers cost.
         prunable: names of the projections whose synapses are pruned singly.
         open: those of them that ``layers`` does not name.
         fixed: shares of synapses to leave in the others.
@@ -100,17 +110,21 @@ class Solver:
         neurons: bool,
         synapses: bool,
         convolutions: bool,
+        scope: Scope = "local",
+        sensitive: Distribution | None = None,
+        costs: CostModel | None = None,
+        dense: float | None = None,
     ) -> None:
         self.topology, self.rate, self.layers, self.neurons = topology, rate, layers, neurons
         self.measure, self.floor = measure, floor
+        self.costs = costs or CostModel(measure)
         for glob in layers:
             if not fnmatch.filter(topology.projections, glob):
                 raise UserError(f"no layer is called '{glob}': {nearest(glob, topology.projections)}")
         projections = topology.projections.values()
         single = [p for p in projections if synapses and is_prunable(p, convolutions=convolutions)]
         self.prunable = {p.name for p in single}
-        self.price = {p.name: p.positions if measure == "macs" else 1 for p in projections}
-        self.others = sum(w.macs if measure == "macs" else w.size for w in topology.others)
+        self.others = self.costs.of_others(topology)
         self.exponent = (structured if self.prunable else 1.0) if neurons else 0.0
         own = {p.name: share_of(layers, [p.name]) for p in single}
         exponents = {p.name: 1.0 - max(map(self._exponent_of, self.owners(p))) for p in single}
@@ -120,7 +134,8 @@ class Solver:
             p.name: _at_least(floor, math.prod(p.shape)) if p.name in self.open else 1 for p in single
         }
         self.fewest_units = {p.name: self._fewest_units(p) for p in topology.populations.values()}
-        self.dense = self.cost({p.name: float(p.size) for p in topology.populations.values()}, {})
+        self.distribution = self._distribution(scope, sensitive)
+        self.dense = self.costs.dense(topology) if dense is None else dense
         self.wanted = (1.0 - rate) * self.dense
 
     @property
@@ -154,34 +169,41 @@ class Solver:
         return whole if share is None else max(whole * share, min(self.fewest[projection.name], whole))
 
     def cost(self, units: Mapping[str, float], synapses: Mapping[str, float]) -> float:
-        """Return the weights or MACs left with ``units``, and a share of the synapses of some layers."""
+        """Return the cost of the network with ``units``, and a share of the synapses of some layers."""
         return self.others + sum(
-            self.left(p, units, synapses.get(p.name)) * self.price[p.name]
+            self.spent(p, units, self.left(p, units, synapses.get(p.name)))
             for p in self.topology.projections.values()
         )
 
-    def left_of(self, population: Population, share: float) -> float:
-        """Return how many units of a population are left if all prunable populations lose ``share``.
+    def spent(self, projection: Projection, units: Mapping[str, float], left: float) -> float:
+        """Return the cost of a projection with ``units``, and ``left`` synapses between them."""
+        rows, columns = rows_left(projection, units), columns_left(projection, units)
+        return self.costs.of(projection, rows, columns, left)
 
-        Heads and the channels inside heads lose it together, as rows.
+    def left_of(self, population: Population, level: float) -> float:
+        """Return how many units of a population are left at a level of the distribution.
+
+        Heads and the channels inside heads give together, as rows.
         """
         if not self.loses_units(population):
             return float(population.size)
         own = share_of(self.layers, population.producers)
         if own is not None:
-            share = 1.0 - (1.0 - own) ** self._exponent_of(population)
-        share = 1.0 - (1.0 - share) ** (1.0 / self._factors(population))
-        return max(population.size * (1.0 - share), float(self.fewest_units[population.name]))
+            left = (1.0 - own) ** self._exponent_of(population)
+        else:
+            left = self.distribution.left(f"neurons/{population.name}", level)
+        left **= 1.0 / self._factors(population)
+        return max(population.size * left, float(self.fewest_units[population.name]))
 
-    def units(self, share: float, *, down: bool = False) -> dict[str, float]:
+    def units(self, level: float, *, down: bool = False) -> dict[str, float]:
         """Return the number of units left by population, rounded to the nearest whole unit, or ``down``."""
-        left = {p.name: self.left_of(p, share) for p in self.topology.populations.values()}
+        left = {p.name: self.left_of(p, level) for p in self.topology.populations.values()}
         return {n: float(math.floor(u + ROUNDING) if down else round(u)) for n, u in left.items()}
 
     def solve_units(self, wanted: float, synapses: Mapping[str, float]) -> float:
-        """Return the share of units to prune so that the cost ``wanted`` is left (bisection; monotonic)."""
+        """Return the level of units at which the cost ``wanted`` is left (bisection; monotonic)."""
         low, high = 0.0, 1.0
-        for _ in range(50):
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
             units = {p.name: self.left_of(p, middle) for p in self.topology.populations.values()}
             low, high = (middle, high) if self.cost(units, synapses) > wanted else (low, middle)
@@ -190,22 +212,56 @@ class Solver:
     def solve_synapses(self, units: Mapping[str, float], wanted: float) -> dict[str, float]:
         """Return the share of synapses to leave in each prunable layer for a total cost of ``wanted``.
 
-        It is the same in all layers of ``open``, except that a layer with its fewest synapses is left with
-        these, and the others give more.
+        The layers of ``open`` are at one level of the distribution, except that a layer with its fewest
+        synapses is left with these, and the others give more.
         """
         projections = self.topology.projections
         whole = {name: self.left(projections[name], units) for name in self.open}
-        held: dict[str, float] = {}
-        while True:
-            rest = self.open - set(held)
-            taken = {**dict.fromkeys(rest), **held, **self.fixed}
-            thinned = sum(whole[name] * self.price[name] for name in rest)
-            without = self.cost(units, {n: s for n, s in taken.items() if s is not None}) - thinned
-            share = min(max((wanted - without) / thinned, 0.0), 1.0) if thinned > 0 else 1.0
-            low = {n: self.fewest[n] / whole[n] for n in rest if whole[n] * share < self.fewest[n]}
-            if not low:
-                return {**dict.fromkeys(rest, share), **held, **self.fixed}
-            held |= {name: min(least, 1.0) for name, least in low.items()}
+        least = {name: min(self.fewest[name] / max(whole[name], 1.0), 1.0) for name in self.open}
+
+        def at(level: float) -> dict[str, float]:
+            left = {n: max(self.distribution.left(f"synapses/{n}", level), least[n]) for n in self.open}
+            return {**left, **self.fixed}
+
+        low, high = 0.0, 1.0
+        if self.cost(units, at(low)) <= wanted:
+            return at(low)
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.cost(units, at(middle)) > wanted else (low, middle)
+        return at((low + high) / 2)
+
+    def of_density(self, density: float) -> dict[str, float]:
+        """Return the share of synapses to leave where all units stay, and a density of those in ``open``.
+
+        Args:
+            density: share of what these layers cost.
+        """
+        units = {p.name: float(p.size) for p in self.topology.populations.values()}
+        whole = [p for name, p in self.topology.projections.items() if name in self.open]
+        going = (1.0 - density) * sum(self.spent(p, units, self.left(p, units)) for p in whole)
+        return self.solve_synapses(units, self.cost(units, self.fixed) - going)
+
+    def _distribution(self, scope: Scope, sensitive: Distribution | None) -> Distribution:
+        """Return how layers give for a level.
+
+        [reading] A layer whose units and synapses may both be pruned has the density of "erk" by the two
+        together, as ``structured`` divides it; a population has the mean of the layers that write into it.
+        """
+        if scope == "sensitivity" and sensitive is not None:
+            return sensitive
+        if scope != "erk":
+            return Proportional({})
+        thin = {p.name: sum(p.shape) / math.prod(p.shape) for p in self.topology.projections.values()}
+        raw: dict[str, float] = {}
+        for name in self.prunable:
+            owners = self.owners(self.topology.projections[name])
+            raw[f"synapses/{name}"] = thin[name] ** (1.0 - max(map(self._exponent_of, owners)))
+        for population in filter(self.loses_units, self.topology.populations.values()):
+            own = [thin[name] for name in population.producers if name in thin]
+            if own:
+                raw[f"neurons/{population.name}"] = (sum(own) / len(own)) ** self._exponent_of(population)
+        return Proportional(raw)
 
     def _exponent_of(self, population: Population) -> float:
         """Return the part of a layer's own share, in the log-survival, that its whole units contribute."""

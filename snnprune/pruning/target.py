@@ -1,31 +1,39 @@
 """From "60 % pruned" to how many of each population and projection should be left.
 
-The target is the share of all weights (or multiply-accumulates) to prune. ``structured`` says how much of the
-log-survival comes from whole units: with s = 1 - target left, units alone leave s^structured, and pruning
-single synapses brings that to s. Local: every prunable population loses the same share of its units, and
-every prunable linear layer the same share of its synapses; both are solved from the topology. Global: the
-least important units of the whole network are pruned (`spread`).
+The target is the share of the dense network to prune: of its weights, or of another measure. ``structured``
+says how much of the log-survival comes from whole units: with s = 1 - target left, units alone leave
+s^structured, and pruning single synapses brings that to s. ``scope`` says where the budget goes: to all
+layers alike, by the shape or the sensitivity of a layer (`distribution`), or by one ranking of all units
+(`spread`).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
+from snnprune.pruning.distribution import RANKED, SCOPES, Scope
+from snnprune.pruning.measures import WHAT, CostModel, Load, Measure
+from snnprune.pruning.normalisation import Normalisation, known
+from snnprune.pruning.pricing import PRICED
 from snnprune.pruning.reach import check_reach
-from snnprune.pruning.solver import FLOOR, ROUNDING, Measure, Solver, columns_left, rows_left, share_of
+from snnprune.pruning.solver import FLOOR, ROUNDING, Solver, columns_left, rows_left, share_of
 from snnprune.pruning.spread import spread
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from snnprune.network.topology import Projection, Topology
+    from snnprune.pruning.criterion import Criterion
+    from snnprune.pruning.distribution import Distribution
     from snnprune.pruning.masks import Masks
     from snnprune.pruning.rule import Candidates, UnitKind
 
-Scope = Literal["local", "global"]
-SCOPES: tuple[Scope, ...] = ("local", "global")
+
+MOST_BITS = 64
+"""The widest weights that are stored."""
 
 
 @dataclass(frozen=True)
@@ -33,23 +41,31 @@ class Target:
     """A share of the network to prune, and how.
 
     Attributes:
-        rate: share of all weights of the network's conv and linear layers, in [0, 1).
+        rate: share to prune, in [0, 1): of all weights of the network's conv and linear layers, or of another
+            ``measure`` of the dense network.
         structured: share of the log-survival that whole units contribute, in [0, 1].
-        measure: what the rate is a share of: "weights", or "macs" (multiply-accumulates of a sample).
+        measure: what the rate is a share of (`snnprune.pruning.measures`).
         layers: shares of single layers, by name or glob; the first match counts. A share is of the layer's
             own units and synapses. Synapses that the layer loses with the units before it come on top. The
             other layers are pruned so that the network reaches ``rate``.
-        scope: "local": every other layer loses the same share; "global": the least important units of the
-            whole network are pruned.
+        scope: "local": every other layer loses the same share. "erk": large layers become thinner than small
+            ones. "sensitivity": every layer loses so much that the loss alone of this layer rises by the same
+            amount. "global": the least important units of the whole network are pruned. "lamp": the same, by
+            LAMP scores.
         floor: smallest share of its synapses that every layer keeps, in [0, 1), whatever the others lose for
             it (NNI's ``max_sparsity_per_layer``, seen from what stays). Where units on both of its sides may
             go, each side keeps at least the square root of that share. Layers in ``layers`` have their own
             share in its place.
+        normalisation: of the scores of a layer before they are ranked with those of others ("global"). None:
+            "none" where the criterion declares its scores comparable, else "norm".
+        bits: bits of a weight, for the measure "bytes".
+        per_operation: for the measures "synops" and "energy", whether the importance per operation decides
+            what goes (`snnprune.pruning.pricing`). None: where the criterion reads activity.
 
     Examples:
         >>> from snnprune.pruning import Target
-        >>> Target(0.6)  # 60 % of all weights
-        Target(rate=0.6, structured=0.5, measure='weights', layers={}, scope='local', floor=0.02)
+        >>> Target(0.6).rate, Target(0.6).measure  # 60 % of all weights
+        (0.6, 'weights')
         >>> by_macs = Target(0.6, measure="macs", layers={"conv1": 0.2, "fc*": 0.8})
     """
 
@@ -59,6 +75,9 @@ class Target:
     layers: Mapping[str, float] = field(default_factory=dict)
     scope: Scope = "local"
     floor: float = FLOOR
+    normalisation: Normalisation | None = None
+    bits: int = 32
+    per_operation: bool | None = None
 
     def __post_init__(self) -> None:
         for rate in (self.rate, *self.layers.values()):
@@ -68,13 +87,46 @@ class Target:
             raise ValueError(f"structured is a share in [0, 1], came {self.structured}")
         if not 0.0 <= self.floor < 1.0:
             raise ValueError(f"floor is a share in [0, 1), came {self.floor}")
-        if self.measure not in ("weights", "macs"):
-            raise ValueError(f"a target is a share of 'weights' or of 'macs', came '{self.measure}'")
+        if self.measure not in WHAT:
+            raise ValueError(f"the measure of a target is one of {sorted(WHAT)}, came '{self.measure}'")
         if self.scope not in SCOPES:
             raise ValueError(f"the scope of a target is one of {list(SCOPES)}, came '{self.scope}'")
+        if self.normalisation is not None:
+            known(self.normalisation)
+            if self.scope == "lamp" and self.normalisation != "lamp":
+                raise ValueError(
+                    f"scope 'lamp' is a normalisation, and normalisation is '{self.normalisation}': leave it "
+                    "out, or take scope 'global'"
+                )
+        if not 1 <= self.bits <= MOST_BITS:
+            raise ValueError(f"bits of a weight are from 1 to {MOST_BITS}, came {self.bits}")
+
+    def scale(self, unit: UnitKind, comparable: Collection[UnitKind]) -> Normalisation:
+        """Return how the scores of a kind of units are normalised before those of all layers are ranked."""
+        if self.scope == "lamp":
+            return "lamp"
+        return self.normalisation or ("none" if unit in comparable else "norm")
+
+    def divides(self, criterion: Criterion) -> bool:
+        """Tell whether scores of ``criterion`` are divided by what a unit costs."""
+        if self.measure not in PRICED:
+            return False
+        return criterion.reads is not None if self.per_operation is None else self.per_operation
+
+    def costs(self, loads: Mapping[str, Load] | None = None) -> CostModel:
+        """Return what layers cost, by the loads that were measured where the measure needs them."""
+        return CostModel(self.measure, loads, self.bits)
 
     def plan(
-        self, topology: Topology, *, neurons: bool = True, synapses: bool = True, convolutions: bool = False
+        self,
+        topology: Topology,
+        *,
+        neurons: bool = True,
+        synapses: bool = True,
+        convolutions: bool = False,
+        sensitive: Distribution | None = None,
+        costs: CostModel | None = None,
+        dense: float | None = None,
     ) -> Plan:
         """Solve how many units and synapses should be left.
 
@@ -83,6 +135,10 @@ class Target:
             neurons: whether the method prunes units.
             synapses: whether the method prunes single synapses (of linear layers).
             convolutions: whether the method prunes single synapses of convolutions, too.
+            sensitive: the distribution of scope "sensitivity", once it is measured.
+            costs: what layers cost, where that is measured. Where the target cannot be reached at these
+                costs, the plan goes as far as it can.
+            dense: cost of the dense network, where that was measured.
 
         Raises:
             UserError: a name in ``layers`` matches no layer, or the target cannot be reached.
@@ -97,8 +153,13 @@ class Target:
             neurons=neurons,
             synapses=synapses,
             convolutions=convolutions,
+            scope=self.scope,
+            sensitive=sensitive,
+            costs=costs or self.costs(),
+            dense=dense,
         )
-        check_reach(solver)
+        if costs is None:
+            check_reach(solver)
         share = solver.solve_units(solver.wanted_of_units, {}) if neurons else 0.0
         units = solver.units(share)
         left = solver.solve_synapses(units, solver.wanted)
@@ -139,6 +200,8 @@ class Plan:
         masks: Masks,
         due: float,
         comparable: Collection[UnitKind] = (),
+        *,
+        divides: bool = False,
     ) -> list[Candidates]:
         """Return the candidates with the number of each to prune now.
 
@@ -147,13 +210,15 @@ class Plan:
             masks: which units and synapses are alive.
             due: share of the units still to be pruned that this decision prunes (`Rule.due`).
             comparable: kinds of units whose scores are on one scale in all layers.
+            divides: whether a ranking divides scores by prices.
         """
         own = {c.key: self._own(c, masks) for c in candidates}
-        if self.target.scope == "local":
+        if self.target.scope not in RANKED:
             return [replace(c, to_go=round(due * own[c.key])) for c in candidates]
         named = [c for c in candidates if self.target.share_of(self._layers(c)) is not None]
         fixed = {c.key: round(due * own[c.key]) for c in named}
-        to_go = spread(self.solver, candidates, fixed, masks, due=due, comparable=comparable)
+        scale = partial(self.target.scale, comparable=comparable)
+        to_go = spread(self.solver, candidates, fixed, masks, due=due, scale=scale, divides=divides)
         return [replace(c, to_go=to_go[c.key]) for c in candidates]
 
     def _own(self, candidates: Candidates, masks: Masks) -> int:
@@ -190,29 +255,3 @@ class Plan:
         goal = max(self.synapses[projection.name] * rows_goal * columns_goal * kernel, 1.0)
         staying = min(rows_goal / rows_now, 1.0) * min(columns_goal / columns_now, 1.0)
         return max(round((alive * staying - goal) / staying), 0)
-
-
-def required(target: Target | None) -> Target:
-    """Return ``target``, for a method that does not stop by itself and so needs one.
-
-    Raises:
-        ValueError: ``target`` is None.
-    """
-    if target is None:
-        raise ValueError("the method does not stop by itself and needs a target, such as target=0.6")
-    return target
-
-
-def aim(
-    target: float | None,
-    target_macs: float | None = None,
-    *,
-    structured: float = Target.structured,
-    layers: Mapping[str, float] | None = None,
-    scope: Scope = Target.scope,
-    floor: float = Target.floor,
-) -> Target | None:
-    """Return the target that a method's options ask for; ``target_macs`` replaces ``target``."""
-    if target_macs is not None:
-        return Target(target_macs, structured, "macs", layers or {}, scope, floor)
-    return None if target is None else Target(target, structured, "weights", layers or {}, scope, floor)

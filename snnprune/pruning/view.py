@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
     from torch import Tensor, nn
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from snnprune.pruning.compaction.survivors import SurvivingUnits
     from snnprune.pruning.growth import Born
     from snnprune.pruning.masks import Masks
+    from snnprune.pruning.measures import Load
     from snnprune.pruning.traces import Activity
+    from snnprune.pruning.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class View:
             for the dense network and takes the numbers of these units, so that a cut changes no draw.
         optimizers: the optimisers of the network that have been seen so far.
         samples: number of training samples, or None if it is not known.
+        loss: returns the loss of the network as it is, on samples that are held out of training; None where
+            the pruner was given none.
+        traffic: what the layers had to do in the first batch of this epoch; None where no target asks for it,
+            or before the first batch.
+        dense_loads: what the layers of the dense network had to do; None as above.
 
     Examples:
         >>> import torch
@@ -59,6 +66,9 @@ class View:
     survivors: SurvivingUnits
     optimizers: tuple[Optimizer, ...] = ()
     samples: int | None = None
+    loss: Callable[[], float] | None = None
+    traffic: Traffic | None = None
+    dense_loads: Mapping[str, Load] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
+from snnprune.pruning.measures import WHAT
 from snnprune.report import sizes
 from snnprune.report.page import Number, Page, Section, Table, write
 from snnprune.report.picture import draw_all
@@ -64,8 +65,8 @@ def write_page(pruner: Pruner, path: str | Path) -> Path:
 
 def _lead(pruner: Pruner) -> str:
     done, planned = pruner.clock.epoch, pruner.clock.epochs
-    target = pruner.method.target
-    asked = "" if target is None else f", towards a target of {target.rate:.0%} of all {target.measure}"
+    aims = " and ".join(f"{aim.rate:.0%} of all {WHAT[aim.measure]}" for aim in pruner.method.aims)
+    asked = f", towards a target of {aims}" if aims else ""
     return (
         f"The network was pruned with {pruner.name} while it was trained, for {done} of {planned} "
         f"epochs{asked}. The seed of the method is {pruner.seed}."

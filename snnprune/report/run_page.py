@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnprune.common.statistics import Interval, bootstrap_difference
+from snnprune.pruning.measures import WHAT
 from snnprune.report import sizes
 from snnprune.report.page import Block, Number, Page, Section, Table, write
 from snnprune.report.picture import draw_all
@@ -86,17 +87,17 @@ def _lead(run: Run) -> str:
     )
     if not run.prunes:
         return f"{begin}. Nothing was pruned."
-    target = summary.target
-    asked = (
-        "by its own stopping rule" if target is None else f"towards a target of {target:.0%} of all weights"
-    )
+    aims = {"weights": summary.target} if summary.target is not None else {}
+    aims |= {measure: aim.asked for measure, aim in (summary.targets or {}).items()}
+    said = " and ".join(f"{rate:.0%} of all {WHAT[measure]}" for measure, rate in aims.items())
+    asked = f"towards a target of {said}" if said else "by its own stopping rule"
     twin = "" if run.twin is None else " Its unpruned twin was trained with the same other settings."
     return f"{begin}, and pruned during training with {run.method}, {asked}.{twin}"
 
 
 def _numbers(run: Run, interval: Interval | None) -> list[Number]:
     accuracy = Number("accuracy", f"{run.summary.accuracy:.2%}", "test accuracy", _samples(run))
-    return [accuracy, _difference(run, interval), *sizes.shares(run.summary), _operations(run)]
+    return [accuracy, _difference(run, interval), *sizes.shares(run.summary), _operations(run), *_aims(run)]
 
 
 def _samples(run: Run) -> str:
@@ -143,6 +144,20 @@ def _operations(run: Run) -> Number:
         "of the synaptic operations are left",
         f"{short(masked)} of {short(dense)} a sample",
     )
+
+
+def _aims(run: Run) -> list[Number]:
+    """Return the targets of another measure than weights."""
+    return [
+        Number(
+            f"target-{measure}",
+            "-" if aim.pruned is None else f"{1 - aim.pruned:.1%}",
+            f"of the {WHAT[measure]} are left",
+            f"{1 - aim.asked:.1%} asked; in the last epoch of training",
+        )
+        for measure, aim in (run.summary.targets or {}).items()
+        if measure != "weights"
+    ]
 
 
 def _remarks(run: Run, interval: Interval | None) -> list[str]:

@@ -29,6 +29,12 @@ class Epoch(Record):
         synops: synaptic operations of one test sample, on average, one for each cell with events.
         synops_by_events: the same, one for each event (`snnprune.network.synops`); None in runs of versions
             that did not count it.
+        synops_left: share of the dense network's synaptic operations that is left, in the epoch's first
+            training batch; None where it is no target.
+        energy_left: the same of the energy of the arithmetic.
+        latency_left: the same of the time of the event-driven engine's synapses, by its cost model.
+        bytes_left: share of the bytes of the dense network's weights that is left; None where it is no
+            target.
         seconds: time of training, validation and test together.
     """
 
@@ -43,6 +49,10 @@ class Epoch(Record):
     macs: int
     synops: float
     synops_by_events: float | None = field(default=None, kw_only=True)
+    synops_left: float | None = field(default=None, kw_only=True)
+    energy_left: float | None = field(default=None, kw_only=True)
+    latency_left: float | None = field(default=None, kw_only=True)
+    bytes_left: float | None = field(default=None, kw_only=True)
     seconds: float
 
 

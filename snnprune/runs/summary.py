@@ -27,6 +27,9 @@ MEASURED_ON = {
     "validation_accuracy": "validation set, the same network",
     "best_epoch": "first epoch with the highest accuracy on the validation set, counted from 1",
     "accuracy_at_best": "test set, network of best_epoch",
+    "targets": "every target by its measure, where there is another than of weights: shares of the dense "
+    "network; of synops, energy and latency in the first training batch of the last epoch, against the last "
+    "epoch in which nothing was pruned",
     "compact_answers_differ": "number of test samples for which the compact and the trained network predict "
     "different classes",
     "compact": "the saved network, with the zeros of pruned synapses between surviving units; macs are of "
@@ -110,6 +113,14 @@ class Synops(Counts):
 
 
 @dataclass(frozen=True)
+class Aim(Record):
+    """A target: the share that was asked for, and the one that was pruned; None where it was not measured."""
+
+    asked: float
+    pruned: float | None
+
+
+@dataclass(frozen=True)
 class Machine(Record):
     """What depends on the machine: seconds of a batch, milliseconds of a recording, memory in 10^6 bytes.
 
@@ -133,7 +144,8 @@ class Machine(Record):
 class Summary(Record):
     """The keys of summary.json, in their order. Shares are in [0, 1]; `MEASURED_ON` explains the numbers.
 
-    The fields from ``weights_dense`` to ``neurons_left`` are those of `Size`.
+    The fields from ``weights_dense`` to ``neurons_left`` are those of `Size`. ``targets`` are by measure;
+    None where weights are the only one, or none.
     """
 
     dataset: str
@@ -164,6 +176,7 @@ class Summary(Record):
     compact: Compact
     synops: Synops
     machine: Machine
+    targets: dict[str, Aim] | None = None
 
     def __post_init__(self) -> None:
         for name in SHARES:
@@ -190,7 +203,7 @@ class Summary(Record):
 
 def _written(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a record without those that its version did not count."""
-    later = ("by_events", "recording_ms")
+    later = ("by_events", "recording_ms", "targets")
     return {name: value for name, value in fields if name not in later or value is not None}
 
 

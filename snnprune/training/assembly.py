@@ -8,10 +8,13 @@ from torch.utils.data import DataLoader
 
 from snnprune import data
 from snnprune.common import ranks
+from snnprune.common.errors import UserError
+from snnprune.common.seeds import Stream
 from snnprune.config.changes import Changes
 from snnprune.config.check import check_method, options_of_run
 from snnprune.config.names import METHODS, build
 from snnprune.export.limits import check_nir
+from snnprune.network.activity import SynapticActivity
 from snnprune.nn.device import device_of
 from snnprune.nn.run_network import build_network
 from snnprune.training.callbacks.pruning import PruningCallback
@@ -19,9 +22,14 @@ from snnprune.training.sampler import EpochSampler, SharedBatches
 from snnprune.training.task import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
     from snnprune.config.schema import MethodConfig, RunConfig
+
+HELD_OUT = 500
+"""Samples of the validation set, about, on which the loss of a layer alone is looked at."""
 
 
 def task(config: RunConfig, splits: data.Splits) -> Task:
@@ -80,7 +88,49 @@ def _augmented(frames: data.FrameSet, config: RunConfig) -> data.FrameSet | data
     return data.AugmentedSet(frames, Changes.of(config.data.augment), config.train.seed)
 
 
-def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback:
+def held_out_loss(task: Task, frames: data.FrameSet) -> Callable[[nn.Module], float]:
+    """Return what returns the loss of a network on the first samples of ``frames``, about `HELD_OUT`.
+
+    Args:
+        task: of the run.
+        frames: samples that are held out of training, as the validation set is.
+    """
+
+    def loss(model: nn.Module) -> float:
+        total, seen = 0.0, 0
+        for place, (shown, labels) in enumerate(loader(frames, task.run_config)):
+            if seen >= HELD_OUT:
+                break
+            encoded = task.encode(shown.to(task.device), Stream.VALIDATION, place)
+            own = task.loss(task.scores(model, encoded), labels.to(task.device))
+            total, seen = total + len(labels) * float(own), seen + len(labels)
+        if not seen:
+            raise UserError(
+                "scope sensitivity needs a validation set, and it is empty: raise data.validation"
+            )
+        return total / seen
+
+    return loss
+
+
+def activity(pruning: PruningCallback) -> Callable[[], SynapticActivity]:
+    """Return what returns the synaptic activity of the network that is pruned, by its present masks."""
+    known: list[tuple[object, SynapticActivity]] = []
+
+    def current() -> SynapticActivity:
+        pruner = pruning.pruner
+        assert pruner is not None
+        version = pruner.masks.factors()  # another one after each change
+        if not known or known[0][0] is not version:
+            known[:] = [(version, SynapticActivity(pruner.model, pruner.topology, pruner.masks.alive))]
+        return known[0][1]
+
+    return current
+
+
+def pruning(
+    method: MethodConfig, example: Tensor, seed: int, held_out: Callable[[nn.Module], float] | None = None
+) -> PruningCallback:
     """Return the callback of ``method``. Methods with options ``target`` and ``structured`` get these.
 
     It logs nothing, because the record of a run does. ``compact_every`` does not apply to a method that may
@@ -91,5 +141,11 @@ def pruning(method: MethodConfig, example: Tensor, seed: int) -> PruningCallback
     asked = build(METHODS, "method", method.name, options)
     every = method.compact_every if asked.units_stay_dead and asked.can_shrink else None
     return PruningCallback(
-        method.name, example_input=example, seed=seed, compact_every=every, log=False, **options
+        method.name,
+        example_input=example,
+        seed=seed,
+        compact_every=every,
+        log=False,
+        held_out_loss=held_out,
+        **options,
     )

@@ -87,9 +87,11 @@ def fit(
     phase(f"building {config.model.name}: the first forward ever compiles the neurons")
     task = assembly.task(config, splits)
     example = first_batch(task, splits, config)
-    pruning = assembly.pruning(config.method, example, config.train.seed)
+    held_out = assembly.held_out_loss(task, splits.validation)
+    pruning = assembly.pruning(config.method, example, config.train.seed, held_out)
+    task.activity = assembly.activity(pruning) if task.spiking else None
     if not begun:
-        rehearse(task, example, config.method, config.train.epochs)
+        rehearse(task, example, config.method, config.train.epochs, held_out)
         if config.train.init is not None:
             pruning.inherited = initial.load(task.model, Path(config.train.init))
         _warn_of_firing(task, example, console)
@@ -119,6 +121,7 @@ def fit(
     phase("measuring the trained network and the compact one")
     measured = measure(task.model, small, pruner, splits, config)
     measured.summary["machine"]["peak_memory_mb"] = peak
+    measured.summary["targets"] = _targets(pruner)
     predictions = Predictions(np.array(measured.labels), np.array(measured.answers))
     atomic.write_text(folder.predictions, predictions.csv())
     dynamics.write()
@@ -172,6 +175,16 @@ def _smallest(model: nn.Module, pruner: Pruner, folder: RunFolder, console: Cons
             style="yellow",
         )
         return model
+
+
+def _targets(pruner: Pruner) -> dict[str, dict[str, float | None]] | None:
+    """Return what was asked for and what was pruned, by measure; None where weights are the only measure."""
+    aims = {target.measure: target.rate for target in pruner.method.aims}
+    if set(aims) <= {"weights"}:
+        return None
+    last = pruner.history[-1].left if len(pruner.history) else {}
+    reached = {name: 1.0 - left for name, left in last.items()} | pruner.reached()
+    return {name: {"asked": rate, "pruned": reached.get(name)} for name, rate in aims.items()}
 
 
 def _finish(config: RunConfig, folder: RunFolder, history: History, measured: Measured) -> Summary:

@@ -12,9 +12,9 @@ from snnprune.network.untouched import same_dice
 from snnprune.training import assembly
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from snnprune.config.schema import MethodConfig, RunConfig
     from snnprune.training.task import Task
@@ -25,7 +25,9 @@ def first_batch(task: Task, splits: data.Splits, config: RunConfig) -> Tensor:
     return task.encode(next(iter(assembly.loader(splits.train, config)))[0], Stream.TRAIN, 0, 0)
 
 
-def rehearse(task: Task, example: Tensor, method: MethodConfig, epochs: int) -> None:
+def rehearse(
+    task: Task, example: Tensor, method: MethodConfig, epochs: int, held_out: Callable[[nn.Module], float]
+) -> None:
     """Make the pruner of a run, and let it go again.
 
     Args:
@@ -33,6 +35,7 @@ def rehearse(task: Task, example: Tensor, method: MethodConfig, epochs: int) -> 
         example: a batch that the network takes.
         method: of the run.
         epochs: length of the run.
+        held_out: returns the loss of a network on samples that are held out of training.
 
     Raises:
         UserError: the method cannot prune this network as it is asked to: its target cannot be reached, for
@@ -40,7 +43,7 @@ def rehearse(task: Task, example: Tensor, method: MethodConfig, epochs: int) -> 
     """
     with same_dice([example.device]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the pruner that trains says it again
-        assembly.pruning(method, example, seed=0).restored(task.model, example, epochs)
+        assembly.pruning(method, example, 0, held_out).restored(task.model, example, epochs)
 
 
 def rehearse_all(config: RunConfig, methods: Mapping[str, MethodConfig]) -> None:
@@ -56,8 +59,9 @@ def rehearse_all(config: RunConfig, methods: Mapping[str, MethodConfig]) -> None
     splits = data.read(config.data)
     task = assembly.task(config, splits)
     example = first_batch(task, splits, config)
+    held_out = assembly.held_out_loss(task, splits.validation)
     for name, method in methods.items():
         try:
-            rehearse(task, example, method, config.train.epochs)
+            rehearse(task, example, method, config.train.epochs, held_out)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from snnprune.common.console import clock
 from snnprune.pruning import oversights
+from snnprune.pruning.measures import WHAT
 from snnprune.report.style import short
+from snnprune.runs.summary import Aim, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from snnprune.runs.summary import Summary
 
 
 def _share(left: int, dense: int) -> str:
@@ -40,11 +40,29 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
 
 def shortfall(summary: Summary) -> str | None:
     """Return a sentence if the target was missed, None if it was reached or there is none."""
-    target = summary.target
-    if target is None:
-        return None
     advice = "give it more with --train.epochs"
-    return oversights.shortfall(summary.pruning_rate, target, summary.epochs, advice)
+    sentences = [
+        f"whether the target of {WHAT[measure]} is reached is not known: no batch was measured"
+        if aim.pruned is None
+        else oversights.shortfall(
+            aim.pruned, aim.asked, summary.epochs, advice, WHAT[measure], measure=measure
+        )
+        for measure, aim in _aims(summary).items()
+    ]
+    return "; ".join(filter(None, sentences)) or None
+
+
+def _aims(summary: Summary) -> dict[Any, Aim]:
+    """Return all targets of a run, by measure."""
+    weights = {} if summary.target is None else {"weights": Aim(summary.target, summary.pruning_rate)}
+    return weights | (summary.targets or {})
+
+
+def _pruned(summary: Summary, measure: str) -> str:
+    aim = (summary.targets or {}).get(measure)
+    if aim is None:
+        return "-"
+    return "not measured" if aim.pruned is None else f"{aim.pruned:.1%} ({aim.asked:.1%} asked)"
 
 
 def comparison(summaries: list[Summary]) -> Table:
@@ -56,6 +74,8 @@ def comparison(summaries: list[Summary]) -> Table:
         table.add_column(summary.method, justify="right")
     for name, value in ROWS:
         table.add_row(name, *(value(summary) for summary in summaries))
+    for measure in dict.fromkeys(m for s in summaries for m in s.targets or {} if m != "weights"):
+        table.add_row(f"pruned of the {WHAT[measure]}", *(_pruned(s, measure) for s in summaries))
     table.add_section()
     for name in first.layers:
         table.add_row(f"weights of {name}", *(_layer(summary, name) for summary in summaries))

@@ -19,9 +19,12 @@ from snnprune.training import optimiser
 from snnprune.training.sampler import SharedBatches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
     from snnprune.config.schema import RunConfig
+    from snnprune.network.activity import SynapticActivity
 
 Batch = tuple[Tensor, Tensor]
 
@@ -52,11 +55,15 @@ class Task(lightning.LightningModule):
 
     Batches are (uint8 frames [B, T, P, H, W] or images [B, C, H, W], labels [B]); they are encoded on the
     device. Neuron states are reset before and after every batch. The validation loop has two loaders,
-    validation and test. ``measured`` holds the numbers of the epoch.
+    validation and test. ``measured`` holds the numbers of the epoch; its losses are without the activity
+    penalty.
 
     Args:
         config: the run's configuration.
         model: network with ``spiking`` and ``loss``, as `snnprune.nn.models.build` makes them.
+
+    Attributes:
+        activity: returns what watches the network for ``train.activity_penalty``; None: there is no penalty.
     """
 
     def __init__(self, config: RunConfig, model: nn.Module) -> None:
@@ -71,6 +78,7 @@ class Task(lightning.LightningModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._tallies = {stream: Tally() for stream in (Stream.TRAIN, Stream.VALIDATION, Stream.TEST)}
         self._unchecked: tuple[int, Tensor] | None = None
+        self.activity: Callable[[], SynapticActivity] | None = None
 
     def reset(self) -> None:
         """Reset all neurons, and release the graph of the last batch."""
@@ -79,7 +87,11 @@ class Task(lightning.LightningModule):
     def forward(self, encoded: Tensor) -> Tensor:
         """Return scores [B, K]: outputs of a spiking network over time, logits of a network without time."""
         self.reset()
-        out: Tensor = self.model(encoded)
+        return self.scores(self.model, encoded)
+
+    def scores(self, model: nn.Module, encoded: Tensor) -> Tensor:
+        """Return the scores [B, K] of a network; `forward` asks that of the task, from rest."""
+        out: Tensor = model(encoded)
         if out.element_size() < 4:
             out = out.float()  # the outputs of layers in 16 bits
         return scores_of(out, self.run_config.train.over_time) if self.spiking else out
@@ -104,7 +116,14 @@ class Task(lightning.LightningModule):
             UserError: the loss of the batch before this one was not finite.
         """
         self._check_loss()
-        loss = self._step(batch, Stream.TRAIN, *self._of_this_process(self.current_epoch, batch_idx))
+        at = self._of_this_process(self.current_epoch, batch_idx)
+        weight = self.run_config.train.activity_penalty
+        if self.activity is not None and weight > 0.0:
+            with self.activity().watching() as seen:
+                loss = self._step(batch, Stream.TRAIN, *at)
+            loss = loss + weight * seen.share()
+        else:
+            loss = self._step(batch, Stream.TRAIN, *at)
         self._unchecked = (batch_idx, loss.detach())
         batches = getattr(self.trainer.train_dataloader, "batch_sampler", None)
         return loss * batches.weight(batch_idx) if isinstance(batches, SharedBatches) else loss

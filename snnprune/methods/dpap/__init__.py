@@ -10,8 +10,8 @@ dendritic spines (11) that score neurons. Survival functions (12-17) turn scores
 from snnprune.methods.dpap.bcm import BCM, SpineCriterion
 from snnprune.methods.dpap.growing import DPAPGrow
 from snnprune.methods.dpap.method import DPAP
-from snnprune.methods.dpap.normalisation import min_max, percentile, rank
 from snnprune.methods.dpap.survival import SurvivalFunction
+from snnprune.pruning.normalisation import min_max, percentile, rank
 from snnprune.pruning.traces import spiking_trace
 
 __all__ = [

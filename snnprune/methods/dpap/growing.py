@@ -8,29 +8,20 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.method import DPAP
-from snnprune.methods.dpap.survival import (
-    EPSILON,
-    GROWTH_CONV,
-    GROWTH_LINEAR,
-    Constants,
-    Normalisation,
-    SurvivalFunction,
-)
-from snnprune.methods.growing import LAST, Start, at_random, check_shares, cosine, highest, lots_of, sparse
+from snnprune.methods.growing import LAST, Start, check_shares, cosine, highest, lots_of, sparse
 from snnprune.pruning.growth import Born
 from snnprune.pruning.solver import is_prunable
-from snnprune.pruning.target import Scope, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from snnprune.pruning.criterion import Criterion
+    from snnprune.methods.dpap.survival import SurvivalFunction
     from snnprune.pruning.rule import Candidates
     from snnprune.pruning.view import Decision, View
 
@@ -60,24 +51,7 @@ class DPAPGrow(DPAP):
         initial_density: share of the synapses of the layers whose single synapses are pruned that is alive at
             the start, drawn at random; None: all of them, as in the paper.
         rescale: keep the variance of currents of the dense network at the start, with ``initial_density``.
-        structured: as of `DPAP`, like all that follow.
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob.
-        scope: "local" or "global".
-        floor: smallest share of its synapses that every layer keeps.
-        criterion: scores units in place of BCM.
-        tau: decay of the spiking trace.
-        epsilon: threshold where there is no target.
-        growth_conv: C of convolutions.
-        growth_linear: C of fully connected layers.
-        start: epoch e0 of the first decision.
-        eta: number of epochs in which the strength of decisions decays to 1 / e.
-        beta: survival at the start.
-        gamma: decay of survival.
-        scale_to_epochs: start, eta and beta hold for 300 epochs and scale with the run.
-        normalisation: "percentile", "min-max" or "rank".
-        neurons: whether channels and neurons may be pruned.
-        synapses: whether single synapses of fully connected layers may be pruned.
+        dpap: options of `DPAP`.
 
     Raises:
         ValueError: a target, share or constant outside its range, an unknown normalisation or first weight.
@@ -105,46 +79,9 @@ class DPAPGrow(DPAP):
         first_weight: Start = "zero",
         initial_density: float | None = None,
         rescale: bool = True,
-        structured: float = MethodConfig.structured,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        scope: Scope = Target.scope,
-        floor: float = Target.floor,
-        criterion: Criterion | Callable[[float], Criterion] | None = None,
-        tau: float = 0.5,
-        epsilon: float = EPSILON,
-        growth_conv: float = GROWTH_CONV,
-        growth_linear: float = GROWTH_LINEAR,
-        start: int = Constants.start,
-        eta: float = Constants.eta,
-        beta: float = Constants.beta,
-        gamma: float = Constants.gamma,
-        scale_to_epochs: bool = True,
-        normalisation: Normalisation = "percentile",
-        neurons: bool = True,
-        synapses: bool = True,
+        **dpap: Any,
     ) -> None:
-        super().__init__(
-            target,
-            structured=structured,
-            target_macs=target_macs,
-            layers=layers,
-            scope=scope,
-            floor=floor,
-            criterion=criterion,
-            tau=tau,
-            epsilon=epsilon,
-            growth_conv=growth_conv,
-            growth_linear=growth_linear,
-            start=start,
-            eta=eta,
-            beta=beta,
-            gamma=gamma,
-            scale_to_epochs=scale_to_epochs,
-            normalisation=normalisation,
-            neurons=neurons,
-            synapses=synapses,
-        )
+        super().__init__(target, **dpap)
         check_shares(grow=grow, last=last, initial_density=initial_density)
         Born(start=first_weight)
         self.grow, self.last, self.first_weight = grow, last, first_weight
@@ -157,7 +94,7 @@ class DPAPGrow(DPAP):
             return None
         layers = [p for p in view.topology.projections.values() if is_prunable(p)]
         shares = {p.name: self.initial_density for p in layers}
-        return sparse(view, shares, lambda v, p, share: at_random(lots_of(v, p), share), rescale=self.rescale)
+        return sparse(view, shares, rescale=self.rescale)
 
     def challenge(self, candidates: Candidates, view: View) -> Candidates:
         """Return the candidates with the number of synapses that others replace."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.bcm import BCM, SpineCriterion
@@ -10,19 +10,21 @@ from snnprune.methods.dpap.survival import (
     EPSILON,
     GROWTH_CONV,
     GROWTH_LINEAR,
+    NORMALISATION,
     Constants,
-    Normalisation,
     SurvivalFunction,
 )
+from snnprune.pruning.aims import ScoredAims
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.method import CriterionMethod
-from snnprune.pruning.target import Scope, Target, aim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+
+    from snnprune.pruning.normalisation import Normalisation
 
 
-class DPAP(CriterionMethod):
+class DPAP(ScoredAims, CriterionMethod):
     """Prunes units whose survival falls below zero; units with low scores lose survival every epoch.
 
     `BCM` scores synapses and neurons (equations 5 to 11), and a `SurvivalFunction` decides (12 to 17). The
@@ -30,12 +32,6 @@ class DPAP(CriterionMethod):
 
     Args:
         target: share of all weights to prune, reached by feedback; None: the paper's fixed epsilon.
-        structured: share of the target that channels and neurons contribute (of the log-survival).
-        target_macs: share of all multiply-accumulates to prune, in place of ``target``.
-        layers: shares of single layers by name or glob, within either target (see `Target`).
-        scope: "local": all other layers lose the same share; "global": the least important units of the whole
-            network are pruned (see `spread`).
-        floor: smallest share of its synapses that every layer keeps, with a target (see `Target`).
         criterion: scores units in place of ``criterion_class``: a class or function that makes a criterion
             from tau, or a `Criterion` with its own tau. Any criterion but BCM is an ablation.
         tau: decay of the spiking trace (equation 5).
@@ -47,9 +43,11 @@ class DPAP(CriterionMethod):
         beta: survival at the start (17).
         gamma: decay of survival (16).
         scale_to_epochs: start, eta and beta hold for 300 epochs and scale with the run; False: used as given.
-        normalisation: "percentile", "min-max" or "rank" (before 12).
+        normalisation: of scores, before 12 and, with several layers in one ranking, before that: the name
+            of a function in `snnprune.pruning.normalisation`. None: "percentile" and "norm".
         neurons: whether channels and neurons may be pruned.
         synapses: whether single synapses of fully connected layers may be pruned.
+        aims: further targets, and how they are distributed: the options of `ScoredAims`.
 
     Attributes:
         criterion_class: the class of the criterion, made from tau; a subclass may name another one.
@@ -74,11 +72,6 @@ class DPAP(CriterionMethod):
         self,
         target: float | None = MethodConfig.target,
         *,
-        structured: float = MethodConfig.structured,
-        target_macs: float | None = None,
-        layers: Mapping[str, float] | None = None,
-        scope: Scope = Target.scope,
-        floor: float = Target.floor,
         criterion: Criterion | Callable[[float], Criterion] | None = None,
         tau: float = 0.5,
         epsilon: float = EPSILON,
@@ -89,9 +82,10 @@ class DPAP(CriterionMethod):
         beta: float = Constants.beta,
         gamma: float = Constants.gamma,
         scale_to_epochs: bool = True,
-        normalisation: Normalisation = "percentile",
+        normalisation: Normalisation | None = None,
         neurons: bool = True,
         synapses: bool = True,
+        **aims: Any,
     ) -> None:
         for name, value, high in (
             ("tau", tau, 1.0),
@@ -111,10 +105,12 @@ class DPAP(CriterionMethod):
                 f"came {scorer!r}"
             )
         constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
-        super().__init__(
+        ScoredAims.__init__(self, target, normalisation=normalisation, **aims)
+        CriterionMethod.__init__(
+            self,
             scorer,
-            SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation),
-            target=aim(target, target_macs, structured=structured, layers=layers, scope=scope, floor=floor),
+            SurvivalFunction(epsilon, growth_conv, growth_linear, constants, normalisation or NORMALISATION),
+            target=self.targets,
             neurons=neurons,
             synapses=synapses,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from snnprune.methods.dpap.normalisation import NORMALISATIONS, Normalisation, quantile
+from snnprune.pruning.normalisation import in_unit_range, known, quantile
 from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
 from snnprune.pruning.state import SCORES
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
+    from snnprune.pruning.normalisation import Normalisation
     from snnprune.pruning.state import Axes
 
 
 EPSILON = 0.65  # of the authors' code; the paper gives none
 GROWTH_CONV = 5.0  # equation 14
 GROWTH_LINEAR = 2.0  # equation 15
+NORMALISATION: Normalisation = "percentile"  # of the authors' code
 MARGIN = 0.2  # on the scale of delta: units that tie at u = 0 are pruned after about 2.4 eta
 
 
@@ -108,7 +110,8 @@ class SurvivalFunction(Rule):
         growth_conv: C in convolutions, 5.
         growth_linear: C in fully connected layers, 2.
         constants: the constants of time.
-        normalisation: "percentile", "min-max" or "rank".
+        normalisation: name of what makes u of scores (`snnprune.pruning.normalisation`); "percentile" is the
+            authors'. u is clipped to [0, 1].
 
     Raises:
         ValueError: the normalisation is unknown.
@@ -134,20 +137,27 @@ class SurvivalFunction(Rule):
         growth_conv: float = GROWTH_CONV,
         growth_linear: float = GROWTH_LINEAR,
         constants: Constants | None = None,
-        normalisation: Normalisation = "percentile",
+        normalisation: Normalisation = NORMALISATION,
     ) -> None:
-        if normalisation not in NORMALISATIONS:
-            raise ValueError(f"normalisation is one of {sorted(NORMALISATIONS)}, came '{normalisation}'")
+        known(normalisation)
         self.epsilon = epsilon
         self.growth = {"conv": growth_conv, "linear": growth_linear}
         self.constants = constants or Constants()
-        self.normalise = NORMALISATIONS[normalisation]
+        self.normalisation = normalisation
+
+    def normalise(self, score: Tensor, alive: Tensor) -> Tensor | None:
+        """Return u in [0, 1], None where all scores tie (see `in_unit_range`)."""
+        return in_unit_range(self.normalisation, score, alive)
 
     def survival(self, candidates: Candidates, schedule: Schedule) -> Tensor:
         """Return F of ``candidates``, beta at first."""
         if candidates.key not in self.state:
             self.state[candidates.key] = {"survival": torch.full_like(candidates.score, schedule.beta)}
         return self.state[candidates.key]["survival"]
+
+    def decides(self, clock: Clock) -> bool:
+        """Tell whether pruning has begun."""
+        return super().decides(clock) and clock.epoch >= self.constants.schedule(clock.epochs).start
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Update F and return which candidates stay alive; of these, others replace those of the lowest F."""

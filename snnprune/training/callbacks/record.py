@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import lightning
 
 from snnprune.common import atomic, ranks
-from snnprune.runs.epochs import Epoch, History
+from snnprune.runs.epochs import COLUMNS, Epoch, History
 from snnprune.runs.size import Size
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Record(lightning.Callback):
         """Add the row of the epoch, save the checkpoint with it, and write the table again."""
         assert self.pruning.pruner is not None
         rates, measured = self.pruning.pruner.rates(), pl_module.measured
+        reached = self.pruning.pruner.reached()
         if self.pruning.pruner.finished:
             self._finish(trainer, self.pruning.pruner)
             return
@@ -63,6 +64,7 @@ class Record(lightning.Callback):
             macs=rates.macs_left,
             synops=measured["synops"],
             synops_by_events=measured["synops_by_events"],
+            **{f"{name}_left": 1.0 - pruned for name, pruned in reached.items() if f"{name}_left" in COLUMNS},
             seconds=round(time.perf_counter() - self._started, 3),
         )
         self.history.rows.append(row)
@@ -72,7 +74,8 @@ class Record(lightning.Callback):
             atomic.write_text(self.folder.metrics, self.history.csv())
         for logger in trainer.loggers:
             logger.log_metrics(
-                {name: value for name, value in asdict(row).items() if name != "epoch"}, step=row.epoch
+                {n: value for n, value in asdict(row).items() if n != "epoch" and value is not None},
+                step=row.epoch,
             )
         self.report(row)
 
