@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from snnprune.config.names import METHODS
 from snnprune.methods.by_score import ByScore
+from snnprune.methods.sf_imp import SpikeFlipCriterion, density
 from snnprune.methods.taylor import TaylorCriterion
 from snnprune.methods.twins import costs, distances
 from snnprune.methods.weight_trace import WeightTraceCriterion
@@ -135,3 +136,44 @@ def test_units_and_synapses_by_any_score_are_cut_as_they_are_masked(name: str) -
     assert all(map(equal, masked.masks, cut.masks))
     assert difference(masked, cut) < 1e-9
     assert cut.sizes[-1] < cut.sizes[0]
+
+
+class Potential(nn.Module):
+    """Fires at 1 and above, and holds what it was given as its potential."""
+
+    v: Tensor | float = 0.0
+    v_threshold = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.v = x
+        return torch.relu(x)
+
+
+def test_the_chance_to_change_a_spike() -> None:
+    norm = nn.BatchNorm1d(2, eps=0.0)
+    first, last = nn.Linear(2, 2, bias=False), nn.Linear(2, 1)
+    model = nn.Sequential(first, norm, Potential(), last).double().eval()
+    with torch.no_grad():
+        first.weight.copy_(FIRST)
+        norm.weight.copy_(torch.tensor([-2.0, 1.0]))
+        norm.running_var.copy_(torch.tensor([4.0, 1.0]))
+    method = CriterionMethod(SpikeFlipCriterion(), Lowest(), target=Target(0.1))
+    pruner = Pruner(model, X, method, epochs=4, neurons=[Potential])
+    model(X)
+    pruner.step()
+    # The norm halves the first unit and turns it: currents (2, 2) give potentials -2 and -2, and the second
+    # unit's are -3 and -6. From 1 they are -3 and -3, with no variance: it will never change a spike. Of the
+    # second, -4 and -7: mean -5.5, variance 2.25.
+    chance = density(torch.tensor(-5.5), torch.tensor(2.25)).item()
+    synapses, neurons = (pruner.importance()[key] for key in ("synapses/0", "neurons/0"))
+    assert synapses[0].tolist() == [0.0, 0.0]
+    assert synapses[1].tolist() == pytest.approx([3.0 * chance, 0.0])
+    assert neurons.tolist() == pytest.approx([0.0, 1.5 * chance])
+
+
+def test_a_network_without_potentials_is_told() -> None:
+    paper = Paper(SpikeFlipCriterion())
+    with pytest.warns(UserWarning, match="holds no membrane potential"):
+        paper.step()
+    synapses, _ = paper.scores()
+    assert synapses.equal(FIRST.abs())

@@ -429,6 +429,11 @@ METHODS: dict[str, Entry] = {
         "Molchanov et al., ICLR 2017",
         "snnprune.methods.taylor:Taylor",
     ),
+    "sf-imp": Entry(
+        "prunes the weights that are least likely to change a spike, by membrane potentials",
+        "SF-IMP; chance by a normal distribution of potentials",
+        "snnprune.methods.sf_imp:SFIMP",
+    ),
     "twins": Entry(
         "merges units that compute nearly the same, and prunes the smallest weights",
         "Srinivas and Babu, Data-free Parameter Pruning, BMVC 2015",

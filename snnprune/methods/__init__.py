@@ -20,6 +20,7 @@ from snnprune.methods.random import Random
 from snnprune.methods.rigl import RigL
 from snnprune.methods.sd_snn import SDSNN
 from snnprune.methods.set import SET
+from snnprune.methods.sf_imp import SFIMP
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
 from snnprune.methods.taylor import Taylor
@@ -34,6 +35,7 @@ __all__ = [
     "NDSNN",
     "SDSNN",
     "SET",
+    "SFIMP",
     "STDP",
     "STDS",
     "BDNNdsd",

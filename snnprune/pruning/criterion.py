@@ -78,6 +78,11 @@ class Criterion(Stateful):
         """
         raise NotImplementedError
 
+    def after_step(self, view: View) -> None:
+        """Take in one batch: let `observe` have the activity of every projection."""
+        for name, activity in view.traces.items():
+            self.observe(view.topology.projections[name], activity, view.clock.batches)
+
     def after_backward(self, view: View) -> None:
         """Read the gradients of one batch, which are complete, before the optimiser's step."""
 

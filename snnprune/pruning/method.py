@@ -208,8 +208,7 @@ class CriterionMethod(Method):
         """Let the criterion observe each projection's batch, or this process's share of it."""
         self.plans(view)
         self._shares.part(self.criterion)
-        for name, activity in view.traces.items():
-            self.criterion.observe(view.topology.projections[name], activity, view.clock.batches)
+        self.criterion.after_step(view)
         self._shares.average(self.criterion, view.traces)
 
     @torch.no_grad()
