@@ -6,7 +6,7 @@ Each default stands here, beside its reason. The bounds of a value are in its ty
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -208,9 +208,12 @@ class MethodConfig:
     @property
     def further_targets(self) -> dict[str, float]:
         """The targets that were given beside ``target``, by name."""
-        known = [name for name in MethodConfig.__dataclass_fields__ if name.startswith("target_")]
-        given = {name: getattr(self, name) for name in known} | self.options
-        return {name: given[name] for name in known if given.get(name) is not None}
+        given = {name: getattr(self, name) for name in FURTHER} | self.options
+        return {name: given[name] for name in FURTHER if given.get(name) is not None}
+
+
+FURTHER = tuple(each.name for each in fields(MethodConfig) if each.name.startswith("target_"))
+"""Settings of targets that are shares of another measure than weights."""
 
 
 @dataclass(frozen=True)
