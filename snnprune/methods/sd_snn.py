@@ -12,7 +12,7 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.gradient_growth import GradientGrowth
-from snnprune.methods.growing import LAST, Start
+from snnprune.methods.growing import LAST, Scope, Start
 from snnprune.pruning.chains import connected
 from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import lowest, rounded
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.state import Axes
     from snnprune.pruning.view import View
 

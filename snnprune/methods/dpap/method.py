@@ -17,11 +17,10 @@ from snnprune.methods.dpap.survival import (
 from snnprune.pruning.aims import ScoredAims
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.method import CriterionMethod
+from snnprune.pruning.normalisation import Normalisation  # noqa: TC001 - options are read by their types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from snnprune.pruning.normalisation import Normalisation
 
 
 class DPAP(ScoredAims, CriterionMethod):
