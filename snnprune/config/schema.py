@@ -200,7 +200,8 @@ class MethodConfig:
     compact_every: Count | None = 1
 
     def __post_init__(self) -> None:
-        replaced = "target_macs" in self.options  # by version 0.1, which knew it as an option
+        # Version 0.1 knew `target_macs` as an option, which took the place of `target`.
+        replaced = isinstance(self.options, dict) and "target_macs" in self.options
         if isinstance(self.target, Usual) or replaced:
             other = replaced or self.further_targets
             object.__setattr__(self, "target", None if other else float(self.target or 0.0))
@@ -208,7 +209,8 @@ class MethodConfig:
     @property
     def further_targets(self) -> dict[str, float]:
         """The targets that were given beside ``target``, by name."""
-        given = {name: getattr(self, name) for name in FURTHER} | self.options
+        given = {name: getattr(self, name) for name in FURTHER}
+        given |= self.options if isinstance(self.options, dict) else {}  # what is none is refused later
         return {name: given[name] for name in FURTHER if given.get(name) is not None}
 
 
