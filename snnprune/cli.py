@@ -22,17 +22,15 @@ from snnprune.common.errors import UserError, memory_full
 from snnprune.common.phases import phase, told
 from snnprune.config import values
 from snnprune.config.check import check, check_names, check_values
-from snnprune.config.names import DATASETS, label, nearest, pick
+from snnprune.config.names import DATASETS, NIR_MODEL, label, nearest, pick
 from snnprune.config.pace import out_of_step
-from snnprune.config.reading import BENCH_LISTS, KEYS, Parser, chosen, data_config, run_config
+from snnprune.config.reading import BENCH_LISTS, KEYS, Given, Parser, chosen, data_config, run_config
 from snnprune.config.schema import SECTIONS, RunConfig
 from snnprune.config.unused import unused
 from snnprune.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from snnprune.config.reading import Given
 
 WRONG_INPUT = 2
 INTERRUPTED = 130
@@ -184,10 +182,14 @@ def train(given: list[str]) -> None:
     parser = Parser("train", "Train a network and prune it while it learns.")
     parser.option("out", values.Folder, "folder of the run (default: runs/DATA-METHOD-seedN)")
     parser.option("resume", values.Folder, "continue the interrupted run in this folder", metavar="RUN")
+    said = "start from a NIR file, whose network is trained, or from what --train.init takes"
+    parser.option("init", values.File, said, metavar="FILE")
     parser.add_argument("--print_config", action="store_true", help="print the whole configuration and stop")
     parser.files()
     parser.settings(*SECTIONS)
     parsed: Any = parser.read(given)
+    if parsed.init is not None:
+        parsed.given = _started(parsed.init, parsed.given)
     if parsed.resume is not None:
         if parsed.given or parsed.out is not None or parsed.print_config:
             raise UserError("--resume uses the run's own configuration: leave the other options out")
@@ -206,6 +208,21 @@ def train(given: list[str]) -> None:
         from snnprune.training import run  # noqa: PLC0415
 
         run.train(config, out)
+
+
+def _started(file: str, given: Mapping[str, Given]) -> dict[str, Given]:
+    """Return ``given`` with what ``--init`` stands for.
+
+    Raises:
+        UserError: a NIR file beside a model, or no such file.
+    """
+    if Path(file).suffix != ".nir":
+        return {**given, "train.init": Given(file)}
+    if "model.name" in given and given["model.name"].value != NIR_MODEL:
+        raise UserError(f"--init {file} holds a network of its own: leave --model.name out")
+    if not Path(file).is_file():
+        raise UserError(f"there is no file {file}: give a NIR file that holds a network")
+    return {**given, "model.name": Given(NIR_MODEL), "model.file": Given(file)}
 
 
 def _resume(path: Path) -> None:
@@ -347,7 +364,11 @@ def evaluate(given: list[str]) -> None:
     parser = Parser("eval", "Measure a network on a test set: accuracy, operations, latency.", "NETWORK ")
     parser.add_argument("network", help="folder of a run, or a file: .safetensors, .onnx or .nir")
     parser.option("bits", Bits, "round weights, thresholds and leaks to this many bits, such as 8 or 4")
+    said = "seconds of a time step in a NIR file (default: what the file says, and 1e-4 if it says nothing)"
+    parser.option("nir-dt", values.Seconds, said)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="device (default: that of the run)")
+    said = "add NeuroBench's report (pip install 'snnprune[neurobench]')"
+    parser.add_argument("--neurobench", action="store_true", help=said)
     parser.option("out", values.File, "a JSON file for the result")
     parser.settings("data")
     parsed: Any = parser.read(given)
@@ -361,6 +382,8 @@ def evaluate(given: list[str]) -> None:
             changed,
             bits=parsed.bits,
             device=parsed.device,
+            dt=parsed.nir_dt,
+            neurobench=parsed.neurobench,
             out=None if parsed.out is None else Path(parsed.out),
         )
 

@@ -18,7 +18,7 @@ REASONS = (
     r"no [\w-]+ in /.*",  # a folder of real data need not hold all of them
     r"needs Debian's chromium.*",
     r"needs pip install snnprune\[docs\]",
-    r"needs (snntorch|norse|sinabs|aedat): pip install \1",
+    r"needs (snntorch|norse|sinabs|aedat|neurobench): pip install \1",
     r"needs (timm|pytorch_optimizer|schedulefree|heavyball|bitsandbytes|torchao): pip install \1",
     r"needs (faery|expelliarmus|dv-processing): pip install \1",
     r"there is no GPU here",

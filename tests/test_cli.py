@@ -94,14 +94,15 @@ def test_resume_and_eval_take_a_run(calls: list[tuple[Any, ...]]) -> None:
     network = str(OLD_RUN / "model.safetensors")
     moved = ["--data.root", "there", "--data.time_steps=5"]
     assert cli.main(["eval", network, *moved, "--bits", "4", "--device", "cpu", "--out", "r.json"]) == 0
+    plain = {"bits": None, "device": None, "dt": None, "neurobench": False, "out": None}
     assert calls == [
         ("resume", OLD_RUN),
-        ("evaluate", OLD_RUN, {}, {"bits": None, "device": None, "out": None}),
+        ("evaluate", OLD_RUN, {}, plain),
         (
             "evaluate",
             Path(network),
             {"root": "there", "time_steps": 5},
-            {"bits": 4, "device": "cpu", "out": Path("r.json")},
+            plain | {"bits": 4, "device": "cpu", "out": Path("r.json")},
         ),
     ]
 

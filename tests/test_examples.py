@@ -22,7 +22,9 @@ ASKED = {
     "residual_snn": 50.0,
     "snntorch_network": 60.0,
 }
-NEEDS = {"snntorch_network": "snntorch"}
+NEEDS = {"snntorch_network": "snntorch", "nir_and_back": "snntorch"}
+SEVERAL = ("nir_and_back",)
+"""Examples that call the command line, and so run for a minute."""
 
 
 def path() -> list[str]:
@@ -60,10 +62,10 @@ def numbers(pattern: str, text: str) -> list[float]:
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(ASKED)
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == {*ASKED, *SEVERAL}
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", [*ASKED, *SEVERAL])
 def test_example_is_short_and_its_length_is_documented(name):
     lines = len((ROOT / "examples" / f"{name}.py").read_text().splitlines())
     assert lines < 60
@@ -88,6 +90,18 @@ def test_example_prunes_and_compacts(name, tmp_path, monkeypatch):
         masked, compact = numbers(r"([\d.]+)% masked, ([\d.]+)% compact", said)
         assert compact == pytest.approx(masked, abs=1.0)
         assert compact > 60.0
+
+
+@pytest.mark.slow
+def test_a_network_of_snntorch_is_pruned_and_goes_back(tmp_path):
+    if not installed("nir_and_back"):
+        pytest.skip("needs snntorch: pip install snntorch")
+    done = program("nir_and_back", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert numbers(r"pruned: ([\d.]+)% of the weights", done.stdout) == pytest.approx([80.0], abs=1.0)
+    here, there = numbers(r"accuracy ([\d.]+)% in snnprune, ([\d.]+)% in snntorch", done.stdout)
+    assert here == pytest.approx(there, abs=0.2)
+    assert here > 70.0
 
 
 def test_an_example_without_its_library_says_what_to_install(tmp_path):

@@ -154,7 +154,7 @@ def test_every_figure_of_a_chip_has_its_source() -> None:
     for offered in chips.values():
         known = [entry for entry in offered.values() if entry != "unknown"]
         assert known
-        assert all(entry["source"].startswith("https://") for entry in known)
+        assert all(entry["source"].startswith(("https://", "the package ")) for entry in known)
 
 
 def test_budgets_of_ones_own(tmp_path: Path) -> None:
@@ -169,12 +169,37 @@ def test_budgets_of_ones_own(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def spiking(made: Any) -> nn.Sequential:
+    return nn.Sequential(
+        layer.Conv2d(1, 2, 3, step_mode="m"), layer.BatchNorm2d(2, step_mode="m"), made(),
+        layer.AvgPool2d(2, step_mode="m"), nn.Flatten(2), nn.Linear(2, 3),
+    ).eval()  # fmt: skip
+
+
+def test_speck_has_no_neurons_with_a_leak() -> None:
+    example = torch.rand(2, 1, 1, 4, 4)
+    for made, kind, verdict in (
+        (lambda: neuron.LIFNode(step_mode="m"), "LIF", "has none"),
+        (lambda: neuron.ParametricLIFNode(step_mode="m"), "LIF", "has none"),
+        (lambda: neuron.IFNode(step_mode="m"), "IF", "fits"),
+        (lambda: neuron.QIFNode(step_mode="m"), "QIFNode", "has none"),
+    ):
+        layers = demand(spiking(made), example)
+        assert [one.neuron for one in layers] == [kind, ""]
+        found = {c.chip: c for c in check(layers, budgets(BUDGETS)) if c.figure == "neuron"}
+        assert (found["Speck"].asked, found["Speck"].offered, found["Speck"].verdict) == (kind, "IF", verdict)
+        assert found["Loihi 2"].verdict == "unknown"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("mine: 5", "must hold chips with figures"),
         ("[1, 2]", "must hold chips with figures"),
-        ("mine: {neuron: unknown}", "has the figure 'neuron' for mine: expected one of layers, neurons"),
+        ("mine: {nerves: unknown}", "has the figure 'nerves' for mine: expected one of layers, neurons"),
+        ("mine: {neuron: {at_most: 5, source: me}}", r"must give mine `neuron: {kinds: \[IF, LIF\], "),
+        ("mine: {neuron: {kinds: [], source: me}}", "must give mine `neuron: "),
+        ("mine: {neuron: {kinds: [5], source: me}}", "must give mine `neuron: "),
         ("mine: {neurons: 5}", "must give mine `neurons: "),
         ("mine: {neurons: {at_most: 5}}", "must give mine `neurons: "),
         ("mine: {neurons: {at_most: 5, source: ''}}", "must give mine `neurons: "),

@@ -47,11 +47,11 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def sparse(module: nn.Module) -> nn.Module:
-    """Return a network two thirds of whose synapses are dead."""
+    """Return a network four fifths of whose synapses are dead, so that rows are smaller than all numbers."""
     torch.manual_seed(2)
     for parameter in module.parameters():
         if parameter.ndim > 1:
-            parameter.data *= torch.rand(parameter.shape) < 1 / 3
+            parameter.data *= torch.rand(parameter.shape) < 1 / 5
     return module.eval()
 
 
@@ -251,7 +251,7 @@ def test_no_wrong_value_in_a_header_does_harm(kind: str, bits: int | None, tmp_p
         ("0.columns", lambda a: a.astype(np.int64), "is int64"),
         ("0.rows", lambda a: a[::-1].copy(), "does not divide"),
         ("0.rows", lambda a: a + 1, "does not divide"),
-        ("0.weights", lambda a: a[:-1], "has 31 weights|weights of"),
+        ("0.weights", lambda a: a[:-1], "weights of"),
         ("0.biases", lambda a: a[:-1], r"has biases \(5,\)"),
         ("1.thresholds", lambda a: a[:-1], r"has constants \(5,\)"),
         ("0.steps", lambda a: a * np.nan, "a number that is not finite"),
@@ -259,7 +259,7 @@ def test_no_wrong_value_in_a_header_does_harm(kind: str, bits: int | None, tmp_p
     ],
 )
 def test_damage_is_named(tensor: str, made: Any, told: str, tmp_path: Path) -> None:
-    held, about = by_hand()
+    held, about = by_hand(bits=8)
     rewritten(tmp_path / "net.safetensors", held | {tensor: made(held[tensor])}, about)
     with pytest.raises(UserError, match=told):
         plan_file.read(tmp_path / "net.safetensors")

@@ -37,11 +37,13 @@ class Chip:
 
     def weight(self, name: str) -> np.ndarray:
         """Return the dense weight in whole numbers."""
-        rows, columns, values = (self.held[f"{name}.{part}"] for part in ("rows", "columns", "weights"))
+        shape, values = self.about["layers"][name]["shape"], self.held[f"{name}.weights"]
         if self.about["bits"] <= 4:
             halves = [n for byte in values.tolist() for n in (byte & 15, byte >> 4)]
-            values = np.array([n - 16 if n > 7 else n for n in halves][: len(columns)])
-        shape = self.about["layers"][name]["shape"]
+            values = np.array([n - 16 if n > 7 else n for n in halves])
+        if f"{name}.rows" not in self.held:
+            return values[: int(np.prod(shape))].astype(np.int64).reshape(shape)
+        rows, columns = (self.held[f"{name}.{part}"] for part in ("rows", "columns"))
         dense = np.zeros((shape[0], int(np.prod(shape[1:]))), dtype=np.int64)
         for unit in range(shape[0]):
             mine = slice(int(rows[unit]), int(rows[unit + 1]))

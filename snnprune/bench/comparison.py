@@ -186,13 +186,15 @@ class Group:
     Attributes:
         name: a name such as "dpap-0.6".
         method: the name of the method.
-        target: the target share of weights to prune.
+        target: the share to prune.
         seeds: seeds of its finished runs.
         measures: entries by `Measure.key`, without those that a run of the group does not have.
         bootstrap: difference in accuracy to the unpruned runs, in points, over seeds and test samples.
         speedups: convergence, by share of the unpruned network's best accuracy.
         learning_speed: the learning speed L.
         layers: pruned share of each layer, in per cent.
+        measure: what the target is a share of.
+        reached: mean of the pruned shares of that measure; None without a target, and where it is not known.
     """
 
     name: str
@@ -204,6 +206,8 @@ class Group:
     speedups: dict[float, Speed]
     learning_speed: Speed | None
     layers: dict[str, Interval]
+    measure: str
+    reached: float | None
 
 
 @dataclass(frozen=True)
@@ -216,8 +220,7 @@ class Comparison:
         epochs: epochs of the longest run; a method may stop earlier.
         test_samples: number of samples that the accuracy is measured on.
         groups: the groups, the unpruned network first.
-        pareto: names of the groups on the Pareto front of accuracy and cost, by cost: "weights" or "synops"
-            (see `operations`).
+        pareto: names of the groups on the Pareto front of accuracy and cost, by the cost (`costs`).
         unfinished: runs that are left out because they have not ended.
         left_out: runs that are left out although they have ended, each with its reason.
     """
@@ -244,10 +247,7 @@ def compare(found: Found) -> Comparison:
         epochs=max(len(run.rows) for run in found.results),
         test_samples=len(first.tested.labels),
         groups=groups,
-        pareto={
-            "weights": _front(groups, "weights"),
-            "synops": _front(groups, operations(groups)),
-        },
+        pareto={cost: _front(groups, measure) for cost, measure in costs(groups).items()},
         unfinished=tuple(found.unfinished),
         left_out=found.left_out,
     )
@@ -261,7 +261,7 @@ def _group(runs: list[Run], dense: dict[int, Run]) -> Group:
     return Group(
         name=cell_of(first).group,
         method=first.method,
-        target=first.target,
+        target=first.aim[1],
         seeds=tuple(run.seed for run in runs),
         measures={
             m.key: _entry(m, runs, pairs, bootstrap) for m in MEASURES if len(_values(m, runs)) == len(runs)
@@ -278,7 +278,14 @@ def _group(runs: list[Run], dense: dict[int, Run]) -> Group:
             name: mean_interval([100 * run.summary.layers[name].pruned for run in runs])
             for name in first.summary.layers
         },
+        measure=first.aim[0],
+        reached=_mean_of([run.reached for run in runs]),
     )
+
+
+def _mean_of(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def _curve(run: Run) -> list[float]:
@@ -341,6 +348,21 @@ def _front(groups: Sequence[Group], cost: str) -> list[str]:
         (group.measures[cost].interval.mean, group.measures["accuracy"].interval.mean) for group in groups
     ]
     return [groups[i].name for i in pareto_front(points, SAME_COST)]
+
+
+def costs(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the costs that fronts are drawn over, and the measure of each.
+
+    "weights" left; "synops", or what stands in for them (`operations`); "energy" of the arithmetic; and
+    "latency", the time of one recording in the event-driven network. The last two are left out where not all
+    groups have them, or all have 0.
+    """
+    found = {"weights": "weights", "synops": operations(groups)}
+    for cost, measure in (("energy", "energy_masked"), ("latency", "recording_event_driven")):
+        means = [group.measures[measure].interval.mean for group in groups if measure in group.measures]
+        if len(means) == len(groups) and any(means):
+            found[cost] = measure
+    return found
 
 
 def operations(groups: Sequence[Group]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from snnprune.bench.comparison import BY_KEY, OPEN, operations
+from snnprune.bench.comparison import BY_KEY, OPEN, costs
 from snnprune.common.statistics import LEVEL
 from snnprune.pruning.oversights import misses
 from snnprune.runs.summary import BY_EVENTS, SIDES
@@ -70,23 +70,27 @@ def _accuracy(comparison: Comparison) -> Table:
                 *(_cell(group, key) for key in ("pruned", "weights")),
             )
         )
-    operated = "SynOps" if operations(comparison.groups) == "synops_masked" else "MACs"
     notes = [
         f"Mean and {LEVEL:.0%} interval (Student, over seeds); accuracy of the last epoch's network on "
         f"{comparison.test_samples} test samples. The difference to the dense network is paired by seed; its "
         "second interval resamples seeds and test samples (paired bootstrap). A difference is called better "
         "or worse only if both intervals exclude zero.",
-        f"Pareto front over accuracy and weights left: {', '.join(comparison.pareto['weights'])}. Over "
-        f"accuracy and {operated}: {', '.join(comparison.pareto['synops'])}. Fronts are of means.",
+        *(
+            f"Pareto front over accuracy and {BY_KEY[measure].title}: {', '.join(comparison.pareto[cost])}."
+            for cost, measure in costs(comparison.groups).items()
+        ),
+        "Fronts are of means.",
     ]
     missed = [
-        f"{group.name} ({group.measures['pruned'].interval.mean:.1f} %)"
+        f"{group.name} ({100 * group.reached:.1f} %)"
         for group in comparison.groups
-        if group.target is not None and misses(group.measures["pruned"].interval.mean / 100, group.target)
+        if group.target is not None
+        and group.reached is not None
+        and misses(group.reached, group.target, group.measure)
     ]
     if missed:
         notes.append(
-            f"These missed the target, so their pruning rate differs from the others': {', '.join(missed)}; "
+            f"These missed the target, so what was pruned differs from the others: {', '.join(missed)}; "
             "the log of a run says why."
         )
     if comparison.unfinished:

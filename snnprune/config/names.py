@@ -328,6 +328,9 @@ DATASETS: dict[str, Entry] = {
     ),
 }
 
+NIR_MODEL = "snnprune.export.nir_model:network"
+"""The network that a NIR file holds. It needs the file, so it is not among `MODELS`, which need nothing."""
+
 MODELS: dict[str, Entry] = {
     "conv-snn": Entry(
         "spiking 15C3-40C3-300FC, the small convolutional net for digits and gestures",

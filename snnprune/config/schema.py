@@ -6,12 +6,12 @@ Each default stands here, beside its reason. The bounds of a value are in its ty
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from snnprune.config.changes import Listed
-from snnprune.config.values import MOST, Called, Count, File, Folder, Pixels, Share, Span, Within
+from snnprune.config.values import MOST, Called, Count, File, Folder, Pixels, Seconds, Share, Span, Within
 
 MOST_STEPS = 10_000
 """Most time steps: a recording of N-MNIST then has 23 MB of frames."""
@@ -129,6 +129,10 @@ class ModelConfig:
             neuron, trained with the weights (Perez-Nieves et al. 2021).
         readout: output of a recurrent network: leaky integrators, which do not spike and whose potential is
             the output (Cramer et al. 2022), or neurons that spike.
+        file: NIR file that holds the network (`--init FILE.nir`). It is read again when the run is resumed or
+            evaluated.
+        dt: seconds of a time step in `file`; without a number, what the file says, and 1e-4 if it says
+            nothing.
         accelerate: train with fused neurons and channels-last convolutions, which take a fraction of
             SpikingJelly's time (docs/benchmarks.md). The neurons spike as SpikingJelly's do, bit for bit; the
             convolutions sum in another order. If false, SpikingJelly's own layers run. Saved networks have
@@ -148,6 +152,8 @@ class ModelConfig:
     neuron: Literal["lif", "alif"] = "lif"
     tau: Literal["shared", "heterogeneous"] = "shared"
     readout: Literal["leaky", "spikes"] = "leaky"
+    file: File | None = None
+    dt: Seconds | None = None
     accelerate: bool = True
 
 
@@ -194,7 +200,8 @@ class MethodConfig:
     compact_every: Count | None = 1
 
     def __post_init__(self) -> None:
-        replaced = "target_macs" in self.options  # by version 0.1, which knew it as an option
+        # Version 0.1 knew `target_macs` as an option, which took the place of `target`.
+        replaced = isinstance(self.options, dict) and "target_macs" in self.options
         if isinstance(self.target, Usual) or replaced:
             other = replaced or self.further_targets
             object.__setattr__(self, "target", None if other else float(self.target or 0.0))
@@ -202,9 +209,13 @@ class MethodConfig:
     @property
     def further_targets(self) -> dict[str, float]:
         """The targets that were given beside ``target``, by name."""
-        known = [name for name in MethodConfig.__dataclass_fields__ if name.startswith("target_")]
-        given = {name: getattr(self, name) for name in known} | self.options
-        return {name: given[name] for name in known if given.get(name) is not None}
+        given = {name: getattr(self, name) for name in FURTHER}
+        given |= self.options if isinstance(self.options, dict) else {}  # what is none is refused later
+        return {name: given[name] for name in FURTHER if given.get(name) is not None}
+
+
+FURTHER = tuple(each.name for each in fields(MethodConfig) if each.name.startswith("target_"))
+"""Settings of targets that are shares of another measure than weights."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +307,10 @@ class RunConfig:
             return None if path is None else str(Path(path).expanduser().absolute())
 
         data = replace(self.data, root=absolute(self.data.root), cache=absolute(self.data.cache))
-        return replace(self, data=data, train=replace(self.train, init=absolute(self.train.init)))
+        model = replace(self.model, file=absolute(self.model.file))
+        return replace(
+            self, data=data, model=model, train=replace(self.train, init=absolute(self.train.init))
+        )
 
 
 SECTIONS: dict[str, type] = {

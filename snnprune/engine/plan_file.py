@@ -517,7 +517,8 @@ def _check_sizes(layers: Any) -> None:
 
 
 def _dense(name: str, layer: Any, tensors: dict[str, Array], bits: int) -> Array:
-    parts = {part: tensors[f"{name}.{part}"] for part in rows.PARTS}
+    whole = "weights" if f"{name}.rows" not in tensors and f"{name}.columns" not in tensors else None
+    parts = {part: tensors[f"{name}.{part}"] for part in rows.PARTS if whole in (None, part)}
     found = rows.dense(name, layer["shape"], parts, bits if bits <= BITS[1] else None)
     if bits > BITS[1] and found.dtype.itemsize * 8 != bits:
         raise ValueError(f"'{name}.weights' is {found.dtype}")

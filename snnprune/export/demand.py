@@ -15,9 +15,10 @@ from snnprune.common import document
 from snnprune.common.errors import UserError, in_one_line
 from snnprune.export.graph import folded, layer_of, trace
 from snnprune.export.limits import SILENT
-from snnprune.export.recurrence import recurrent_kinds
+from snnprune.export.readout import is_integrator
+from snnprune.export.recurrence import inner, recurrent_kinds
 from snnprune.network.duplicate import reset_states
-from snnprune.network.leaves import CONVOLUTIONS
+from snnprune.network.leaves import CONVOLUTIONS, spiking_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,17 @@ BUDGETS = Path(__file__).with_name("budgets.yaml")
 """The file of the chips that come with the package."""
 
 UNKNOWN = "unknown"
+
+NEURON = "neuron"
+"""The figure that is no number: the kinds of neurons."""
+
+KINDS = {
+    "IFNode": "IF",
+    **dict.fromkeys(("LIFNode", "ParametricLIFNode", "HeterogeneousLIFNode"), "LIF"),
+    "CUBALIFNode": "CubaLIF",
+    "LeakyIntegrator": "LI",
+}
+"""NIR's names of classes of neurons; others are called as their class."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ class LayerDemand:
         channels: of a convolution, else 0.
         kernel: widest side of a convolution's window, else 0.
         map: widest side of a convolution's output, else 0.
+        neuron: kind of the neurons that read the layer, as NIR calls it ("LIF", "IF"); "" for none.
     """
 
     name: str
@@ -59,6 +72,7 @@ class LayerDemand:
     channels: int
     kernel: int
     map: int
+    neuron: str = ""
 
     def bytes(self, bits: int) -> int:
         """Return the bytes of weights and biases with ``bits`` each, without the table of connections."""
@@ -72,23 +86,25 @@ class Check:
     Attributes:
         chip: its name.
         figure: name of the figure.
-        asked: what the network needs.
-        offered: the most that the chip offers, None if it is not known.
-        source: where that number is from.
+        asked: what the network needs: a number, or the kinds of its neurons.
+        offered: the most that the chip offers, or its kinds of neurons; None if it is not known.
+        source: where that is from.
     """
 
     chip: str
     figure: str
-    asked: int
-    offered: float | None
+    asked: int | str
+    offered: float | str | None
     source: str
 
     @property
     def verdict(self) -> str:
-        """Return "fits", "too much" or "unknown"."""
+        """Return "fits", "too much", "has none" (of a kind of neurons) or "unknown"."""
         if self.offered is None:
             return UNKNOWN
-        return "fits" if self.asked <= self.offered else "too much"
+        if isinstance(self.offered, str):
+            return "fits" if kinds(self.asked) <= kinds(self.offered) else "has none"
+        return "fits" if int(self.asked) <= self.offered else "too much"
 
 
 def demand(model: nn.Module, example: Tensor) -> list[LayerDemand]:
@@ -115,10 +131,31 @@ def demand(model: nn.Module, example: Tensor) -> list[LayerDemand]:
         handle.remove()
     reset_states(copy)
     for node in trace(copy).nodes:
+        if str(node.target) in found and node.op == "call_module":
+            found[str(node.target)] = replace(found[str(node.target)], neuron=_neuron(node, copy))
         name = f"{node.target}.feedback"
         if isinstance(layer_of(node, copy), recurrent_kinds()) and name in found:
             found[name] = _fed_back(found[name], node, copy)
     return list(found.values())
+
+
+def kinds(text: Any) -> set[str]:
+    """Return the kinds of neurons in a text such as "IF, LIF"."""
+    return set(str(text).split(", ")) - {""}
+
+
+def _neuron(node: fx.Node, model: nn.Module) -> str:
+    """Return the kind of the neurons that read a layer, also behind what has no weights; "" for none."""
+    for reader in node.users:
+        layer = layer_of(reader, model)
+        if isinstance(layer, recurrent_kinds()):
+            layer = inner(layer)[1]
+        if isinstance(layer, spiking_base()) or is_integrator(layer):
+            return KINDS.get(type(layer).__name__, type(layer).__name__)
+        behind = "" if isinstance(layer, (*CONVOLUTIONS, nn.Linear)) else _neuron(reader, model)
+        if behind:
+            return behind
+    return ""
 
 
 def totals(layers: list[LayerDemand]) -> dict[str, int]:
@@ -136,6 +173,8 @@ def totals(layers: list[LayerDemand]) -> dict[str, int]:
 def budgets(path: Path) -> dict[str, dict[str, Any]]:
     """Read a file of budgets: {chip: {figure: {at_most: number, source: text} or "unknown"}}.
 
+    The figure "neuron" has ``kinds``, a list, in place of ``at_most``.
+
     Raises:
         UserError: the file cannot be read, or has another structure.
     """
@@ -144,7 +183,7 @@ def budgets(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = in_one_line(error)
         raise UserError(f"cannot read the budgets in {path}: {reason}") from error
-    figures = totals([])
+    figures = [*totals([]), NEURON]
     for chip, offered in read.items() if isinstance(read, dict) else [(None, None)]:
         if not isinstance(offered, dict):
             raise UserError(f"{path} must hold chips with figures, as `my chip: {{neurons: ...}}`")
@@ -152,7 +191,12 @@ def budgets(path: Path) -> dict[str, dict[str, Any]]:
             if figure not in figures:
                 known = ", ".join(figures)
                 raise UserError(f"{path} has the figure '{figure}' for {chip}: expected one of {known}")
-            if entry != UNKNOWN and not _is_budget(entry):
+            if figure == NEURON and entry != UNKNOWN and not _is_kinds(entry):
+                raise UserError(
+                    f"{path} must give {chip} `neuron: {{kinds: [IF, LIF], source: who says so}}` or "
+                    f"`neuron: {UNKNOWN}`"
+                )
+            if figure != NEURON and entry != UNKNOWN and not _is_budget(entry):
                 raise UserError(
                     f"{path} must give {chip} `{figure}: {{at_most: 1000, source: who says so}}` or "
                     f"`{figure}: {UNKNOWN}`"
@@ -162,11 +206,16 @@ def budgets(path: Path) -> dict[str, dict[str, Any]]:
 
 def check(layers: list[LayerDemand], chips: dict[str, dict[str, Any]]) -> list[Check]:
     """Compare the demand of a network with each figure of each chip."""
-    asked = totals(layers)
+    own = ", ".join(sorted({layer.neuron for layer in layers} - {""}))
+    asked: dict[str, int | str] = {**totals(layers), NEURON: own}
+
+    def most(entry: dict[str, Any]) -> float | str:
+        return ", ".join(entry["kinds"]) if "kinds" in entry else float(entry["at_most"])
+
     return [
         Check(chip, figure, asked[figure], None, "")
         if entry == UNKNOWN
-        else Check(chip, figure, asked[figure], entry["at_most"], str(entry["source"]))
+        else Check(chip, figure, asked[figure], most(entry), str(entry["source"]))
         for chip, offered in chips.items()
         for figure, entry in offered.items()
     ]
@@ -180,6 +229,13 @@ def _is_budget(entry: Any) -> bool:
         and not isinstance(entry["at_most"], bool)
         and bool(entry["source"])
     )
+
+
+def _is_kinds(entry: Any) -> bool:
+    if not isinstance(entry, dict) or entry.keys() != {"kinds", "source"} or not entry["source"]:
+        return False
+    named = entry["kinds"]
+    return isinstance(named, list) and bool(named) and all(isinstance(kind, str) for kind in named)
 
 
 def _of_layer(name: str, layer: Any, x: Tensor) -> LayerDemand:
@@ -232,10 +288,21 @@ def _linear(
 
 def shown(layers: list[LayerDemand], verdicts: list[Check]) -> str:
     """Return demand and verdicts as text for a terminal, with the source of each figure of a chip."""
-    head = ("layer", "neurons", "weights", "synapses", "fan-in", "fan-out", "bytes, 8 bits", "bytes, 16 bits")
+    head = (
+        "layer",
+        "neuron",
+        "neurons",
+        "weights",
+        "synapses",
+        "fan-in",
+        "fan-out",
+        "bytes, 8 bits",
+        "bytes, 16 bits",
+    )
     rows = [
         (
             x.name,
+            x.neuron,
             *(
                 f"{n:,}"
                 for n in (x.neurons, x.weights, x.synapses, x.fan_in, x.fan_out, x.bytes(8), x.bytes(16))
@@ -245,20 +312,24 @@ def shown(layers: list[LayerDemand], verdicts: list[Check]) -> str:
     ]
     whole = totals(layers)
     keys = ("neurons", "weights", "synapses", "fan_in", "fan_out", "bytes_8", "bytes_16")
-    rows.append(("all", *(f"{whole[key]:,}" for key in keys)))
+    rows.append(("all", "", *(f"{whole[key]:,}" for key in keys)))
     facts = [("chip", "figure", "asked", "at most", "", "source")]
     facts += [
         (
             c.chip,
             c.figure,
-            f"{c.asked:,}",
-            UNKNOWN if c.offered is None else f"{c.offered:,.0f}",
+            _number(c.asked),
+            UNKNOWN if c.offered is None else _number(c.offered),
             "" if c.offered is None else c.verdict,
             c.source,
         )
         for c in verdicts
     ]
     return "\n".join([*aligned([head, *rows]), "", *aligned(facts)])
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:,.0f}"
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from snnprune.common import atomic
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
-from snnprune.export import connections, engine_run, event_driven, nir_file
+from snnprune.export import connections, engine_run, event_driven, neurobench_report, nir_file
 from snnprune.export.comparison import RoundTrip, spiking_run
 from snnprune.export.finding import find
 from snnprune.export.latency import BATCHES, latency, per_recording
@@ -52,6 +52,8 @@ def evaluate(
     *,
     bits: int | None = None,
     device: str | None = None,
+    dt: float | None = None,
+    neurobench: bool = False,
     out: Path | None = None,
     splits: Splits | None = None,
 ) -> Result:
@@ -63,6 +65,8 @@ def evaluate(
         data: settings of `DataConfig` that replace those of the run, such as its root.
         bits: measure the compact network with weights of this many bits, compared with itself.
         device: "cpu", "cuda" or "auto", in place of that of the run.
+        dt: seconds of a time step in a NIR file; by default what the file says.
+        neurobench: add NeuroBench's report, from that package.
         out: a JSON file for the result.
         splits: the data, if they were made by hand; ``data`` then says how they are encoded.
 
@@ -70,7 +74,7 @@ def evaluate(
         UserError: no network at ``path``, data that cannot be read or do not fit, or a network that cannot be
             rounded.
     """
-    subject = find(path, data or {}, device, compact=bits is not None, splits=splits)
+    subject = find(path, data or {}, device, compact=bits is not None, splits=splits, dt=dt)
     result = {
         "network": str(path),
         "dataset": subject.config.data.name,
@@ -81,6 +85,8 @@ def evaluate(
     }
     if bits is None and subject.model is not None:
         result |= _beside(subject, path)
+    if neurobench:
+        result["neurobench"] = neurobench_report.report(subject)
     if out is not None:
         atomic.write_text(out, json.dumps(result, indent=2) + "\n")
     say(Console(), described(result, subject.splits.classes))
@@ -218,6 +224,8 @@ def described(result: Result, classes: tuple[str, ...]) -> str:
         lines += [_timing(result["latency"], size) for size in BATCHES]
     if "recording_ms" in result:
         lines.append(_side_by_side(result["recording_ms"], result.get("event_driven")))
+    if "neurobench" in result:
+        lines += ["", "NeuroBench:", json.dumps(result["neurobench"], indent=4)]
     if len(classes) <= WIDEST:
         lines += ["", *_table(result["confusion"], classes)]
     return "\n".join(lines)

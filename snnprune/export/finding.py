@@ -12,7 +12,8 @@ from snnprune import data as datasets
 from snnprune.common.console import say
 from snnprune.common.errors import UserError
 from snnprune.config.check import check
-from snnprune.config.schema import DataConfig
+from snnprune.config.names import NIR_MODEL
+from snnprune.config.schema import DataConfig, ModelConfig, RunConfig
 from snnprune.engine import plan_file
 from snnprune.engine.engine import Engine
 from snnprune.export import load, nir_file, onnx_file
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from snnprune.config.schema import RunConfig
     from snnprune.data import Splits
 
 OF_ONE_DATA_SET = (
@@ -56,6 +56,7 @@ def find(
     *,
     compact: bool = False,
     splits: Splits | None = None,
+    dt: float | None = None,
 ) -> Subject:
     """Read the network at ``path`` and the data to measure it on.
 
@@ -65,11 +66,14 @@ def find(
         device: in place of that of the run.
         compact: read the compact network of a run instead of the one as it was trained.
         splits: the data, if they were made by hand; only their test set has to hold samples.
+        dt: seconds of a time step in a NIR file; by default what the file says.
 
     Raises:
         UserError: no such file, or one of another kind; data that cannot be read or do not fit the network.
     """
-    asked = _Asked(data, device, splits)
+    if dt is not None and path.suffix != ".nir":
+        raise UserError(f"--nir-dt is the time step of a NIR file, and {path} is none: leave it out")
+    asked = _Asked(data, device, splits, dt)
     if path.is_dir():
         return _of_run(RunFolder(path), asked, compact=compact)
     readers = {".safetensors": _of_compact, ".onnx": _of_onnx, ".nir": _of_nir}
@@ -83,11 +87,12 @@ def find(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What replaces settings of the run: settings of the data, a device, data made by hand."""
+    """What replaces settings of the run: settings of the data, a device, data made by hand, a time step."""
 
     data: Mapping[str, Any]
     device: str | None
     splits: Splits | None
+    dt: float | None = None
 
     def config(self, own: RunConfig) -> RunConfig:
         """Return the configuration of a run with these replacements, checked."""
@@ -197,8 +202,22 @@ def _of_onnx(path: Path, asked: _Asked) -> Subject:
 
 
 def _of_nir(path: Path, asked: _Asked) -> Subject:
-    model, text = nir_file.read(path)
+    model, text = nir_file.read(path, dt=asked.dt)
+    if not text:
+        return _of_others(path, asked)
     known = about.parse(text, path)
     config = asked.config(known.config)
     inner = Subject.of(f"{path}", model, config, asked.read(config, known, path))
     return replace(inner, outputs=lambda encoded: inner.outputs(encoded)[0], model=None, imported=model)
+
+
+def _of_others(path: Path, asked: _Asked) -> Subject:
+    """Read a NIR file that another tool wrote, which does not say on which data."""
+    if "name" not in asked.data and asked.splits is None:
+        raise UserError(
+            f"{path} does not say which data its network reads: give --data.name, and --data.time_steps and "
+            "the like as it was trained"
+        )
+    config = asked.config(RunConfig(model=ModelConfig(NIR_MODEL, file=str(path), dt=asked.dt)))
+    splits = asked.read(config, None, path)
+    return Subject.of(f"{path}", build_network(config, splits.shape, len(splits.classes)), config, splits)

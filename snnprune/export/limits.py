@@ -26,6 +26,12 @@ HELD = {"Linear", "Conv1d", "Conv2d", "AvgPool2d", "AdaptiveAvgPool2d", "Flatten
 NEURONS = {"IFNode", "LIFNode", "ParametricLIFNode", "CUBALIFNode"}
 """Neurons that SpikingJelly can write. Subclasses may behave differently and are refused."""
 
+READ = {
+    *("Input", "Output", "Affine", "Linear", "Conv1d", "Conv2d", "AvgPool2d", "SumPool2d", "Flatten"),
+    *("IF", "LIF", "CubaLIF", "LI"),
+}
+"""Kinds of NIR's nodes that can be read; convolutions without groups."""
+
 NO_NODE = {
     "AdaptiveLIFNode": "whose threshold rises with its spikes, and NIR has fixed ones only: use a "
     "LIFNode (--model.neuron lif)",
@@ -52,6 +58,30 @@ def check_nir(model: nn.Module) -> None:
         if reason is not None:
             name = str(node.target) if node.op == "call_module" else str(node.name)
             raise UserError(f"NIR cannot hold layer '{name}': {reason}")
+
+
+def refuse_unknown(graph: Any, dt: float) -> None:
+    """Check that every node of a NIR ``graph`` is of a kind that can be read, with constants that can.
+
+    Args:
+        graph: of nir, without the nodes that `snnprune.export.nir_neurons` reads.
+        dt: seconds of a time step.
+
+    Raises:
+        UserError: the nodes that cannot be read, by name, each with what is wrong with it.
+    """
+    wrong = []
+    for name, node in graph.nodes.items():
+        kind = type(node).__name__
+        if kind not in READ:
+            known = ", ".join(sorted(READ - {"Input", "Output"}))
+            wrong.append(f"its node '{name}' is of kind {kind}, and nodes that can be read are {known}")
+        elif kind in ("Conv1d", "Conv2d") and int(node.groups) != 1:
+            wrong.append(f"its node '{name}' is a convolution of {int(node.groups)} groups")
+        elif (why := nir_neurons.why_not(node, dt)) is not None:
+            wrong.append(f"its node '{name}' {why}")
+    if wrong:
+        raise UserError("; ".join(wrong))
 
 
 def flattens(node: fx.Node) -> bool:

@@ -23,7 +23,7 @@ from snnprune.common.extras import need
 from snnprune.export import nir_conventions, nir_factors, nir_loops, nir_neurons
 from snnprune.export.comparison import Watched
 from snnprune.export.graph import folded, layer_of, trace
-from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens
+from snnprune.export.limits import ADDITIONS, SILENT, check_nir, flattens, refuse_unknown
 from snnprune.export.recurrence import inner, recurrent_kinds
 from snnprune.network.duplicate import reset_states
 from snnprune.network.leaves import spiking_base
@@ -142,6 +142,18 @@ def read(path: Path, dtype: torch.dtype = torch.float32, dt: float | None = None
         UserError: no such file, no NIR in it, or a network that SpikingJelly's importer does not know, or
             that is recurrent in another way than through one linear node around a layer of neurons.
     """
+    graph, model = imported(path, dtype, dt)
+    kept = graph.metadata.get(ABOUT, "")
+    return model, kept.decode() if isinstance(kept, bytes) else str(kept)
+
+
+def imported(
+    path: Path, dtype: torch.dtype = torch.float32, dt: float | None = None
+) -> tuple[Any, nn.Module]:
+    """Return the graph in a NIR file without feedback, and the network that `read` returns.
+
+    Args and errors are those of `read`.
+    """
     need("export", "reading NIR", "nir", "nirtorch")
     import nir  # noqa: PLC0415 - an extra
     from spikingjelly.activation_based.nir_exchange import import_from_nir  # noqa: PLC0415 - imports nir
@@ -149,11 +161,11 @@ def read(path: Path, dtype: torch.dtype = torch.float32, dt: float | None = None
     try:
         written = nir.read(str(path))
         step = float(written.metadata.get(DT_KEY, DT)) if dt is None else dt
-        graph = _as_steps(nir_loops.flat(written), step)
-        graph, feedback = nir_loops.taken_out(graph)
+        graph, feedback = nir_loops.taken_out(_as_steps(nir_loops.flat(written), step))
         known = {name: nir_neurons.module_of(name, node, step) for name, node in graph.nodes.items()}
         own = {name: module.to(dtype) for name, module in known.items() if module is not None}
         graph.nodes |= {name: nir_neurons.stand_in_node(graph.nodes[name]) for name in own}
+        refuse_unknown(graph, step)
         model: nn.Module = import_from_nir(graph, dt=step, dtype=dtype, step_mode="m").eval()
         for name, module in own.items():
             model.set_submodule(f"{nir_loops.in_torch(name)}.module", module.eval())
@@ -164,8 +176,7 @@ def read(path: Path, dtype: torch.dtype = torch.float32, dt: float | None = None
     except Exception as error:
         reason = first_line(error)
         raise UserError(f"cannot read a network from {path}: {reason}; expected a file of NIR") from error
-    kept = graph.metadata.get(ABOUT, "")
-    return model, kept.decode() if isinstance(kept, bytes) else str(kept)
+    return graph, model
 
 
 def _as_steps(graph: Any, dt: float) -> Any:

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from snnprune.common.errors import UserError
+from snnprune.export.nir_conventions import constants
+from snnprune.export.nir_factors import NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +98,43 @@ def _heterogeneous(node: Any, decays: np.ndarray[Any, Any]) -> nn.Module | None:
     made.v_threshold, made.v_reset = float(node.v_threshold.flat[0]), float(node.v_reset.flat[0])
     made.decay = nn.Parameter(torch.from_numpy(within))
     return made
+
+
+def why_not(node: Any, dt: float) -> str | None:
+    """Return why SpikingJelly has no neurons like those of the NIR ``node``, or None.
+
+    Args:
+        node: `LIF`, `IF` or `CubaLIF`; of others nothing is said.
+        dt: seconds of a time step.
+    """
+    kind = type(node).__name__
+    if kind not in ("LIF", "IF", "CubaLIF"):
+        return None
+    values = dict(constants(node))
+    for name, value in values.items():
+        if value.size and not np.allclose(value, value.flat[0], NEAR, 0):
+            return f"has different {name} for its neurons"
+    found = {name: float(value.flat[0]) for name, value in values.items() if value.size}
+    return _WHY[kind](found, dt) if kind in _WHY else None
+
+
+def _why_not_lif(found: dict[str, float], dt: float) -> str | None:
+    if not found["tau"] > dt:
+        return f"has a time constant of {found['tau']:g} s, not above a time step of {dt:g} s"
+    same = np.isclose(found["v_leak"], found["v_reset"], NEAR)
+    return None if same else "has v_leak other than v_reset"
+
+
+def _why_not_cuba(found: dict[str, float], dt: float) -> str | None:
+    if min(found["tau_syn"], found["tau_mem"]) < dt:
+        return f"has time constants below a time step of {dt:g} s"
+    gains = [found["r"] * dt / found["tau_mem"], found["w_in"] * dt / found["tau_syn"]]
+    if np.allclose(gains, 1, NEAR) and not found["v_leak"]:
+        return None
+    return "has r other than tau_mem / dt, w_in other than tau_syn / dt, or v_leak other than 0"
+
+
+_WHY = {"LIF": _why_not_lif, "CubaLIF": _why_not_cuba}
 
 
 def stand_in_node(node: Any) -> Any:

@@ -37,7 +37,8 @@ class About:
     def of(cls, config: RunConfig, splits: Splits, *, spiking: bool) -> About:
         """Describe a network that was trained as ``config`` says on ``splits``."""
         data = replace(config.data, root=None, cache=None)
-        alone = replace(config, data=data, train=replace(config.train, init=None))
+        model, train = replace(config.model, file=None), replace(config.train, init=None)
+        alone = replace(config, data=data, model=model, train=train)
         return cls(alone, splits.shape, len(splits.classes), spiking)
 
     def text(self) -> str:

@@ -167,26 +167,39 @@ def pareto(bench: Bench) -> Picture:
         "Up and to the left is better. The line joins the points that no other point dominates, by their "
         "means. Numbers are targets, if there are several. A point on the front need not differ "
         "significantly from its neighbours.",
-        f"Two panels of points. On the fronts {said}.",
+        f"A panel of points for each cost. On the fronts {said}.",
         lambda: _pareto(bench),
     )
 
 
 def _pareto(bench: Bench) -> Figure:
-    figure = canvas(4.6)
-    upper, lower = figure.subplots(2, 1)
-    spikes = any(_mean(g, "synops_masked") > 0 for g in bench.groups)  # else there are no synaptic operations
-    operations = ("synops_masked", "SynOps") if spikes else ("macs", "MACs")
-    for axes, cost, front, label in (
-        (upper, "weights", "weights", "weights left (thousands)"),
-        (lower, operations[0], "synops", f"{operations[1]} a sample at unpruned synapses (millions)"),
-    ):
+    panels = _costs(bench)
+    figure = canvas(0.4 + 2.1 * len(panels))
+    several = np.atleast_1d(figure.subplots(len(panels), 1))
+    for axes, (front, (cost, label)) in zip(several, panels.items(), strict=True):
         _front(axes, bench, cost, set(bench.comparison["pareto"].get(front, [])))
         axes.set(xlabel=label, ylabel="test accuracy (%)")
         axes.locator_params(axis="x", nbins=5)  # small numbers have long labels
         tidy(axes)
-    legend_below(figure, upper)
+    legend_below(figure, several[0])
     return figure
+
+
+def _costs(bench: Bench) -> dict[str, tuple[str, str]]:
+    """Return the measure and the label of each cost that the comparison has a front over."""
+    spikes = any(_mean(g, "synops_masked") > 0 for g in bench.groups)  # else there are no synaptic operations
+    operations = ("synops_masked", "SynOps") if spikes else ("macs", "MACs")
+    known = {
+        "weights": ("weights", "weights left (thousands)"),
+        "synops": (operations[0], f"{operations[1]} a sample at unpruned synapses (millions)"),
+        "energy": ("energy_masked", "energy of the arithmetic of a sample at unpruned synapses (uJ)"),
+        "latency": ("recording_event_driven", "time of one recording, event-driven (ms)"),
+    }
+    return {
+        cost: known[cost]
+        for cost in known
+        if cost in bench.comparison["pareto"] and all(known[cost][0] in g["measures"] for g in bench.groups)
+    }
 
 
 def _front(axes: Axes, bench: Bench, cost: str, names: set[str]) -> None:
