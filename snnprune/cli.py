@@ -48,12 +48,13 @@ Bits = Annotated[int, values.Within(2, 16)]
 NIR_FORMS: dict[str, tuple[Any, str]] = {
     "dt": (
         values.Seconds,
-        "seconds of a time step; 1 for tools that take seconds for steps (sinabs, spyx) (default: 1e-4)",
+        "seconds of a time step; 1 for tools that count in steps, or want r = 1 of neurons without a leak "
+        "(snntorch) (default: 1e-4)",
     ),
     "r": (
         Literal["own", "1"],
-        "1: multiply r into weights and biases, for tools that leave out r (norse, sinabs, spyx) "
-        "(default: own)",
+        "1: multiply r into weights and biases, for tools whose input leaks with the potential, without a "
+        "factor (norse) (default: own)",
     ),
     "pool": (
         Literal["average", "sum"],

@@ -182,7 +182,7 @@ def main() -> None:
         ]
         print(
             table(
-                ":tool | :--to | :lines | spikes that differ, layer by layer | answers",
+                ":tool | :--to | :lines | :spikes that differ, layer by layer | :answers that differ",
                 rows(ways, shown, given.envs),
             )
         )

@@ -56,7 +56,7 @@ ONNXRUNTIME = Tool(
 OPENVINO = Tool(
     "openvino 2026.4.1", ("openvino==2026.4.1", "onnx==1.23.2", "numpy==2.4.6"), "of_onnx", torch=False
 )
-BRIAN2 = Tool("brian2 2.9.0", ("brian2==2.9.0", "numpy==2.4.6"), "of_files", torch=False)
+BRIAN2 = Tool("brian2 2.9.0", ("brian2==2.9.0", "numpy==1.26.4"), "of_files", torch=False)
 SANAFE = Tool("sanafe 2.2.9", ("sanafe==2.2.9", "numpy==2.4.6"), "of_files", torch=False)
 QUALIA = Tool(
     "qualia-codegen-core 2.6.0", ("qualia-codegen-core==2.6.0", "numpy==2.4.6"), "of_files", torch=False

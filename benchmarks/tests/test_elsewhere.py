@@ -1,4 +1,4 @@
-"""The table of other tools: its cells follow from what was compared, and the code in the document ran."""
+"""The table of other tools: cells follow from what was compared, and the document has the code that ran."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Factors that a NIR graph may hold in one node or in another: `r` of neurons, and the divisor of a pool.
 
-Tools differ in which of them they read. norse 1.1, for one, leaves out `r`, and knows sum pools alone. So a
-factor is moved into the weights in front of the neurons, or behind the pool, and the graph says the same in
-a form that the tool reads. `snnprune.export.nir_file.read` moves it back.
+Tools differ in which of them they read. norse 1.1, for one, leaves out `r` (tau v' = -v + x), and knows sum
+pools alone. So a factor is moved into the weights in front of the neurons, or behind the pool, and the graph
+says the same in a form that the tool reads. `snnprune.export.nir_file.read` moves it back.
 """
 
 from __future__ import annotations

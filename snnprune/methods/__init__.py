@@ -20,8 +20,12 @@ from snnprune.methods.random import Random
 from snnprune.methods.rigl import RigL
 from snnprune.methods.sd_snn import SDSNN
 from snnprune.methods.set import SET
+from snnprune.methods.sf_imp import SFIMP
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
+from snnprune.methods.taylor import Taylor
+from snnprune.methods.twins import Twins
+from snnprune.methods.weight_trace import WeightTrace
 
 __all__ = [
     "ADMM",
@@ -31,6 +35,7 @@ __all__ = [
     "NDSNN",
     "SDSNN",
     "SET",
+    "SFIMP",
     "STDP",
     "STDS",
     "BDNNdsd",
@@ -42,6 +47,9 @@ __all__ = [
     "Magnitude",
     "Random",
     "RigL",
+    "Taylor",
+    "Twins",
+    "WeightTrace",
 ]
 
 __getattr__, __dir__ = lazily(__name__)
