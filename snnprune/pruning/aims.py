@@ -78,7 +78,7 @@ class Aims:
         if isinstance(target, Usual) and len(rates) > 1:
             del rates["target"]
         self.targets = tuple(
-            Target(float(rate), 0.0, OPTIONS[name], layers or {}, scope, floor, bits=bits)
+            Target(float(rate), Target.structured, OPTIONS[name], layers or {}, scope, floor, bits=bits)
             for name, rate in rates.items()
         )
 
