@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 from snnprune.config.names import METHODS
 from snnprune.methods.by_score import ByScore
+from snnprune.methods.second_order import SecondOrderCriterion, block_costs, change
 from snnprune.methods.sf_imp import SpikeFlipCriterion, density
 from snnprune.methods.taylor import TaylorCriterion
 from snnprune.methods.twins import costs, distances
+from snnprune.methods.variance import VarianceCriterion
 from snnprune.methods.weight_trace import WeightTraceCriterion
-from snnprune.pruning import Criterion, CriterionMethod, Pruner, Target
+from snnprune.pruning import Criterion, CriterionMethod, Decision, Pruner, Target
 from snnprune.pruning.lowest import Lowest
 from support.families import FAMILIES
 from support.loops import Loop, difference, equal
@@ -177,3 +179,94 @@ def test_a_network_without_potentials_is_told() -> None:
         paper.step()
     synapses, _ = paper.scores()
     assert synapses.equal(FIRST.abs())
+
+
+def test_second_order() -> None:
+    paper = Paper(SecondOrderCriterion(damping=0.1, refit=False))
+    paper.step()
+    # S of the inputs: (1, 0.5) and (2, 0). H = [[2.5, 0.25], [0.25, 0.125]], with 0.1 x 1.3125 added.
+    a, b, d = 2.5 + 0.13125, 0.25, 0.125 + 0.13125
+    inverse = [d / (a * d - b * b), a / (a * d - b * b)]
+    synapses, neurons = paper.scores()
+    assert synapses[0].tolist() == pytest.approx([0.5 / inverse[0], 2.0 / inverse[1]])
+    assert synapses[1].tolist() == pytest.approx([4.5 / inverse[0], 0.0])
+    # Hidden traces are (2, 0) twice: H = [[4, 0], [0, 0]] + 0.2, and the readers' weights are 4 and -1.
+    assert neurons.tolist() == pytest.approx([8.0 * 4.2, 0.5 * 0.2])
+
+
+def test_a_block_is_its_only_entry_and_a_pair_is_both() -> None:
+    moment = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    weights = torch.tensor([[[4.0], [2.0]]], dtype=torch.float64)
+    both = block_costs(weights, moment.inverse(), torch.tensor([[0, 1]]))
+    assert both.tolist() == pytest.approx([(4 * 10 + 2 * 8) / 2])  # w^T H w / 2: all of the current
+    one = block_costs(weights[:, :1], moment.inverse(), torch.tensor([[0]]))
+    assert one.tolist() == pytest.approx([16 / (2 * 2 / 3)])
+
+
+def test_a_fit_is_that_of_least_squares() -> None:
+    torch.manual_seed(0)
+    inputs, weights = torch.rand(40, 12).double(), torch.randn(7, 12).double()
+    stays = torch.rand(7, 12) < 0.6
+    found = weights * stays + change(inputs.T @ inputs, weights * ~stays, stays)
+    for row, keeps, fitted in zip(weights, stays, found, strict=True):
+        best = torch.linalg.lstsq(inputs[:, keeps], inputs @ row).solution
+        assert (fitted[keeps] - best).abs().max() < 1e-8
+        assert not fitted[~keeps].any()
+
+
+def test_readers_are_fitted_when_a_unit_dies() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2)).double()
+    with torch.no_grad():
+        for key in ("0.weight", "0.bias"):
+            model.get_parameter(key)[3:] = 2 * model.get_parameter(key)[:3]  # three units are twice others
+    x = torch.rand(20, 3, dtype=torch.float64)
+    whole = model(x).detach()
+    options = {"unit": "neurons", "target": 0.4, "start": 0, "finish": 0, "damping": 1e-9}
+    pruner = Pruner(model, x, "second-order", epochs=3, **options)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    model(x).sum().backward()
+    optimizer.step()
+    pruner.step(optimizer)
+    pruner.end_epoch()
+    assert pruner.rates().neurons_left["0"][0] < 6
+    assert (model(x).detach() - whole).abs().max() < 1e-6
+
+
+def test_a_layer_that_is_too_wide_keeps_the_diagonal() -> None:
+    paper = Paper(SecondOrderCriterion(damping=0.1, largest=1))
+    with pytest.warns(UserWarning, match="has 2 inputs, more than 1"):
+        paper.step()
+    synapses, _ = paper.scores()
+    assert synapses[0].tolist() == pytest.approx([0.5 * 2.63125, 2.0 * 0.25625])
+    assert paper.pruner.method.criterion.make_up(Decision(), paper.pruner._view({})) == {}
+
+
+def test_variance() -> None:
+    paper = Paper(VarianceCriterion())
+    paper.step()
+    # Inputs are 1 and 2, of variance 0.25, and 0.5 and 0, of variance 0.0625. Hidden units are constant.
+    synapses, neurons = paper.scores()
+    assert synapses.tolist() == [[0.25, 0.25], [2.25, 0.0]]
+    assert neurons.tolist() == [0.0, 0.0]
+
+
+def test_what_is_constant_becomes_a_bias() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        model.get_parameter("0.weight")[2:] = 0.0
+        model.get_parameter("0.bias")[:] = torch.tensor([0.1, 0.2, 3.0, 4.0])
+    x = torch.rand(20, 3, dtype=torch.float64)
+    whole = model(x).detach()
+    pruner = Pruner(model, x, "variance", epochs=3, unit="neurons", target=0.5, start=0, finish=0)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    model(x).sum().backward()
+    optimizer.step()
+    pruner.step(optimizer)
+    pruner.end_epoch()
+    assert pruner.masks.units["0"].tolist() == [True, True, False, False]
+    with torch.no_grad():
+        assert (model(x) - whole).abs().max() < 1e-12
+        pruner.compact(unread=False)
+        assert (model(x) - whole).abs().max() < 1e-12

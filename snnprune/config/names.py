@@ -429,6 +429,16 @@ METHODS: dict[str, Entry] = {
         "Molchanov et al., ICLR 2017",
         "snnprune.methods.taylor:Taylor",
     ),
+    "variance": Entry(
+        "prunes what contributes the least variance, and folds its mean into the bias behind it",
+        "after Sietsma and Dow, Neural Networks 1991; on traces",
+        "snnprune.methods.variance:Variance",
+    ),
+    "second-order": Entry(
+        "prunes what the currents of a layer can do without, and fits the rest again",
+        "Hassibi and Stork, Optimal Brain Surgeon, NIPS 1992; on traces",
+        "snnprune.methods.second_order:SecondOrder",
+    ),
     "sf-imp": Entry(
         "prunes the weights that are least likely to change a spike, by membrane potentials",
         "SF-IMP; chance by a normal distribution of potentials",

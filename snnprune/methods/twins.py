@@ -167,6 +167,7 @@ class Twins(ByScore):
     Args:
         target: share of all weights to prune.
         unit: "neurons" and channels are merged; "synapses" are pruned by |w|; or "both".
+        options: those of `ByScore`.
 
     Examples:
         >>> import torch

@@ -85,6 +85,7 @@ class WeightTrace(ByScore):
         target: share of all weights to prune.
         tau: decay of the trace.
         post: multiply by the trace behind the synapse, too.
+        options: those of `ByScore`.
 
     Examples:
         >>> import torch
