@@ -59,9 +59,10 @@ class SDSNN(GradientGrowth):
 
     From epoch 2 T + 1 on, once an epoch, in each layer: a dead synapse grows whose |dE/dw| was above the
     share r of the layer's in more than T epochs in a row, where r rises from 0.65 to 0.99, at most `REGROWN`
-    of those that are to be alive, the largest first [reading]; and neurons, or channels, die in the order of the sum of M over their living incoming synapses, so many that the wanted
-    number of synapses is left; of the last one, those with the smallest M. A neuron dies by its incoming
-    synapses, and any of them may regrow. Once nothing regrows any more, units without an incoming
+    of those that are to be alive, the largest first [reading]; and neurons, or channels, die in the order of
+    the sum of M over their living incoming synapses, so many that the wanted number of synapses is left; of
+    the last one, those with the smallest M. A neuron dies by its incoming synapses, and any of them may
+    regrow. Once nothing regrows any more, units without an incoming
     synapse die for good.
 
     [reading] One bound for both signs, where the code has one for each. The number of synapses falls from all
