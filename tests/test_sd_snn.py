@@ -134,3 +134,17 @@ def test_a_synapse_regrows_whose_gradient_was_large_for_long_enough() -> None:
 def test_constants_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="patience is a number of epochs from 1 on, or None, came 0"):
         SDSNN(patience=0)
+
+
+def test_no_more_regrow_than_a_share_of_those_that_are_to_live() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 30, bias=False), nn.ReLU(), nn.Linear(30, 2, bias=False))
+    optimizer, x = torch.optim.Adam(model.parameters(), 1e-2), torch.rand(8, 40)
+    with Pruner(model, x, SDSNN(0.9), epochs=10) as pruner:
+        for _ in range(10):
+            optimizer.zero_grad()
+            (model(x) - 1.0).square().sum().backward()
+            optimizer.step()
+            pruner.step(optimizer)
+            pruner.end_epoch()
+    assert pruner.rates().synapses == pytest.approx(0.9, abs=0.02)

@@ -14,7 +14,7 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.gradient_growth import GradientGrowth
-from snnprune.methods.growing import LAST, Scope, Start
+from snnprune.methods.growing import LAST, Scope, Start, highest, lots_of
 from snnprune.network.runs import summed
 from snnprune.pruning.chains import connected
 from snnprune.pruning.normalisation import quantile
@@ -39,6 +39,10 @@ LOWEST, RISE, HIGHEST = 0.65, 1.1, 0.99
 """The share of a layer's gradients below which nothing regrows: 65 + 1.1^k per cent after k epochs, at most
 99, as in the authors' code."""
 
+REGROWN = 0.3
+"""Most synapses that regrow at once, as a share of those that are to be alive: what SET and RigL replace.
+Without a bound all that live are replaced where few are left."""
+
 PATIENCE = 18 / 600
 """Epochs in a row that move a bound or let a synapse regrow, as a share of the run, in the authors' code."""
 
@@ -54,10 +58,11 @@ class SDSNN(GradientGrowth):
         w <- clip(w, -M, M)             after the first T epochs
 
     From epoch 2 T + 1 on, once an epoch, in each layer: a dead synapse grows whose |dE/dw| was above the
-    share r of the layer's in more than T epochs in a row, where r rises from 0.65 to 0.99; and neurons, or
-    channels, die in the order of the sum of M over their living incoming synapses, so many that the wanted
-    number of synapses is left; of the last one, those with the smallest M. A neuron dies by its incoming
-    synapses, and any of them may regrow. Once nothing regrows any more, units without an incoming
+    share r of the layer's in more than T epochs in a row, where r rises from 0.65 to 0.99, at most `REGROWN`
+    of those that are to be alive, the largest first [reading]; and neurons, or channels, die in the order of
+    the sum of M over their living incoming synapses, so many that the wanted number of synapses is left; of
+    the last one, those with the smallest M. A neuron dies by its incoming synapses, and any of them may
+    regrow. Once nothing regrows any more, units without an incoming
     synapse die for good.
 
     [reading] One bound for both signs, where the code has one for each. The number of synapses falls from all
@@ -181,7 +186,8 @@ class SDSNN(GradientGrowth):
             state["wished"].add_(1).mul_(large & between & ~alive)
             if view.clock.epoch < first:
                 continue
-            grown = state["wished"] > times
+            most = round(REGROWN * self.wanted(view, p, self.progress(view.clock)))
+            grown = highest(gradients[p.name], lots_of(view, p), state["wished"] > times, most)
             state["wished"].masked_fill_(grown, 0)
             kept[p.name] = alive & ~self._dying(view, p, kept, grown)
             stays[p.name] = kept[p.name] | grown
