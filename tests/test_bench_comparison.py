@@ -171,7 +171,9 @@ def test_fronts_are_of_accuracy_over_weights_and_operations(compared: Any) -> No
         result("dpap", 0.4, 0, 8, RISE),
         result("hebb", 0.4, 0, 7, RISE),
     ]
-    assert compare(Found(runs, [])).pareto == {"weights": ["dpap-0.4"], "synops": ["dpap-0.4"]}
+    # No run knows the time of a recording.
+    fronts = {cost: ["dpap-0.4"] for cost in ("weights", "synops", "energy")}
+    assert compare(Found(runs, [])).pareto == fronts
 
 
 def test_without_unpruned_runs_there_is_nothing_to_differ_from() -> None:
@@ -210,9 +212,7 @@ def test_a_missed_target_is_named() -> None:
     short = [result("dpap", 0.4, seed, 8, RISE, pruning_rate=0.38 + seed / 100) for seed in (0, 1)]
     near = [result("magnitude", 0.4, seed, 8, RISE, pruning_rate=0.398) for seed in (0, 1)]
     text = formats.markdown(compare(Found([*dense, *short, *near], [])))
-    assert (
-        "These missed the target, so their pruning rate differs from the others': dpap-0.4 (38.5 %);" in text
-    )
+    assert "These missed the target, so what was pruned differs from the others: dpap-0.4 (38.5 %);" in text
 
 
 def test_latex_means_what_it_shows(compared: Any) -> None:

@@ -46,9 +46,33 @@ def test_targets_are_a_list_and_none_is_the_methods_own_stopping(targets: Any) -
     assert Cell("dpap", None, 1).name == "dpap-seed1"
 
 
+def test_a_target_may_be_a_share_of_another_measure() -> None:
+    asked = grid(RunConfig(), "dense,bsp,magnitude", "0.9,synops:0.95,weights:0.5", 1)
+    assert asked.targets == (0.9, ("synops", 0.95), 0.5)
+    cells = {cell.name: cell.config(RunConfig()).method for cell in asked.cells()}
+    assert list(cells) == [
+        "dense-seed0", "bsp-seed0",
+        "magnitude-0.9-seed0", "magnitude-synops-0.95-seed0", "magnitude-0.5-seed0",
+    ]  # fmt: skip
+    own = cells["magnitude-synops-0.95-seed0"]
+    assert (own.target, own.further_targets) == (None, {"target_synops": 0.95})
+    assert cells["magnitude-0.9-seed0"].further_targets == {}
+
+
+def test_targets_of_a_configuration_are_those_of_its_bench() -> None:
+    both = RunConfig(method=MethodConfig("magnitude", target=0.5, target_synops=0.8))
+    assert grid(both).targets == (0.5, ("synops", 0.8))
+    assert grid(RunConfig(method=MethodConfig("magnitude", target_bytes=0.8))).targets == (("bytes", 0.8),)
+    with pytest.raises(UserError, match=r"target_synops stands beside .* put synops:0.8 into --targets"):
+        grid(both, targets="0.9")
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ({"targets": "spikes:0.9"}, "has 'spikes:0.9', whose measure is not one of weights, macs, synops"),
+        ({"targets": "synops:1"}, "one is 'synops:1'"),
+        ({"targets": ":0.5"}, "has ':0.5', whose measure is not one of"),
         ({"methods": "dense,dpaq"}, "did you mean 'dpap'"),
         ({"methods": ","}, "--methods must be a list"),
         ({"targets": "0.4,1"}, "one is '1'"),
@@ -168,7 +192,8 @@ def test_a_file_of_a_bench_loads(called: list[tuple[Any, ...]], file: Path, tmp_
     written = yaml.safe_load(file.read_text())
     assert base.data.name == written["data"]["name"]
     assert list(asked.methods) == written["methods"]
-    assert list(asked.targets) == written["targets"]
+    aims = [f"{aim[0]}:{aim[1]}" if isinstance(aim, tuple) else aim for aim in asked.targets]
+    assert aims == written["targets"]
     assert asked.seeds == tuple(range(written["seeds"]))
     pruned = len(asked.methods) - 1
     assert len(list(asked.cells())) == (1 + pruned * len(asked.targets)) * written["seeds"]

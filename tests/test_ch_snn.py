@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from snnprune.methods import CHSNN
-from snnprune.methods.ch_snn import ch3_l3, drawn, removal_score
+from snnprune.methods.ch_snn import _rows_within, ch3_l3, drawn, removal_score
 from snnprune.network import discover
 from snnprune.pruning import Masks, Pruner
 from snnprune.pruning.chains import connected
@@ -50,6 +50,16 @@ def test_ch3_l3_on_paper() -> None:
     # 0 - 0 - 1 - 1 is the only path from u = 0 to v = 1; z1 = 0 leads to column 2 as well, z2 = 1 to nothing.
     links = torch.tensor([[True, True, True], [False, True, False]])
     assert ch3_l3(links)[1].tolist() == pytest.approx([1 / math.sqrt(2), 0.0, 1 / math.sqrt(2)])
+
+
+def test_of_a_large_layer_a_part_of_the_rows_is_scored() -> None:
+    links = torch.rand(12, 20, generator=torch.Generator().manual_seed(1)) < 0.4
+    rows = torch.arange(12) % 3 == 0
+    part, whole = ch3_l3(links, rows=rows), ch3_l3(links)
+    assert torch.equal(part[rows], whole[rows])
+    assert not part[~rows].any()
+    work = 2 * int(links.sum()) * 12 * 20
+    assert [_rows_within(work * share, links) for share in (2.0, 1.0, 0.5, 0.0)] == [12, 12, 6, 1]
 
 
 def test_channels_of_other_groups_are_no_neighbours() -> None:

@@ -21,6 +21,7 @@ from snnprune.config.schema import MethodConfig
 from snnprune.methods import DPAP, Magnitude
 from snnprune.network import discover
 from snnprune.network.synops import SpikeCounter
+from snnprune.nn.fused import accelerate
 from snnprune.pruning import Candidates, Pruner, Target
 from snnprune.pruning.aims import OPTIONS
 from snnprune.pruning.measures import CostModel, Load
@@ -135,38 +136,31 @@ def test_latency_is_of_the_quickest_way_by_the_engines_model() -> None:
 # --- what is measured
 
 
-@pytest.mark.parametrize("shape", [(4, 5, 2, 8, 8), (1, 3, 2, 8, 8)])
-def test_traffic_is_what_the_counter_counts_of_the_same_batch(shape: tuple[int, ...]) -> None:
-    model, x = (
-        convolutional(),
-        torch.poisson(torch.full(shape, 0.7), generator=torch.Generator().manual_seed(0)),
-    )
-    with warnings.catch_warnings(), Pruner(model, x, "magnitude", epochs=9, target_synops=0.5) as pruner:
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("method", ["magnitude", "dpap"])
+def test_traffic_is_what_the_counter_counts_of_the_same_batch(method: str, *, fused: bool) -> None:
+    model = accelerate(convolutional()) if fused else convolutional()
+    x = torch.poisson(torch.full((4, 5, 2, 8, 8), 0.7), generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings(), Pruner(model, x, method, epochs=9, target_synops=0.5) as pruner:
         warnings.simplefilter("ignore")
+        dice = torch.Generator().manual_seed(2)
         for p in pruner.topology.projections.values():
             if p.frozen is None and not p.output:
-                pruner.masks.keep_synapses(
-                    p, torch.rand(p.shape, generator=torch.Generator().manual_seed(2)) < 0.6
-                )
+                pruner.masks.keep_synapses(p, torch.rand(p.shape, generator=dice) < 0.6)
         pruner.masks.refresh()
         pruner.masks.apply()
         model(x).sum().backward()
         functional.reset_net(model)
         pruner.step()
-        left, dense = (
-            pruner._pruned.spent(
-                Target(0.5, measure="synops").costs(pruner._traffic.now.loads(pruner.masks))
-            ),
-            None,
-        )  # type: ignore[union-attr]
+        assert pruner._traffic.now is not None
+        loads = pruner._traffic.now.loads(pruner.masks)
+        left = pruner._pruned.spent(Target(0.5, measure="synops").costs(loads))
         with SpikeCounter(model, pruner.topology) as counter, torch.no_grad():
             model(x)
         functional.reset_net(model)
-    found = counter.operations(shape[1], pruner.masks.all_alive())
+    found = counter.operations(5, pruner.masks.all_alive())
     assert left == pytest.approx(found.synops)
-    assert dense is None
-    # What each synapse reads adds up to the same.
-    for name, traffic in pruner._traffic.now.layers.items():  # type: ignore[union-attr]
+    for name, traffic in pruner._traffic.now.layers.items():  # what each synapse reads adds up to the same
         alive = pruner.masks.alive(pruner.topology.projections[name])
         assert float((traffic.each() * alive).sum()) == pytest.approx(found.layers[name].synops)
 
@@ -239,7 +233,8 @@ def test_a_target_is_reached_within_two_points_or_it_is_said_why_not(method: str
         pruner = trained(method, spiking(20, 60, 40, 4), spikes(), **{option: 0.7})
     reached = pruner.reached()[OPTIONS[option]]
     missed = [str(w.message) for w in said if w.category is TargetMissedWarning]
-    assert (abs(reached - 0.7) <= 0.02) == (not missed)
+    more = 0.03 if pruner.method.permanent_units else 0.02  # units that die with their synapses are on top
+    assert (-0.02 <= reached - 0.7 <= more) == (not missed)
     assert reached > 0.6
     assert all(row.left.keys() == {OPTIONS[option]} for row in pruner.history)
 

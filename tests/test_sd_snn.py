@@ -70,31 +70,46 @@ def test_rows_of_small_spines_die_first_and_of_the_last_one_the_smallest() -> No
     bound = torch.tensor([[3.0, 1.0, 9.0], [0.5, 0.4, 0.1], [2.0, 1.5, 1.0]])
     alive = torch.ones(3, 3, dtype=torch.bool)
     alive[0, 2] = False  # what is dead counts for nothing
-    assert weakest_rows(bound, alive, 4).tolist() == [[False, True, False], [True] * 3, [False] * 3]
-    assert torch.equal(weakest_rows(bound, alive, 99), alive)
-    assert not weakest_rows(bound, alive, 0).any()
+    none = torch.zeros(3, dtype=torch.int64)
+    assert weakest_rows(bound, alive, none, 4).tolist() == [[False, True, False], [True] * 3, [False] * 3]
+    assert torch.equal(weakest_rows(bound, alive, none, 99), alive)
+    assert not weakest_rows(bound, alive, none, 0).any()
+    # The second row takes two with it, and the first, which would take five, keeps its best.
+    price = torch.tensor([5, 2, 0])
+    assert weakest_rows(bound, alive, price, 5).tolist() == [[False] * 3, [True] * 3, [False] * 3]
+    assert weakest_rows(bound, alive, price, 7).tolist() == [
+        [False, True, False],
+        [True] * 3,
+        [False, False, True],
+    ]
 
 
 def test_neurons_die_by_their_synapses_until_the_target_is_reached() -> None:
-    # Half of 10 weights go, and the output's 2 stay: 3 of 8 live.
+    # Half of 10 weights go, and the output's 2 stay, so long as either neuron lives: 3 of 8.
     bench = Bench(0.5, epochs=8, patience=1, last=0.5)
     counts = []
     for _ in range(8):
         bench.epoch(bench.weight.detach().clone() if counts else FIRST)
         counts.append(int(bench.alive.sum()))
-    assert counts == [
-        8,
-        8,
-        8,
-        4,
-        3,
-        3,
-        3,
-        3,
-    ]  # 3 + 5 (1 - q)^3 at q = 1/2 and 1, from the epoch 2 T + 1 = 3 on
-    assert bench.alive.any(1).tolist() == [True, False] or bench.alive.any(1).tolist() == [False, True]
-    units = bench.pruner.masks.units["0"]  # the neuron without a synapse has died for good
-    assert torch.equal(units, bench.alive.any(1))
+    wanted = [4, 3]  # 3 + 5 (1 - q)^3 at q = 1/2 and 1, from the epoch 2 T + 1 = 3 on
+    assert counts == [8, 8, 8, *wanted, 3, 3, 3]
+    assert bench.pruner.rates().synapses == 0.5
+
+
+def test_what_the_output_reads_of_a_neuron_dies_with_it_and_counts() -> None:
+    # 20 inputs, 10 neurons, 10 outputs: 300 weights, of which 150 stay. Five neurons have 100 and 50.
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 10, bias=False), nn.ReLU(), nn.Linear(10, 10, bias=False))
+    optimizer, x = torch.optim.Adam(model.parameters(), 1e-3), torch.rand(4, 20)
+    with Pruner(model, x, SDSNN(0.5), epochs=12) as pruner:
+        for _ in range(12):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+            pruner.step(optimizer)
+            pruner.end_epoch()
+    assert pruner.rates().neurons_left["0"][0] < 10
+    assert pruner.rates().synapses == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_synapse_regrows_whose_gradient_was_large_for_long_enough() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -165,3 +166,42 @@ def test_scores_that_differ_by_rounding_tie(dtype: torch.dtype) -> None:
     assert lowest(torch.zeros(4, dtype=dtype), weight, among, 1).tolist() == [False, True, False, False]
     endless = torch.tensor([float("inf"), 1.0, 0.5, float("inf")], dtype=dtype)
     assert lowest(endless, weight, among, 2).tolist() == [False, True, True, False]
+
+
+# --- the authors' constants, where there is no target
+
+
+def test_the_authors_staircases_decay_as_their_code_does() -> None:
+    # exp(-int((e - 5) / eta)): 12 epochs at 1, then at 1/e; 13 in fully connected layers.
+    for kind, eta in (("conv", 12), ("linear", 13)):
+        schedule = Constants().schedule(300, kind)  # type: ignore[arg-type]
+        strengths = [schedule.strength(epoch) for epoch in range(5, 5 + 2 * eta)]
+        assert strengths == pytest.approx([1.0] * eta + [math.exp(-1)] * eta)
+    # [reading] of the continuous decay that a target is steered by: as much in all.
+    stairs, smooth = Constants().schedule(300, "linear"), Constants().schedule(300)
+    assert stairs.total(5, 295) == pytest.approx(smooth.total(5, 295), rel=0.02)
+
+
+@pytest.mark.parametrize(("kind", "edge"), [("conv", 0.065), ("linear", 0.51)])
+def test_without_a_target_convolutions_and_other_layers_have_thresholds_of_their_own(
+    kind: Any, edge: float
+) -> None:
+    # A unit of a constant u dies where 2 u - epsilon < -10 / S: 0.65 and S = 19.2, 1.5 and S = 20.8.
+    rule, clock = SurvivalFunction(normalisation="none"), Clock(300)
+    score = torch.tensor([edge - 0.01, edge + 0.01, 1.0])
+    alive = torch.ones(3, dtype=torch.bool)
+    for clock.epoch in range(300):
+        found = Candidates("neurons/x", "neuron", kind, score, alive, score)
+        alive = alive & rule.decide(found, clock)
+    assert alive.tolist() == [False, True, True]
+
+
+def test_a_constant_that_is_given_holds_in_every_layer() -> None:
+    rule = SurvivalFunction(0.3, constants=Constants(eta=15.0))
+    for kind in ("conv", "linear"):
+        score: Any = torch.rand(3)
+        found = Candidates("neurons/x", "neuron", kind, score, score >= 0, score)  # type: ignore[arg-type]
+        schedule = rule.schedule(found, Clock(300))
+        assert (schedule.eta, schedule.stairs) == (15.0, False)
+        rule.decide(found, Clock(300, 5))
+    assert rule.epsilon == 0.3

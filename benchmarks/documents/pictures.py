@@ -15,6 +15,7 @@ import torch
 
 from benchmarks import harness
 from snnprune.methods.dpap import BCM, SurvivalFunction, spiking_trace
+from snnprune.methods.dpap.survival import ETA, Constants
 from snnprune.pruning import Activity, Candidates, Clock
 from snnprune.pruning.normalisation import percentile
 from snnprune.report.picture import Picture, canvas, draw
@@ -91,7 +92,7 @@ def threshold(batches: int = 200, samples: int = 50) -> tuple[Tensor, Tensor]:
 
 def fates(scores: Sequence[float], epochs: int = EPOCHS) -> Tensor:
     """Survival F after each epoch of units whose normalised scores stay as they are, [epochs, units]."""
-    rule = SurvivalFunction()
+    rule = SurvivalFunction(0.65, constants=Constants(eta=ETA))
     rule.normalise = lambda score, _: score  # they are u already
     alive, seen = torch.ones(len(scores), dtype=torch.bool), []
     for epoch in range(epochs):

@@ -186,13 +186,15 @@ class Group:
     Attributes:
         name: a name such as "dpap-0.6".
         method: the name of the method.
-        target: the target share of weights to prune.
+        target: the share to prune.
         seeds: seeds of its finished runs.
         measures: entries by `Measure.key`, without those that a run of the group does not have.
         bootstrap: difference in accuracy to the unpruned runs, in points, over seeds and test samples.
         speedups: convergence, by share of the unpruned network's best accuracy.
         learning_speed: the learning speed L.
         layers: pruned share of each layer, in per cent.
+        measure: what the target is a share of.
+        reached: mean of the pruned shares of that measure; None without a target, and where it is not known.
     """
 
     name: str
@@ -204,6 +206,8 @@ class Group:
     speedups: dict[float, Speed]
     learning_speed: Speed | None
     layers: dict[str, Interval]
+    measure: str
+    reached: float | None
 
 
 @dataclass(frozen=True)
@@ -257,7 +261,7 @@ def _group(runs: list[Run], dense: dict[int, Run]) -> Group:
     return Group(
         name=cell_of(first).group,
         method=first.method,
-        target=first.target,
+        target=first.aim[1],
         seeds=tuple(run.seed for run in runs),
         measures={
             m.key: _entry(m, runs, pairs, bootstrap) for m in MEASURES if len(_values(m, runs)) == len(runs)
@@ -274,7 +278,14 @@ def _group(runs: list[Run], dense: dict[int, Run]) -> Group:
             name: mean_interval([100 * run.summary.layers[name].pruned for run in runs])
             for name in first.summary.layers
         },
+        measure=first.aim[0],
+        reached=_mean_of([run.reached for run in runs]),
     )
+
+
+def _mean_of(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def _curve(run: Run) -> list[float]:

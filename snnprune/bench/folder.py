@@ -77,7 +77,7 @@ class BenchFolder(FolderLock):
                     f"{self.path} holds a bench of another configuration: {key} is {old} there and {new} "
                     "here, and only methods, targets and seeds may be added; choose another folder with --out"
                 )
-        asked = {name: list(values) for name, values in asdict(grid).items()}
+        asked = {name: list(map(_written, values)) for name, values in asdict(grid).items()}
         atomic.write_text(self.config, yaml.safe_dump({"run": mine, "asked": asked}, sort_keys=False))
 
     def settings(self) -> dict[str, Any] | None:
@@ -100,8 +100,13 @@ class BenchFolder(FolderLock):
             ) from error
 
 
+def _written(value: object) -> object:
+    """Return an entry of a list as the command line reads it."""
+    return ":".join(map(str, value)) if isinstance(value, tuple) else value
+
+
 def settled(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that all runs of a bench have in common: those without seed, target and method.
+    """Return the settings that all runs of a bench have in common: those without seed, targets and method.
 
     The folders of the data are left out as well.
     """
@@ -113,4 +118,6 @@ def settled(config: RunConfig) -> dict[str, Any]:
     ):
         for key in keys:
             del common[section][key]
+    for key in [key for key in common["method"] if key.startswith("target_")]:
+        del common["method"][key]
     return common

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from snnprune.common.errors import UserError
 from snnprune.config.names import METHODS, label, options_of, pick
-from snnprune.config.schema import LARGEST_SEED
+from snnprune.config.schema import FURTHER, LARGEST_SEED
 from snnprune.config.unused import DENSE, unused_in_all
 from snnprune.config.values import shown
 
@@ -26,25 +26,32 @@ OWN = ("none", "null", "own")
 """Words that stand for the method's own stopping rule, in place of a target."""
 
 
+Aim = float | tuple[str, float] | None
+"""A target: a share of all weights, or of a measure by its name; None is the method's own stopping rule."""
+
+WEIGHTS = "weights"
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run of a bench.
 
     Attributes:
         method: the name of the method.
-        target: share of all weights to prune; None for the method's own stopping rule, and for methods
-            without a target.
+        target: share to prune; None for the method's own stopping rule, and for methods without a target.
         seed: seed of weights, data order and noise.
+        measure: what the target is a share of: `WEIGHTS`, or another measure.
     """
 
     method: str
     target: float | None
     seed: int
+    measure: str = WEIGHTS
 
     @property
     def group(self) -> str:
-        """Name of the group of runs that differ in the seed alone, such as "dpap-0.6"."""
-        return group_name(self.method, self.target)
+        """Name of the group of runs that differ in the seed alone: "dpap-0.6", or "dpap-synops-0.6"."""
+        return group_name(self.method, self.target, self.measure)
 
     @property
     def name(self) -> str:
@@ -54,7 +61,8 @@ class Cell:
     def config(self, base: RunConfig) -> RunConfig:
         """Return the configuration of the run. Options in ``base`` are for the method that ``base`` names."""
         own = base.method.options if self.method == base.method.name else {}
-        method = replace(base.method, name=self.method, target=self.target, options=own)
+        aims: dict[str, Any] = {"target": None, **dict.fromkeys(FURTHER), _key(self.measure): self.target}
+        method = replace(base.method, name=self.method, options=own, **aims)
         return replace(base, method=method, train=replace(base.train, seed=self.seed, twin=False))
 
 
@@ -64,29 +72,37 @@ class Grid:
 
     Attributes:
         methods: names of methods; `DENSE` should be one of them.
-        targets: targets of those methods that have one; None is the method's own stopping rule.
+        targets: targets of those methods that have them.
         seeds: seeds of each method and target.
     """
 
     methods: tuple[str, ...]
-    targets: tuple[float | None, ...]
+    targets: tuple[Aim, ...]
     seeds: tuple[int, ...]
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells, seed by seed, so that a bench can be compared early."""
-        aims = {
-            method: self.targets if "target" in options_of(METHODS, "method", method) else (None,)
-            for method in self.methods
-        }
         for seed in self.seeds:
             for method in self.methods:
-                for target in aims[method]:
-                    yield Cell(method, target, seed)
+                options = options_of(METHODS, "method", method)
+                if "target" not in options:
+                    yield Cell(method, None, seed)
+                    continue
+                for aim in self.targets:
+                    measure, target = aim if isinstance(aim, tuple) else (WEIGHTS, aim)
+                    if _key(measure) in options:
+                        yield Cell(method, target, seed, measure)
 
 
-def group_name(method: str, target: float | None) -> str:
-    """Return a name such as "dpap-0.6", or the method's name alone without a target."""
-    return method if target is None else f"{method}-{target:g}"
+def group_name(method: str, target: float | None, measure: str = WEIGHTS) -> str:
+    """Return a name such as "dpap-0.6" or "dpap-synops-0.6", or the method's alone without a target."""
+    own = "" if measure == WEIGHTS else f"{measure}-"
+    return method if target is None else f"{method}-{own}{target:g}"
+
+
+def _key(measure: str) -> str:
+    """Return the setting of a target that is a share of a measure."""
+    return "target" if measure == WEIGHTS else f"target_{measure}"
 
 
 def grid(
@@ -103,16 +119,25 @@ def grid(
         base: the source of the defaults: its method beside `DENSE`, its target, and `SEEDS` seeds from its
             own on.
         methods: names, as a list or with commas.
-        targets: numbers, as a list or with commas; "none" is the method's own stopping rule.
+        targets: shares of all weights, or "synops:0.9" for a share of another measure, as a list or with
+            commas; "none" is the method's own stopping rule.
         seeds: a list, numbers with commas, or a number of seeds.
         named: how a message names each of the three, if not as an option.
 
     Raises:
-        UserError: a method is unknown, a number is out of range, or a list is empty.
+        UserError: a method is unknown, a number is out of range, a list is empty, or ``base`` has targets of
+            other measures beside the list.
     """
+    further = base.method.further_targets
     said = {name: f"--{name}" for name in ("methods", "targets", "seeds")} | dict(named or {})
     chosen = (DENSE, base.method.name) if methods is None else _items(said["methods"], methods, "dense,dpap")
-    aims = (base.method.target,) if targets is None else _items(said["targets"], targets, "0.4,0.6")
+    if targets is not None and further:
+        key, share = next(iter(further.items()))
+        own = f"{key.removeprefix('target_')}:{share:g}"
+        raise UserError(f"method.{key} stands beside a list of targets: put {own} into {said['targets']}")
+    own_aims: list[Any] = [base.method.target] if base.method.target is not None or not further else []
+    own_aims += [f"{key.removeprefix('target_')}:{share}" for key, share in further.items()]
+    aims = _items(said["targets"], own_aims if targets is None else targets, "0.4,0.6")
     return Grid(
         tuple(dict.fromkeys(_method(said["methods"], method) for method in chosen)),
         tuple(dict.fromkeys(_target(said["targets"], aim) for aim in aims)),
@@ -134,7 +159,7 @@ def unused_in_bench(base: RunConfig, asked: Grid, chosen: Collection[str]) -> li
     if "seeds" in chosen and asked.seeds[0] != base.train.seed:
         own["train.seed"] = "the list of seeds is used in its place"
     own = {key: why for key, why in own.items() if key in chosen}
-    configs = {(cell.method, cell.target): cell.config(base) for cell in asked.cells()}
+    configs = {cell.group: cell.config(base) for cell in asked.cells()}
     return [
         *(f"{key} is not used: {why}" for key, why in own.items()),
         *unused_in_all(list(configs.values()), set(chosen) - set(own)),
@@ -163,18 +188,23 @@ def _method(named: str, given: Any) -> str:
     return given
 
 
-def _target(named: str, given: Any) -> float | None:
+def _target(named: str, given: Any) -> Aim:
     if given is None or str(given).lower() in OWN:
         return None
+    measure, colon, share = given.rpartition(":") if isinstance(given, str) else ("", "", given)
+    measure, known = measure.strip(), (WEIGHTS, *(key.removeprefix("target_") for key in FURTHER))
+    if colon and measure not in known:
+        raise UserError(f"{named} has {shown(given)}, whose measure is not one of {', '.join(known)}")
     try:
-        target = float(given)
+        target = float(share)
     except (TypeError, ValueError, OverflowError):
         target = -1.0
     if isinstance(given, bool) or not 0 <= target < 1:
         raise UserError(
-            f"{named} must be shares of all weights, from 0 to below 1, and one is {shown(given)}"
+            f"{named} must be shares of all weights, or such as synops:0.9, from 0 to below 1, and one is "
+            f"{shown(given)}"
         )
-    return target
+    return (measure, target) if colon and measure != WEIGHTS else target
 
 
 def _seeds(named: str, given: Any, first: int) -> tuple[int, ...]:

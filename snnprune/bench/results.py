@@ -36,7 +36,7 @@ class Found:
 
 def cell_of(run: Run) -> Cell:
     """Return the cell of a bench that a run belongs to."""
-    return Cell(run.method, run.target, run.seed)
+    return Cell(run.method, run.aim[1], run.seed, run.aim[0])
 
 
 def read(folder: Path) -> Found:
@@ -70,7 +70,7 @@ def read(folder: Path) -> Found:
     if not finished:
         why = next(iter(left_out.values()), "expected folders that `snnprune bench` or `snnprune train` made")
         raise UserError(f"{folder} holds no finished run to compare: {why}")
-    order = sorted(finished, key=lambda run: (run.method != DENSE, run.method, run.target or 0.0, run.seed))
+    order = sorted(finished, key=lambda run: (run.method != DENSE, run.method, *run.aim[::-1], run.seed))
     return Found(order, unfinished, left_out)
 
 

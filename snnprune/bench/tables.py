@@ -82,13 +82,15 @@ def _accuracy(comparison: Comparison) -> Table:
         "Fronts are of means.",
     ]
     missed = [
-        f"{group.name} ({group.measures['pruned'].interval.mean:.1f} %)"
+        f"{group.name} ({100 * group.reached:.1f} %)"
         for group in comparison.groups
-        if group.target is not None and misses(group.measures["pruned"].interval.mean / 100, group.target)
+        if group.target is not None
+        and group.reached is not None
+        and misses(group.reached, group.target, group.measure)
     ]
     if missed:
         notes.append(
-            f"These missed the target, so their pruning rate differs from the others': {', '.join(missed)}; "
+            f"These missed the target, so what was pruned differs from the others: {', '.join(missed)}; "
             "the log of a run says why."
         )
     if comparison.unfinished:

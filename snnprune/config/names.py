@@ -419,6 +419,36 @@ METHODS: dict[str, Entry] = {
         "Han et al., NIPS 2015; Zhu and Gupta 2017",
         "snnprune.methods.magnitude:Magnitude",
     ),
+    "weight-trace": Entry(
+        "prunes the smallest weight times trace: the synapses that carry the least current",
+        "after Sun et al., Wanda, ICLR 2024",
+        "snnprune.methods.weight_trace:WeightTrace",
+    ),
+    "taylor": Entry(
+        "prunes what the loss would miss least, by first-order gradients",
+        "Molchanov et al., ICLR 2017",
+        "snnprune.methods.taylor:Taylor",
+    ),
+    "variance": Entry(
+        "prunes what contributes the least variance, and folds its mean into the bias behind it",
+        "after Sietsma and Dow, Neural Networks 1991; on traces",
+        "snnprune.methods.variance:Variance",
+    ),
+    "second-order": Entry(
+        "prunes what the currents of a layer can do without, and fits the rest again",
+        "Hassibi and Stork, Optimal Brain Surgeon, NIPS 1992; on traces",
+        "snnprune.methods.second_order:SecondOrder",
+    ),
+    "sf-imp": Entry(
+        "prunes the weights that are least likely to change a spike, by membrane potentials",
+        "SF-IMP; chance by a normal distribution of potentials",
+        "snnprune.methods.sf_imp:SFIMP",
+    ),
+    "twins": Entry(
+        "merges units that compute nearly the same, and prunes the smallest weights",
+        "Srinivas and Babu, Data-free Parameter Pruning, BMVC 2015",
+        "snnprune.methods.twins:Twins",
+    ),
     "random": Entry(
         "prunes synapses or units at random: the baseline of every other method",
         "-",

@@ -6,7 +6,7 @@ Each default stands here, beside its reason. The bounds of a value are in its ty
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -200,7 +200,8 @@ class MethodConfig:
     compact_every: Count | None = 1
 
     def __post_init__(self) -> None:
-        replaced = "target_macs" in self.options  # by version 0.1, which knew it as an option
+        # Version 0.1 knew `target_macs` as an option, which took the place of `target`.
+        replaced = isinstance(self.options, dict) and "target_macs" in self.options
         if isinstance(self.target, Usual) or replaced:
             other = replaced or self.further_targets
             object.__setattr__(self, "target", None if other else float(self.target or 0.0))
@@ -208,9 +209,13 @@ class MethodConfig:
     @property
     def further_targets(self) -> dict[str, float]:
         """The targets that were given beside ``target``, by name."""
-        known = [name for name in MethodConfig.__dataclass_fields__ if name.startswith("target_")]
-        given = {name: getattr(self, name) for name in known} | self.options
-        return {name: given[name] for name in known if given.get(name) is not None}
+        given = {name: getattr(self, name) for name in FURTHER}
+        given |= self.options if isinstance(self.options, dict) else {}  # what is none is refused later
+        return {name: given[name] for name in FURTHER if given.get(name) is not None}
+
+
+FURTHER = tuple(each.name for each in fields(MethodConfig) if each.name.startswith("target_"))
+"""Settings of targets that are shares of another measure than weights."""
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ class Form:
     Attributes:
         dt: seconds of a time step, in which the file counts time constants.
         r: "own" as SpikingJelly and snntorch write it, so that an input is added as it is, which sinabs and
-            spyx do in any case; "1" for tools that compute tau v' = -v + x without it: it is multiplied
-            into weights and biases.
+            spyx do in any case; "1" for tools that compute tau v' = -v + x, without a factor: it is
+            multiplied into weights and biases.
         pool: "average", or "sum" for tools that know no other pool: the weights behind it are divided.
         neurons: "own", or "if" for chips without a leak: another network, which answers otherwise.
     """

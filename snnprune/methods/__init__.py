@@ -19,9 +19,15 @@ from snnprune.methods.ndsnn import NDSNN
 from snnprune.methods.random import Random
 from snnprune.methods.rigl import RigL
 from snnprune.methods.sd_snn import SDSNN
+from snnprune.methods.second_order import SecondOrder
 from snnprune.methods.set import SET
+from snnprune.methods.sf_imp import SFIMP
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
+from snnprune.methods.taylor import Taylor
+from snnprune.methods.twins import Twins
+from snnprune.methods.variance import Variance
+from snnprune.methods.weight_trace import WeightTrace
 
 __all__ = [
     "ADMM",
@@ -31,6 +37,7 @@ __all__ = [
     "NDSNN",
     "SDSNN",
     "SET",
+    "SFIMP",
     "STDP",
     "STDS",
     "BDNNdsd",
@@ -42,6 +49,11 @@ __all__ = [
     "Magnitude",
     "Random",
     "RigL",
+    "SecondOrder",
+    "Taylor",
+    "Twins",
+    "Variance",
+    "WeightTrace",
 ]
 
 __getattr__, __dir__ = lazily(__name__)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from snnprune.config.schema import MethodConfig
 from snnprune.pruning.aims import ScoredAims
+from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.lowest import Lowest, Schedule
 from snnprune.pruning.method import CriterionMethod
-
-if TYPE_CHECKING:
-    from snnprune.pruning.criterion import Criterion
 
 Unit = Literal["synapses", "neurons", "both"]
 UNITS: tuple[Unit, ...] = ("synapses", "neurons", "both")
@@ -26,6 +24,7 @@ class ByScore(ScoredAims, CriterionMethod):
         finish: epoch of the last gradual decision, or of the single one; None: half of the run, as for DPAP.
         unit: "synapses" of all layers but the output; "neurons" and channels; or "both": channels of
             convolutions, neurons and synapses of linear layers, as DPAP does.
+        criterion: scores units in place of one that ``criterion_class`` makes.
         aims: further targets, and how they are distributed: the options of `ScoredAims`.
 
     Attributes:
@@ -33,6 +32,7 @@ class ByScore(ScoredAims, CriterionMethod):
 
     Raises:
         ValueError: no target, or a value outside its range.
+        TypeError: ``criterion`` is no `Criterion`.
     """
 
     criterion_class: ClassVar[type[Criterion]]
@@ -46,15 +46,18 @@ class ByScore(ScoredAims, CriterionMethod):
         start: int = 1,
         finish: int | None = None,
         unit: Unit = "synapses",
+        criterion: Criterion | None = None,
         **aims: Any,
     ) -> None:
+        if criterion is not None and not isinstance(criterion, Criterion):
+            raise TypeError(f"criterion must be a Criterion, came {criterion!r:.80}")
         if unit not in UNITS:
             raise ValueError(f"unit is one of {list(UNITS)}, came '{unit}'")
         ScoredAims.__init__(self, target, **aims)
         self.need()
         CriterionMethod.__init__(
             self,
-            self.criterion_class(),
+            self.criterion_class() if criterion is None else criterion,
             Lowest(schedule, start, finish),
             target=self.targets,
             neurons=unit != "synapses",

@@ -9,12 +9,13 @@ Cannistraci, "Adaptive Network Automata Modelling of Complex Networks", 2020; in
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import LAST, GrowingMethod, Start, check_shares, highest, lots_of
+from snnprune.methods.growing import LAST, GrowingMethod, Scope, Start, check_shares, highest, lots_of
 from snnprune.pruning.chains import connected
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.pruning.distribution import Scope
+    from snnprune.network.topology import Projection
     from snnprune.pruning.view import View
+
+
+WORK = 1e11
+"""Multiply-adds that the scores of a layer take at most in each decision: some seconds on a core. All rows of
+a layer of 8192 x 512 with 2 % of its links take seven times as many."""
 
 
 class CHSNN(GrowingMethod):
@@ -44,7 +50,9 @@ class CHSNN(GrowingMethod):
     the highest `ch3_l3`; ties, as where no path leads, are broken at random. Links that have just died do not
     grow at once, unless places are few [reading].
 
-    What dies with units that the output reads comes on top of the target.
+    What dies with units that the output reads comes on top of the target. In a layer so large that the scores
+    would take more than `WORK`, a random part of the rows is scored in each epoch, and all others tie
+    [reading].
 
     [reading] The first links are drawn at random, not by the correlation of inputs (the paper's SSCTI), and
     the first weights keep the variance of currents by ``rescale`` (in place of the paper's SSWI).
@@ -116,7 +124,8 @@ class CHSNN(GrowingMethod):
             links, lot = after.alive(p), lots_of(view, p)
             missing = self.wanted(view, p, progress) - int(links.sum())
             groups = getattr(view.model.get_submodule(p.name), "groups", 1)
-            score = ch3_l3(links.flatten(1), groups, weight.dtype).view(weight.shape)
+            rows = self._scored(view, p, links)
+            score = ch3_l3(links.flatten(1), groups, weight.dtype, rows).view(weight.shape)
             places = after.between(p) & ~links
             grown = highest(score, lot, places & ~before[p.name], missing)
             stays[p.name] = links | grown
@@ -124,6 +133,20 @@ class CHSNN(GrowingMethod):
         decision = self.rewired(kept, stays)
         decision.units.update(units)
         return decision
+
+    def _scored(self, view: View, projection: Projection, links: Tensor) -> Tensor:
+        """Return, bool [rows], the rows whose links are scored: all, or a random part in a large layer."""
+        drawn_rows = torch.rand(view.dense.projections[projection.name].shape[0], generator=view.generator)
+        lot = drawn_rows[view.survivors.cut(view.dense).post(projection.name)].to(links.device)
+        return lowest(lot, lot, links.flatten(1).any(1), _rows_within(WORK, links))
+
+
+def _rows_within(work: float, links: Tensor) -> int:
+    """Return of how many rows that have links the scores take no more than ``work``, one at least."""
+    flat = links.flatten(1)
+    rows, columns = int(flat.any(1).sum()), int(flat.any(0).sum())
+    whole = 2.0 * int(flat.sum()) * rows * columns
+    return max(math.floor(rows * min(work / max(whole, 1.0), 1.0)), 1)
 
 
 def removal_score(magnitude: Tensor) -> Tensor:
@@ -159,7 +182,9 @@ def drawn(score: Tensor, among: Tensor, lot: Tensor, count: int, progress: float
     return lowest(-(chance - (-number.log()).log()), lot, among, count)
 
 
-def ch3_l3(links: Tensor, groups: int = 1, dtype: torch.dtype = torch.float64) -> Tensor:
+def ch3_l3(
+    links: Tensor, groups: int = 1, dtype: torch.dtype = torch.float64, rows: Tensor | None = None
+) -> Tensor:
     """Return the score of each link that is not there, by the paths of three links between its ends.
 
     With N(v) the neighbours of v in the graph of the layer, for u before and v behind::
@@ -177,6 +202,7 @@ def ch3_l3(links: Tensor, groups: int = 1, dtype: torch.dtype = torch.float64) -
         links: bool [rows, columns].
         groups: blocks of rows with columns of their own, as in a convolution with groups.
         dtype: of the scores.
+        rows: bool [rows], those whose links are scored; the others score 0. None: all.
 
     Returns:
         [rows, columns] on the device of ``links``.
@@ -189,16 +215,18 @@ def ch3_l3(links: Tensor, groups: int = 1, dtype: torch.dtype = torch.float64) -
                 [0., 1.]], dtype=torch.float64)
     """
     if groups > 1:
-        return torch.cat([ch3_l3(block, dtype=dtype) for block in links.chunk(groups)])
+        asked = [None] * groups if rows is None else rows.chunk(groups)
+        blocks = zip(links.chunk(groups), asked, strict=True)
+        return torch.cat([ch3_l3(block, 1, dtype, own) for block, own in blocks])
     a = links.to(dtype)
     of_rows, of_columns = a.sum(1), a.sum(0)
     score = torch.zeros_like(a)
-    for v in range(len(a)):
+    for v in range(len(a)) if rows is None else rows.nonzero().flatten().tolist():
         near = links[v].nonzero().squeeze(1)
         behind = a[:, near].T  # [z2, z1]
-        rows = (of_rows - a @ a[v]).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z1)), [z1]
+        before = (of_rows - a @ a[v]).clamp_min(1.0).rsqrt()  # 1 / sqrt(1 + e(z1)), [z1]
         columns = (
             (of_columns[near].unsqueeze(1) - behind @ a).clamp_min(1.0).rsqrt()
         )  # the same of z2, [z2, u]
-        score[v] = ((behind * rows) @ a).mul_(columns).sum(0)
+        score[v] = ((behind * before) @ a).mul_(columns).sum(0)
     return score.masked_fill_(links, 0.0)

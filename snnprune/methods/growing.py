@@ -9,6 +9,7 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.per_synapse import PerSynapse
+from snnprune.pruning.distribution import Scope  # noqa: TC001 - options are read by their types
 from snnprune.pruning.growth import Born, Start, lots
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Projection
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
 
 FLOOR = 0.005
@@ -44,8 +44,8 @@ class GrowingMethod(PerSynapse):
 
     Args:
         target: share of all weights to prune.
-        scope: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `erk`), or "local", the
-            same share of each.
+        scope: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `Target`), or "local",
+            the same share of each.
         floor: smallest share of its synapses that every layer keeps (see `Target`).
         initial_density: share of the synapses alive at the start, of the layers that are pruned; None: as
             many as at the end.

@@ -6,14 +6,11 @@ Dynamics-inspired Spiking Neural Network Training Acceleration", DAC 2023, arXiv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import LAST, Start, check_shares, cosine
+from snnprune.methods.growing import LAST, Scope, Start, check_shares, cosine
 from snnprune.methods.rigl import RigL
-
-if TYPE_CHECKING:
-    from snnprune.pruning.distribution import Scope
 
 
 class NDSNN(RigL):

@@ -12,6 +12,7 @@ from snnprune.config.schema import MethodConfig
 from snnprune.methods.gradient_growth import GradientGrowth
 from snnprune.methods.growing import (
     LAST,
+    Scope,
     Start,
     check_shares,
     cosine,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import Decision, View
 
 

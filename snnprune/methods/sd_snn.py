@@ -6,13 +6,16 @@ Spiking Neural Networks", arXiv 2211.12219, 2022; and the authors' public code (
 
 from __future__ import annotations
 
+import copy
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.gradient_growth import GradientGrowth
-from snnprune.methods.growing import LAST, Start
+from snnprune.methods.growing import LAST, Scope, Start
+from snnprune.network.runs import summed
 from snnprune.pruning.chains import connected
 from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import lowest, rounded
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from snnprune.network.topology import Projection
     from snnprune.pruning.clock import Clock
-    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.state import Axes
     from snnprune.pruning.view import View
 
@@ -54,8 +57,8 @@ class SDSNN(GradientGrowth):
     share r of the layer's in more than T epochs in a row, where r rises from 0.65 to 0.99; and neurons, or
     channels, die in the order of the sum of M over their living incoming synapses, so many that the wanted
     number of synapses is left; of the last one, those with the smallest M. A neuron dies by its incoming
-    synapses, and any of them may regrow. Once nothing regrows any more, units without a synapse on one side
-    die for good.
+    synapses, and any of them may regrow. Once nothing regrows any more, units without an incoming
+    synapse die for good.
 
     [reading] One bound for both signs, where the code has one for each. The number of synapses falls from all
     of them to the target by the cubic schedule (`GrowingMethod`); the paper's own rates follow from constants
@@ -132,7 +135,7 @@ class SDSNN(GradientGrowth):
 
     @torch.no_grad()
     def end_epoch(self, view: View, metrics: Mapping[str, float] | None) -> Decision:  # noqa: ARG002
-        """Move the bounds and clip the weights; at the end, let units die that no synapse joins."""
+        """Move the bounds and clip the weights; at the end, let units die that nothing feeds."""
         times = self.in_a_row(view.clock)
         for p, weight in self.weights(view):
             state = self.state.get(p.name)
@@ -145,7 +148,7 @@ class SDSNN(GradientGrowth):
             state["before"].copy_(weight.abs())
         if self.grows_after(view.clock) or view.clock.decisions_left == 0:
             return Decision()
-        return Decision(units=connected(view.masks, {}))
+        return Decision(units=connected(view.masks, {}, read=False))
 
     def _move(self, state: dict[str, Tensor], size: Tensor, alive: Tensor, times: int) -> None:
         bound, over, excess, shrunk = (state[n] for n in ("bound", "over", "excess", "shrunk"))
@@ -165,7 +168,8 @@ class SDSNN(GradientGrowth):
     @torch.no_grad()
     def update(self, view: View, gradients: Mapping[str, Tensor]) -> Decision:
         """Let synapses regrow that have been wished for, and neurons of small spines die."""
-        kept, stays = {}, {}
+        kept: dict[str, Tensor] = {}
+        stays: dict[str, Tensor] = {}
         first, times = self.first_epoch(view.clock), self.in_a_row(view.clock)
         for p, _ in self.weights(view):
             state = self.state.get(p.name)
@@ -179,12 +183,37 @@ class SDSNN(GradientGrowth):
                 continue
             grown = state["wished"] > times
             state["wished"].masked_fill_(grown, 0)
-            dying, growing = self.counts(view, p, 0.0, self.progress(view.clock))
-            count = max(int(grown.sum()) + dying - growing, 0)
-            kept[p.name] = alive & ~weakest_rows(state["bound"], alive, count)
+            kept[p.name] = alive & ~self._dying(view, p, kept, grown)
             stays[p.name] = kept[p.name] | grown
             self._renew(state, grown)
         return self.rewired(kept, stays)
+
+    def _dying(self, view: View, projection: Projection, kept: Mapping[str, Tensor], grown: Tensor) -> Tensor:
+        """Return, bool, which synapses of a layer die: with those that grow, the wanted number is left.
+
+        Synapses of units that nothing feeds count as dead, since these units die at the end; and so do those
+        by which layers that are kept whole read them.
+        """
+        after = copy.copy(view.masks)
+        after.units = {**view.masks.units, **connected(view.masks, kept, read=False)}
+        useful = view.masks.alive(projection) & after.between(projection)
+        price = self._price(view, projection)
+        spent = int(useful.sum()) + int(grown.sum()) + int(price[useful.flatten(1).any(1)].sum())
+        most = int(view.masks.between(projection).sum())
+        goal = min(self.wanted(view, projection, self.progress(view.clock)), most) + int(price.sum())
+        return weakest_rows(self.state[projection.name]["bound"], useful, price, spent - goal)
+
+    def _price(self, view: View, projection: Projection) -> Tensor:
+        """Return how many synapses of layers that are kept whole read each row, [rows]."""
+        price = torch.zeros(projection.shape[0], dtype=torch.int64)
+        pruned = {p.name for p, _ in self.weights(view)}
+        for own in projection.outflow:
+            for reader in view.topology.outgoing(own.population):
+                if reader.name not in pruned:
+                    each = torch.full((reader.columns,), reader.shape[0] * math.prod(reader.shape[2:]))
+                    entries = own.per_entry(summed(reader.inflow, own.population, each))
+                    price[own.offset : own.stop] += entries
+        return price.to(view.masks.units[projection.outflow[0].population].device)
 
     def _renew(self, state: dict[str, Tensor], grown: Tensor) -> None:
         """Give synapses that grow the widest spine of the layer, and nothing to remember."""
@@ -204,32 +233,38 @@ def _spines(weight: Tensor) -> dict[str, Tensor]:
     }
 
 
-def weakest_rows(bound: Tensor, alive: Tensor, count: int) -> Tensor:
-    """Return, bool, ``count`` living synapses: of rows in the order of their sum of ``bound``.
+def weakest_rows(bound: Tensor, alive: Tensor, price: Tensor, count: int) -> Tensor:
+    """Return, bool, which living synapses die: rows in the order of their sum of ``bound``.
 
-    Of the last row, only those with the smallest bounds are needed.
+    A row that dies as a whole takes ``price`` further synapses with it. Of a row that would be too much, only
+    so many of the smallest bounds die that one is left at least.
 
     Args:
         bound: shape of a weight.
         alive: bool, the same shape.
-        count: how many.
+        price: int64 [rows].
+        count: how many synapses die.
 
     Examples:
         >>> import torch
         >>> from snnprune.methods.sd_snn import weakest_rows
         >>> bound = torch.tensor([[3.0, 1.0], [0.5, 0.4], [2.0, 1.0]])
-        >>> weakest_rows(bound, torch.ones(3, 2, dtype=torch.bool), 3)  # sums of 4, 0.9 and 3
+        >>> none = torch.zeros(3, dtype=torch.int64)
+        >>> weakest_rows(bound, torch.ones(3, 2, dtype=torch.bool), none, 3)  # sums of 4, 0.9 and 3
         tensor([[False, False],
                 [ True,  True],
                 [False,  True]])
     """
     chosen = torch.zeros_like(alive)
-    left = min(count, int(alive.sum()))
-    order = rounded((bound * alive).flatten(1).sum(1)).argsort(stable=True)
+    rows = alive.flatten(1)
+    order = rounded((bound.flatten(1) * rows).sum(1)).argsort(stable=True)
+    counts, prices = rows.sum(1).tolist(), price.tolist()
     for row in order.tolist():
-        if left <= 0:
-            break
-        here = int(alive[row].sum())
-        chosen[row] = alive[row] if here <= left else lowest(bound[row], bound[row], alive[row], left)
-        left -= min(here, left)
+        here = counts[row]
+        if count <= 0 or not here:
+            continue
+        whole = here + prices[row] <= count
+        some = here if whole else min(count, here - 1)
+        chosen[row] = alive[row] if whole else lowest(bound[row], bound[row], alive[row], some)
+        count -= some + prices[row] * whole
     return chosen

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from snnprune.config.schema import MethodConfig
-from snnprune.methods.growing import LAST, GrowingMethod, Start, check_shares, lots_of
+from snnprune.methods.growing import LAST, GrowingMethod, Scope, Start, check_shares, lots_of
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.view import View
 
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snnprune.config.schema import MethodConfig, Usual
-from snnprune.pruning.distribution import SCOPES
+from snnprune.pruning.distribution import SCOPES, Scope
+from snnprune.pruning.normalisation import Normalisation  # noqa: TC001 - options are read by their types
 from snnprune.pruning.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from snnprune.pruning.distribution import Scope
     from snnprune.pruning.measures import Measure
-    from snnprune.pruning.normalisation import Normalisation
 
 OPTIONS: dict[str, Measure] = {
     "target": "weights",
@@ -79,7 +78,7 @@ class Aims:
         if isinstance(target, Usual) and len(rates) > 1:
             del rates["target"]
         self.targets = tuple(
-            Target(float(rate), 0.0, OPTIONS[name], layers or {}, scope, floor, bits=bits)
+            Target(float(rate), Target.structured, OPTIONS[name], layers or {}, scope, floor, bits=bits)
             for name, rate in rates.items()
         )
 

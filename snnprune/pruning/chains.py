@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from snnprune.pruning.masks import Masks
 
 
-def connected(masks: Masks, synapses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def connected(masks: Masks, synapses: Mapping[str, Tensor], *, read: bool = True) -> dict[str, Tensor]:
     """Return which units have living synapses on both sides, of the populations that lose some.
 
     A population that would be emptied stays as it is.
@@ -26,6 +26,7 @@ def connected(masks: Masks, synapses: Mapping[str, Tensor]) -> dict[str, Tensor]
     Args:
         masks: who is alive.
         synapses: who will be alive in their place, bool in the shape of the weight, by projection.
+        read: whether units that nothing reads count as such; otherwise only those that nothing feeds.
 
     Returns:
         bool [size] by population.
@@ -39,7 +40,8 @@ def connected(masks: Masks, synapses: Mapping[str, Tensor]) -> dict[str, Tensor]
         waiting = False
         for name in free:
             alive = after.units[name]
-            stays = alive & _fed(after, name) & _read(after, name)
+            stays = alive & _fed(after, name)
+            stays = stays & _read(after, name) if read else stays
             if bool(stays.any()) and not torch.equal(stays, alive):
                 found[name] = after.units[name] = stays
                 waiting = True

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
+
+from snnprune.network.runs import summed
 from snnprune.pruning.state import Stateful
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from snnprune.network.topology import Projection
+    from snnprune.network.topology import Population, Projection
     from snnprune.pruning.rule import UnitKind
     from snnprune.pruning.traces import Activity, Keep
-    from snnprune.pruning.view import View
+    from snnprune.pruning.view import Decision, View
 
 
 class Criterion(Stateful):
@@ -32,6 +35,8 @@ class Criterion(Stateful):
         averaged: names of the statistics that follow the mean of a batch's samples, as a sliding threshold
             does. Several processes average them after every batch. All other statistics must be sums over
             samples, which are added up over processes before they are read.
+        alike: names of the statistics that are the same in every process by themselves, as those of gradients
+            are, which processes average before they step.
         comparable: kinds of units whose scores are on one scale in all layers. A global target does not
             normalise them.
         formerly: earlier names of the class, which older saved states carry.
@@ -50,6 +55,7 @@ class Criterion(Stateful):
     tau: float = 0.5
     per_epoch: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = ()
+    alike: ClassVar[tuple[str, ...]] = ()
     comparable: ClassVar[frozenset[UnitKind]] = frozenset()
     formerly: ClassVar[tuple[str, ...]] = ()
 
@@ -72,6 +78,19 @@ class Criterion(Stateful):
         """
         raise NotImplementedError
 
+    def after_step(self, view: View) -> None:
+        """Take in one batch: let `observe` have the activity of every projection."""
+        for name, activity in view.traces.items():
+            self.observe(view.topology.projections[name], activity, view.clock.batches)
+
+    def after_backward(self, view: View) -> None:
+        """Read the gradients of one batch, which are complete, before the optimiser's step."""
+
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether `after_backward` has to be called."""
+        return type(self).after_backward is not Criterion.after_backward
+
     def synapse_score(self, projection: Projection, view: View) -> Tensor | None:
         """Return scores in the shape of the weight, or None without statistics to score by.
 
@@ -93,8 +112,31 @@ class Criterion(Stateful):
         """
         raise NotImplementedError
 
+    def unit_score(self, population: Population, view: View) -> Tensor | None:
+        """Return scores [size], one for each unit of ``population``, or None without statistics to score by.
+
+        By default they are the sums of `neuron_score` over the projections that write into the population,
+        and over those rows of a unit that are alive.
+        """
+        scores = []
+        for p in view.topology.incoming(population.name):
+            alive = view.masks.alive(p).flatten(2).any(2) if p.kind == "conv" else view.masks.alive(p)
+            score = self.neuron_score(p, alive, view)
+            if score is not None:
+                scores.append(summed(p.outflow, population.name, score.where(view.masks.rows(p), 0)))
+        return torch.stack(scores).sum(0) if scores else None
+
+    def make_up(self, decision: Decision, view: View) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return new values of tensors, by their key in the state_dict, that make up for those who die.
+
+        Args:
+            decision: who stays.
+            view: the network as it was before the decision.
+        """
+        return {}
+
     def end_epoch(self) -> None:
         """Set the statistics named in ``per_epoch`` to zero."""
         for statistics in self.state.values():
-            for name in self.per_epoch:
+            for name in statistics.keys() & set(self.per_epoch):
                 statistics[name].zero_()

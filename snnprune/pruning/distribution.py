@@ -4,7 +4,7 @@ A level is a number in [0, 1]: at 0 every layer is whole, at 1 it gives all that
 the level at which the network costs what it should. Layers differ in how fast they give:
 
     local        the same share of each layer
-    erk          density_l = min(eps (n_in + n_out + k_h + k_w) / (n_in n_out k_h k_w), 1)      (`erk`)
+    erk          density_l = min(eps (n_in + n_out + k_h + k_w) / (n_in n_out k_h k_w), 1)
     sensitivity  each layer gives until its loss alone has risen by the same amount
     (`sensitivity`)
 

@@ -118,6 +118,11 @@ class Method(Stateful):
     def after_backward(self, view: View) -> None:
         """Read or change the gradients, which are complete, before the optimiser's step."""
 
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether `after_backward` has to be called."""
+        return type(self).after_backward is not Method.after_backward
+
     def after_step(self, view: View) -> Decision | None:
         """Read a batch after the optimiser's step; methods that decide every batch return a decision."""
 
@@ -190,12 +195,20 @@ class CriterionMethod(Method):
         """
         return self._plans.of(view)
 
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether the criterion reads gradients."""
+        return self.criterion.reads_gradients
+
+    def after_backward(self, view: View) -> None:
+        """Let the criterion read the gradients of a batch."""
+        self.criterion.after_backward(view)
+
     def after_step(self, view: View) -> None:
         """Let the criterion observe each projection's batch, or this process's share of it."""
         self.plans(view)
         self._shares.part(self.criterion)
-        for name, activity in view.traces.items():
-            self.criterion.observe(view.topology.projections[name], activity, view.clock.batches)
+        self.criterion.after_step(view)
         self._shares.average(self.criterion, view.traces)
 
     @torch.no_grad()
@@ -216,8 +229,9 @@ class CriterionMethod(Method):
         fewest = {c.key: max((plan.fewest(c) for plan in plans), default=1) for c in candidates}
         keep_fewest(decision, candidates, fewest, view.masks)
         born = self.bear(decision, candidates, view)
+        values = self.criterion.make_up(decision, view)
         self.criterion.end_epoch()
-        return decision if born is None else replace(decision, born=born)
+        return replace(decision, born=born, values=values)
 
     def challenge(self, candidates: Candidates, view: View) -> Candidates:  # noqa: ARG002
         """Return the candidates with how many of them others are to replace (`Candidates.replaced`)."""
@@ -264,26 +278,11 @@ class CriterionMethod(Method):
 
     def _neurons(self, view: View) -> Iterator[Candidates]:
         for population in view.topology.free() if self.neurons else ():
-            incoming = list(self._incoming(view, population))
-            if incoming:
-                score, weight = (torch.stack(each).sum(0) for each in zip(*incoming, strict=True))
-                alive = view.masks.units[population.name]
+            score = self.criterion.unit_score(population, view)
+            if score is not None:
+                alive, weight = view.masks.units[population.name], _magnitude(population, view)
                 kind: LayerKind = view.topology.projections[population.producers[0]].kind
                 yield Candidates(f"neurons/{population.name}", "neuron", kind, score, alive, weight)
-
-    def _incoming(self, view: View, population: Population) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each incoming projection's neuron scores and summed weight magnitudes, by unit.
-
-        Those of a unit with several rows are summed over the rows that are alive.
-        """
-        for p in view.topology.incoming(population.name):
-            alive = view.masks.alive(p).flatten(2).any(2) if p.kind == "conv" else view.masks.alive(p)
-            score = self.criterion.neuron_score(p, alive, view)
-            if score is not None:
-                weight = view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1)
-                rows = view.masks.rows(p)
-                own = (summed(p.outflow, population.name, each.where(rows, 0)) for each in (score, weight))
-                yield next(own), next(own)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return what was measured once."""
@@ -326,3 +325,11 @@ def _several(target: Target | Sequence[Target] | None) -> tuple[Target, ...]:
     if target is None:
         return ()
     return (target,) if isinstance(target, Target) else tuple(target)
+
+
+def _magnitude(population: Population, view: View) -> Tensor:
+    """Return the sum of |w| of each unit's incoming synapses, [size]; those of dead rows are zero."""
+    incoming = view.topology.incoming(population.name)
+    rows = [view.model.get_parameter(p.weight).detach().abs().flatten(1).sum(1) for p in incoming]
+    own = (summed(p.outflow, population.name, each) for p, each in zip(incoming, rows, strict=True))
+    return torch.stack(list(own)).sum(0)

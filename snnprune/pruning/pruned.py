@@ -164,6 +164,26 @@ class Pruned:
         for name, factor in factors.items():
             self.model.get_parameter(self.topology.projections[name].weight).mul_(factor)
 
+    @torch.no_grad()
+    def assign(self, values: Mapping[str, Tensor]) -> None:
+        """Set tensors, by their key in the state_dict; what is dead in them is zero.
+
+        Raises:
+            ValueError: there is no such tensor, or a value has another shape; nothing is set then.
+        """
+        state = self.model.state_dict(keep_vars=True)
+        for key, value in values.items():
+            if key not in state or state[key].shape != value.shape:
+                there = tuple(state[key].shape) if key in state else "no such tensor"
+                raise ValueError(
+                    f"a decision sets {key} to values of shape {tuple(value.shape)}, and there is {there}: "
+                    "name tensors as the state_dict of the network in its present size does"
+                )
+        for key, value in values.items():
+            state[key].copy_(value)
+        if values:
+            self.masks.apply()
+
     def cut(
         self,
         method: Method,

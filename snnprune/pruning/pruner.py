@@ -393,6 +393,7 @@ class Pruner:
         if decision.units or decision.synapses or decision.born is not None:
             self._pruned.keep(decision, self.method, self._dice(Stream.BORN))
         self._pruned.scale(decision.scale)
+        self._pruned.assign(decision.values)
 
     def _go_back(self) -> None:
         if self._snapshot is None:
@@ -483,7 +484,7 @@ class Pruner:
 
     def _after_backward(self, optimizer: Optimizer) -> None:
         self._pruned.optimizers.add(optimizer)
-        if type(self.method).after_backward is Method.after_backward:
+        if not self.method.reads_gradients:
             return
         if self._round.is_first_to_step(optimizer):
             unscale(optimizer)

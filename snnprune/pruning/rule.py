@@ -138,6 +138,11 @@ def rounded(score: Tensor) -> Tensor:
     ties are common, because spikes are few and alike. A permuted batch, or two processes with half a batch
     each, must lead to the same decision. The grid is 2e-12 in float64 and 6e-6 in float32.
     """
-    known, precision = score[score.isfinite()], torch.finfo(score.dtype)
-    largest = known.abs().max() if known.numel() else score.new_ones(())
-    return (score / (largest * precision.eps**0.75).clamp_min(precision.tiny)).round()
+    precision = torch.finfo(score.dtype)
+    if not score.numel():
+        return score.clone()
+    largest = torch.stack(score.aminmax()).abs().max()
+    if not bool(largest.isfinite()):
+        known = score[score.isfinite()]
+        largest = known.abs().max() if known.numel() else score.new_ones(())
+    return score.div((largest * precision.eps**0.75).clamp_min(precision.tiny)).round_()

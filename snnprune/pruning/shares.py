@@ -40,7 +40,12 @@ class Shares:
 
     def average(self, criterion: Criterion, traces: Mapping[str, Activity]) -> None:
         """Average the statistics in ``averaged`` over all processes; every process has to call it."""
-        places = [(p, name) for p in criterion.state for name in criterion.averaged]
+        places = [
+            (owner, name)
+            for owner, own in criterion.state.items()
+            for name in criterion.averaged
+            if name in own
+        ]
         if ranks.world_size() == 1 or not places:
             return
         own = [criterion.state[p][name] for p, name in places]
@@ -60,9 +65,8 @@ class Shares:
 
 
 def _sums(criterion: Criterion) -> list[Tensor]:
-    return [
-        t for own in criterion.state.values() for name, t in own.items() if name not in criterion.averaged
-    ]
+    others = {*criterion.averaged, *criterion.alike}
+    return [t for own in criterion.state.values() for name, t in own.items() if name not in others]
 
 
 def of_first(metrics: Mapping[str, float] | None) -> Mapping[str, float] | None:

@@ -85,6 +85,8 @@ class Decision:
         synapses: bool, shape of the weight, by projection.
         born: who of the dead comes to life, once the units and synapses named above are pruned.
         scale: factor by which the living weights of a projection are multiplied once, by its name.
+        values: new values of tensors by their key in the state_dict, set once the units and synapses named
+            above are pruned; dead entries stay zero. They make up for those that die.
         snapshot: save the network before the units and synapses named here are pruned; replaces an older
             snapshot.
         restore: go back to the snapshot, and to its shapes if the network was cut since. The method's own
@@ -103,6 +105,7 @@ class Decision:
     synapses: dict[str, Tensor] = field(default_factory=dict)
     born: Born | None = None
     scale: dict[str, float] = field(default_factory=dict)
+    values: dict[str, Tensor] = field(default_factory=dict)
     snapshot: bool = False
     restore: bool = False
     finished: bool = False

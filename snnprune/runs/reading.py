@@ -110,6 +110,27 @@ class Run:
         return self.summary.target
 
     @property
+    def aim(self) -> tuple[str, float | None]:
+        """What its target is a share of, and the share; of several targets that of weights."""
+        further = self.summary.targets or {}
+        if self.target is not None or not further:
+            return "weights", self.target
+        measure, aim = next(iter(further.items()))
+        return measure, aim.asked
+
+    @property
+    def reached(self) -> float | None:
+        """The share of `aim` that was pruned; None without a target, and where it was not measured."""
+        measure, target = self.aim
+        if target is None:
+            return None
+        return (
+            self.summary.pruning_rate
+            if measure == "weights"
+            else (self.summary.targets or {})[measure].pruned
+        )
+
+    @property
     def seed(self) -> int:
         """Seed of weights, order of the data and noise."""
         return self.summary.seed

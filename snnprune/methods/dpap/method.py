@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.bcm import BCM, SpineCriterion
 from snnprune.methods.dpap.survival import (
-    EPSILON,
     GROWTH_CONV,
     GROWTH_LINEAR,
     NORMALISATION,
@@ -17,11 +16,10 @@ from snnprune.methods.dpap.survival import (
 from snnprune.pruning.aims import ScoredAims
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.method import CriterionMethod
+from snnprune.pruning.normalisation import Normalisation  # noqa: TC001 - options are read by their types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from snnprune.pruning.normalisation import Normalisation
 
 
 class DPAP(ScoredAims, CriterionMethod):
@@ -35,11 +33,14 @@ class DPAP(ScoredAims, CriterionMethod):
         criterion: scores units in place of ``criterion_class``: a class or function that makes a criterion
             from tau, or a `Criterion` with its own tau. Any criterion but BCM is an ablation.
         tau: decay of the spiking trace (equation 5).
-        epsilon: threshold of the survival functions where there is no target (12, 13).
+        epsilon: threshold of the survival functions where there is no target (12, 13). None: the authors',
+            0.65 in convolutions and 1.5 in fully connected layers.
         growth_conv: C of convolutions (14).
         growth_linear: C of fully connected layers (15).
         start: epoch e0 of the first decision (16).
-        eta: number of epochs in which the strength of decisions decays to 1 / e (16).
+        eta: number of epochs in which the strength of decisions decays to 1 / e (16). None: 20; with
+            neither a target nor an epsilon the authors' staircases, 12 in convolutions and 13 in fully
+            connected layers.
         beta: survival at the start (17).
         gamma: decay of survival (16).
         scale_to_epochs: start, eta and beta hold for 300 epochs and scale with the run; False: used as given.
@@ -74,11 +75,11 @@ class DPAP(ScoredAims, CriterionMethod):
         *,
         criterion: Criterion | Callable[[float], Criterion] | None = None,
         tau: float = 0.5,
-        epsilon: float = EPSILON,
+        epsilon: float | None = None,
         growth_conv: float = GROWTH_CONV,
         growth_linear: float = GROWTH_LINEAR,
         start: int = Constants.start,
-        eta: float = Constants.eta,
+        eta: float | None = Constants.eta,
         beta: float = Constants.beta,
         gamma: float = Constants.gamma,
         scale_to_epochs: bool = True,
@@ -93,6 +94,8 @@ class DPAP(ScoredAims, CriterionMethod):
             ("eta", eta, None),
             ("beta", beta, None),
         ):
+            if value is None:
+                continue
             if value <= 0 or (high is not None and value > high):
                 raise ValueError(
                     f"{name} has to be above 0{f' and at most {high:g}' if high else ''}, came {value}"

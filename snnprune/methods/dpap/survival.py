@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from snnprune.pruning.normalisation import in_unit_range, known, quantile
 from snnprune.pruning.rule import FINISH, Candidates, Rule, lowest
+from snnprune.pruning.solver import ROUNDING
 from snnprune.pruning.state import SCORES
 
 if TYPE_CHECKING:
@@ -19,10 +20,20 @@ if TYPE_CHECKING:
 
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.normalisation import Normalisation
+    from snnprune.pruning.rule import LayerKind
     from snnprune.pruning.state import Axes
 
 
-EPSILON = 0.65  # of the authors' code; the paper gives none
+EPSILON: Mapping[LayerKind, float] = {"conv": 0.65, "linear": 1.5}
+"""The authors' thresholds, from their public code; the paper gives none."""
+
+STAIRS: Mapping[LayerKind, float] = {"conv": 12.0, "linear": 13.0}
+"""The authors' eta, from the same code, whose exponent is a staircase: int((e - e0) / eta)."""
+
+ETA = 20.0
+"""eta of equation 16 as it is printed, where the exponent is continuous. [reading] Between a staircase of
+13 epochs and a continuous decay of 20, the sum of all strengths is the same (20.9 in 300 epochs)."""
+
 GROWTH_CONV = 5.0  # equation 14
 GROWTH_LINEAR = 2.0  # equation 15
 NORMALISATION: Normalisation = "percentile"  # of the authors' code
@@ -38,16 +49,19 @@ class Schedule:
         eta: number of epochs in which the strength of a decision falls to 1 / e.
         beta: survival at the start.
         gamma: decay of survival per decision.
+        stairs: whether the exponent is rounded down to a whole number, as in the authors' code.
     """
 
     start: int
     eta: float
     beta: float
     gamma: float
+    stairs: bool = False
 
     def strength(self, epoch: int) -> float:
         """Return exp(-(e - e0) / eta), the factor of dF in equation 16."""
-        return math.exp(-(epoch - self.start) / self.eta)
+        passed = (epoch - self.start) / self.eta
+        return math.exp(-math.floor(passed + ROUNDING) if self.stairs else -passed)
 
     def total(self, epoch: int, decisions: int) -> float:
         """Return S, the sum of the strengths of the next ``decisions`` decisions, corrected for gamma.
@@ -67,29 +81,35 @@ class Constants:
     Attributes:
         start: 5, as in the authors' code; at least 1 in a scaled run, so that no decision is based on the
             traces of an untrained network.
-        eta: 20. [reading] The paper gives no value; the authors' staircase of 12 epochs decays like a
-            continuous eta of 20.
+        eta: number of epochs in which decisions decay. [reading] None: `ETA`; with neither a target nor an
+            epsilon of one's own the authors' `STAIRS`, by the kind of layer.
         beta: 10, the survival that equation 17 starts from.
         gamma: 0.999.
         epochs: 300, the length of the run for which these values hold; None: never scale.
     """
 
     start: int = 5
-    eta: float = 20.0
+    eta: float | None = None
     beta: float = 10.0
     gamma: float = 0.999
     epochs: int | None = 300
 
-    def schedule(self, epochs: int) -> Schedule:
-        """Return the constants of time of a run of ``epochs`` epochs."""
-        own = Schedule(self.start, self.eta, self.beta, self.gamma)
+    def schedule(self, epochs: int, stairs: LayerKind | None = None) -> Schedule:
+        """Return the constants of time of a run of ``epochs`` epochs.
+
+        Args:
+            epochs: length of the run.
+            stairs: kind of layer whose staircase is taken where there is no eta; None: the continuous decay.
+        """
+        steps = self.eta is None and stairs is not None
+        eta = self.eta if self.eta is not None else ETA if stairs is None else STAIRS[stairs]
+        own = Schedule(self.start, eta, self.beta, self.gamma, steps)
         if self.epochs is None or epochs == self.epochs:
             return own
         ratio = epochs / self.epochs
-        scaled = Schedule(max(1, round(self.start * ratio)), self.eta * ratio, self.beta, self.gamma)
+        scaled = replace(own, start=max(1, round(self.start * ratio)), eta=eta * ratio)
         total = scaled.total(scaled.start, max(epochs - scaled.start, 1))
-        beta = self.beta * total / own.total(own.start, self.epochs - own.start)
-        return Schedule(scaled.start, scaled.eta, beta, self.gamma)
+        return replace(scaled, beta=self.beta * total / own.total(own.start, self.epochs - own.start))
 
 
 class SurvivalFunction(Rule):
@@ -106,7 +126,7 @@ class SurvivalFunction(Rule):
     pruned first; ties go by the magnitude of the weights.
 
     Args:
-        epsilon: the paper's fixed threshold, used without a target. 0.65 is the authors' value.
+        epsilon: the paper's fixed threshold, used without a target. None: the authors', by the kind of layer.
         growth_conv: C in convolutions, 5.
         growth_linear: C in fully connected layers, 2.
         constants: the constants of time.
@@ -125,15 +145,15 @@ class SurvivalFunction(Rule):
         >>> rule = SurvivalFunction(normalisation="rank")
         >>> rule.decide(candidates, Clock(epochs=300, epoch=5))  # all are alive still
         tensor([True, True, True])
-        >>> rule.state["neurons/fc"]["survival"]  # 9.99 + 2 u - 0.65, and C = 2 more where that is a gain
-        tensor([ 9.3400, 12.3400, 13.3400])
+        >>> rule.state["neurons/fc"]["survival"]  # 9.99 + 2 u - 1.5, and C = 2 more where that is a gain
+        tensor([ 8.4900,  9.4900, 12.4900])
     """
 
     axes: ClassVar[Mapping[str, Axes]] = {"survival": SCORES}
 
     def __init__(
         self,
-        epsilon: float = EPSILON,
+        epsilon: float | None = None,
         growth_conv: float = GROWTH_CONV,
         growth_linear: float = GROWTH_LINEAR,
         constants: Constants | None = None,
@@ -144,6 +164,7 @@ class SurvivalFunction(Rule):
         self.growth = {"conv": growth_conv, "linear": growth_linear}
         self.constants = constants or Constants()
         self.normalisation = normalisation
+        self._begins: dict[str, float] = {}  # beta of the last decision on each
 
     def normalise(self, score: Tensor, alive: Tensor) -> Tensor | None:
         """Return u in [0, 1], None where all scores tie (see `in_unit_range`)."""
@@ -159,6 +180,11 @@ class SurvivalFunction(Rule):
         """Tell whether pruning has begun."""
         return super().decides(clock) and clock.epoch >= self.constants.schedule(clock.epochs).start
 
+    def schedule(self, candidates: Candidates, clock: Clock) -> Schedule:
+        """Return the constants of time for ``candidates``."""
+        authors = candidates.to_go is None and self.epsilon is None
+        return self.constants.schedule(clock.epochs, candidates.kind if authors else None)
+
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Update F and return which candidates stay alive; of these, others replace those of the lowest F."""
         alive = self._outlast(candidates, clock)
@@ -167,21 +193,22 @@ class SurvivalFunction(Rule):
         survival = self.state[candidates.key]["survival"]
         return alive & ~lowest(survival, candidates.weight, alive, candidates.replaced)
 
-    def wake(self, key: str, born: Tensor, clock: Clock) -> None:
+    def wake(self, key: str, born: Tensor, clock: Clock) -> None:  # noqa: ARG002
         """Let those that come to life begin with F = beta."""
-        self.state[key]["survival"][born] = self.constants.schedule(clock.epochs).beta
+        self.state[key]["survival"][born] = self._begins[key]
 
     def _outlast(self, candidates: Candidates, clock: Clock) -> Tensor:
         """Update F and return who does not fall below zero."""
-        schedule = self.constants.schedule(clock.epochs)
+        schedule = self.schedule(candidates, clock)
         survival = self.survival(candidates, schedule)
+        self._begins[candidates.key] = schedule.beta
         if clock.epoch < schedule.start:
             return candidates.alive
         u = self.normalise(candidates.score, candidates.alive)
         if u is None:
             survival.mul_(schedule.gamma)  # dF = 0: scores that tie prune nothing
             return candidates.alive
-        epsilon: float | Tensor | None = self.epsilon
+        epsilon: float | Tensor | None = EPSILON[candidates.kind] if self.epsilon is None else self.epsilon
         if candidates.to_go is not None:
             epsilon = steer(u, survival, candidates, schedule, clock)
         if epsilon is None:
