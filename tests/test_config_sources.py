@@ -49,6 +49,8 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "model.hidden": (None,),
     "model.detach_reset": (True,),
     "model.accelerate": (True,),
+    "model.file": ("abc", None),
+    "model.dt": (2.5, None),
     **{f"method.{name}": (None,) for name in AIMS},
     "method.compact_every": (None,),
     "method.options": ({"a": 1},),  # names that the method is asked for afterwards
@@ -73,6 +75,7 @@ EDGES: dict[str, tuple[Any, ...]] = {
     "data.augment": ("shift=0", "turn=1", "shift=1,shift=2", "drop=1"),
     "model.hidden": (0, 10**30),
     "model.dropout": (1,),
+    "model.dt": (0,),
     **{f"method.{name}": (1, -0.1) for name in AIMS},
     "method.structured": (1.01, -0.01),
     "method.compact_every": (0,),
