@@ -148,3 +148,21 @@ def test_no_more_regrow_than_a_share_of_those_that_are_to_live() -> None:
             pruner.step(optimizer)
             pruner.end_epoch()
     assert pruner.rates().synapses == pytest.approx(0.9, abs=0.02)
+
+
+def test_channels_that_regrow_count_for_the_layers_behind_them() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 12, 3), nn.ReLU(),
+        nn.Flatten(), nn.Linear(192, 30), nn.ReLU(), nn.Linear(30, 3),
+    )  # fmt: skip
+    optimizer, x, y = torch.optim.Adam(model.parameters(), 1e-2), torch.rand(12, 1, 8, 8), torch.rand(12, 3)
+    with Pruner(model, x, SDSNN(0.95), epochs=10) as pruner:
+        for _ in range(10):
+            for _ in range(3):
+                optimizer.zero_grad()
+                (model(x) - y).square().sum().backward()
+                optimizer.step()
+                pruner.step(optimizer)
+            pruner.end_epoch()
+    assert pruner.rates().synapses == pytest.approx(0.95, abs=0.02)

@@ -116,7 +116,7 @@ class CHSNN(GrowingMethod):
             dying, _ = self.counts(view, p, self.zeta, progress)
             score = removal_score(weight.abs().flatten(1)).view(weight.shape)
             before[p.name], kept[p.name] = links, links & ~drawn(score, links, lot, dying, progress)
-        units = connected(view.masks, kept) if self.chains else {}
+        units = connected(view.masks, kept, spared=self.spared(view)) if self.chains else {}
         after = copy.copy(view.masks)
         after.units, after.synapses = {**view.masks.units, **units}, {**view.masks.synapses, **kept}
         stays = {}

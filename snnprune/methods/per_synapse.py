@@ -8,7 +8,7 @@ from snnprune.config.schema import MethodConfig
 from snnprune.pruning.aims import Aims
 from snnprune.pruning.method import Method
 from snnprune.pruning.plans import Plans
-from snnprune.pruning.solver import is_prunable
+from snnprune.pruning.solver import is_prunable, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +49,13 @@ class PerSynapse(Aims, Method):
     def share(self, view: View, projection: Projection) -> float:
         """Return the share of a projection's synapses to leave at the end, by the tightest target."""
         return min((plan.synapses[projection.name] for plan in self._plans.of(view)), default=1.0)
+
+    def spared(self, view: View) -> set[str]:
+        """Return the populations of layers that a target lets keep everything, by name."""
+        shares = [
+            (p.name, share_of(t.layers, p.producers)) for t in self.targets for p in view.topology.free()
+        ]
+        return {name for name, share in shares if share == 0.0}
 
     def weights(self, view: View) -> Iterator[tuple[Projection, nn.Parameter]]:
         """Yield the projections whose synapses are to be pruned, with their weights.

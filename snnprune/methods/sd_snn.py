@@ -153,7 +153,7 @@ class SDSNN(GradientGrowth):
             state["before"].copy_(weight.abs())
         if self.grows_after(view.clock) or view.clock.decisions_left == 0:
             return Decision()
-        return Decision(units=connected(view.masks, {}, read=False))
+        return Decision(units=connected(view.masks, {}, read=False, spared=self.spared(view)))
 
     def _move(self, state: dict[str, Tensor], size: Tensor, alive: Tensor, times: int) -> None:
         bound, over, excess, shrunk = (state[n] for n in ("bound", "over", "excess", "shrunk"))
@@ -189,19 +189,24 @@ class SDSNN(GradientGrowth):
             most = round(REGROWN * self.wanted(view, p, self.progress(view.clock)))
             grown = highest(gradients[p.name], lots_of(view, p), state["wished"] > times, most)
             state["wished"].masked_fill_(grown, 0)
-            kept[p.name] = alive & ~self._dying(view, p, kept, grown)
+            kept[p.name] = alive & ~self._dying(view, p, stays, grown)
             stays[p.name] = kept[p.name] | grown
             self._renew(state, grown)
         return self.rewired(kept, stays)
 
-    def _dying(self, view: View, projection: Projection, kept: Mapping[str, Tensor], grown: Tensor) -> Tensor:
+    def _dying(
+        self, view: View, projection: Projection, stays: Mapping[str, Tensor], grown: Tensor
+    ) -> Tensor:
         """Return, bool, which synapses of a layer die: with those that grow, the wanted number is left.
 
         Synapses of units that nothing feeds count as dead, since these units die at the end; and so do those
         by which layers that are kept whole read them.
         """
         after = copy.copy(view.masks)
-        after.units = {**view.masks.units, **connected(view.masks, kept, read=False)}
+        after.units = {
+            **view.masks.units,
+            **connected(view.masks, stays, read=False, spared=self.spared(view)),
+        }
         useful = view.masks.alive(projection) & after.between(projection)
         price = self._price(view, projection)
         spent = int(useful.sum()) + int(grown.sum()) + int(price[useful.flatten(1).any(1)].sum())

@@ -10,7 +10,7 @@ import torch
 from snnprune.pruning.compaction.removal import is_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from torch import Tensor
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from snnprune.pruning.masks import Masks
 
 
-def connected(masks: Masks, synapses: Mapping[str, Tensor], *, read: bool = True) -> dict[str, Tensor]:
+def connected(
+    masks: Masks,
+    synapses: Mapping[str, Tensor],
+    *,
+    read: bool = True,
+    spared: Collection[str] = (),
+) -> dict[str, Tensor]:
     """Return which units have living synapses on both sides, of the populations that lose some.
 
     A population that would be emptied stays as it is.
@@ -27,13 +33,14 @@ def connected(masks: Masks, synapses: Mapping[str, Tensor], *, read: bool = True
         masks: who is alive.
         synapses: who will be alive in their place, bool in the shape of the weight, by projection.
         read: whether units that nothing reads count as such; otherwise only those that nothing feeds.
+        spared: populations that lose no unit.
 
     Returns:
         bool [size] by population.
     """
     after = copy.copy(masks)
     after.units, after.synapses = dict(masks.units), {**masks.synapses, **synapses}
-    free = [p.name for p in masks.topology.free()]
+    free = [p.name for p in masks.topology.free() if p.name not in spared]
     found: dict[str, Tensor] = {}
     waiting = True
     while waiting:
