@@ -6,12 +6,13 @@ ADMM Optimization and Activity Regularization", IEEE TNNLS 2021, arXiv 1911.0082
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod
+from snnprune.pruning.aims import AimOptions  # noqa: TC001 - options are read by their types
 from snnprune.pruning.rule import FINISH, lowest
 from snnprune.pruning.state import WEIGHT
 from snnprune.pruning.view import Decision
@@ -66,7 +67,7 @@ class ADMM(HiddenMethod):
         rho: float = 0.01,
         every: int = 100,
         finish: int | None = None,
-        **aims: Any,
+        **aims: Unpack[AimOptions],
     ) -> None:
         super().__init__(target, **aims)
         if rho < 0 or every < 1 or (finish is not None and finish < 0):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 from snnprune.config.schema import MethodConfig
-from snnprune.pruning.aims import ScoredAims
+from snnprune.pruning.aims import ScoredAimOptions, ScoredAims
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.lowest import Lowest, Schedule
 from snnprune.pruning.method import CriterionMethod
@@ -47,7 +47,7 @@ class ByScore(ScoredAims, CriterionMethod):
         finish: int | None = None,
         unit: Unit = "synapses",
         criterion: Criterion | None = None,
-        **aims: Any,
+        **aims: Unpack[ScoredAimOptions],
     ) -> None:
         if criterion is not None and not isinstance(criterion, Criterion):
             raise TypeError(f"criterion must be a Criterion, came {criterion!r:.80}")

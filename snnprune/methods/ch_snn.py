@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.growing import LAST, GrowingMethod, Scope, Start, check_shares, highest, lots_of
+from snnprune.pruning.aims import FurtherTargets  # noqa: TC001 - options are read by their types
 from snnprune.pruning.chains import connected
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
@@ -91,7 +92,7 @@ class CHSNN(GrowingMethod):
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
-        **aims: Any,
+        **aims: Unpack[FurtherTargets],
     ) -> None:
         super().__init__(
             target,

@@ -7,12 +7,13 @@ arXiv 1711.05136, Algorithm 1.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, learning_rates, signs
+from snnprune.pruning.aims import AimOptions  # noqa: TC001 - options are read by their types
 from snnprune.pruning.state import WEIGHT
 from snnprune.pruning.view import Decision
 
@@ -70,7 +71,7 @@ class DeepR(HiddenMethod):
         *,
         alpha: float = 1e-5,
         temperature: float | None = None,
-        **aims: Any,
+        **aims: Unpack[AimOptions],
     ) -> None:
         super().__init__(target, **aims)
         if alpha < 0 or (temperature is not None and temperature < 0):

@@ -7,12 +7,13 @@ Rewiring", IJCAI 2021, arXiv 2105.04916.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, active, learning_rates, signs
+from snnprune.pruning.aims import AimOptions  # noqa: TC001 - options are read by their types
 from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
@@ -96,7 +97,7 @@ class GradR(HiddenMethod):
         *,
         alpha: float = 1e-5,
         steered: bool = True,
-        **aims: Any,
+        **aims: Unpack[AimOptions],
     ) -> None:
         super().__init__(target, **aims)
         if alpha < 0:

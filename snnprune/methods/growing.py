@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.per_synapse import PerSynapse
+from snnprune.pruning.aims import FurtherTargets  # noqa: TC001 - options are read by their types
 from snnprune.pruning.distribution import Scope  # noqa: TC001 - options are read by their types
 from snnprune.pruning.growth import Born, Start, lots
 from snnprune.pruning.rule import lowest
@@ -74,7 +75,7 @@ class GrowingMethod(PerSynapse):
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
-        **aims: Any,
+        **aims: Unpack[FurtherTargets],
     ) -> None:
         super().__init__(target, scope=scope, floor=floor, **aims)
         check_shares(initial_density=initial_density, last=last)

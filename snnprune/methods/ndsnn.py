@@ -6,11 +6,12 @@ Dynamics-inspired Spiking Neural Network Training Acceleration", DAC 2023, arXiv
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.growing import LAST, Scope, Start, check_shares, cosine
 from snnprune.methods.rigl import RigL
+from snnprune.pruning.aims import FurtherTargets  # noqa: TC001 - options are read by their types
 
 
 class NDSNN(RigL):
@@ -59,7 +60,7 @@ class NDSNN(RigL):
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
-        **aims: Any,
+        **aims: Unpack[FurtherTargets],
     ) -> None:
         super().__init__(
             target,

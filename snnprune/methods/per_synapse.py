@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from snnprune.config.schema import MethodConfig
-from snnprune.pruning.aims import Aims
+from snnprune.pruning.aims import AimOptions, Aims
 from snnprune.pruning.method import Method
 from snnprune.pruning.plans import Plans
 from snnprune.pruning.solver import is_prunable, share_of
@@ -36,7 +36,7 @@ class PerSynapse(Aims, Method):
 
     scopes: ClassVar[tuple[Scope, ...]] = ("local", "erk")  # layers are sparse before there are scores
 
-    def __init__(self, target: float | None = MethodConfig.target, **aims: Any) -> None:
+    def __init__(self, target: float | None = MethodConfig.target, **aims: Unpack[AimOptions]) -> None:
         Aims.__init__(self, target, **aims)
         self.need()
         self.target = self.targets[0]

@@ -6,7 +6,7 @@ U. Evci, T. Gale, J. Menick, P. S. Castro, E. Elsen, "Rigging the Lottery: Makin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.gradient_growth import GradientGrowth
@@ -19,6 +19,7 @@ from snnprune.methods.growing import (
     highest,
     lots_of,
 )
+from snnprune.pruning.aims import FurtherTargets  # noqa: TC001 - options are read by their types
 from snnprune.pruning.rule import lowest
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class RigL(GradientGrowth):
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
-        **aims: Any,
+        **aims: Unpack[FurtherTargets],
     ) -> None:
         super().__init__(
             target,

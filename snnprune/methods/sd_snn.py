@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 import torch
 
@@ -16,6 +16,7 @@ from snnprune.config.schema import MethodConfig
 from snnprune.methods.gradient_growth import GradientGrowth
 from snnprune.methods.growing import LAST, Scope, Start, highest, lots_of
 from snnprune.network.runs import summed
+from snnprune.pruning.aims import FurtherTargets  # noqa: TC001 - options are read by their types
 from snnprune.pruning.chains import connected
 from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import lowest, rounded
@@ -107,7 +108,7 @@ class SDSNN(GradientGrowth):
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
-        **aims: Any,
+        **aims: Unpack[FurtherTargets],
     ) -> None:
         super().__init__(
             target,

@@ -7,12 +7,13 @@ neural networks with adaptive sparse connectivity inspired by network science", 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.growing import LAST, GrowingMethod, Scope, Start, check_shares, lots_of
+from snnprune.pruning.aims import FurtherTargets  # noqa: TC001 - options are read by their types
 from snnprune.pruning.rule import lowest
 from snnprune.pruning.view import Decision
 
@@ -63,7 +64,7 @@ class SET(GrowingMethod):
         last: float = LAST,
         first_weight: Start = "drawn",
         rescale: bool = True,
-        **aims: Any,
+        **aims: Unpack[FurtherTargets],
     ) -> None:
         super().__init__(
             target,

@@ -7,13 +7,14 @@ Sparse Spiking Neural Networks", ICML 2022 (PMLR 162).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Unpack
 
 import torch
 from torch.nn.functional import softshrink
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.hidden import HiddenMethod, active, learning_rates
+from snnprune.pruning.aims import AimOptions  # noqa: TC001 - options are read by their types
 from snnprune.pruning.normalisation import quantile
 from snnprune.pruning.rule import FINISH
 from snnprune.pruning.state import NUMBER, WEIGHT
@@ -73,7 +74,7 @@ class STDS(HiddenMethod):
         *,
         threshold: float | None = None,
         growth: Growth = "sine",
-        **aims: Any,
+        **aims: Unpack[AimOptions],
     ) -> None:
         super().__init__(target, **aims)
         if growth not in GROWTHS:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - options are read by their types
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypedDict, Unpack
 
 from snnprune.config.schema import MethodConfig, Usual
 from snnprune.pruning.distribution import SCOPES, Scope
@@ -11,8 +12,6 @@ from snnprune.pruning.normalisation import Normalisation  # noqa: TC001 - option
 from snnprune.pruning.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from snnprune.pruning.measures import Measure
 
 OPTIONS: dict[str, Measure] = {
@@ -24,6 +23,32 @@ OPTIONS: dict[str, Measure] = {
     "target_bytes": "bytes",
 }
 """Options that are targets, with what each is a share of."""
+
+
+class FurtherTargets(TypedDict, total=False):
+    """Options of `Aims` that no method has defaults of its own for."""
+
+    target_macs: float | None
+    target_synops: float | None
+    target_energy: float | None
+    target_latency: float | None
+    target_bytes: float | None
+    bits: int
+    layers: Mapping[str, float] | None
+
+
+class AimOptions(FurtherTargets, total=False):
+    """Options of `Aims` beside the target of weights."""
+
+    scope: Scope
+    floor: float
+
+
+class ScoredAimOptions(AimOptions, total=False):
+    """Options of `ScoredAims` beside the target of weights and the normalisation."""
+
+    structured: float
+    per_operation: bool | None
 
 
 class Aims:
@@ -115,7 +140,7 @@ class ScoredAims(Aims):
         structured: float = MethodConfig.structured,
         normalisation: Normalisation | None = None,
         per_operation: bool | None = None,
-        **aims: Any,
+        **aims: Unpack[AimOptions],
     ) -> None:
         super().__init__(target, **aims)
         self.targets = tuple(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.dpap.bcm import BCM, SpineCriterion
 from snnprune.methods.dpap.survival import (
+    ETA,
     GROWTH_CONV,
     GROWTH_LINEAR,
     NORMALISATION,
     Constants,
     SurvivalFunction,
 )
-from snnprune.pruning.aims import ScoredAims
+from snnprune.pruning.aims import ScoredAimOptions, ScoredAims
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.method import CriterionMethod
 from snnprune.pruning.normalisation import Normalisation  # noqa: TC001 - options are read by their types
@@ -86,7 +87,7 @@ class DPAP(ScoredAims, CriterionMethod):
         normalisation: Normalisation | None = None,
         neurons: bool = True,
         synapses: bool = True,
-        **aims: Any,
+        **aims: Unpack[ScoredAimOptions],
     ) -> None:
         for name, value, high in (
             ("tau", tau, 1.0),
@@ -107,8 +108,10 @@ class DPAP(ScoredAims, CriterionMethod):
                 "criterion must be a Criterion, or a class or function that makes one from tau, "
                 f"came {scorer!r}"
             )
-        constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
         ScoredAims.__init__(self, target, normalisation=normalisation, **aims)
+        if eta is None and (self.targets or epsilon is not None):
+            eta = ETA
+        constants = Constants(start, eta, beta, gamma, Constants.epochs if scale_to_epochs else None)
         CriterionMethod.__init__(
             self,
             scorer,

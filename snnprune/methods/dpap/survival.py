@@ -150,6 +150,7 @@ class SurvivalFunction(Rule):
     """
 
     axes: ClassVar[Mapping[str, Axes]] = {"survival": SCORES}
+    epsilon: float | None = None
 
     def __init__(
         self,
@@ -160,7 +161,8 @@ class SurvivalFunction(Rule):
         normalisation: Normalisation = NORMALISATION,
     ) -> None:
         known(normalisation)
-        self.epsilon = epsilon
+        if epsilon is not None:  # else the state of a run that reaches a target says nothing of it
+            self.epsilon = epsilon
         self.growth = {"conv": growth_conv, "linear": growth_linear}
         self.constants = constants or Constants()
         self.normalisation = normalisation
