@@ -45,7 +45,7 @@ def test_null_in_a_file_is_a_sentence(line: str, tmp_path: Path, capsys: pytest.
         ({"tau": "x"}, "must be a number, and is 'x'"),
         ({"tau": -3}, "above 0"),
         ({"gamma": 5}, "at most 1"),
-        ({"eta": True}, "must be a number, and is true"),
+        ({"eta": True}, "must be a number or null, and is true"),
     ],
 )
 def test_constants_are_looked_at(options: dict[str, Any], words: str) -> None:

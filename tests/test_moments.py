@@ -78,6 +78,7 @@ def test_another_networks_optimiser_is_nothing_to_it() -> None:
 
 
 def test_a_pruner_that_is_forgotten_leaves_no_hook() -> None:
+    gc.collect()  # those of other tests
     before = len(_global_optimizer_pre_hooks)
     pruner = Pruner(network(), X, Recorder(), epochs=1)
     assert len(_global_optimizer_pre_hooks) == before + 1
