@@ -279,7 +279,7 @@ def test_a_target_of_operations_counts_positions() -> None:
         return cost / rates(topology).macs_dense
 
     assert left(macs) == pytest.approx(0.4, abs=0.1)  # five and six channels are coarse
-    with pytest.raises(ValueError, match="one of .*'macs'.*, came 'joules'"):
+    with pytest.raises(ValueError, match=r"one of .*'macs'.*, came 'joules'"):
         Target(0.6, measure="joules")  # type: ignore[arg-type]
 
 
