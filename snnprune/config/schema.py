@@ -190,14 +190,14 @@ class MethodConfig:
 
     name: Name = "dpap"
     target: Share | None = USUAL_TARGET
+    structured: Annotated[float, Within(0, 1)] = 0.5
+    options: dict[str, Any] = field(default_factory=dict)
+    compact_every: Count | None = 1
     target_macs: Share | None = None
     target_synops: Share | None = None
     target_energy: Share | None = None
     target_latency: Share | None = None
     target_bytes: Share | None = None
-    structured: Annotated[float, Within(0, 1)] = 0.5
-    options: dict[str, Any] = field(default_factory=dict)
-    compact_every: Count | None = 1
 
     def __post_init__(self) -> None:
         # Version 0.1 knew `target_macs` as an option, which took the place of `target`.
