@@ -17,7 +17,7 @@ SCRIPTS = sorted(
 
 
 def test_there_are_few() -> None:
-    # Three ask about the engine: how fast it is, which way is fastest when, how many events; one, other tools.
+    # Three ask about the engine: how fast it is, which way is fastest when, how many events; one asks others.
     assert 10 < len(SCRIPTS) <= 25
 
 
