@@ -333,6 +333,7 @@ def test_a_run_tracks_its_targets(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.main(command.split()) == 0
     shown = capsys.readouterr().out
     assert "pruned of the synaptic operations" in shown
+    assert "own stopping" not in shown
     run = read_run(tmp_path / "run")
     assert run.summary.target is None
     targets = json.loads((tmp_path / "run" / "summary.json").read_text())["targets"]

@@ -23,6 +23,8 @@ def _share(left: int, dense: int) -> str:
 def _asked(summary: Summary) -> str:
     if summary.method == "dense":
         return "-"
+    if summary.target is None and summary.targets:
+        return f"{summary.pruning_rate:.1%}"  # what was asked for stands in rows of its own
     asked = "own stopping" if summary.target is None else f"{summary.target:.1%} asked"
     return f"{summary.pruning_rate:.1%} ({asked})"
 
