@@ -131,12 +131,12 @@ def grid(
     further = base.method.further_targets
     said = {name: f"--{name}" for name in ("methods", "targets", "seeds")} | dict(named or {})
     chosen = (DENSE, base.method.name) if methods is None else _items(said["methods"], methods, "dense,dpap")
-    if targets is not None and further:
-        key, share = next(iter(further.items()))
-        own = f"{key.removeprefix('target_')}:{share:g}"
-        raise UserError(f"method.{key} stands beside a list of targets: put {own} into {said['targets']}")
-    own_aims: list[Any] = [base.method.target] if base.method.target is not None or not further else []
-    own_aims += [f"{key.removeprefix('target_')}:{share}" for key, share in further.items()]
+    own = {key: f"{key.removeprefix('target_')}:{share}" for key, share in further.items()}
+    if targets is not None and own:
+        key, aim = next(iter(own.items()))
+        raise UserError(f"method.{key} stands beside a list of targets: put {aim} into {said['targets']}")
+    own_aims: list[Any] = [base.method.target] if base.method.target is not None or not own else []
+    own_aims += own.values()
     aims = _items(said["targets"], own_aims if targets is None else targets, "0.4,0.6")
     return Grid(
         tuple(dict.fromkeys(_method(said["methods"], method) for method in chosen)),

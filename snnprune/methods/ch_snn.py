@@ -8,7 +8,6 @@ Cannistraci, "Adaptive Network Automata Modelling of Complex Networks", 2020; in
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import TYPE_CHECKING, Unpack
 
@@ -118,8 +117,7 @@ class CHSNN(GrowingMethod):
             score = removal_score(weight.abs().flatten(1)).view(weight.shape)
             before[p.name], kept[p.name] = links, links & ~drawn(score, links, lot, dying, progress)
         units = connected(view.masks, kept, spared=self.spared(view)) if self.chains else {}
-        after = copy.copy(view.masks)
-        after.units, after.synapses = {**view.masks.units, **units}, {**view.masks.synapses, **kept}
+        after = view.masks.after(units, kept)
         stays = {}
         for p, weight in self.weights(view):
             links, lot = after.alive(p), lots_of(view, p)

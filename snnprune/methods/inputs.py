@@ -1,4 +1,4 @@
-"""What the layers of a network read, the output layer included."""
+"""What the layers of a network read, the output layer included, and what units are to their readers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from snnprune.network.runs import summed
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
-    from snnprune.network.topology import Projection
+    from snnprune.network.runs import Run
+    from snnprune.network.topology import Population, Projection
     from snnprune.pruning.view import View
 
 
@@ -27,6 +30,30 @@ def inputs(view: View) -> Iterator[tuple[Projection, Tensor]]:
         pre = _before_output(p, view) if p.output else None
         if pre is not None:
             yield p, pre
+
+
+def at_readers(population: Population, view: View, products: Mapping[str, Tensor]) -> Tensor | None:
+    """Return for each unit the sum over the synapses that read it, [size].
+
+    Where no layer with ``products`` reads the population, it is the sum over the synapses of the unit itself.
+
+    Args:
+        population: of the units.
+        view: the network.
+        products: a number for each synapse, in the shapes of the weights, by projection.
+
+    Returns:
+        None where neither its readers nor its own layers have ``products``.
+    """
+    readers = [p for p in view.topology.outgoing(population.name) if p.name in products]
+    ends: list[tuple[tuple[Run, ...], Tensor]] = [
+        (p.inflow, products[p.name].transpose(0, 1)) for p in readers
+    ]
+    if not ends:
+        incoming = view.topology.incoming(population.name)
+        ends = [(p.outflow, products[p.name]) for p in incoming if p.name in products]
+    sums = [summed(runs, population.name, product.flatten(1).sum(1)) for runs, product in ends]
+    return torch.stack(sums).sum(0) if sums else None
 
 
 def _before_output(projection: Projection, view: View) -> Tensor | None:

@@ -6,7 +6,6 @@ Spiking Neural Networks", arXiv 2211.12219, 2022; and the authors' public code (
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
@@ -203,11 +202,7 @@ class SDSNN(GradientGrowth):
         Synapses of units that nothing feeds count as dead, since these units die at the end; and so do those
         by which layers that are kept whole read them.
         """
-        after = copy.copy(view.masks)
-        after.units = {
-            **view.masks.units,
-            **connected(view.masks, stays, read=False, spared=self.spared(view)),
-        }
+        after = view.masks.after(connected(view.masks, stays, read=False, spared=self.spared(view)))
         useful = view.masks.alive(projection) & after.between(projection)
         price = self._price(view, projection)
         spent = int(useful.sum()) + int(grown.sum()) + int(price[useful.flatten(1).any(1)].sum())

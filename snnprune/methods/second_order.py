@@ -7,7 +7,6 @@ Brain Compression", NeurIPS 2022; SBC for spikes), here on spiking traces.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -163,8 +162,7 @@ class SecondOrderCriterion(Criterion):
         return dict(self._fitted(decision, view)) if self.refit else {}
 
     def _fitted(self, decision: Decision, view: View) -> Iterator[tuple[str, Tensor]]:
-        after = copy.copy(view.masks)
-        after.units = view.masks.units | decision.units
+        after = view.masks.after(decision.units)
         for p in view.topology.projections.values():
             moment = self._moment(p, view)
             stays = after.alive(p)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from snnprune.methods.by_score import ByScore
-from snnprune.network.runs import summed
+from snnprune.methods.inputs import at_readers
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.state import WEIGHT
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from snnprune.network.runs import Run
     from snnprune.network.topology import Population, Projection
     from snnprune.pruning.rule import UnitKind
     from snnprune.pruning.state import Axes
@@ -62,12 +61,9 @@ class TaylorCriterion(Criterion):
                 products[p.name] = weight.detach() * weight.grad
                 self._add(p.name, "synapse", products[p.name])
         for population in view.topology.free():
-            sent = [
-                summed(runs, population.name, product.flatten(1).sum(1))
-                for runs, product in _ends(population, view, products)
-            ]
-            if sent:
-                self._add(population.name, "unit", torch.stack(sent).sum(0))
+            sent = at_readers(population, view, products)
+            if sent is not None:
+                self._add(population.name, "unit", sent)
 
     def _add(self, owner: str, name: str, product: Tensor) -> None:
         own = self.state.setdefault(owner, {})
@@ -80,20 +76,6 @@ class TaylorCriterion(Criterion):
     def unit_score(self, population: Population, view: View) -> Tensor | None:  # noqa: ARG002
         """Return the sum over batches, [size]."""
         return self.state.get(population.name, {}).get("unit")
-
-
-def _ends(
-    population: Population, view: View, products: Mapping[str, Tensor]
-) -> list[tuple[tuple[Run, ...], Tensor]]:
-    """Return the runs of each reader's columns, with its products, columns first.
-
-    Where no layer reads the population, they are the runs of the rows of the layers that write into it.
-    """
-    outgoing = [p for p in view.topology.outgoing(population.name) if p.name in products]
-    if outgoing:
-        return [(p.inflow, products[p.name].transpose(0, 1)) for p in outgoing]
-    incoming = [p for p in view.topology.incoming(population.name) if p.name in products]
-    return [(p.outflow, products[p.name]) for p in incoming]
 
 
 class Taylor(ByScore):

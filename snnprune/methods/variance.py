@@ -7,14 +7,12 @@ Networks 4(1), 1991, who remove units of constant output and add it to the biase
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from snnprune.methods.by_score import ByScore
-from snnprune.methods.inputs import inputs
-from snnprune.network.runs import summed
+from snnprune.methods.inputs import at_readers, inputs
 from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.state import NUMBER
 from snnprune.pruning.traces import spiking_trace
@@ -89,15 +87,9 @@ class VarianceCriterion(Criterion):
 
     def unit_score(self, population: Population, view: View) -> Tensor | None:
         """Return the sum over all that reads a unit, [size]."""
-        found = []
-        readers = view.topology.outgoing(population.name)
-        for p in readers or view.topology.incoming(population.name):
-            product = self._products(p, view)
-            if product is not None:
-                entries = product.transpose(0, 1) if readers else product
-                runs = p.inflow if readers else p.outflow
-                found.append(summed(runs, population.name, entries.flatten(1).sum(1)))
-        return torch.stack(found).sum(0) if found else super().unit_score(population, view)
+        ends = (*view.topology.outgoing(population.name), *view.topology.incoming(population.name))
+        found = {p.name: product for p in ends if (product := self._products(p, view)) is not None}
+        return at_readers(population, view, found)
 
     def neuron_score(self, projection: Projection, alive: Tensor, view: View) -> Tensor | None:  # noqa: ARG002
         """Return the sum over incoming synapses, [post], for units whose readers are not recorded."""
@@ -107,8 +99,7 @@ class VarianceCriterion(Criterion):
     @torch.no_grad()
     def make_up(self, decision: Decision, view: View) -> dict[str, Tensor]:
         """Return the biases with the mean of what dies."""
-        after, values = copy.copy(view.masks), {}
-        after.units = view.masks.units | decision.units
+        after, values = view.masks.after(decision.units), {}
         for p in view.topology.projections.values():
             own, bias = self.state.get(p.name), getattr(view.model.get_submodule(p.name), "bias", None)
             if not self.fold or own is None or bias is None or not self._reads_one_place(p, own):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,8 +37,7 @@ def connected(
     Returns:
         bool [size] by population.
     """
-    after = copy.copy(masks)
-    after.units, after.synapses = dict(masks.units), {**masks.synapses, **synapses}
+    after = masks.after(synapses=synapses)
     free = [p.name for p in masks.topology.free() if p.name not in spared]
     found: dict[str, Tensor] = {}
     waiting = True

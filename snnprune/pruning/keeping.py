@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,9 +47,8 @@ def _keep_synapses(
     projection, alive = masks.topology.projections[layer.name], decision.synapses[layer.name]
     ends = [run.population for run in (*projection.outflow, *projection.inflow)]
     sides = [name for name in dict.fromkeys(ends) if name in neurons]
-    after = copy.copy(masks)
     while True:
-        after.units = masks.units | decision.units
+        after = masks.after(decision.units)
         between = after.alive(projection)
         missing = fewest - int((alive & between).sum())
         back = _best(layer, between & ~alive, missing)

@@ -6,6 +6,7 @@ norms, gradients and the optimiser's moments; the model's own state_dict keeps i
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -96,8 +97,16 @@ class Masks:
 
     def rates(self) -> Rates:
         """Count what is left."""
-        alive = {p.name: self.alive(p) for p in self.topology.projections.values()}
-        return rates(self.topology, alive, self.units)
+        return rates(self.topology, self.all_alive(), self.units)
+
+    def after(
+        self, units: Mapping[str, Tensor] | None = None, synapses: Mapping[str, Tensor] | None = None
+    ) -> Masks:
+        """Return other masks, in which the named units and synapses are alive as given."""
+        other = copy.copy(self)
+        other.units, other.synapses = {**self.units, **(units or {})}, {**self.synapses, **(synapses or {})}
+        other._factors = None
+        return other
 
     # --- pruning
 

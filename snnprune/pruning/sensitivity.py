@@ -7,7 +7,6 @@ each layer, here on samples that are held out of training, and never on test dat
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,8 +62,7 @@ def _pruned(view: View, candidates: Candidates, share: float, loss: Callable[[],
 
 def _with(masks: Masks, candidates: Candidates, alive: Tensor) -> Masks:
     """Return other masks, in which only ``alive`` of ``candidates`` are."""
-    other = copy.copy(masks)
-    other.units, other.synapses = dict(masks.units), dict(masks.synapses)
+    other = masks.after()
     if candidates.unit == "neuron":
         other.keep_units(masks.topology.populations[candidates.name], alive)
     else:

@@ -6,7 +6,6 @@ of DPAP (`snnprune.methods.dpap.method`).
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -118,8 +117,7 @@ class DPAPGrow(DPAP):
 
     def bear(self, decision: Decision, candidates: Sequence[Candidates], view: View) -> Born | None:
         """Return the dead synapses of the highest scores, as many as were replaced, between living units."""
-        after, born = copy.copy(view.masks), {}
-        after.units = {**view.masks.units, **decision.units}
+        after, born = view.masks.after(decision.units), {}
         for each in candidates:
             if each.replaced:
                 projection = view.topology.projections[each.name]
