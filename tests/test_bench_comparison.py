@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from snnprune.bench import formats
+from snnprune.bench import formats, results
 from snnprune.bench.comparison import compare
 from snnprune.bench.results import Found
 from snnprune.bench.tables import between, spread, tables
@@ -174,6 +174,17 @@ def test_fronts_are_of_accuracy_over_weights_and_operations(compared: Any) -> No
     # No run knows the time of a recording.
     fronts = {cost: ["dpap-0.4"] for cost in ("weights", "synops", "energy")}
     assert compare(Found(runs, [])).pareto == fronts
+
+
+def test_runs_are_in_one_order_whatever_they_were_to_reach() -> None:
+    runs = [
+        result("dpap", 0.4, 1, 8, RISE),
+        result("dpap", None, 0, 8, RISE),
+        result("dense", None, 0, 8, RISE),
+    ]
+    assert [(r.method, r.aim, r.seed) for r in sorted(runs, key=results._place)] == [
+        ("dense", ("weights", None), 0), ("dpap", ("weights", None), 0), ("dpap", ("weights", 0.4), 1),
+    ]  # fmt: skip
 
 
 def test_without_unpruned_runs_there_is_nothing_to_differ_from() -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError, in_one_line
+from snnprune.config.schema import FURTHER
 from snnprune.runs.folder import RunFolder, as_config, first_difference
 from snnprune.runs.lock import FolderLock
 
@@ -114,10 +115,8 @@ def settled(config: RunConfig) -> dict[str, Any]:
     for section, keys in (
         ("data", ("root", "cache", "download")),
         ("train", ("seed", "twin")),
-        ("method", ("name", "target", "options")),
+        ("method", ("name", "target", *FURTHER, "options")),
     ):
         for key in keys:
             del common[section][key]
-    for key in [key for key in common["method"] if key.startswith("target_")]:
-        del common["method"][key]
     return common

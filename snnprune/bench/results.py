@@ -70,8 +70,13 @@ def read(folder: Path) -> Found:
     if not finished:
         why = next(iter(left_out.values()), "expected folders that `snnprune bench` or `snnprune train` made")
         raise UserError(f"{folder} holds no finished run to compare: {why}")
-    order = sorted(finished, key=lambda run: (run.method != DENSE, run.method, *run.aim[::-1], run.seed))
-    return Found(order, unfinished, left_out)
+    return Found(sorted(finished, key=_place), unfinished, left_out)
+
+
+def _place(run: Run) -> tuple[bool, str, bool, float, str, int]:
+    """Return what runs are ordered by: unpruned ones first, and of a method its own stopping first."""
+    measure, target = run.aim
+    return run.method != DENSE, run.method, target is not None, target or 0.0, measure, run.seed
 
 
 def _runs(folder: Path) -> Iterable[RunFolder]:

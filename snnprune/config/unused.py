@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from snnprune.config.names import DATASETS, METHODS, MODELS, Entry, options_of, pick
+from snnprune.config.schema import FURTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -63,7 +64,7 @@ TABLE: tuple[Row, ...] = (
     ("method.target", lambda f: f.lacks("target"), "method '{method.name}' has no target"),
     *(
         (f"method.{name}", lambda f, name=name: f.lacks(name), "method '{method.name}' has no targets")
-        for name in ("target_macs", "target_synops", "target_energy", "target_latency", "target_bytes")
+        for name in FURTHER
     ),
     (
         "method.target",
