@@ -176,6 +176,22 @@ def test_fronts_are_of_accuracy_over_weights_and_operations(compared: Any) -> No
     assert compare(Found(runs, [])).pareto == fronts
 
 
+def test_bytes_are_a_cost_where_all_runs_know_them() -> None:
+    runs = [
+        result("dense", None, 0, 8, RISE, bytes=Counts(4e6, 4e6, 4e6)),
+        result("dpap", 0.4, 0, 7, RISE, bytes=Counts(4e6, 3e6, 2e6)),
+        result("hebb", 0.4, 0, 7, RISE, bytes=Counts(4e6, 2e6, 4e6)),
+    ]
+    compared = compare(Found(runs, []))
+    assert compared.pareto["bytes"] == ["hebb-0.4", "dense"]
+    assert compared.groups[1].measures["bytes_compact"].interval.mean == 2000
+    sizes = formats.markdown(compared)
+    assert "weights (kB) alive" in sizes
+    older = compare(Found([*runs, result("stdp", 0.4, 0, 7, RISE)], []))
+    assert "bytes" not in older.pareto
+    assert "weights (kB)" not in formats.markdown(older)
+
+
 def test_runs_are_in_one_order_whatever_they_were_to_reach() -> None:
     runs = [
         result("dpap", 0.4, 1, 8, RISE),

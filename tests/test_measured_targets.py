@@ -343,4 +343,8 @@ def test_a_run_tracks_its_targets(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert run.rows[-1].energy_left is None
     assert run.rows[0].synops_left == 1.0
     assert math.isclose(run.rows[-1].bytes_left or 0.0, 1 - targets["bytes"]["pruned"])
+    stored = run.summary.bytes
+    assert stored is not None
+    assert stored.masked == pytest.approx(stored.dense * (run.rows[-1].bytes_left or 0.0))
+    assert stored.compact == 4 * run.summary.compact.weights
     assert "70% of all synaptic operations" in (tmp_path / "run" / "report.html").read_text()

@@ -82,6 +82,10 @@ def _energy(kind: str) -> Callable[[Run], float]:
     return lambda r: float(r.summary.synops.energy_pj[kind]) / 1e6
 
 
+def _stored(kind: str) -> Callable[[Run], float | None]:
+    return lambda r: None if r.summary.bytes is None else r.summary.bytes[kind] / 1e3
+
+
 def _inference(kind: str) -> Callable[[Run], float]:
     return lambda r: 1e3 * float(r.summary.machine.inference_seconds[kind])
 
@@ -119,6 +123,9 @@ MEASURES = (
     Measure("energy_dense", "energy, all synapses", "uJ", _energy("dense"), 3, -1),
     Measure("energy_masked", "energy, alive synapses", "uJ", _energy("masked"), 3, -1),
     Measure("energy_compact", "energy, compact network", "uJ", _energy("compact"), 3, -1),
+    Measure("bytes_dense", "bytes of weights, dense network", "kB", _stored("dense"), 1, 0),
+    Measure("bytes_masked", "bytes of weights, alive", "kB", _stored("masked"), 1, -1),
+    Measure("bytes_compact", "bytes of weights, compact network", "kB", _stored("compact"), 1, -1),
     Measure("training", "training time", "s", lambda r: r.summary.seconds, 1, -1),
     Measure("inference_dense", "inference of a batch, dense", "ms", _inference("dense"), 2, 0),
     Measure("inference_compact", "inference of a batch, compact", "ms", _inference("compact"), 2, -1),
@@ -353,16 +360,20 @@ def _front(groups: Sequence[Group], cost: str) -> list[str]:
 def costs(groups: Sequence[Group]) -> dict[str, str]:
     """Return the costs that fronts are drawn over, and the measure of each.
 
-    "weights" left; "synops", or what stands in for them (`operations`); "energy" of the arithmetic; and
-    "latency", the time of one recording in the event-driven network. The last two are left out where not all
-    groups have them, or all have 0.
+    "weights" left; "synops", or what stands in for them (`operations`); "energy" of the arithmetic; "bytes"
+    of alive weights; and "latency", the time of one recording in the event-driven network. The last three
+    are left out where not all groups have them, or all have 0.
     """
     found = {"weights": "weights", "synops": operations(groups)}
-    for cost, measure in (("energy", "energy_masked"), ("latency", "recording_event_driven")):
+    for cost, measure in FURTHER_COSTS.items():
         means = [group.measures[measure].interval.mean for group in groups if measure in group.measures]
         if len(means) == len(groups) and any(means):
             found[cost] = measure
     return found
+
+
+FURTHER_COSTS = {"energy": "energy_masked", "bytes": "bytes_masked", "latency": "recording_event_driven"}
+"""Measures of costs that not every bench has."""
 
 
 def operations(groups: Sequence[Group]) -> str:

@@ -109,8 +109,12 @@ KINDS = {"dense": "dense", "masked": "alive", "compact": "compact"}
 
 
 def _size(comparison: Comparison) -> Table:
-    keys = ("weights_dense", "weights", "weights_compact", "macs_dense", "macs", "macs_compact")
-    names = [f"{name} {kind}" for name in ("weights (k)", "MACs (M)") for kind in KINDS.values()]
+    keys = ["weights_dense", "weights", "weights_compact", "macs_dense", "macs", "macs_compact"]
+    units = ["weights (k)", "MACs (M)"]
+    if all("bytes_masked" in group.measures for group in comparison.groups):
+        keys += [f"bytes_{kind}" for kind in KINDS]
+        units.append("weights (kB)")
+    names = [f"{unit} {kind}" for unit in units for kind in KINDS.values()]
     return _counted(
         "size",
         "Size of the network",
@@ -118,7 +122,8 @@ def _size(comparison: Comparison) -> Table:
         dict(zip(keys, names, strict=True)),
         "dense: all weights of the dense network; alive: those that are not pruned; compact: those of the "
         "compact network, in which pruned synapses between surviving units are zeros, and units whose output "
-        "is not used are removed. MACs are of one sample over all its time steps, with or without spikes.",
+        "is not used are removed. MACs are of one sample over all its time steps, with or without spikes. "
+        "Kilobytes are of weights at 32 bits, each layer in the smallest of three forms (docs/methods.md).",
     )
 
 

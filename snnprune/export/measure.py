@@ -19,6 +19,7 @@ from snnprune.network import discover
 from snnprune.network.cost import rates
 from snnprune.network.synops import ACCUMULATE_PJ, MAC_PJ, LayerOperations, Operations, SpikeCounter
 from snnprune.nn.run_network import build_network
+from snnprune.pruning.measures import CostModel
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 ROUNDS = 7
 """Timed forwards of each network; their median is reported."""
 
+STORED = CostModel("bytes")
+"""Bytes of weights at 32 bits, as in the files of a run."""
+
 WARM_UP = 2
 """Forwards before the timed ones: the first ones compile kernels and allocate memory."""
 
@@ -42,7 +46,7 @@ class Measured:
     Attributes:
         labels: of the test samples, in the data set's order.
         answers: of the network as it was trained.
-        summary: for summary.json: "synops", which repeats exactly, and "machine", which does not.
+        summary: for summary.json: all repeats exactly, but "machine".
     """
 
     labels: list[int]
@@ -81,6 +85,11 @@ def measure(
             "compact_answers_differ": sum(a != b for a, b in zip(answers, others, strict=True)),
             "compact": _size(topology),
             "synops": _report(operations),
+            "bytes": {
+                "dense": STORED.dense(pruner.dense),
+                "masked": pruner.cost(STORED),
+                "compact": STORED.dense(topology),
+            },
             "machine": _times(Subject.of("dense", dense, config, splits), trained, compact),
         },
     )

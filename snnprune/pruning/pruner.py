@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from snnprune.network.topology import Topology
     from snnprune.pruning.compaction.survivors import SurvivingUnits
     from snnprune.pruning.masks import Masks
+    from snnprune.pruning.measures import CostModel
     from snnprune.pruning.traces import Activity
 
 
@@ -433,9 +434,17 @@ class Pruner:
             if target.measure in MEASURED and (self._traffic.loads is None or self._traffic.dense is None):
                 continue
             dense = target.costs(self._traffic.dense).dense(self.dense)
-            left = self._pruned.spent(target.costs(self._traffic.loads))
+            left = self.cost(target.costs(self._traffic.loads))
             found[target.measure] = 1.0 - left / dense if dense else 0.0
         return found
+
+    def cost(self, model: CostModel) -> float:
+        """Return what the alive units and synapses cost: weights, operations, bytes, ...
+
+        Args:
+            model: the measure, with the loads of the layers where it follows from activity.
+        """
+        return self._pruned.spent(model)
 
     def dense_masks(self) -> dict[str, dict[str, Tensor]]:
         """Return the masks in the size of the dense network; units that were cut since are False.

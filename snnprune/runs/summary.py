@@ -39,6 +39,9 @@ MEASURED_ON = {
     "each cell (pixel, polarity, time step) with events; by_events once for each event, which differs in "
     "layers that read the recordings; macs are of layers with analogue input; energy_pj is of the arithmetic "
     "alone, by cells",
+    "bytes": "weights at 32 bits, each layer as the smallest of a dense block between units that are left, "
+    "of its synapses with a bit map, and of its synapses with an index each: of the dense network, of what "
+    "is not pruned, and of the compact network",
     "seconds": "training, validation and test of all epochs",
     "inference_seconds": "median forward of one test batch; dense (freshly built) and compact take turns",
     "recording_ms": "median of one test sample at a time, on one thread, in turns: dense (freshly built), "
@@ -78,7 +81,7 @@ class Compact(Record):
 
 @dataclass(frozen=True)
 class Counts(Record):
-    """Operations at all synapses of the dense network, at those not pruned, and in the compact network."""
+    """A number for all synapses of the dense network, for those not pruned, and for the compact network."""
 
     dense: float
     masked: float
@@ -145,7 +148,8 @@ class Summary(Record):
     """The keys of summary.json, in their order. Shares are in [0, 1]; `MEASURED_ON` explains the numbers.
 
     The fields from ``weights_dense`` to ``neurons_left`` are those of `Size`. ``targets`` are by measure;
-    None where weights are the only one, or none.
+    None where weights are the only one, or none. ``bytes`` is None in runs of versions that did not
+    count them.
     """
 
     dataset: str
@@ -177,6 +181,7 @@ class Summary(Record):
     synops: Synops
     machine: Machine
     targets: dict[str, Aim] | None = None
+    bytes: Counts | None = None
 
     def __post_init__(self) -> None:
         for name in SHARES:
@@ -203,7 +208,7 @@ class Summary(Record):
 
 def _written(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a record without those that its version did not count."""
-    later = ("by_events", "recording_ms", "targets")
+    later = ("by_events", "recording_ms", "targets", "bytes")
     return {name: value for name, value in fields if name not in later or value is not None}
 
 

@@ -193,6 +193,7 @@ def _costs(bench: Bench) -> dict[str, tuple[str, str]]:
         "weights": ("weights", "weights left (thousands)"),
         "synops": (operations[0], f"{operations[1]} a sample at unpruned synapses (millions)"),
         "energy": ("energy_masked", "energy of the arithmetic of a sample at unpruned synapses (uJ)"),
+        "bytes": ("bytes_masked", "bytes of the alive weights (thousands)"),
         "latency": ("recording_event_driven", "time of one recording, event-driven (ms)"),
     }
     return {
