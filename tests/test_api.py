@@ -15,7 +15,7 @@ import snnprune
 from snnprune.config.names import METHODS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ROOMS = sorted(path.parent.name for path in (ROOT / "snnprune").glob("*/__init__.py"))
 
 

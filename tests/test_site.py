@@ -27,14 +27,14 @@ def test_files_that_the_documents_name_are_there():
     known = re.compile(
         r"\b(?:tests|benchmarks|configs|examples|docs|snnprune)/[\w./-]*\.(?:py|yaml|md|png)\b"
     )
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         missing = [name for name in known.findall(page.read_text()) if not (ROOT / name).exists()]
         assert missing == [], page.name
 
 
 def test_commands_of_the_documents_are_benchmarks_that_are_there():
     named = {}
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for module in re.findall(r"python -m (benchmarks[\w.]*)", page.read_text()):
             named[f"{module.replace('.', '/')}.py"] = page.name
     assert {file: page for file, page in named.items() if not (ROOT / file).is_file()} == {}

@@ -1,4 +1,4 @@
-"""Hold the claims of the DPAP paper against the runs of a bench, and print the table for docs/results.md.
+"""Hold the claims of the DPAP paper against the runs of a bench, and print the table for docs/results/.
 
 A claim holds where every interval of its figure lies on its side of the line, does not hold where every one
 lies on the other, and cannot be said in between. Differences are paired by seed. Accuracies have two
