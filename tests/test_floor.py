@@ -154,13 +154,13 @@ class Leaves(Method):
 @pytest.mark.parametrize(
     ("synapses", "units", "expected"),
     [
-        (79, 100, "only 79 of 4,000 weights of layer '0' are left, less than 2.0%"),
-        (80, 100, None),
+        (19, 400, "only 19 of 4,000 weights of layer '0' are left, less than 0.5%"),
+        (20, 400, None),
         (
             4000,
             1,
-            "only 100 of 10,000 weights of layer '2', 100 of 10,000 weights of layer '4', 1 of 100 units of "
-            "population '2' are left, less than 2.0%",
+            "only 100 of 40,000 weights of layer '2', 100 of 40,000 weights of layer '4', 1 of 400 units of "
+            "population '2' are left, less than 0.5%",
         ),
     ],
 )
@@ -168,7 +168,7 @@ def test_a_layer_below_the_floor_is_named_once(
     synapses: int, units: int, expected: str | None, said: list[warnings.WarningMessage]
 ) -> None:
     x = torch.rand(4, 40)
-    train(Pruner(mlp(40, 100, 100, 100), x, Leaves(synapses, units), epochs=3), x, 3)
+    train(Pruner(mlp(40, 100, 400, 100), x, Leaves(synapses, units), epochs=3), x, 3)
     found = [each.partition(":")[0] for each in sentences(said) if "are left" in each]
     assert found == ([] if expected is None else [expected])
 

@@ -288,9 +288,9 @@ def test_what_keeps_a_target_from_being_reached_is_said() -> None:
 
 def test_a_target_of_bytes_beyond_reach_is_refused_at_the_start() -> None:
     with pytest.raises(
-        UserError, match=r"target 0.99 of all bytes of weights cannot be reached: at most 0\.\d+"
+        UserError, match=r"target 0.999 of all bytes of weights cannot be reached: at most 0\.\d+"
     ):
-        Pruner(spiking(20, 60, 40, 4), spikes(), "magnitude", epochs=9, target_bytes=0.99)
+        Pruner(spiking(20, 60, 40, 4), spikes(), "magnitude", epochs=9, target_bytes=0.999)
 
 
 # --- the promises of every target, with one that is measured

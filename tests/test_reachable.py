@@ -251,11 +251,11 @@ def test_a_method_that_refuses_its_network_leaves_no_hook() -> None:
 
 
 REFUSED = {
-    "train --method.target 0.99 --train.epochs 6": "target 0.99 of all weights cannot be reached",
+    "train --method.target 0.999 --train.epochs 6": "target 0.999 of all weights cannot be reached",
     "train --method.name bdnn-sp --method.options.train_epochs 5 --train.epochs 4": "at least 7 epochs",
     "train --method.options.tau 2": "cannot be made with method.options.tau 2: tau has to be above 0",
     "train --method.options.floor 1": "cannot be made with method.options.floor 1: floor is a share",
-    "bench --methods dense,dpap,random --targets 0.5,0.99 --seeds 1": "dpap-0.99: target 0.99 of all",
+    "bench --methods dense,dpap,random --targets 0.5,0.999 --seeds 1": "dpap-0.999: target 0.999 of all",
 }
 
 
@@ -274,7 +274,7 @@ def test_a_refused_run_leaves_nothing_behind(
 def test_a_folder_that_was_there_keeps_what_it_held(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    assert cli.main(["train", "--method.target", "0.99", "--out", str(out)]) == cli.WRONG_INPUT
+    assert cli.main(["train", "--method.target", "0.999", "--out", str(out)]) == cli.WRONG_INPUT
     assert out.exists()
 
 

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from snnprune.pruning.clock import Clock
     from snnprune.pruning.view import View
 
-FLOOR = 0.005
-"""Smallest share of a layer's synapses that stays: Erdős-Rényi-Kernel leaves the largest layer less than its
-share of the total, which is 0.02 for a target of 0.98."""
-
 LAST = 0.75
 """Share of the run after which nothing is rewired any more: what was born last has to be trained (Evci et al.
 2020: T_end is three quarters of the training)."""
@@ -47,7 +43,6 @@ class GrowingMethod(PerSynapse):
         target: share of all weights to prune.
         scope: how the synapses are spread over layers: "erk", Erdős-Rényi-Kernel (see `Target`), or "local",
             the same share of each.
-        floor: smallest share of its synapses that every layer keeps (see `Target`).
         initial_density: share of the synapses alive at the start, of the layers that are pruned; None: as
             many as at the end.
         last: share of the run after which nothing is rewired any more, in (0, 1].
@@ -70,14 +65,13 @@ class GrowingMethod(PerSynapse):
         target: float | None = MethodConfig.target,
         *,
         scope: Scope = "erk",
-        floor: float = FLOOR,
         initial_density: float | None = None,
         last: float = LAST,
         first_weight: Start = "zero",
         rescale: bool = True,
         **aims: Unpack[FurtherTargets],
     ) -> None:
-        super().__init__(target, scope=scope, floor=floor, **aims)
+        super().__init__(target, scope=scope, **aims)
         check_shares(initial_density=initial_density, last=last)
         Born(start=first_weight)
         self.initial_density, self.last = initial_density, last

@@ -35,13 +35,13 @@ class FurtherTargets(TypedDict, total=False):
     target_bytes: float | None
     bits: int
     layers: Mapping[str, float] | None
+    floor: float
 
 
 class AimOptions(FurtherTargets, total=False):
     """Options of `Aims` beside the target of weights."""
 
     scope: Scope
-    floor: float
 
 
 class ScoredAimOptions(AimOptions, total=False):

@@ -1,8 +1,7 @@
 """What each unit costs under a target of operations or energy, and scores per operation.
 
 To remove a number of operations at the least loss of importance, those go first whose importance per
-operation is
-lowest: a synapse that reads a busy input costs more than one that reads a quiet one.
+operation is lowest: a synapse that reads a busy input costs more than one that reads a quiet one.
 
 [reading] Whether a score is divided follows from the score. One that reads activity rises with the input's
 rate, and so does the cost: it is divided. |w| does not: the current that a synapse carries is |w| times the
