@@ -318,7 +318,6 @@ def test_twins_of_a_trained_network_merge_once_and_without_data() -> None:
     model = net([[1.0, 0.0], [1.1, 0.0], [0.0, 1.0]], [[2.0, 3.0, 5.0]])
     options = {"unit": "neurons", "schedule": "one-shot", "start": 0, "finish": 0}
     pruner = pruner_of(model, "twins", epochs=2, **options, **THIRD)
-    pruner.step()
     pruner.end_epoch()
     assert living(pruner) == [False, True, True]
     assert model[2].weight.tolist() == [[0.0, 5.0, 5.0]]
