@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 LEAST = 0.01
 """The smallest gate before the cut: of a gate of 0, the weights behind it could not be known any more."""
 
-REACH = 3.0
-"""lambda_1 times all steps of a gate: alone, it drives two gates apart by a factor of exp(2 x 3) = 400."""
+REACH = 6.0
+"""lambda_1 times the rate, summed over all steps of a gate. Alone, it drives two gates apart by a factor of
+exp(2 x 6). With half of it, in a short run, most of the gates to go had not arrived at the cut."""
 
 
 class GateCriterion(MagnitudeCriterion):
@@ -85,10 +86,11 @@ class ArchLearning(Foreseeing):
 
     Args:
         target: share of all weights to prune.
-        lambda_1: weight of w (1 - w). [reading] 0.01.
+        lambda_1: weight of w (1 - w). [reading] 0.05: above the spread of dE/dw within a layer, 0.003 to 0.02
+            in the paper's LeNet.
         lambda_2: weight of w; None: solved from the target. With either, the target says how many units go.
         rate: learning rate of the gates, from epoch ``start`` on. None: so that lambda_1 times all their
-            steps is 3; they then learn from epoch 1 on, when the steps of an epoch have been counted
+            steps is 6; they then learn from epoch 1 on, when the steps of an epoch have been counted
             [reading].
         options: those of `Foreseeing`.
 
@@ -100,8 +102,8 @@ class ArchLearning(Foreseeing):
         >>> from torch import nn
         >>> import snnprune
         >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.rand(16, 4)
-        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.ArchLearning(lambda_1=0.02), epochs=60)
-        >>> same = snnprune.Pruner(model, x, "arch-learning", epochs=60, lambda_1=0.02)
+        >>> pruner = snnprune.Pruner(model, x, snnprune.methods.ArchLearning(lambda_1=0.1), epochs=60)
+        >>> same = snnprune.Pruner(model, x, "arch-learning", epochs=60, lambda_1=0.1)
     """
 
     criterion_class: ClassVar[type[Criterion]] = GateCriterion
@@ -112,7 +114,7 @@ class ArchLearning(Foreseeing):
         self,
         target: float | None = MethodConfig.target,
         *,
-        lambda_1: float = 0.01,
+        lambda_1: float = 0.05,
         lambda_2: float | None = None,
         rate: float | None = None,
         **options: Any,
