@@ -449,6 +449,26 @@ METHODS: dict[str, Entry] = {
         "Srinivas and Babu, Data-free Parameter Pruning, BMVC 2015",
         "snnprune.methods.twins:Twins",
     ),
+    "l1-filters": Entry(
+        "prunes the filters with the smallest sums of weights, once, and trains on",
+        "Li et al., ICLR 2017",
+        "snnprune.methods.l1_filters:L1Filters",
+    ),
+    "auto-balanced": Entry(
+        "pulls weak filters to zero and lets strong ones grow, then prunes the weak",
+        "Ding et al., AAAI 2018",
+        "snnprune.methods.auto_balanced:AutoBalanced",
+    ),
+    "meta-filters": Entry(
+        "prunes filters by norm or distance, in each round by what changes the network least",
+        "He et al., arXiv:1904.03961, 2019",
+        "snnprune.methods.meta_filters:MetaFilters",
+    ),
+    "arch-learning": Entry(
+        "learns a gate for each unit, pushed to 0 or 1, and prunes the units behind the smallest",
+        "Srinivas and Babu, BMVC 2016",
+        "snnprune.methods.arch_learning:ArchLearning",
+    ),
     "random": Entry(
         "prunes synapses or units at random: the baseline of every other method",
         "-",

@@ -5,6 +5,8 @@ A method may use `pruning`, and must know no trainer.
 
 from snnprune.common.lazy import lazily
 from snnprune.methods.admm import ADMM
+from snnprune.methods.arch_learning import ArchLearning
+from snnprune.methods.auto_balanced import AutoBalanced
 from snnprune.methods.bdnn_dsd import BDNNdsd
 from snnprune.methods.bdnn_sp import BDNNsp
 from snnprune.methods.bsp import BSP
@@ -14,7 +16,9 @@ from snnprune.methods.dpap.growing import DPAPGrow
 from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.grad_r import GradR
 from snnprune.methods.hebb import Hebb
+from snnprune.methods.l1_filters import L1Filters
 from snnprune.methods.magnitude import Magnitude
+from snnprune.methods.meta_filters import MetaFilters
 from snnprune.methods.ndsnn import NDSNN
 from snnprune.methods.random import Random
 from snnprune.methods.rigl import RigL
@@ -40,13 +44,17 @@ __all__ = [
     "SFIMP",
     "STDP",
     "STDS",
+    "ArchLearning",
+    "AutoBalanced",
     "BDNNdsd",
     "BDNNsp",
     "DPAPGrow",
     "DeepR",
     "GradR",
     "Hebb",
+    "L1Filters",
     "Magnitude",
+    "MetaFilters",
     "Random",
     "RigL",
     "SecondOrder",

@@ -24,18 +24,22 @@ class ByScore(ScoredAims, CriterionMethod):
         finish: epoch of the last gradual decision, or of the single one; None: half of the run, as for DPAP.
         unit: "synapses" of all layers but the output; "neurons" and channels; or "both": channels of
             convolutions, neurons and synapses of linear layers, as DPAP does.
-        criterion: scores units in place of one that ``criterion_class`` makes.
+        criterion: scores units in place of one that ``criterion_class`` makes, where the method is
+            ``swappable``.
         aims: further targets, and how they are distributed: the options of `ScoredAims`.
 
     Attributes:
         criterion_class: the criterion that scores units.
+        swappable: whether another criterion may score in its place.
 
     Raises:
-        ValueError: no target, or a value outside its range.
+        ValueError: no target, a value outside its range, or a criterion for a method that is its own.
         TypeError: ``criterion`` is no `Criterion`.
     """
 
     criterion_class: ClassVar[type[Criterion]]
+    swappable: ClassVar[bool] = True
+    rule: Lowest
     formerly: ClassVar[tuple[str, ...]] = ("CriterionMethod",)
 
     def __init__(
@@ -51,6 +55,11 @@ class ByScore(ScoredAims, CriterionMethod):
     ) -> None:
         if criterion is not None and not isinstance(criterion, Criterion):
             raise TypeError(f"criterion must be a Criterion, came {criterion!r:.80}")
+        if criterion is not None and not self.swappable:
+            raise ValueError(
+                f"{type(self).__name__} is made for the scores of its own {self.criterion_class.__name__}: "
+                "leave criterion out, or give it to a method that only ranks, such as magnitude"
+            )
         if unit not in UNITS:
             raise ValueError(f"unit is one of {list(UNITS)}, came '{unit}'")
         ScoredAims.__init__(self, target, **aims)

@@ -12,11 +12,11 @@ import torch
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.by_score import ByScore, Unit
 from snnprune.methods.magnitude import MagnitudeCriterion
+from snnprune.methods.units import columns, numbers, per_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from snnprune.network.runs import Run
     from snnprune.network.topology import Population
     from snnprune.pruning.criterion import Criterion
     from snnprune.pruning.rule import UnitKind
@@ -75,36 +75,28 @@ class TwinsCriterion(MagnitudeCriterion):
                 continue
             made = _made_of(population, view)
             nearest = staying[distances(made[dying], made[staying]).argmin(1)]
-            for key, axis, run in _columns(population):
-                weight = values.setdefault(key, view.model.get_parameter(key).detach().clone())
-                entries = run.per_unit(torch.arange(weight.shape[axis], device=weight.device))
+            for slot in columns(population):
+                weight = values.setdefault(slot.key, view.model.get_parameter(slot.key).detach().clone())
+                entries = slot.run(population).per_unit(
+                    torch.arange(weight.shape[slot.axis], device=weight.device)
+                )
                 for of, to in zip(entries[dying].T, entries[nearest].T, strict=True):
-                    weight.index_add_(axis, to, weight.index_select(axis, of))
+                    weight.index_add_(slot.axis, to, weight.index_select(slot.axis, of))
         return values
-
-
-def _columns(population: Population) -> list[tuple[str, int, Run]]:
-    """Return the tensors of readers whose columns the units index, with the axis and the run."""
-    return [(s.key, s.axis, s.run(population)) for s in population.slots if s.role == "in"]
-
-
-def _entries(view: View, key: str, axis: int, run: Run) -> Tensor:
-    """Return what each unit has of a parameter, [size, ...] in float64."""
-    return run.per_unit(view.model.get_parameter(key).detach().double().movedim(axis, 0)).flatten(1)
 
 
 def _made_of(population: Population, view: View) -> Tensor:
     """Return W, [size, parameters of a unit]."""
     parameters = dict(view.model.named_parameters())
     own = [s for s in population.slots if s.role != "in" and s.key in parameters]
-    return torch.cat([_entries(view, s.key, s.axis, s.run(population)) for s in own], 1)
+    return torch.cat([per_unit(parameters[s.key], s, population) for s in own], 1)
 
 
 def _read_by(population: Population, view: View) -> Tensor:
     """Return a, [size, weights that read a unit]; ones where no layer reads it."""
-    read = [_entries(view, *place) for place in _columns(population)]
-    if read:
-        return torch.cat(read, 1)
+    read = numbers(population, view, columns(population))
+    if read is not None:
+        return read
     like = view.masks.units[population.name]
     return torch.ones(population.size, 1, dtype=torch.float64, device=like.device)
 

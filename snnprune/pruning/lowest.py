@@ -50,13 +50,17 @@ class Lowest(Rule):
 
     def due(self, clock: Clock) -> float:
         """Return (s_t - s_{t-1}) / (s_f - s_{t-1}): this decision's part of what is still to be pruned."""
-        last = round(FINISH * clock.epochs) if self.finish is None else self.finish
-        last = min(max(last, self.start), clock.epochs - 2)
+        last = self.last(clock)
         first = last if self.schedule == "one-shot" else min(self.start, last)
         if clock.decisions_left == 0 or clock.epoch < first:
             return 0.0
         left = max(last - clock.epoch, 0)
         return 1.0 - (left / (left + 1)) ** 3
+
+    def last(self, clock: Clock) -> int:
+        """Return the epoch at whose end the target is reached."""
+        last = round(FINISH * clock.epochs) if self.finish is None else self.finish
+        return min(max(last, self.start), clock.epochs - 2)
 
     def decide(self, candidates: Candidates, clock: Clock) -> Tensor:  # noqa: ARG002
         """Return the units that stay: all alive but the ``to_go`` and ``replaced`` least important."""

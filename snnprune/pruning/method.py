@@ -233,6 +233,10 @@ class CriterionMethod(Method):
         self.criterion.end_epoch()
         return replace(decision, born=born, values=values)
 
+    def remaining(self, view: View) -> list[Candidates]:
+        """Return the candidates with how many of each the targets still ask for until the end of the run."""
+        return assigned(self.plans(view), self._candidates(view), view, 1.0, self.criterion)
+
     def challenge(self, candidates: Candidates, view: View) -> Candidates:  # noqa: ARG002
         """Return the candidates with how many of them others are to replace (`Candidates.replaced`)."""
         return candidates
