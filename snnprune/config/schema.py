@@ -174,7 +174,9 @@ class MethodConfig:
         target_latency: share of the time of the event-driven engine's synapses to prune, by its cost model.
         target_bytes: share of the bytes of the dense network's weights to prune, at the option `bits`.
         structured: how much of the target comes from whole channels and neurons, as a share of the
-            log-survival of weights; the rest comes from single synapses.
+            log-survival of weights; the rest comes from single synapses. Units make the compact network
+            faster, synapses cost less accuracy: 0.25 is the most that costs the demo less than a point on
+            validation data (docs/methods.md).
         options: constants of the method by name, in place of its own (`snnprune list method NAME` names
             them).
         compact_every: remove pruned units from the network at the start of every so many epochs, or null to
@@ -185,12 +187,12 @@ class MethodConfig:
     Examples:
         >>> import snnprune
         >>> snnprune.MethodConfig("dpap", target=0.8, options={"eta": 30.0}).structured
-        0.5
+        0.25
     """
 
     name: Name = "dpap"
     target: Share | None = USUAL_TARGET
-    structured: Annotated[float, Within(0, 1)] = 0.5
+    structured: Annotated[float, Within(0, 1)] = 0.25
     options: dict[str, Any] = field(default_factory=dict)
     compact_every: Count | None = 1
     target_macs: Share | None = None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from snnprune.config.schema import MethodConfig
 from snnprune.pruning.distribution import RANKED, SCOPES, Scope
 from snnprune.pruning.measures import WHAT, CostModel, Load, Measure
 from snnprune.pruning.normalisation import Normalisation, known
@@ -70,7 +71,7 @@ class Target:
     """
 
     rate: float
-    structured: float = 0.5
+    structured: float = MethodConfig.structured
     measure: Measure = "weights"
     layers: Mapping[str, float] = field(default_factory=dict)
     scope: Scope = "local"
