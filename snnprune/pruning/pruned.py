@@ -192,11 +192,11 @@ class Pruned:
         unread: bool,
         round_to: int | None = None,
         min_alive: int = 1,
-    ) -> bool:
+    ) -> Cut:
         """Remove dead units from the network, with the method's state and the optimisers' moments.
 
         Returns:
-            Whether there was anything to remove.
+            What was removed; false where there was nothing to remove.
 
         Raises:
             CompactionError: as `Pruner.compact`.
@@ -208,7 +208,7 @@ class Pruned:
             carry_out(self.model, self.masks, cut, self.optimizers, changes)
             changes.remember(self, "survivors")
             self.survivors = self.survivors.after(cut)
-        return bool(cut)
+        return cut
 
     def put_back(self, snapshot: Snapshot, changes: Transaction) -> None:
         """Restore the network, the masks and the cuts that a snapshot holds.
