@@ -80,10 +80,10 @@ class Pruned:
         return rates(self.dense, self.masks.all_alive(), self.masks.units)
 
     def spent(self, costs: CostModel) -> float:
-        """Return the cost of what is alive."""
+        """Return the cost of what is alive, as a part of the dense network: a cut changes none of it."""
         layers = (
             costs.of(
-                p,
+                self.dense.projections[p.name],
                 float(self.masks.rows(p).sum()),
                 float(self.masks.columns(p).sum()),
                 float(self.masks.alive(p).sum()),
