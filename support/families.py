@@ -403,6 +403,22 @@ def recurrent() -> nn.Module:
     )  # fmt: skip
 
 
+class Twice(nn.Module):
+    """A layer that is called in two places, and reads another population in each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.shared, self.last, self.out = (
+            layer.Linear(*n) for n in ((6, 8), (8, 8), (8, 10), (10, 4))
+        )
+        self.lif = nn.ModuleList(node("s") for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lif[0](self.fc(x))
+        x = self.lif[2](self.shared(self.lif[1](self.shared(x))))
+        return self.out(self.lif[3](self.last(x)))
+
+
 def node(step_mode: str = "m") -> nn.Module:
     return neuron.LIFNode(step_mode=step_mode, v_threshold=0.5, surrogate_function=surrogate.ATan())
 
@@ -528,6 +544,9 @@ _FAMILIES = (
     Family("a loop over time", loop, (2, 12, 12), 3, "m"),
     Family("snntorch's way", Foreign, (12,), 2, "m", (Leaky,)),
     Family("own neuron", own_neurons, (2, 12, 12), 2, "m", (Adaptive,)),
+    Family(
+        "called twice", Twice, (6,), 1, frozen=tuple((n, "wires it to itself") for n in ("fc", "shared"))
+    ),
     Family("recurrent", recurrent, (6,), 2),
     Family(
         "LinearRecurrentContainer", linear_container, (6,), 3, "m", frozen=(("3.rc", _LINEAR),)

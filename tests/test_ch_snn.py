@@ -10,13 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from snnprune.methods import CHSNN
-from snnprune.methods.ch_snn import _rows_within, ch3_l3, drawn, removal_score
+from snnprune.methods import CHSNN, ch_snn
+from snnprune.methods.ch_snn import _work, ch3_l3, drawn, removal_score
 from snnprune.network import discover
 from snnprune.pruning import Masks, Pruner
 from snnprune.pruning.chains import connected
 from support.families import FAMILIES
 from support.networks import conv_ann
+
+X = torch.rand(16, 6, generator=torch.Generator().manual_seed(0))
 
 
 def by_paths(links: Tensor) -> Tensor:
@@ -58,8 +60,33 @@ def test_of_a_large_layer_a_part_of_the_rows_is_scored() -> None:
     part, whole = ch3_l3(links, rows=rows), ch3_l3(links)
     assert torch.equal(part[rows], whole[rows])
     assert not part[~rows].any()
-    work = 2 * int(links.sum()) * 12 * 20
-    assert [_rows_within(work * share, links) for share in (2.0, 1.0, 0.5, 0.0)] == [12, 12, 6, 1]
+
+
+@pytest.mark.parametrize("share", [2.0, 1.0, 0.5, 0.0])
+def test_the_scores_of_all_layers_take_no_more_than_the_work(
+    monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    asked: list[Tensor] = []
+
+    def scores(links: Tensor, groups: int, dtype: torch.dtype, rows: Tensor) -> Tensor:
+        asked.append(rows)
+        return ch3_l3(links, groups, dtype, rows)
+
+    monkeypatch.setattr(ch_snn, "ch3_l3", scores)
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), X
+    with Pruner(model, x, "ch-snn", epochs=8, target=0.2, chains=False, zeta=0.01) as pruner:
+        model(x).sum().backward()
+        whole = [_work(pruner.masks.alive(p)) for p in pruner.topology.projections.values() if not p.output]
+        monkeypatch.setattr(ch_snn, "WORK", max(share * sum(whole), 1.0))
+        pruner.step()
+        pruner.end_epoch()
+    part = min(share, 1.0)
+    assert [int(rows.sum()) for rows in asked] == [max(int(part * n), 1) for n in (8, 4)]
+
+
+def test_the_work_of_a_layer_on_paper() -> None:
+    links = torch.tensor([[True, False, True], [False, False, False], [True, False, False]])
+    assert _work(links) == 2 * 3 * 2 * 2  # links, rows and columns that have any
 
 
 def test_channels_of_other_groups_are_no_neighbours() -> None:

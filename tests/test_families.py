@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from snnprune.network import Slot, Topology, discover
 from snnprune.network.axes import tensors_in
+from snnprune.network.resizing import resized
 from snnprune.pruning import TraceRecorder
+from snnprune.pruning.solver import columns_left, rows_left
 from support.families import FAMILIES, Family, half_dead, in_modes
 
 if TYPE_CHECKING:
@@ -82,6 +84,15 @@ def test_what_is_free_and_what_is_frozen(family: Family, mode: str) -> None:
     assert set(frozen.values()) == (set() if not frozen else {"it is the output of the network"})
     for p in topology.projections.values():
         assert p.neuron is not None or p.frozen is not None or p.output
+    check_sizes(topology)
+
+
+def check_sizes(topology: Topology) -> None:
+    """With all its units a network is the same, and has all its rows and columns."""
+    assert resized(topology, {}) == topology
+    whole = {p.name: float(p.size) for p in topology.populations.values()}
+    for p in topology.projections.values():
+        assert (rows_left(p, whole), columns_left(p, whole)) == (p.shape[0], p.columns)
 
 
 @pytest.mark.parametrize(("family", "mode"), EVERY)

@@ -29,7 +29,7 @@ from snnprune.pruning.oversights import TargetMissedWarning
 from snnprune.pruning.pricing import per_price, priced, worth
 from snnprune.runs.reading import read_run
 from support import families, tiny_run
-from support.loops import Loop, equal
+from support.loops import Loop, equal, through_a_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +153,7 @@ def test_traffic_is_what_the_counter_counts_of_the_same_batch(method: str, *, fu
         functional.reset_net(model)
         pruner.step()
         assert pruner._traffic.now is not None
-        loads = pruner._traffic.now.loads(pruner.masks)
+        loads = pruner._traffic.now.loads_of(pruner.masks)
         left = pruner._pruned.spent(Target(0.5, measure="synops").costs(loads))
         with SpikeCounter(model, pruner.topology) as counter, torch.no_grad():
             model(x)
@@ -286,6 +286,28 @@ def test_what_keeps_a_target_from_being_reached_is_said() -> None:
     assert all(layer.left >= 0.3 * layer.dense for layer in pruner.rates().layers.values())
 
 
+def test_operations_of_a_network_that_does_none_are_refused_at_the_start() -> None:
+    ann = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    with pytest.raises(UserError, match="no neurons of this network are known to spike"):
+        Pruner(ann, torch.rand(2, 4), "magnitude", epochs=9, target_synops=0.5)
+    Pruner(ann, torch.rand(2, 4), "magnitude", epochs=9, target_energy=0.5).close()
+
+
+@pytest.mark.parametrize("method", ["magnitude", "dpap", "rigl"])
+@pytest.mark.parametrize("option", ["target_synops", "target_latency"])
+def test_of_a_network_that_is_silent_it_is_said(method: str, option: str) -> None:
+    model = spiking(6, 8, 3)
+    for linear in model[::2]:
+        nn.init.zeros_(linear.bias)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        pruner = trained(method, model, torch.zeros(4, 5, 6), **{option: 0.5})
+    assert list(pruner.reached().values()) == [0.0]
+    assert [
+        str(w.message) for w in said if w.category is TargetMissedWarning and "has none" in str(w.message)
+    ]
+
+
 def test_a_target_of_bytes_beyond_reach_is_refused_at_the_start() -> None:
     with pytest.raises(
         UserError, match=r"target 0.999 of all bytes of weights cannot be reached: at most 0\.\d+"
@@ -319,6 +341,66 @@ def test_a_resumed_run_is_the_same_run() -> None:
     for one, other in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True):
         assert torch.equal(one, other)
     assert whole.pruner.reached() == again.pruner.reached()
+
+
+class Step:
+    """One loop over a small network, which can be stopped behind any of its batches."""
+
+    def __init__(self, method: str, **options: Any) -> None:
+        self.model = spiking(20, 12, 10, 3).double()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-2, eps=1e-6)
+        self.x = spikes().double()
+        options = {"target_synops": 0.6, "target_energy": 0.5, **options}
+        self.pruner = Pruner(self.model, self.x, method, epochs=EPOCHS, **options)
+
+    def run(self, first: int, last: int, compact_behind: int | None = None) -> Step:
+        """Run batches, two in an epoch; a decision comes before the first one of each but the first."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for batch in range(first, last):
+                if batch and batch % 2 == 0:
+                    self.pruner.end_epoch()
+                self.optimizer.zero_grad()
+                self.model(self.x.roll(batch, 1)).square().mean().backward()
+                self.optimizer.step()
+                self.pruner.step(self.optimizer)
+                functional.reset_net(self.model)
+                if batch == compact_behind:
+                    self.pruner.compact()
+        return self
+
+    def again(self, **options: Any) -> Step:
+        state = through_a_file(model=self.model, optimizer=self.optimizer, pruner=self.pruner)
+        other = Step(self.pruner.name, **options)
+        other.pruner.load_state_dict(state["pruner"])
+        other.model.load_state_dict(state["model"])
+        other.optimizer.load_state_dict(state["optimizer"])
+        return other
+
+
+@pytest.mark.parametrize("behind", [7, 8], ids=["behind the first batch of an epoch", "behind its last"])
+@pytest.mark.parametrize("method", AIMED)
+def test_a_run_that_goes_on_within_an_epoch_is_the_same_run(method: str, behind: int) -> None:
+    whole = Step(method).run(0, 2 * EPOCHS)
+    again = Step(method).run(0, behind).again().run(behind, 2 * EPOCHS)
+    for key, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[key]), key
+    assert whole.pruner.reached() == again.pruner.reached()
+
+
+@pytest.mark.parametrize("method", ["taylor", "dpap", "sd-snn"])
+def test_what_was_measured_follows_a_cut_within_an_epoch(method: str) -> None:
+    options = {} if method == "sd-snn" else {"structured": 1.0}
+    masked = Step(method, **options).run(0, 2 * EPOCHS)
+    cut = Step(method, **options).run(0, 2 * EPOCHS, compact_behind=2 * EPOCHS - 6)
+    assert sum(p.numel() for p in cut.model.parameters()) < sum(p.numel() for p in masked.model.parameters())
+    assert equal_masks(masked.pruner, cut.pruner)
+    assert masked.pruner.reached() == pytest.approx(cut.pruner.reached())
+
+
+def equal_masks(one: Pruner, other: Pruner) -> bool:
+    a, b = one.dense_masks(), other.dense_masks()
+    return all(equal(a[kind], b[kind]) for kind in a)
 
 
 # --- in a run

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spikingjelly.activation_based import functional, layer
+from spikingjelly.activation_based import functional, layer, neuron
 from spikingjelly.activation_based.op_counter import DispatchCounterMode, SynOpCounter
 from torch import Tensor, nn
 
@@ -279,6 +279,52 @@ def test_an_ann_costs_multiplications_everywhere() -> None:
     assert found.synops == 0
     assert found.layers["8"].macs == 20 * 54 / 4
     assert found.layers["10"].macs == 80
+
+
+class Step(nn.Module):
+    """A user's own neuron: it fires from 1 on, and hands out its potential as well."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (x >= 1.0).float(), x
+
+
+class Half(nn.Module):
+    """A user's own activation, which does not fire."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x / 2, x
+
+
+@pytest.mark.parametrize("own", [Step, Half])
+def test_neurons_of_others_spike_where_they_say_0_and_1(own: type[nn.Module]) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.own, self.out = nn.Linear(2, 2, bias=False), own(), nn.Linear(2, 3)
+            nn.init.eye_(self.fc.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.own(self.fc(x))[0])
+
+    model, x = Net(), torch.tensor([[1.0, 0.0]])
+    topology = discover(model, x, neurons=(own,))
+    with SpikeCounter(model, topology) as counter, torch.no_grad():
+        model(x)
+    found = counter.operations(1)
+    # One event reaches two synapses and one spike three, or all 4 + 6 weights are multiplied.
+    assert (found.synops, found.macs) == ((5.0, 0.0) if own is Step else (0.0, 10.0))
+
+
+def test_neurons_without_spikingjellys_base_spike() -> None:
+    model = nn.Sequential(layer.Linear(2, 4, step_mode="m"), neuron.PSN(3), layer.Linear(4, 3, step_mode="m"))
+    nn.init.ones_(model[0].weight)
+    nn.init.ones_(model[0].bias)
+    x = torch.ones(3, 1, 2)
+    with torch.no_grad():
+        spikes = model[:2](x).sum()
+    found = operations(model, x, {}, 1)
+    assert spikes > 0
+    assert (found.layers["0"].synops, found.layers["2"].synops) == (3 * 2 * 4, 3 * float(spikes))
 
 
 def test_step_by_step_is_all_at_once() -> None:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from snnprune.pruning.view import View
 
 
-WORK = 1e11
-"""Multiply-adds that the scores of a layer take at most in each decision: some seconds on a core. All rows of
-a layer of 8192 x 512 with 2 % of its links take seven times as many."""
+WORK = 6e10
+"""Multiply-adds that the scores of all layers together take at most in a decision: some four seconds on a
+core, in float32. The paper's networks take no more than that."""
 
 
 class CHSNN(GrowingMethod):
@@ -50,9 +50,9 @@ class CHSNN(GrowingMethod):
     the highest `ch3_l3`; ties, as where no path leads, are broken at random. Links that have just died do not
     grow at once, unless places are few [reading].
 
-    What dies with units that the output reads comes on top of the target. In a layer so large that the scores
-    would take more than `WORK`, a random part of the rows is scored in each epoch, and all others tie
-    [reading].
+    What dies with units that the output reads comes on top of the target. In a network so large that the
+    scores would take more than `WORK`, the same share of the rows of each layer is scored, drawn anew in each
+    epoch, and all others tie [reading].
 
     [reading] The first links are drawn at random, not by the correlation of inputs (the paper's SSCTI), and
     the first weights keep the variance of currents by ``rescale`` (in place of the paper's SSWI).
@@ -118,12 +118,13 @@ class CHSNN(GrowingMethod):
             before[p.name], kept[p.name] = links, links & ~drawn(score, links, lot, dying, progress)
         units = connected(view.masks, kept, spared=self.spared(view)) if self.chains else {}
         after = view.masks.after(units, kept)
+        share = WORK / max(sum(_work(after.alive(p)) for p, _ in self.weights(view)), WORK)
         stays = {}
         for p, weight in self.weights(view):
             links, lot = after.alive(p), lots_of(view, p)
             missing = self.wanted(view, p, progress) - int(links.sum())
             groups = getattr(view.model.get_submodule(p.name), "groups", 1)
-            rows = self._scored(view, p, links)
+            rows = self._scored(view, p, links, share)
             score = ch3_l3(links.flatten(1), groups, weight.dtype, rows).view(weight.shape)
             places = after.between(p) & ~links
             grown = highest(score, lot, places & ~before[p.name], missing)
@@ -133,19 +134,18 @@ class CHSNN(GrowingMethod):
         decision.units.update(units)
         return decision
 
-    def _scored(self, view: View, projection: Projection, links: Tensor) -> Tensor:
-        """Return, bool [rows], the rows whose links are scored: all, or a random part in a large layer."""
+    def _scored(self, view: View, projection: Projection, links: Tensor, share: float) -> Tensor:
+        """Return, bool [rows], the rows whose links are scored: a random share of those that have any."""
         drawn_rows = torch.rand(view.dense.projections[projection.name].shape[0], generator=view.generator)
         lot = drawn_rows[view.survivors.cut(view.dense).post(projection.name)].to(links.device)
-        return lowest(lot, lot, links.flatten(1).any(1), _rows_within(WORK, links))
+        linked = links.flatten(1).any(1)
+        return lowest(lot, lot, linked, max(math.floor(share * int(linked.sum())), 1))
 
 
-def _rows_within(work: float, links: Tensor) -> int:
-    """Return of how many rows that have links the scores take no more than ``work``, one at least."""
+def _work(links: Tensor) -> float:
+    """Return how many multiply-adds the scores of all rows of a layer take."""
     flat = links.flatten(1)
-    rows, columns = int(flat.any(1).sum()), int(flat.any(0).sum())
-    whole = 2.0 * int(flat.sum()) * rows * columns
-    return max(math.floor(rows * min(work / max(whole, 1.0), 1.0)), 1)
+    return 2.0 * int(flat.sum()) * int(flat.any(1).sum()) * int(flat.any(0).sum())
 
 
 def removal_score(magnitude: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Runs: which entries of an axis of a tensor the units of a population index.
 
 Several populations may index one stretch of an axis. The rows of a query layer belong to heads and to the
-channels inside heads; such a row is alive if its head and its channel are.
+channels inside heads; such a row is alive if its head and its channel are. The columns of a layer that is
+called in several places belong to whatever it reads in each of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -109,6 +111,8 @@ def left_along(length: int, runs: Iterable[Run], units: Mapping[str, float]) -> 
 
 
 def _left(stretch: list[Run], units: Mapping[str, float]) -> float:
+    if not _nested(stretch):
+        return min(run.spread * run.repeats * units[run.population] for run in stretch)
     constant = stretch[0].length // math.prod(run.size for run in stretch)
     return constant * math.prod(units[run.population] for run in stretch)
 
@@ -117,16 +121,27 @@ def resized_along(runs: Iterable[Kind], sizes: Mapping[str, int]) -> tuple[Kind,
     """Return runs, in their order, as they are with other numbers of units by population."""
     given, found, shift = list(runs), {}, 0
     for stretch in stretches(given):
+        nested = _nested(stretch)
         for level, run in enumerate(stretch):
+            inner, outer = (stretch[level + 1 :], stretch[:level]) if nested else ([], [])
             found[run] = replace(
                 run,
                 offset=run.offset + shift,
                 size=sizes[run.population],
-                spread=_scaled(run.spread, stretch[level + 1 :], sizes),
-                repeats=_scaled(run.repeats, stretch[:level], sizes),
+                spread=_scaled(run.spread, inner, sizes),
+                repeats=_scaled(run.repeats, outer, sizes),
             )
         shift += found[stretch[0]].length - stretch[0].length
     return tuple(found[run] for run in given)
+
+
+def _nested(stretch: Sequence[Run]) -> bool:
+    """Tell whether each unit of a run is divided by the units of the next one, as heads by their channels.
+
+    A layer that is called in several places may read another population in each: its runs share entries and
+    are not nested.
+    """
+    return all(a.spread % (b.size * b.spread) == 0 for a, b in pairwise(stretch))
 
 
 def _scaled(number: int, others: Sequence[Run], sizes: Mapping[str, int]) -> int:

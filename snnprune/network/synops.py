@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.network.axes import tensors_in
 from snnprune.network.cells import fires
 from snnprune.network.hooks import after, before
-from snnprune.network.leaves import spiking_base
+from snnprune.network.leaves import ACTIVATIONS, spiking_base
 from snnprune.network.runs import stretches
 from snnprune.network.weights import apply_weight, device_of
 from snnprune.network.wrappers import forget_compiled
@@ -129,7 +130,7 @@ class _Inputs:
         counts: number of times that each place was not zero, in the shape of one sample.
         events: sum of the absolute values of each place; None for a layer that reads spikes.
         calls: number of samples times time steps.
-        analogue: whether the input is analogue, not spikes.
+        whole: all values are whole numbers, as far as they were looked at.
         shape: shape of one sample's input of the module, behind an axis of length 1.
     """
 
@@ -137,7 +138,7 @@ class _Inputs:
     counts: Tensor
     events: Tensor | None
     calls: int = 0
-    analogue: bool = False
+    whole: bool = True
 
 
 class SpikeCounter:
@@ -146,6 +147,7 @@ class SpikeCounter:
     A layer has analogue input, and costs multiply-accumulates, if no spiking neuron was called before it in
     the first forward, it does not read the spikes of one time step earlier, and its input holds other values
     than whole numbers, as pictures do. In a network without spiking neurons, every layer has analogue input.
+    SpikingJelly's neurons spike; those of others do whose first answer holds nothing but 0 and 1.
     Frames of event counts are spikes. Averages of spikes after a pool are spikes, too: each non-zero value
     counts once.
 
@@ -181,6 +183,8 @@ class SpikeCounter:
         self._fed = {p.name for p in topology.projections.values() if self._reads_spikes(p)}
         for module in (*neurons, *wrappers):
             self._watching.append(after(module, self._spike))
+        for module in _unknown_neurons(model, topology):
+            self._watching.append(after(module, self._ask))
         for projection in topology.projections.values():
             hook = self._count(projection)
             self._handles.append(before(modules[projection.name], hook, with_kwargs=True))
@@ -219,19 +223,20 @@ class SpikeCounter:
             blank = torch.zeros_like(ones, requires_grad=False)
             return Reads(blank, blank.new_zeros(projection.columns * groups), 0, 0, analogue=False)
         counts = inputs.counts.reshape(inputs.shape)
-        read = torch.full_like(counts, inputs.calls) if inputs.analogue else counts
+        analogue = self._is_analogue(inputs)
+        read = torch.full_like(counts, inputs.calls) if analogue else counts
         with torch.enable_grad(), torch.autocast(counts.device.type, enabled=False):
             out = apply_weight(module, ones, read)
             (synapses,) = torch.autograd.grad(out.sum(), ones)
         columns = counts[0].flatten(1).sum(1) if projection.kind == "conv" else counts[0]
-        return Reads(synapses, columns, inputs.calls, out[0, 0].numel(), inputs.analogue)
+        return Reads(synapses, columns, inputs.calls, out[0, 0].numel(), analogue)
 
     def _layer(self, projection: Projection, samples: int, alive: Tensor | None) -> LayerOperations:
         inputs = self._inputs[projection.name]
         module = self.model.get_submodule(projection.name)
         reach = reached(module, projection, inputs.shape, alive).reshape(inputs.counts.shape)
         rate = float(inputs.counts.sum()) / max(inputs.counts.numel() * inputs.calls, 1)
-        if inputs.analogue:
+        if self._is_analogue(inputs):
             return LayerOperations(0.0, 0.0, inputs.calls * float(reach.sum()) / samples, rate)
         synops = float((inputs.counts * reach).sum()) / samples
         by_events = synops if inputs.events is None else float((inputs.events * reach).sum()) / samples
@@ -253,6 +258,15 @@ class SpikeCounter:
 
     def _spike(self, _module: nn.Module, _args: Any, _output: Any) -> None:
         self._spiked = True
+
+    def _ask(self, _module: nn.Module, _args: Any, output: Any) -> None:
+        first = next(iter(tensors_in(output)), None)
+        if first is not None and bool(((first == 0) | (first == 1)).all()):
+            self._spiked = self._spiking = True
+
+    def _is_analogue(self, inputs: _Inputs) -> bool:
+        """Tell whether an input is analogue, and not spikes or counts of events."""
+        return inputs.events is not None and not (self._spiking and inputs.whole)
 
     def _count(self, projection: Projection) -> Any:
         places = 1 if projection.kind == "linear" else len(projection.shape) - 1
@@ -279,10 +293,10 @@ class SpikeCounter:
         active = torch.ne(x, 0, out=torch.empty(x.shape, dtype=torch.float32, device=x.device))
         inputs.counts += active.reshape(-1, *sample).sum(0)
         inputs.calls += math.prod(x.shape[:leading])
-        if not inputs.analogue and inputs.events is not None:
+        if inputs.whole and inputs.events is not None:
             # Exact in 32 bits up to 65,793 time steps of samples in a forward, at counts up to 255.
             inputs.events += x.reshape(-1, *sample).abs().sum(0, dtype=torch.float32)
-            inputs.analogue = not self._spiking or bool((x != x.round()).any())
+            inputs.whole = not bool((x != x.round()).any())
 
     def close(self) -> None:
         """Remove every hook."""
@@ -326,5 +340,17 @@ def reached(
     return reach
 
 
+def may_spike(model: nn.Module, topology: Topology) -> bool:
+    """Tell whether a network has neurons that spike, or whose outputs would have to be looked at."""
+    return any(map(_spikes, model.modules())) or bool(_unknown_neurons(model, topology))
+
+
 def _spikes(module: nn.Module) -> bool:
     return isinstance(module, spiking_base()) or fires(module)
+
+
+def _unknown_neurons(model: nn.Module, topology: Topology) -> list[nn.Module]:
+    """Return the neurons of other libraries and of users, and those of SpikingJelly without its base."""
+    names = dict.fromkeys(p.neuron for p in topology.projections.values() if p.neuron)
+    found = [model.get_submodule(name) for name in names]
+    return [m for m in found if not (_spikes(m) or isinstance(m, ACTIVATIONS))]

@@ -74,7 +74,7 @@ class Plans:
             return self._plan(target, view.dense, sensitive=self._sensitive)
         if view.traffic is None:
             return None
-        costs = target.costs(view.traffic.loads(view.masks))
+        costs = target.costs(view.traffic.loads)
         dense = target.costs(view.dense_loads).dense(view.dense)
         return self._plan(target, view.dense, sensitive=self._sensitive, costs=costs, dense=dense)
 

@@ -80,10 +80,10 @@ class Pruned:
         return rates(self.dense, self.masks.all_alive(), self.masks.units)
 
     def spent(self, costs: CostModel) -> float:
-        """Return the cost of what is alive."""
+        """Return the cost of what is alive, as a part of the dense network: a cut changes none of it."""
         layers = (
             costs.of(
-                p,
+                self.dense.projections[p.name],
                 float(self.masks.rows(p).sum()),
                 float(self.masks.columns(p).sum()),
                 float(self.masks.alive(p).sum()),
@@ -192,11 +192,11 @@ class Pruned:
         unread: bool,
         round_to: int | None = None,
         min_alive: int = 1,
-    ) -> bool:
+    ) -> Cut:
         """Remove dead units from the network, with the method's state and the optimisers' moments.
 
         Returns:
-            Whether there was anything to remove.
+            What was removed; false where there was nothing to remove.
 
         Raises:
             CompactionError: as `Pruner.compact`.
@@ -208,7 +208,7 @@ class Pruned:
             carry_out(self.model, self.masks, cut, self.optimizers, changes)
             changes.remember(self, "survivors")
             self.survivors = self.survivors.after(cut)
-        return bool(cut)
+        return cut
 
     def put_back(self, snapshot: Snapshot, changes: Transaction) -> None:
         """Restore the network, the masks and the cuts that a snapshot holds.

@@ -28,7 +28,7 @@ from snnprune.pruning.measures import MEASURED
 from snnprune.pruning.method import Method
 from snnprune.pruning.oversights import Oversights, TargetMissedWarning
 from snnprune.pruning.pruned import Pruned
-from snnprune.pruning.reach import OutOfReachError
+from snnprune.pruning.reach import OutOfReachError, check_spikes
 from snnprune.pruning.recorder import TraceRecorder
 from snnprune.pruning.rounds import Round
 from snnprune.pruning.rule import Rule
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from snnprune.network.cost import Rates
+    from snnprune.network.cut import Cut
     from snnprune.network.topology import Topology
     from snnprune.pruning.compaction.survivors import SurvivingUnits
     from snnprune.pruning.masks import Masks
@@ -168,6 +169,7 @@ class Pruner:
         self._traffic = BatchTraffic(model)
         self._open_traffic()
         try:
+            check_spikes(self.method.aims, model, topology)
             if not self._pruned.was_cut:  # else its state may come, of a larger network
                 self._plan(asked, options)
             self.method.begin(self._view({}))
@@ -553,16 +555,17 @@ class Pruner:
 
     def _cut(self, changes: Transaction, *, unread: bool, **limits: Any) -> None:
         check_may_cut(self.model, self.method, training=not self._decided, in_batch=self._in_batch())
-        if self._pruned.cut(self.method, changes, unread=unread, **limits):
-            self._follow(changes)
+        cut = self._pruned.cut(self.method, changes, unread=unread, **limits)
+        if cut:
+            self._follow(changes, cut)
 
-    def _follow(self, changes: Transaction) -> None:
-        """Make the recorder follow a cut."""
+    def _follow(self, changes: Transaction, cut: Cut | None = None) -> None:
+        """Make what watches the network follow a cut, or another change of its size (None)."""
         if self.recorder is not None:
             changes.remember(self.recorder, "projections")
             self.recorder.follow(self.topology)
-        if self._traffic.is_open:
-            self._traffic.open(self.topology)
+        changes.remember(self._traffic, "now")
+        self._traffic.follow(self.topology, cut)
 
     @property
     def _device(self) -> torch.device:
@@ -636,7 +639,9 @@ class Pruner:
         self.returned_to = state.get("returned_to")
         if "history" in state:  # not in version 0.1
             self.history.load_state_dict(state["history"])
-        self._traffic.load_state_dict(state.get("traffic", {}))
+        self._traffic.load_state_dict(state.get("traffic", {}), self.topology, self._device)
+        if not self._steps.is_open:
+            self._traffic.stop()
 
     def inherit(self, state: Mapping[str, Any]) -> None:
         """Take over the masks and the cuts of another pruner.

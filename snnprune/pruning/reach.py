@@ -7,12 +7,18 @@ import math
 from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
+from snnprune.network.synops import may_spike
 from snnprune.pruning.measures import WHAT
 from snnprune.pruning.solver import ROUNDING
 
 if TYPE_CHECKING:
-    from snnprune.network.topology import Projection
+    from collections.abc import Iterable
+
+    from torch import nn
+
+    from snnprune.network.topology import Projection, Topology
     from snnprune.pruning.solver import Solver
+    from snnprune.pruning.target import Target
 
 MISSED = 0.005
 """Share of the network by which a target may be missed: the rounding of a target in whole per cent."""
@@ -31,6 +37,21 @@ class OutOfReachError(UserError):
     def __init__(self, sentence: str, most: float) -> None:
         super().__init__(sentence)
         self.most = most
+
+
+def check_spikes(targets: Iterable[Target], model: nn.Module, topology: Topology) -> None:
+    """Check that a network does what a target is a share of, as far as that is known before it runs.
+
+    Raises:
+        UserError: a share of the synaptic operations is to be pruned, and the network does none.
+    """
+    for target in targets:
+        if target.measure == "synops" and target.rate and not may_spike(model, topology):
+            raise UserError(
+                f"target {target.rate:g} of all {WHAT[target.measure]} cannot be reached: no neurons of this "
+                "network are known to spike, so that it does none: take target_macs or target_energy, or "
+                "name neuron classes of other libraries with neurons=..."
+            )
 
 
 def most(solver: Solver) -> float:
@@ -94,6 +115,8 @@ def _gives(solver: Solver, projection: Projection, rate: float) -> bool:
 def why(solver: Solver) -> str:
     """Return what keeps the most from being pruned, and what to do, as a clause."""
     units, thinnest = solver.units(1.0), solver.thinnest
+    if not solver.dense:
+        return f"the network has none (no {WHAT[solver.measure]} were seen): look whether its neurons fire"
     said: dict[str, float] = {}
     floor = 0.0
     for name, p in solver.topology.projections.items():

@@ -193,7 +193,8 @@ class Plan:
     @property
     def rate(self) -> float:
         """The share of the network that the plan prunes: the target, but for the rounding to whole units."""
-        return 1.0 - self.solver.cost(self.units, self.synapses) / self.solver.dense
+        dense = self.solver.dense
+        return 1.0 - self.solver.cost(self.units, self.synapses) / dense if dense else 0.0
 
     def assign(
         self,

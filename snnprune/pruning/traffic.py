@@ -8,7 +8,7 @@ more or less than before, so that each decision starts from new numbers.
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from snnprune.network.cut import Cut
     from snnprune.network.topology import Topology
     from snnprune.pruning.masks import Masks
 
@@ -34,7 +35,7 @@ class LayerTraffic:
     Attributes:
         reads: of each synapse, whole numbers; divided by ``per`` they are of a sample. In a shape that can be
             expanded to the weight's.
-        columns: values other than zero of each input column, in the same way.
+        columns: values other than zero of each input column, [columns], in the same way.
         per: what these numbers are divided by.
         analogue: whether its input is analogue.
     """
@@ -54,17 +55,33 @@ class LayerTraffic:
         # Sums of whole numbers are exact in any order: a network that was cut has the same.
         synapses = int(alive.sum())
         own = (self.reads * alive.sum(0, keepdim=True)) if len(self.reads) == 1 else self.reads * alive
-        each = self.columns.view(-1, len(columns)).sum(0)  # of a column in all groups
         left = int(columns.sum())
         return Load(
             float(own.sum()) / max(synapses, 1) / self.per,
-            float(each[columns].sum()) / max(left, 1) / self.per,
+            float(self.columns[columns].sum()) / max(left, 1) / self.per,
             self.analogue,
         )
 
     def each(self) -> Tensor:
         """Return what each synapse reads in a sample, in a shape that can be expanded to the weight's."""
         return self.reads / self.per
+
+    def to(self, device: torch.device) -> LayerTraffic:
+        """Return the same on a device."""
+        return replace(self, reads=self.reads.to(device), columns=self.columns.to(device))
+
+    def cut(self, rows: Tensor, columns: Tensor) -> LayerTraffic:
+        """Return what is left of it.
+
+        Args:
+            rows: bool, which rows of the weight stay.
+            columns: bool, which of its columns.
+        """
+        reads = self.reads
+        for axis, stays in enumerate((rows, columns)):
+            if reads.shape[axis] == len(stays):  # and not 1, of all rows
+                reads = reads.index_select(axis, stays.nonzero().squeeze(1).to(reads.device))
+        return replace(self, reads=reads, columns=self.columns[columns.to(self.columns.device)])
 
 
 @dataclass(frozen=True)
@@ -73,17 +90,24 @@ class Traffic:
 
     Attributes:
         layers: by name; a layer that was not called is not there.
+        loads: of each layer, of what was alive of it when it was measured.
     """
 
     layers: Mapping[str, LayerTraffic]
+    loads: Mapping[str, Load]
 
-    def loads(self, masks: Masks) -> dict[str, Load]:
+    def loads_of(self, masks: Masks) -> dict[str, Load]:
         """Return the load of each layer, of what is alive of it."""
-        known = masks.topology.projections
-        return {
-            name: layer.load(masks.alive(known[name]), masks.columns(known[name]))
-            for name, layer in self.layers.items()
-        }
+        return _loads(self.layers, masks)
+
+    def cut(self, cut: Cut) -> Traffic:
+        """Return the traffic of what a cut leaves of the network."""
+        return replace(self, layers={n: own.cut(cut.post(n), cut.pre(n)) for n, own in self.layers.items()})
+
+
+def _loads(layers: Mapping[str, LayerTraffic], masks: Masks) -> dict[str, Load]:
+    known = masks.topology.projections
+    return {n: own.load(masks.alive(known[n]), masks.columns(known[n])) for n, own in layers.items()}
 
 
 class BatchTraffic:
@@ -93,7 +117,7 @@ class BatchTraffic:
         model: the network.
 
     Attributes:
-        now: of the last batch that was measured, in the size that the network had; None before the first one.
+        now: of the last batch that was measured, in the size that the network has; None before the first one.
         loads: of what was alive when `settle` was called last, by name; None before the first batch.
         dense: loads of the network as long as nothing was pruned, by name, of the last such batch; None
             before the first one. Where something was pruned before that, they are of what was left, taken
@@ -103,8 +127,8 @@ class BatchTraffic:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.now: Traffic | None = None
-        self.loads: dict[str, Load] | None = None
-        self.dense: dict[str, Load] | None = None
+        self.loads: Mapping[str, Load] | None = None
+        self.dense: Mapping[str, Load] | None = None
         self._counter: SpikeCounter | None = None
 
     @property
@@ -126,7 +150,18 @@ class BatchTraffic:
     def settle(self, masks: Masks) -> None:
         """Take the loads of what is alive now; a cut may come next, which tensors do not follow."""
         if self.now is not None:
-            self.loads = self.now.loads(masks)
+            self.loads = self.now.loads_of(masks)
+
+    def follow(self, topology: Topology, cut: Cut | None) -> None:
+        """Follow the network to another size.
+
+        Args:
+            topology: of the network in its new size.
+            cut: how it came from the present one; None: otherwise than by a cut.
+        """
+        self.now = None if self.now is None or cut is None else self.now.cut(cut)
+        if self.is_open:
+            self.open(topology)
 
     def close(self, masks: Masks, *, whole: bool) -> None:
         """Take the batch that has been; all processes have to call it together.
@@ -143,8 +178,9 @@ class BatchTraffic:
         for p in masks.topology.projections.values():
             own = counted[p.name]
             facts = [own.calls, own.places, bool(own.calls), own.analogue]
+            of_all_groups = own.columns.view(-1, p.columns).sum(0)
             reads, columns, numbers = ranks.summed(
-                [own.synapses, own.columns, torch.tensor(facts, dtype=torch.float64)]
+                [own.synapses, of_all_groups, torch.tensor(facts, dtype=torch.float64)]
             )
             calls, places, processes, analogue = numbers.tolist()
             if calls:
@@ -152,19 +188,26 @@ class BatchTraffic:
                 layers[p.name] = LayerTraffic(reads, columns, per, bool(analogue))
         if not layers:
             return
-        self.now = Traffic(layers)
-        self.settle(masks)
+        self.now = Traffic(layers, _loads(layers, masks))
+        self.loads = self.now.loads
         if whole or self.dense is None:
             self.dense = self.loads
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the loads of the dense network, as numbers."""
-        return {name: asdict(load) for name, load in (self.dense or {}).items()}
+        """Return what was measured, and whether a batch is waited for."""
+        measured = {} if self.now is None else {n: vars(own).copy() for n, own in self.now.layers.items()}
+        of_it = None if self.now is None else self.now.loads
+        loads = {"dense": self.dense, "loads": self.loads, "of_it": of_it}
+        return {"now": measured, "waits": self.is_open} | {k: _numbers(own) for k, own in loads.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned; what was measured last is measured again."""
-        self.dense = {name: Load(**load) for name, load in state.items()} or None
-        self.now = self.loads = None
+    def load_state_dict(self, state: Mapping[str, Any], topology: Topology, device: torch.device) -> None:
+        """Restore what `state_dict` returned, for the network in the size that it had."""
+        self.dense, self.loads, of_it = (_loads_in(state.get(key)) for key in ("dense", "loads", "of_it"))
+        layers = {n: LayerTraffic(**own).to(device) for n, own in state.get("now", {}).items()}
+        self.now = Traffic(layers, of_it or {}) if layers else None
+        self.stop()
+        if state.get("waits", False):
+            self.open(topology)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> BatchTraffic:
         """Return the same for a copy of the model, which measures its next batch where this one does."""
@@ -174,3 +217,11 @@ class BatchTraffic:
         if self._counter is not None:
             twin.open(copy.deepcopy(self._counter.topology, memo))
         return twin
+
+
+def _numbers(loads: Mapping[str, Load] | None) -> dict[str, dict[str, Any]]:
+    return {name: asdict(load) for name, load in (loads or {}).items()}
+
+
+def _loads_in(numbers: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Load] | None:
+    return {name: Load(**load) for name, load in (numbers or {}).items()} or None
