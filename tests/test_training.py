@@ -405,5 +405,8 @@ def test_methods_get_the_options_they_know():
         "structured": 0.2,
         "tau": 0.4,
     }
-    assert given(MethodConfig("dpap", target_synops=0.9)) == {"target_synops": 0.9, "structured": MethodConfig.structured}
+    assert given(MethodConfig("dpap", target_synops=0.9)) == {
+        "target_synops": 0.9,
+        "structured": MethodConfig.structured,
+    }
     assert given(MethodConfig("dense")) == {}
