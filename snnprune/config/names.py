@@ -81,6 +81,7 @@ TRAITS = {
     "own": "files of the user's own, of formats that do not say everything",
     "time": "a spiking network with time steps",
     "recurrent": "has layers that are wired to themselves",
+    "local": "learns by a rule of its own, without gradients and without an optimiser",
 }
 
 
@@ -355,6 +356,12 @@ MODELS: dict[str, Entry] = {
         "Cramer et al. 2022; thresholds: Yin et al. 2021; time constants: Perez-Nieves et al. 2021",
         "snnprune.nn.models.recurrent:rsnn",
         frozenset({"time", "recurrent"}),
+    ),
+    "wta-snn": Entry(
+        "spiking net of units that compete, which learns without gradients (STDP), for grey images",
+        "Diehl and Cook, Frontiers in Computational Neuroscience 9:99, 2015",
+        "snnprune.nn.models.wta:wta_snn",
+        frozenset({"time", "local"}),
     ),
     "conv-ann": Entry(
         "conv-snn with ReLU in place of spikes, without time",
