@@ -436,6 +436,21 @@ METHODS: dict[str, Entry] = {
         "Molchanov et al., ICLR 2017",
         "snnprune.methods.taylor:Taylor",
     ),
+    "weight-threshold": Entry(
+        "removes at intervals what is below a share of the largest weight; survivors may be quantised",
+        "Rathi et al., IEEE TCAD 2019",
+        "snnprune.methods.weight_threshold:WeightThreshold",
+    ),
+    "soft-pruning": Entry(
+        "holds small weights of neurons that have fired often at the lowest value, or removes them",
+        "Shi et al., Frontiers in Neuroscience 2019",
+        "snnprune.methods.soft_pruning:SoftPruning",
+    ),
+    "adaptive-threshold": Entry(
+        "prunes the smallest weights, by thresholds that follow the firing of each neuron",
+        "after Guo et al., Frontiers in Neuroscience 2020",
+        "snnprune.methods.adaptive_threshold:AdaptiveThreshold",
+    ),
     "variance": Entry(
         "prunes what contributes the least variance, and folds its mean into the bias behind it",
         "after Sietsma and Dow, Neural Networks 1991; on traces",
