@@ -101,6 +101,38 @@ def test_a_unit_that_is_cut_leaves_with_its_threshold_and_its_column() -> None:
     assert (agreement.flipped, agreement.difference) == (0, 0)
 
 
+class Loudest(nn.Module):
+    """A user's own neuron, of no library: of the units above a threshold of their own the loudest speaks."""
+
+    def __init__(self, *, says_so: bool) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.linspace(0.1, 0.4, 8))
+        if says_so:
+            self.competing = ("threshold",)
+
+    def forward(self, x: Tensor) -> Tensor:
+        above = (x - self.threshold).relu()
+        return above * (above == above.amax(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_neurons_of_any_library_say_that_their_units_compete(says_so: bool) -> None:
+    torch.manual_seed(0)
+    net: Any = nn.Sequential(nn.Linear(6, 8), Loudest(says_so=says_so), nn.Linear(8, 3)).double()
+    x = torch.rand(9, 6, dtype=torch.float64)
+    topology = snnprune.discover(net, x, neurons=(Loudest,))
+    if not says_so:
+        assert "see one another" in str(topology.populations["0"].frozen)
+        return
+    masks = snnprune.Masks(net, topology)
+    masks.keep_units(topology.populations["0"], torch.arange(8) % 2 == 0)
+    masks.refresh()
+    masks.apply()
+    small: Any = compact(net, masks)
+    assert torch.equal(small[1].threshold, net[1].threshold[::2])
+    assert torch.allclose(net(x), small(x), rtol=0, atol=1e-12)
+
+
 # --- plasticity
 
 
@@ -215,10 +247,24 @@ def test_a_step_without_a_forward_is_refused_and_hooks_are_gone() -> None:
 
 def test_labels_on_paper() -> None:
     """Unit 0: 4 and 1 spikes a sample; unit 1: equal, so the lower class; unit 2: silent; unit 3: class 1."""
-    seen = Responses(2, 4)
+    seen = Responses(2, 4, memory=None)
     seen.add(torch.tensor([[6.0, 1.0, 0.0, 0.0], [2.0, 1.0, 0.0, 0.0]]), torch.tensor([0, 0]))
     seen.add(torch.tensor([[1.0, 1.0, 0.0, 2.0]]), torch.tensor([1]))
     assert seen.weights().tolist() == [[0.5, 0.5, 0, 0], [0, 0, 0, 1]]
+
+
+def test_what_was_answered_long_ago_counts_for_little() -> None:
+    """memory 2: a count halves with each sample. Class 1 gets 6 spikes, then class 0 gets 2, class 1 none.
+
+    Rates without fading: class 0 has 2, class 1 6 / 2 = 3. With it class 1 has 6 / 4 / (1 + 1 / 4) = 1.2.
+    """
+    labels = {}
+    for memory in (2.0, None):
+        seen = Responses(2, 1, memory)
+        for count, label in ((6.0, 1), (2.0, 0), (0.0, 1)):
+            seen.add(torch.tensor([[count]]), torch.tensor([label]))
+        labels[memory] = seen.weights().flatten().tolist()
+    assert labels == {2.0: [1.0, 0.0], None: [0.0, 1.0]}
 
 
 # --- runs

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from snnprune.network.hooks import after
-from snnprune.network.leaves import competing
+from snnprune.network.leaves import competes
 from snnprune.network.untouched import untouched
 from snnprune.network.wrappers import forget_compiled
 
@@ -122,7 +122,7 @@ class Watch:
 
 def most_active(module: nn.Module, output: torch.Tensor) -> int:
     """Return how many of its outputs a layer of neurons could activate: of units that compete, one a step."""
-    return output.numel() // (output.shape[-1] if competing(module) else 1)
+    return output.numel() // (output.shape[-1] if competes(module) else 1)
 
 
 def is_spiking(module: nn.Module) -> bool:
@@ -138,5 +138,5 @@ def judge(layer: str, rate: float, neurons: nn.Module) -> Firing:
     """
     if rate < SILENT:
         return Firing(layer, rate, "silent")
-    full = rate > SATURATED and is_spiking(neurons) and not competing(neurons)
+    full = rate > SATURATED and is_spiking(neurons) and not competes(neurons)
     return Firing(layer, rate, "saturated" if full else "ok")

@@ -54,17 +54,17 @@ def goes_unit_by_unit(module: nn.Module) -> bool:
     """
     plain = type(module).__module__.partition(".")[0] in {"torch", "spikingjelly", "snnprune"}
     known = isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module) or is_gate(module)
-    return plain and known and not competing(module)
+    return plain and known and not competes(module)
 
 
-def competing(module: nn.Module) -> tuple[str, ...]:
-    """Return which tensors of ``module`` have an entry for each of its units, where these compete.
+def competes(module: nn.Module) -> bool:
+    """Tell whether the units of a layer of neurons see one another, and say so by an attribute ``competing``.
 
-    A layer of neurons whose units see one another says so by an attribute ``competing``. Nothing that is
-    asked of it would tell a value of one unit from a value of all. It has to hold that a unit without input
-    is silent and affects no other one.
+    It names the tensors that have an entry for each unit: nothing that is asked of such a layer would tell a
+    value of one unit from a value of all. It has to hold that a unit without input is silent and affects no
+    other one.
     """
-    return tuple(getattr(module, "competing", ()))
+    return getattr(module, "competing", None) is not None
 
 
 def is_of_spikingjelly(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from snnprune.network.axes import tensors_in
 from snnprune.network.firing import Firing, Tally, judge, most_active
 from snnprune.network.hooks import Hook, after
-from snnprune.network.leaves import competing
+from snnprune.network.leaves import competes
 from snnprune.pruning.forwards import is_training, uncompiled
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class BatchFiring:
             own = [units for neuron, units in populations if neuron == name]
             module = self.model.get_submodule(name)
             living = sum(int(units.sum()) for units in own) / max(sum(map(len, own)), 1)
-            if competing(module):
+            if competes(module):
                 living = 1.0  # of few or many units one fires at a step
             found.append(judge(name, rate / living, module))
         return [layer for layer in found if layer.state != "ok"]

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from snnprune.nn.plasticity import LocalNetwork
     from snnprune.pruning import Method
 
+AT_ONCE = 10
+"""Samples between two changes of the weights, at most. With 50 the same units win too many of them in a row:
+after an epoch of 6,000 digits of MNIST 24 % were right, and 78 % with 10 (one seed)."""
+
 GRADIENTS = (
     "method '{method}' reads gradients, and {model} learns without them: choose one that reads weights, "
     "spikes or traces, such as magnitude, dpap or stdp, or a network that is trained by gradients"
@@ -25,9 +29,9 @@ GRADIENTS = (
 class LocalTask(Task):
     """Trains a `LocalNetwork` by its rule; measures, encodes and resets as `Task` does.
 
-    A batch is answered first, with the labels of the epoch's batches before it, so training accuracy is that
-    of samples not yet seen in the epoch. Then the rule changes the weights, and the readout is set from all
-    responses of the epoch. What is dead takes no part in either.
+    Samples are answered first, with the labels that the epoch has given so far, so training accuracy is that
+    of samples not yet seen in the epoch. Then the rule changes the weights, and the readout is set from the
+    responses of the epoch. A batch is taken `AT_ONCE` samples at a time. What is dead takes no part.
 
     Args:
         config: the run's configuration.
@@ -65,15 +69,17 @@ class LocalTask(Task):
         self._responses = None  # the network may be cut before the first batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # type: ignore[override]
-        """Answer a batch, learn from it, and label the units anew."""
+        """Answer `AT_ONCE` samples at a time, learn from them, and label the units anew."""
         frames, labels = batch
-        with self.rule.watching() as seen:
-            scores = self(self.encode(frames, Stream.TRAIN, self.current_epoch, batch_idx))
-        self._tallies[Stream.TRAIN].add(self.loss(scores, labels), scores, labels)
         masks = self.masks()
         alive = None if masks is None else masks.alive(masks.topology.projections[self.layer])
-        self.rule.step(seen, alive)
-        self._label(seen.both()[1], scores.shape[1], labels)
+        encoded = self.encode(frames, Stream.TRAIN, self.current_epoch, batch_idx)
+        for x, wanted in zip(encoded.split(AT_ONCE, 1), labels.split(AT_ONCE), strict=True):
+            with self.rule.watching() as seen:
+                scores = self(x)
+            self._tallies[Stream.TRAIN].add(self.loss(scores, wanted), scores, wanted)
+            self.rule.step(seen, alive)
+            self._label(seen.both()[1], scores.shape[1], wanted)
 
     def _label(self, spikes: Tensor, classes: int, labels: Tensor) -> None:
         if self._responses is None:
