@@ -14,6 +14,7 @@ from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import Tensor, nn
 
 from snnprune.config.schema import ModelConfig
+from snnprune.network.firing import most_active
 from snnprune.network.leaves import leaf_kind
 from snnprune.nn import models
 from snnprune.nn.recurrent import Recurrent
@@ -154,7 +155,8 @@ def _activity(
             fed[module] = fresh or sources or list(fed.values())[-1]  # attention is fed by spikes alone
             known.update(sources)
         active, size = counts.get(module, [0, 0])
-        counts[module] = [active + int(outputs[0].count_nonzero()), size + outputs[0].numel()]
+        most = most_active(module, outputs[0])
+        counts[module] = [active + int(outputs[0].count_nonzero()), size + most]
         cut = tuple(o.detach().requires_grad_() for o in outputs)  # the next neuron is fed by what follows
         return cut if isinstance(output, tuple) else cut[0]
 
@@ -244,6 +246,14 @@ def torchvision(name: str) -> Any:
 def paper(name: str, shape: tuple[int, int, int]) -> Any:
     """Return a builder of one of the papers' networks."""
     return lambda: narrowed(models.build(ModelConfig(name, hidden=64), shape, 10))
+
+
+def competing() -> nn.Module:
+    """Units that compete, with thresholds apart and a readout that was set."""
+    net = models.build(ModelConfig("wta-snn", hidden=16, membrane=2.0), (2, 6, 6), 4)
+    nn.init.normal_(net.get_submodule("out").weight)
+    nn.init.uniform_(net.get_submodule("fc1_wta").theta)
+    return net
 
 
 # --- networks of the tests' own
@@ -494,6 +504,7 @@ _PLIF = neuron.ParametricLIFNode
 _DIGITS = (2, 14, 14)
 _FAMILIES = (
     *(Family(name, paper(name, _DIGITS), _DIGITS, n) for name, n in (("conv-snn", 3), ("mlp-snn", 1))),
+    Family("wta-snn", competing, (2, 6, 6), 1),
     Family("vgg-snn", paper("vgg-snn", (3, 16, 16)), (3, 16, 16), 7),
     *(
         Family(name, paper(name, shape), shape, n, "")

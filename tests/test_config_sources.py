@@ -51,6 +51,7 @@ TAKEN: dict[str, tuple[Any, ...]] = {
     "model.accelerate": (True,),
     "model.file": ("abc", None),
     "model.dt": (2.5, None),
+    **{f"model.{name}": (2.5,) for name in ("eta", "trace", "membrane")},
     **{f"method.{name}": (None,) for name in AIMS},
     "method.compact_every": (None,),
     "method.options": ({"a": 1},),  # names that the method is asked for afterwards
@@ -76,6 +77,10 @@ EDGES: dict[str, tuple[Any, ...]] = {
     "model.hidden": (0, 10**30),
     "model.dropout": (1,),
     "model.dt": (0,),
+    "model.eta": (0,),
+    "model.trace": (0.99,),
+    "model.membrane": (0.99,),
+    "model.inhibition": (1.01, -0.01),
     **{f"method.{name}": (1, -0.1) for name in AIMS},
     "method.structured": (1.01, -0.01),
     "method.compact_every": (0,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,13 @@ from snnprune.config.reading import SECTIONS
 from snnprune.config.schema import RunConfig
 from snnprune.pruning import Pruner
 from snnprune.training import assembly, optimiser
+from snnprune.training.local import LocalTask
 from support.reported import REPORTED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from snnprune.training.task import Task
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "configs"
@@ -73,6 +79,22 @@ def noise(config: RunConfig) -> data.Splits:
     return data.Splits(pair, pair, pair, tuple(map(str, range(kinds))), shape, events)
 
 
+def learnt(task: Task, pruner: Pruner, x: Tensor, labels: Tensor) -> Tensor:
+    """Train a step, and return the loss."""
+    if isinstance(task, LocalTask):
+        with task.rule.watching() as seen:
+            loss = task.loss(task(x), labels)
+        task.rule.step(seen)
+        pruner.step()
+        return loss
+    optimizer = optimiser.build(task.parameters(), task.run_config.train)
+    loss = task.loss(task(x), labels)
+    loss.backward()
+    optimizer.step()
+    pruner.step(optimizer)
+    return loss
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(FOLDER)))
 def test_its_network_learns_a_step_and_its_method_decides(
     file: Path, capsys: pytest.CaptureFixture[str]
@@ -84,13 +106,9 @@ def test_its_network_learns_a_step_and_its_method_decides(
     frames, labels = splits.train.__getitems__([0, 1])
     x = task.encode(frames, Stream.TRAIN, 0, 0)
     callback = assembly.pruning(config.method, x, config.train.seed)
-    optimizer = optimiser.build(task.parameters(), config.train)
     with Pruner(task.model, x, callback.method, epochs=config.train.epochs, **callback.options) as pruner:
         before = [p.detach().clone() for p in task.parameters()]
-        loss = task.loss(task(x), labels)
-        loss.backward()
-        optimizer.step()
-        pruner.step(optimizer)
+        loss = learnt(task, pruner, x, labels)
         pruner.end_epoch({"val_accuracy": 0.5})
         assert bool(torch.isfinite(loss))
         assert any(not torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))

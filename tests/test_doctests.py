@@ -10,7 +10,11 @@ import pytest
 
 import snnprune
 from snnprune.engine.stream import Stream
+from snnprune.methods.weight_threshold import BelowThreshold
 from snnprune.nn import fused
+from snnprune.nn.models.wta import WinnerTakesAllNode
+from snnprune.nn.plasticity import TraceSTDP
+from snnprune.nn.plasticity.readout import Responses
 from snnprune.pruning.lowest import Lowest
 from snnprune.pruning.state import Stateful
 
@@ -28,7 +32,10 @@ PLACES: tuple[ModuleType, ...] = (
 )
 PUBLIC: dict[str, Any] = {
     name: getattr(place, name) for place in PLACES for name in place.__all__ if not name.startswith("_")
-} | {"Lowest": Lowest, "Stateful": Stateful, "Stream": Stream}
+} | {
+    kind.__name__: kind
+    for kind in (Lowest, Stateful, Stream, TraceSTDP, Responses, WinnerTakesAllNode, BelowThreshold)
+}
 
 doctest.ELLIPSIS_MARKER = "[...]"
 """What may be printed between an example's lines; three dots alone would continue the line of code before."""

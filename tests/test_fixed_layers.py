@@ -11,7 +11,7 @@ from torch import nn
 
 import snnprune
 from snnprune import Pruner, discover
-from snnprune.config.names import METHODS
+from snnprune.config.names import METHODS, options_of
 
 X = torch.rand(8, 4)
 OUTPUT = "it is the output of the network"
@@ -78,7 +78,7 @@ def test_what_is_fixed_is_not_touched_by_any_method(method: str) -> None:
     model = net()
     model[3].requires_grad_(False)
     before = model[3].weight.clone()
-    options = {} if method in {"dense", "bsp", "bdnn-sp", "bdnn-dsd"} else {"target": 0.4}
+    options = {"target": 0.4} if "target" in options_of(METHODS, "method", method) else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", snnprune.TargetMissedWarning)
         pruner = Pruner(model, X, method, epochs=8, **options)

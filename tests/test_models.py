@@ -104,7 +104,7 @@ def test_lif_gradient_is_a_rectangle_and_the_reset_is_in_it() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_small_frames_are_refused_in_a_sentence(name: str) -> None:
-    if name in {"mlp-snn", "mlp-ann", "rsnn"}:  # without convolutions
+    if name in {"mlp-snn", "mlp-ann", "rsnn", "wta-snn"}:  # without convolutions
         assert build(ModelConfig(name=name), (1, 1, 1), 2)
         return
     with pytest.raises(UserError, match="frames of 3 x 3 pixels are too small"):
@@ -150,7 +150,7 @@ def test_no_layer_is_silent_or_saturated_at_first(name: str, scale: float, count
         model = build(ModelConfig(name=name, hidden=100), (2, 34, 34), 10)
         reports = firing.check(model, frames if model.spiking else frames.sum(0))
         assert [str(report) for report in reports if report.state != "ok"] == []
-        layers = [n for n, m in model.named_children() if n.endswith(("_lif", "_relu"))]
+        layers = [n for n, m in model.named_children() if n.endswith(("_lif", "_wta", "_relu"))]
         assert [report.layer for report in reports] == layers
 
 

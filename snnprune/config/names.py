@@ -81,6 +81,7 @@ TRAITS = {
     "own": "files of the user's own, of formats that do not say everything",
     "time": "a spiking network with time steps",
     "recurrent": "has layers that are wired to themselves",
+    "local": "learns by a rule of its own, without gradients and without an optimiser",
 }
 
 
@@ -356,6 +357,12 @@ MODELS: dict[str, Entry] = {
         "snnprune.nn.models.recurrent:rsnn",
         frozenset({"time", "recurrent"}),
     ),
+    "wta-snn": Entry(
+        "spiking net of units that compete, which learns without gradients (STDP), for grey images",
+        "Diehl and Cook, Frontiers in Computational Neuroscience 9:99, 2015",
+        "snnprune.nn.models.wta:wta_snn",
+        frozenset({"time", "local"}),
+    ),
     "conv-ann": Entry(
         "conv-snn with ReLU in place of spikes, without time",
         "twin of conv-snn",
@@ -428,6 +435,21 @@ METHODS: dict[str, Entry] = {
         "prunes what the loss would miss least, by first-order gradients",
         "Molchanov et al., ICLR 2017",
         "snnprune.methods.taylor:Taylor",
+    ),
+    "weight-threshold": Entry(
+        "removes at intervals what is below a share of the largest weight; survivors may be quantised",
+        "Rathi et al., IEEE TCAD 2019",
+        "snnprune.methods.weight_threshold:WeightThreshold",
+    ),
+    "soft-pruning": Entry(
+        "holds small weights of neurons that have fired often at the lowest value, or removes them",
+        "Shi et al., Frontiers in Neuroscience 2019",
+        "snnprune.methods.soft_pruning:SoftPruning",
+    ),
+    "adaptive-threshold": Entry(
+        "prunes the smallest weights, by thresholds that follow the firing of each neuron",
+        "after Guo et al., Frontiers in Neuroscience 2020",
+        "snnprune.methods.adaptive_threshold:AdaptiveThreshold",
     ),
     "variance": Entry(
         "prunes what contributes the least variance, and folds its mean into the bias behind it",

@@ -129,6 +129,13 @@ class ModelConfig:
             neuron, trained with the weights (Perez-Nieves et al. 2021).
         readout: output of a recurrent network: leaky integrators, which do not spike and whose potential is
             the output (Cramer et al. 2022), or neurons that spike.
+        stdp: rule of a network that learns without gradients: target weakens the inputs that were silent
+            before a spike (Querlioz et al. 2013), pair those that come after one.
+        eta: learning rate of that rule.
+        trace: time constant of that rule's traces, in time steps. The defaults are for 30 time
+            steps of Poisson spikes; scale `trace` and `membrane` with `data.time_steps`.
+        membrane: time constant of the potentials of neurons that compete, in time steps.
+        inhibition: share of their potential that all others lose when one of these neurons fires.
         file: NIR file that holds the network (`--init FILE.nir`). It is read again when the run is resumed or
             evaluated.
         dt: seconds of a time step in `file`; without a number, what the file says, and 1e-4 if it says
@@ -152,6 +159,11 @@ class ModelConfig:
     neuron: Literal["lif", "alif"] = "lif"
     tau: Literal["shared", "heterogeneous"] = "shared"
     readout: Literal["leaky", "spikes"] = "leaky"
+    stdp: Literal["target", "pair"] = "target"
+    eta: Annotated[float, Within(0, above=True)] = 0.02
+    trace: Annotated[float, Within(1)] = 2.0
+    membrane: Annotated[float, Within(1)] = 15.0
+    inhibition: Annotated[float, Within(0, 1)] = 1.0
     file: File | None = None
     dt: Seconds | None = None
     accelerate: bool = True

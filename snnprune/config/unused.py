@@ -60,6 +60,23 @@ Row = tuple[str, "Callable[[Facts], bool]", str]
 
 IN_TIME = "it is for spiking networks, and {model.name} has no time steps"
 
+LOCALLY = "{model.name} learns without gradients, by model.stdp and model.eta"
+
+OF_GRADIENTS = (
+    "model.detach_reset",
+    "model.dropout",
+    "train.optimizer",
+    "train.lr",
+    "train.weight_decay",
+    "train.momentum",
+    "train.schedule",
+    "train.step_epochs",
+    "train.step_gamma",
+    "train.warmup_epochs",
+    "train.activity_penalty",
+)
+"""Settings of training by gradients."""
+
 TABLE: tuple[Row, ...] = (
     ("method.target", lambda f: f.lacks("target"), "method '{method.name}' has no target"),
     *(
@@ -152,6 +169,15 @@ TABLE: tuple[Row, ...] = (
         )
         for name in ("neuron", "tau", "readout")
     ),
+    *(
+        (
+            f"model.{name}",
+            lambda f: f.model.has("local") is False,
+            "it is for networks that learn without gradients, and {model.name} learns by them",
+        )
+        for name in ("stdp", "eta", "trace", "membrane", "inhibition")
+    ),
+    *((key, lambda f: f.model.has("local") is True, LOCALLY) for key in OF_GRADIENTS),
     # A network without time gets the mean of a recording's frames, which depends on the number of frames.
     ("data.encoding", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),
     ("data.time_steps", lambda f: f.has_no_time and f.data.has("events") is False, IN_TIME),

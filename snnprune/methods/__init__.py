@@ -4,6 +4,7 @@ A method may use `pruning`, and must know no trainer.
 """
 
 from snnprune.common.lazy import lazily
+from snnprune.methods.adaptive_threshold import AdaptiveThreshold
 from snnprune.methods.admm import ADMM
 from snnprune.methods.arch_learning import ArchLearning
 from snnprune.methods.auto_balanced import AutoBalanced
@@ -26,11 +27,13 @@ from snnprune.methods.sd_snn import SDSNN
 from snnprune.methods.second_order import SecondOrder
 from snnprune.methods.set import SET
 from snnprune.methods.sf_imp import SFIMP
+from snnprune.methods.soft_pruning import SoftPruning
 from snnprune.methods.stdp import STDP
 from snnprune.methods.stds import STDS
 from snnprune.methods.taylor import Taylor
 from snnprune.methods.twins import Twins
 from snnprune.methods.variance import Variance
+from snnprune.methods.weight_threshold import WeightThreshold
 from snnprune.methods.weight_trace import WeightTrace
 
 __all__ = [
@@ -44,6 +47,7 @@ __all__ = [
     "SFIMP",
     "STDP",
     "STDS",
+    "AdaptiveThreshold",
     "ArchLearning",
     "AutoBalanced",
     "BDNNdsd",
@@ -58,9 +62,11 @@ __all__ = [
     "Random",
     "RigL",
     "SecondOrder",
+    "SoftPruning",
     "Taylor",
     "Twins",
     "Variance",
+    "WeightThreshold",
     "WeightTrace",
 ]
 

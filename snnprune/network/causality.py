@@ -14,6 +14,7 @@ import torch
 
 from snnprune.network.duplicate import UncopiedError
 from snnprune.network.folds import find_fold
+from snnprune.network.leaves import competes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def find_time(asked: Asked) -> Time:
 
 def _judge(asked: Asked, found: dict[int, set[str]]) -> Time:
     front = asked.channels
-    if found.pop(front):
+    if found.pop(front) and not competes(asked.module):
         return Time(unknown="its units see one another, so that none of them can be taken alone")
     dependent = [axis for axis, sides in found.items() if sides]
     if not dependent:

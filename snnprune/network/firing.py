@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from snnprune.network.hooks import after
+from snnprune.network.leaves import competes
 from snnprune.network.untouched import untouched
 from snnprune.network.wrappers import forget_compiled
 
@@ -26,7 +27,8 @@ class Firing:
 
     Attributes:
         layer: name of the layer in the model.
-        rate: share of its outputs, over time, samples and places, that are not zero.
+        rate: share of its outputs, over time, samples and places, that are not zero; of units that compete,
+            share of the steps in which one of them is.
         state: "silent", "saturated", or "ok".
     """
 
@@ -66,7 +68,7 @@ def check(model: nn.Module, batch: torch.Tensor) -> list[Firing]:
         watch = stack.enter_context(contextlib.closing(Watch(model)))
         with torch.no_grad():
             model(batch)
-    return [judge(name, rate, spikes=name in watch.spiking) for name, rate in watch.rates().items()]
+    return [judge(name, rate, model.get_submodule(name)) for name, rate in watch.rates().items()]
 
 
 class Tally:
@@ -91,30 +93,23 @@ class Watch:
     Args:
         model: any module; its layers of neurons are SpikingJelly's spiking nodes (modules with a
             ``v_threshold``) and ReLUs.
-
-    Attributes:
-        spiking: names of the layers that spike.
     """
 
     def __init__(self, model: nn.Module) -> None:
         forget_compiled(model)
-        self.spiking: set[str] = set()
         self._tally = Tally()
         self._handles = []
         for name, module in model.named_modules():
-            if is_spiking(module):
-                self.spiking.add(name)
-            elif not isinstance(module, nn.ReLU):
-                continue
-            self._handles.append(after(module, self._count(name)))
+            if is_spiking(module) or isinstance(module, nn.ReLU):
+                self._handles.append(after(module, self._count(name)))
 
     def rates(self) -> dict[str, float]:
         """Return the rates of the layers by name, in forward order (see `Tally.rates`)."""
         return self._tally.rates()
 
     def _count(self, name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-            self._tally.add(name, output.count_nonzero(), output.numel())
+        def hook(module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+            self._tally.add(name, output.count_nonzero(), most_active(module, output))
 
         return hook
 
@@ -125,13 +120,23 @@ class Watch:
         self._handles.clear()
 
 
+def most_active(module: nn.Module, output: torch.Tensor) -> int:
+    """Return how many of its outputs a layer of neurons could activate: of units that compete, one a step."""
+    return output.numel() // (output.shape[-1] if competes(module) else 1)
+
+
 def is_spiking(module: nn.Module) -> bool:
     """Tell whether a layer of neurons spikes, as SpikingJelly's spiking nodes do."""
     return hasattr(module, "v_threshold")
 
 
-def judge(layer: str, rate: float, spikes: bool) -> Firing:
-    """Return whether a layer is silent or saturated; a ReLU that is always active is not saturated."""
+def judge(layer: str, rate: float, neurons: nn.Module) -> Firing:
+    """Return whether a layer is silent or saturated.
+
+    A ReLU that is always active is not saturated, and neither are units that compete, of which another one
+    may fire at every step.
+    """
     if rate < SILENT:
         return Firing(layer, rate, "silent")
-    return Firing(layer, rate, "saturated" if spikes and rate > SATURATED else "ok")
+    full = rate > SATURATED and is_spiking(neurons) and not competes(neurons)
+    return Firing(layer, rate, "saturated" if full else "ok")

@@ -54,7 +54,17 @@ def goes_unit_by_unit(module: nn.Module) -> bool:
     """
     plain = type(module).__module__.partition(".")[0] in {"torch", "spikingjelly", "snnprune"}
     known = isinstance(module, ACTIVATIONS) or _is_of_spikingjellys_neurons(module) or is_gate(module)
-    return plain and known
+    return plain and known and not competes(module)
+
+
+def competes(module: nn.Module) -> bool:
+    """Tell whether the units of a layer of neurons see one another, and say so by an attribute ``competing``.
+
+    It names the tensors that have an entry for each unit: nothing that is asked of such a layer would tell a
+    value of one unit from a value of all. It has to hold that a unit without input is silent and affects no
+    other one.
+    """
+    return getattr(module, "competing", None) is not None
 
 
 def is_of_spikingjelly(module: nn.Module) -> bool:

@@ -8,7 +8,7 @@ import torch
 
 from snnprune.network.asking import Asked
 from snnprune.network.causality import Time, find_time
-from snnprune.network.leaves import goes_unit_by_unit, is_multi_step, is_of_spikingjelly
+from snnprune.network.leaves import competes, goes_unit_by_unit, is_multi_step, is_of_spikingjelly
 from snnprune.network.wiring import freeze_holders, take_in
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def _give(found: Findings, values: Values, asked: Asked, *, apart: bool) -> None
         asked: its neuron.
         apart: no unit of the neuron sees another, so a value that is no unit's own is shared by all.
     """
-    answers = {dim: _is_of_units(asked, values.tensor, dim) for dim in values.dims}
+    module: Any = asked.module
+    declared = competes(module) and values.tensor in module.competing
+    answers = {dim: declared or _is_of_units(asked, values.tensor, dim) for dim in values.dims}
     own = [dim for dim, answer in answers.items() if answer]
     shared = apart and not any(answer is not False for answer in answers.values())
     if len(own) != 1 and values.fits and None in answers.values():

@@ -6,8 +6,9 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from snnprune.network.axes import tensors_in
-from snnprune.network.firing import Firing, Tally, is_spiking, judge
+from snnprune.network.firing import Firing, Tally, judge, most_active
 from snnprune.network.hooks import Hook, after
+from snnprune.network.leaves import competes
 from snnprune.pruning.forwards import is_training, uncompiled
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ class BatchFiring:
         found = []
         for name, rate in self.rates.items():
             own = [units for neuron, units in populations if neuron == name]
+            module = self.model.get_submodule(name)
             living = sum(int(units.sum()) for units in own) / max(sum(map(len, own)), 1)
-            found.append(judge(name, rate / living, spikes=is_spiking(self.model.get_submodule(name))))
+            if competes(module):
+                living = 1.0  # of few or many units one fires at a step
+            found.append(judge(name, rate / living, module))
         return [layer for layer in found if layer.state != "ok"]
 
     def _hook(self) -> None:
@@ -68,7 +72,7 @@ class BatchFiring:
             if module is own and is_training(self.model):  # and no replica, which shares the hooks
                 fired = next(iter(tensors_in(output)), None)
                 if fired is not None:
-                    self._tally.add(name, fired.count_nonzero(), fired.numel())
+                    self._tally.add(name, fired.count_nonzero(), most_active(module, fired))
 
         def counts(_output: Tensor, post: Tensor | None, _pre: Tensor | None) -> None:
             """Take spikes [T, B, C] that fused layers have summed over space on the way."""

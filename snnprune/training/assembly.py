@@ -16,8 +16,10 @@ from snnprune.config.names import METHODS, build
 from snnprune.export.limits import check_nir
 from snnprune.network.activity import SynapticActivity
 from snnprune.nn.device import device_of
+from snnprune.nn.plasticity import LocalNetwork
 from snnprune.nn.run_network import build_network
 from snnprune.training.callbacks.pruning import PruningCallback
+from snnprune.training.local import LocalTask
 from snnprune.training.sampler import EpochSampler, SharedBatches
 from snnprune.training.task import Task
 
@@ -36,12 +38,12 @@ def task(config: RunConfig, splits: data.Splits) -> Task:
     """Return the network with weights drawn from the seed, ready to be trained.
 
     Raises:
-        UserError: ``train.export_check`` names a format that cannot hold the network.
+        UserError: ``train.export_check`` names a format that cannot hold the network, or as `LocalTask`.
     """
     model = build_network(config, splits.shape, len(splits.classes))
     if config.train.export_check == "nir":
         check_nir(model)
-    return Task(config, model)
+    return LocalTask(config, model) if isinstance(model, LocalNetwork) else Task(config, model)
 
 
 def loader(

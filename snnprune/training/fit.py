@@ -90,6 +90,7 @@ def fit(
     held_out = assembly.held_out_loss(task, splits.validation)
     pruning = assembly.pruning(config.method, example, config.train.seed, held_out)
     task.activity = assembly.activity(pruning) if task.spiking else None
+    task.masks = lambda: None if pruning.pruner is None else pruning.pruner.masks
     if not begun:
         rehearse(task, example, config.method, config.train.epochs, held_out)
         if config.train.init is not None:

@@ -43,7 +43,8 @@ def rehearse(
     """
     with same_dice([example.device]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the pruner that trains says it again
-        assembly.pruning(method, example, 0, held_out).restored(task.model, example, epochs)
+        pruner = assembly.pruning(method, example, 0, held_out).restored(task.model, example, epochs)
+    task.check(pruner.method, method.name)
 
 
 def rehearse_all(config: RunConfig, methods: Mapping[str, MethodConfig]) -> None:

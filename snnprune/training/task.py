@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from snnprune.config.schema import RunConfig
     from snnprune.network.activity import SynapticActivity
+    from snnprune.pruning import Masks, Method
 
 Batch = tuple[Tensor, Tensor]
 
@@ -64,6 +65,7 @@ class Task(lightning.LightningModule):
 
     Attributes:
         activity: returns what watches the network for ``train.activity_penalty``; None: there is no penalty.
+        masks: returns what is alive; None where nothing is pruned yet.
     """
 
     def __init__(self, config: RunConfig, model: nn.Module) -> None:
@@ -79,6 +81,10 @@ class Task(lightning.LightningModule):
         self._tallies = {stream: Tally() for stream in (Stream.TRAIN, Stream.VALIDATION, Stream.TEST)}
         self._unchecked: tuple[int, Tensor] | None = None
         self.activity: Callable[[], SynapticActivity] | None = None
+        self.masks: Callable[[], Masks | None] = lambda: None
+
+    def check(self, method: Method, name: str) -> None:
+        """Check that a method, called ``name``, can prune a network that is trained in this way: any can."""
 
     def reset(self) -> None:
         """Reset all neurons, and release the graph of the last batch."""

@@ -81,6 +81,7 @@ class Run:
         carried: says that states go on from batch to batch.
         hooks: all that is to be removed at the end.
         stale: the weights may have been exchanged since the masks were applied.
+        is_local: no optimiser trains the network.
     """
 
     task: lightning.LightningModule | None = None
@@ -91,6 +92,7 @@ class Run:
     carried: CarriedStates | None = None
     hooks: list[Hook] = field(default_factory=list)
     stale: bool = True
+    is_local: bool = False
 
     def is_stale(self) -> bool:
         """Tell whether the weights may have been exchanged since the last call."""

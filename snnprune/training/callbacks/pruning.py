@@ -202,8 +202,13 @@ class PruningCallback(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Put neurons at rest where that is asked for, and let go of the graph behind their states."""
+        """Put neurons at rest where that is asked for, and let go of the graph behind their states.
+
+        Of a network that no optimiser trains, the batch ends here.
+        """
         self._progress.whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self._run.is_local and self.pruner is not None:
+            self.pruner.step()
         self._rest(pl_module)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -361,10 +366,11 @@ class PruningCallback(lightning.Callback):
 
     def _watch(self, trainer: lightning.Trainer, pruner: Pruner) -> None:
         # Lightning's own batch hooks fire once per micro-batch.
-        for optimizer in trainer.optimizers:
-            if holds_any_of(optimizer, pruner.model):
-                self._run.hooks.append(StepFollower(optimizer, self._after_step))
-                pruner.follow(optimizer)
+        own = [each for each in trainer.optimizers if holds_any_of(each, pruner.model)]
+        for optimizer in own:
+            self._run.hooks.append(StepFollower(optimizer, self._after_step))
+            pruner.follow(optimizer)
+        self._run.is_local = not own
 
     def _after_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.pruner is not None:
