@@ -9,6 +9,7 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import Tensor, nn
 
+from snnprune.config.names import METHODS, options_of
 from snnprune.network.axes import tensors_in
 from snnprune.pruning import Pruner
 from support.families import STEPS
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from support.families import Family
 
 Masks = dict[str, Tensor]
+
+HALF = 0.5
+"""Share of a target by whole units: with less, networks of a few units lose none, and nothing is cut."""
 
 
 def adamw(parameters: Any, rate: float) -> torch.optim.Optimizer:
@@ -43,7 +47,7 @@ class Loop:
         samples: in a batch.
         optimiser: makes it from parameters and a rate of learning.
         order: of the samples in every batch, or which of them there are.
-        options: of the `Pruner`.
+        options: of the `Pruner`; ``structured`` is `HALF` where the method knows it.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class Loop:
         self.x = 2 * torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         self.optimizer: torch.optim.Optimizer = optimiser(self.model.parameters(), family.rate)
         example = family.example(mode).double()
+        if "structured" in options_of(METHODS, "method", method):
+            options.setdefault("structured", HALF)
         self.pruner = Pruner(
             self.model, example, method, epochs=epochs, seed=3, neurons=family.neurons, **options
         )

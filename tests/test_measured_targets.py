@@ -248,7 +248,9 @@ def test_a_target_is_reached_within_two_points_or_it_is_said_why_not(method: str
 def test_operations_are_reached_in_every_scope(method: str, scope: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pruner = trained(method, spiking(20, 60, 40, 4), spikes(), target_synops=0.8, scope=scope)
+        pruner = trained(
+            method, spiking(20, 60, 40, 4), spikes(), target_synops=0.8, scope=scope, structured=0.5
+        )
     assert pruner.reached()["synops"] == pytest.approx(0.8, abs=0.02)
 
 
@@ -388,9 +390,10 @@ def test_a_run_that_goes_on_within_an_epoch_is_the_same_run(method: str, behind:
     assert whole.pruner.reached() == again.pruner.reached()
 
 
-@pytest.mark.parametrize("method", ["taylor", "dpap", "sd-snn"])
-def test_what_was_measured_follows_a_cut_within_an_epoch(method: str) -> None:
-    options = {} if method == "sd-snn" else {"structured": 1.0}
+@pytest.mark.parametrize(
+    ("method", "options"), [("taylor", {"unit": "neurons"}), ("dpap", {"structured": 1.0}), ("ch-snn", {})]
+)
+def test_what_was_measured_follows_a_cut_within_an_epoch(method: str, options: dict[str, Any]) -> None:
     masked = Step(method, **options).run(0, 2 * EPOCHS)
     cut = Step(method, **options).run(0, 2 * EPOCHS, compact_behind=2 * EPOCHS - 6)
     assert sum(p.numel() for p in cut.model.parameters()) < sum(p.numel() for p in masked.model.parameters())

@@ -25,6 +25,10 @@ OPTIONS: dict[str, Measure] = {
 """Options that are targets, with what each is a share of."""
 
 
+UNDIVIDED = 0.5
+"""`structured` of methods without this option, where it decides nothing; in states of earlier versions."""
+
+
 class FurtherTargets(TypedDict, total=False):
     """Options of `Aims` that no method has defaults of its own for."""
 
@@ -103,7 +107,7 @@ class Aims:
         if isinstance(target, Usual) and len(rates) > 1:
             del rates["target"]
         self.targets = tuple(
-            Target(float(rate), Target.structured, OPTIONS[name], layers or {}, scope, floor, bits=bits)
+            Target(float(rate), UNDIVIDED, OPTIONS[name], layers or {}, scope, floor, bits=bits)
             for name, rate in rates.items()
         )
 

@@ -169,7 +169,7 @@ class Pruner:
         self._traffic = BatchTraffic(model)
         self._open_traffic()
         try:
-            check_spikes(self.method.aims, model, topology)
+            check_spikes({aim.measure: aim.rate for aim in self.method.aims}, model, topology)
             if not self._pruned.was_cut:  # else its state may come, of a larger network
                 self._plan(asked, options)
             self.method.begin(self._view({}))

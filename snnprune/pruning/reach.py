@@ -12,13 +12,13 @@ from snnprune.pruning.measures import WHAT
 from snnprune.pruning.solver import ROUNDING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from torch import nn
 
     from snnprune.network.topology import Projection, Topology
+    from snnprune.pruning.measures import Measure
     from snnprune.pruning.solver import Solver
-    from snnprune.pruning.target import Target
 
 MISSED = 0.005
 """Share of the network by which a target may be missed: the rounding of a target in whole per cent."""
@@ -39,19 +39,24 @@ class OutOfReachError(UserError):
         self.most = most
 
 
-def check_spikes(targets: Iterable[Target], model: nn.Module, topology: Topology) -> None:
+def check_spikes(rates: Mapping[Measure, float], model: nn.Module, topology: Topology) -> None:
     """Check that a network does what a target is a share of, as far as that is known before it runs.
+
+    Args:
+        rates: shares to prune, by what they are shares of.
+        model: the network.
+        topology: its topology.
 
     Raises:
         UserError: a share of the synaptic operations is to be pruned, and the network does none.
     """
-    for target in targets:
-        if target.measure == "synops" and target.rate and not may_spike(model, topology):
-            raise UserError(
-                f"target {target.rate:g} of all {WHAT[target.measure]} cannot be reached: no neurons of this "
-                "network are known to spike, so that it does none: take target_macs or target_energy, or "
-                "name neuron classes of other libraries with neurons=..."
-            )
+    rate = rates.get("synops", 0.0)
+    if rate and not may_spike(model, topology):
+        raise UserError(
+            f"target {rate:g} of all {WHAT['synops']} cannot be reached: no neurons of this network are "
+            "known to spike, so that it does none: take target_macs or target_energy, or name neuron classes "
+            "of other libraries with neurons=..."
+        )
 
 
 def most(solver: Solver) -> float:

@@ -194,7 +194,8 @@ def _brought_to_its_end(
         shown = [summary]
         if config.train.twin and config.method.name != DENSE:
             alone = replace(config.train, twin=False)
-            dense = replace(config, method=MethodConfig(name=DENSE, target=None), train=alone)
+            unpruned = MethodConfig(DENSE, target=None, structured=config.method.structured)
+            dense = replace(config, method=unpruned, train=alone)
             with _held(RunFolder(folder.twin), dense) as twin:
                 shown.insert(0, fit(dense, twin, console, splits))
     except SystemExit as stop:  # Lightning raises it for Ctrl-C, and leaves the signal ignored
