@@ -65,10 +65,13 @@ def test_tensors_are_written_as_they_were_read(name: str, read: Any, tmp_path: P
         assert after.tensors[key].tobytes() == tensor.tobytes()
 
 
+@pytest.mark.parametrize("structured", [0.5, 0.75], ids=["the default of that time", "a value of its own"])
 def test_a_finished_run_is_shown_and_measured_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    structured: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = copied("run", tmp_path)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("structured: 0.5", f"structured: {structured}"))
     assert cli.main(["train", "--resume", str(run)]) == 0
     assert "is finished: nothing to train" in capsys.readouterr().out
     summary = json.loads((run / "summary.json").read_text())

@@ -33,6 +33,10 @@ class Usual(float):
 USUAL_TARGET = Usual(0.6)
 """The rate at which the DPAP paper reports its best accuracy."""
 
+UNDIVIDED = 0.5
+"""`structured` where it decides nothing, as in unpruned twins: what files of all versions hold, whatever the
+default is."""
+
 Name = Annotated[str, Called("a name")]
 
 

@@ -12,23 +12,20 @@ import torch
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.by_score import ByScore
-from snnprune.pruning.criterion import Criterion
+from snnprune.methods.spikes import SpikesCriterion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import Tensor
 
     from snnprune.network.topology import Projection
-    from snnprune.pruning.state import Axes
-    from snnprune.pruning.traces import Activity
+    from snnprune.pruning.criterion import Criterion
     from snnprune.pruning.view import View
 
 LEAST, MOST = 0.1, 10.0
 """Bounds of a neuron's firing as a multiple of the layer's mean: a silent one keeps a threshold."""
 
 
-class AdaptiveThresholdCriterion(Criterion):
+class AdaptiveThresholdCriterion(SpikesCriterion):
     """Scores a synapse by |w| over the threshold of its neuron.
 
     With n_j the spikes of neuron j in the epoch, as a multiple of the mean over the living neurons of its
@@ -47,27 +44,18 @@ class AdaptiveThresholdCriterion(Criterion):
         power: how much a threshold follows the firing; 0: not at all, which is magnitude.
     """
 
-    tau = 1.0
-    axes: ClassVar[Mapping[str, Axes]] = {"spikes": ("post",)}
     per_epoch: ClassVar[tuple[str, ...]] = ("spikes",)
 
     def __init__(self, power: float = 0.5) -> None:
         self.power = power
-
-    @torch.no_grad()
-    def observe(self, projection: Projection, activity: Activity, batches: int) -> None:  # noqa: ARG002
-        """Count the spikes of a batch: the trace without decay."""
-        self.statistics(projection, activity.post)["spikes"].add_(activity.post.sum(0))
 
     def synapse_score(self, projection: Projection, view: View) -> Tensor | None:
         """Return the scores, in the shape of the weight."""
         seen = self.state.get(projection.name)
         if seen is None:
             return None
-        weight, living = (
-            view.model.get_parameter(projection.weight).detach().abs(),
-            view.masks.rows(projection),
-        )
+        weight = view.model.get_parameter(projection.weight).detach().abs()
+        living = view.masks.rows(projection)
         spikes = seen["spikes"].abs()
         mean = spikes[living].mean() if bool(living.any()) else spikes.new_zeros(())
         firing = (spikes / mean).clamp(LEAST, MOST) if mean > 0 else torch.ones_like(spikes)

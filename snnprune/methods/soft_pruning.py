@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
+from snnprune.methods.spikes import SpikesCriterion
 from snnprune.methods.weight_threshold import BelowThreshold
-from snnprune.pruning.criterion import Criterion
 from snnprune.pruning.method import CriterionMethod
 from snnprune.pruning.state import WEIGHT
 
@@ -23,32 +23,23 @@ if TYPE_CHECKING:
 
     from snnprune.network.topology import Projection
     from snnprune.pruning.state import Axes
-    from snnprune.pruning.traces import Activity
     from snnprune.pruning.view import Decision, View
 
 Mode = Literal["soft", "hard"]
 MODES: tuple[Mode, ...] = ("soft", "hard")
 
 
-class DueMagnitude(Criterion):
+class DueMagnitude(SpikesCriterion):
     """Scores a synapse by |w|, or by the layer's largest where its neuron has not fired often enough.
 
-    Spikes are counted since the neuron was last due: the trace without decay.
+    Spikes are counted since the neuron was last due.
 
     Args:
         spikes: number of spikes after which a neuron is due.
     """
 
-    tau = 1.0
-    axes: ClassVar[Mapping[str, Axes]] = {"spikes": ("post",)}
-
     def __init__(self, spikes: float) -> None:
         self.spikes = spikes
-
-    @torch.no_grad()
-    def observe(self, projection: Projection, activity: Activity, batches: int) -> None:  # noqa: ARG002
-        """Count the spikes of a batch."""
-        self.statistics(projection, activity.post)["spikes"].add_(activity.post.sum(0))
 
     def synapse_score(self, projection: Projection, view: View) -> Tensor | None:
         """Return the scores, in the shape of the weight."""
@@ -102,8 +93,6 @@ class SoftPruning(CriterionMethod):
     axes: ClassVar[Mapping[str, Axes]] = {"held": WEIGHT}
 
     def __init__(self, *, threshold: float = 0.1, spikes: float = 500.0, mode: Mode = "soft") -> None:
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold is a share of the largest weight, in [0, 1), came {threshold}")
         if spikes < 1 or mode not in MODES:
             raise ValueError(
                 f"spikes is at least 1, and mode is one of {list(MODES)}, came {spikes} and '{mode}'"

@@ -31,6 +31,9 @@ class BelowThreshold(Rule):
         start: epoch, from 0, of the first decision.
         every: epochs from one decision to the next.
 
+    Raises:
+        ValueError: a share outside [0, 1).
+
     Examples:
         >>> import torch
         >>> from snnprune.methods.weight_threshold import BelowThreshold
@@ -42,6 +45,8 @@ class BelowThreshold(Rule):
     """
 
     def __init__(self, threshold: float, start: int = 1, every: int = 1) -> None:
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold is a share of the largest weight, in [0, 1), came {threshold}")
         self.threshold, self.start, self.every = threshold, start, every
 
     def due(self, clock: Clock) -> float:
@@ -88,8 +93,6 @@ class WeightThreshold(CriterionMethod):
     def __init__(
         self, *, threshold: float = 0.1, start: int = 1, every: int = 1, levels: int | None = None
     ) -> None:
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold is a share of the largest weight, in [0, 1), came {threshold}")
         if start < 0 or every < 1 or (levels is not None and levels < 1):
             raise ValueError(
                 "start is an epoch from 0, and every and levels are at least 1: "

@@ -6,7 +6,7 @@ from collections.abc import Mapping  # noqa: TC003 - options are read by their t
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, TypedDict, Unpack
 
-from snnprune.config.schema import MethodConfig, Usual
+from snnprune.config.schema import UNDIVIDED, MethodConfig, Usual
 from snnprune.pruning.distribution import SCOPES, Scope
 from snnprune.pruning.normalisation import Normalisation  # noqa: TC001 - options are read by their types
 from snnprune.pruning.target import Target
@@ -23,10 +23,6 @@ OPTIONS: dict[str, Measure] = {
     "target_bytes": "bytes",
 }
 """Options that are targets, with what each is a share of."""
-
-
-UNDIVIDED = 0.5
-"""`structured` of methods without this option, where it decides nothing; in states of earlier versions."""
 
 
 class FurtherTargets(TypedDict, total=False):

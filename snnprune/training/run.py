@@ -20,7 +20,7 @@ from snnprune.common.console import say
 from snnprune.common.errors import MemoryFullError, UserError, in_one_line, memory_full
 from snnprune.common.phases import phase, told
 from snnprune.config.check import check, check_names
-from snnprune.config.schema import MethodConfig
+from snnprune.config.schema import UNDIVIDED, MethodConfig
 from snnprune.runs import checkpoint
 from snnprune.runs.folder import RunFolder
 from snnprune.training.distributed import group
@@ -194,7 +194,7 @@ def _brought_to_its_end(
         shown = [summary]
         if config.train.twin and config.method.name != DENSE:
             alone = replace(config.train, twin=False)
-            unpruned = MethodConfig(DENSE, target=None, structured=config.method.structured)
+            unpruned = MethodConfig(DENSE, target=None, structured=UNDIVIDED)
             dense = replace(config, method=unpruned, train=alone)
             with _held(RunFolder(folder.twin), dense) as twin:
                 shown.insert(0, fit(dense, twin, console, splits))
