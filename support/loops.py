@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from snnprune.pruning.compaction.survivors import SurvivingUnits
+    from snnprune.pruning.method import Method
     from support.families import Family
 
 Masks = dict[str, Tensor]
@@ -42,7 +43,7 @@ class Loop:
     Args:
         family: the network.
         mode: its step mode.
-        method: a registered name.
+        method: a registered name, or the method itself.
         epochs: that the method plans for.
         samples: in a batch.
         optimiser: makes it from parameters and a rate of learning.
@@ -54,7 +55,7 @@ class Loop:
         self,
         family: Family,
         mode: str,
-        method: str,
+        method: str | Method,
         *,
         epochs: int,
         samples: int = 6,
@@ -72,7 +73,7 @@ class Loop:
         self.x = 2 * torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         self.optimizer: torch.optim.Optimizer = optimiser(self.model.parameters(), family.rate)
         example = family.example(mode).double()
-        if "structured" in options_of(METHODS, "method", method):
+        if isinstance(method, str) and "structured" in options_of(METHODS, "method", method):
             options.setdefault("structured", HALF)
         self.pruner = Pruner(
             self.model, example, method, epochs=epochs, seed=3, neurons=family.neurons, **options

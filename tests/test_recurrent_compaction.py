@@ -112,6 +112,6 @@ def test_a_target_is_reached_where_weights_go_with_the_square_of_a_population(
     name: str, structured: float
 ) -> None:
     method = snnprune.methods.Magnitude(target=0.6, structured=structured)
-    run = Loop(FAMILIES[name], "m", method, epochs=6).epochs(0, 6, 1)  # type: ignore[arg-type]
+    run = Loop(FAMILIES[name], "m", method, epochs=6).epochs(0, 6, 1)
     assert abs(run.pruner.rates().synapses - 0.6) < 0.02
     assert isinstance(run.pruner, Pruner)

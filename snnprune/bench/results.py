@@ -90,13 +90,19 @@ def _runs(folder: Path) -> Iterable[RunFolder]:
 def _alike(folder: Path, runs: list[Run]) -> tuple[list[Run], dict[str, str]]:
     """Return the runs of one configuration and one test set, and why the others are left out.
 
-    The configuration is that of the bench if its file can be read, else that of most runs. The test set is
-    that of most runs.
+    The configuration is that of the bench if its file can be read, else that of most runs that prune. The
+    test set is that of most runs.
     """
     left_out: dict[str, str] = {}
-    own = BenchFolder(folder).settings() or settled(_most(runs, lambda run: str(settled(run.config))).config)
+    own = BenchFolder(folder).settings()
+    if own is None:
+        deciding = [run for run in runs if run.method != DENSE] or runs
+        own = settled(_most(deciding, lambda run: str(settled(run.config))).config)
     for run in runs:
-        difference = first_difference(own, settled(run.config))
+        theirs = settled(run.config)
+        if run.method == DENSE:  # how to prune says nothing about a run that does not, as a twin
+            theirs["method"] = own["method"]
+        difference = first_difference(own, theirs)
         if difference is not None:
             key, here, there = difference
             left_out[run.name] = (
