@@ -203,6 +203,15 @@ def test_a_cut_waits_where_a_forward_was_not_followed_by_a_step() -> None:
     assert run.sizes[15] < run.sizes[0]
 
 
+def test_a_cut_waits_for_an_optimiser_that_a_resumed_loop_has_not_shown_yet() -> None:
+    state = loop("conv", compact_every=8).epochs(0, 7).state()
+    run = loop("conv", compact_every=8).load(state)
+    run.epochs(7, 8, batches=0)
+    assert run.sizes[0] == sum(p.numel() for p in loop("conv").model.parameters())
+    run.epochs(8, 16)
+    assert run.sizes[-1] < run.sizes[0]
+
+
 def test_a_method_that_lets_synapses_regrow_is_cut_at_the_end_only() -> None:
     class Rewiring(Method):
         permanent = False

@@ -138,7 +138,7 @@ def check(seed: int) -> None:
     again.pruner.load_state_dict(state["pruner"])
     again.model.load_state_dict(state["model"])
     again.optimizer.load_state_dict(state["optimizer"])
-    again.pruner.follow(again.optimizer)  # a cut may come before the first step
+    again.pruner.follow(again.optimizer)  # its moments are looked at before the first step
     again.run(first.stop, first.epochs * BATCHES).end()
     assert equal(cut.masks[-1], again.masks[-1])
     for key, tensor in cut.model.state_dict().items():

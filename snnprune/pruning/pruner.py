@@ -73,8 +73,9 @@ class Pruner:
         exclude: layers that are kept whole, by name or glob.
         protect_first: keep the first layer whole.
         compact_every: number of epochs between two cuts that remove dead units from the network during
-            training. A cut is left out if the last forward of its epoch was not followed by a step. If a cut
-            cannot be made, a warning says so, and training continues with masks until the next cut.
+            training. A cut is left out if the last forward of its epoch was not followed by a step, or if no
+            step was seen since the pruner was made or its state loaded. If a cut cannot be made, a warning
+            says so, and training continues with masks until the next cut.
         samples: number of training samples, for methods whose schedule depends on it.
         held_out_loss: returns the loss of a network, in evaluation mode, on samples that are held out of
             training, a number; for targets with ``scope="sensitivity"``, which call it a few times, once.
@@ -159,6 +160,7 @@ class Pruner:
         self._round = Round()
         self._oversights = Oversights()
         self._snapshot: Snapshot | None = None
+        self._knows_loop = False  # an optimiser that is not known keeps moments of the old sizes
         self._begun: Decision | None = None
         self._is_begun = False
         self._gradients = DeadGradients()
@@ -270,6 +272,7 @@ class Pruner:
         if not self._steps.has_run(optimizer):
             self._oversights.look_at_skip()
             return
+        self._knows_loop = True
         if self._round.has_next(optimizer, after_forward=self._watch.seen):
             self._end_batch()
             self._round.begin(self._traces())
@@ -339,7 +342,7 @@ class Pruner:
             if self.clock.epoch >= self.clock.epochs:
                 self._look_at_end()
         due = self.compact_every is not None and self.clock.epoch % self.compact_every == 0
-        if due and not self._in_batch():
+        if due and self._knows_loop and not self._in_batch():
             try:
                 with together() as changes:
                     self._cut(changes, unread=False)
@@ -510,6 +513,7 @@ class Pruner:
             CompactionError: the optimiser holds no parameter of this model.
         """
         self._pruned.add(optimizer)
+        self._knows_loop = True
 
     def compact(
         self,
@@ -626,6 +630,7 @@ class Pruner:
             self._inherit(state, changes, whole=True)
             self.method.load_state_dict(state["method"], self._device)
         self._go_on()
+        self._knows_loop = bool(self._pruned.optimizers)
         self._round.end()
         self._watch.seen = False
         if self.recorder is not None:
