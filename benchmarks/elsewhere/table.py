@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 READERS = Path(__file__).with_name("readers")
 
 TRAINING = (
-    "train --data.name nmnist --train.epochs 3 --method.target 0.5 --train.twin false --train.threads 1"
+    "train --data.name nmnist --train.epochs 3 --train.lr 1e-3 --method.target 0.5 --method.structured 0.5 "
+    "--train.twin false --train.threads 1"
 )
 """The network of the table."""
 

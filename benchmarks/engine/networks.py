@@ -74,8 +74,12 @@ class Task:
         )
 
 
+HALF = 0.5
+"""Share of a target by whole units."""
+
+
 def _short(epochs: int, batch: int) -> TrainConfig:
-    return TrainConfig(epochs=epochs, batch_size=batch, twin=False, device="cpu", threads=1)
+    return TrainConfig(epochs=epochs, batch_size=batch, lr=1e-3, twin=False, device="cpu", threads=1)
 
 
 TASKS = {
@@ -138,7 +142,7 @@ def _config(task: Task, runs: Path, method: Method, target: float) -> RunConfig:
         chosen, how = MethodConfig("dense", target=None), task.train
     else:
         options = {"scope": "global"} if method == "magnitude" else {}
-        chosen = MethodConfig(method, target=target, options=options)
+        chosen = MethodConfig(method, target=target, structured=HALF, options=options)
         first = str(runs / task.folder / "dense") if task.from_dense else None
         how = replace(task.train, epochs=task.epochs, init=first)
     return RunConfig(data=task.data, model=ModelConfig(task.model), method=chosen, train=how)
