@@ -82,6 +82,7 @@ NETWORKS = (
     _paper("vgg-snn", (3, 32, 32)),
     _paper("mlp-snn", (1, 28, 28)),
     _paper("rsnn", (700, 1, 1)),
+    _paper("wta-snn", (1, 28, 28)),
     Network("linear containers", f"{_HERE}.recurrent", "container", {}, (700,)),
     Network("loop by hand", f"{_HERE}.recurrent", "ByHand", {}, (700,), steps=False),
     Network("SpikingLSTM, two layers", f"{_HERE}.recurrent", "LSTM", {}, (700,), steps=False),
