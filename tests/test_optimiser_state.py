@@ -94,6 +94,16 @@ class Rotated(Plain):
         return left @ (turned / (state["squares"] + 1e-12).sqrt())
 
 
+class Remembering(Rotated):
+    """The same, with an average of the weights that begins at zero: each step moves the dead, too."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        super().step(closure)
+        for p in self.param_groups[0]["params"]:
+            self.state[p].setdefault("average", torch.zeros_like(p)).lerp_(p, 0.01)
+
+
 class Coded(Plain):
     """Keeps momentum as codes, in blocks of 8; code 0 is the most negative number of a block."""
 
@@ -451,6 +461,12 @@ def test_masked_and_cut_are_one_training(name: str, network: str) -> None:
             shaped = [t for t in kept(masked.optimizer, weight) if t.shape == weight.shape]
             assert shaped
             assert all(t[~dead].any() for t in shaped)
+
+
+def test_an_average_of_weights_forgets_the_dead_whatever_the_steps_are() -> None:
+    run = Run(Remembering).epochs()
+    assert_the_dead_are_zero(run, lambda optimizer, p: [optimizer.state[p]["average"]])
+    assert run.optimizer.state[run.model[0].weight]["squares"].all()  # in another basis nothing is dead
 
 
 REFUSED = {

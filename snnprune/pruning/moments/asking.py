@@ -114,17 +114,25 @@ class _Question:
         weights, gradients = self._numbers(1, alive)
         other_weights, other_gradients = self._numbers(2, alive)
 
+        course = [weights]
+
         def bury(trial: Trial) -> None:
             trial.bury(~alive.to(weights.device))
 
-        whole = self._trial(weights).train(gradients, bury)
+        def note(trial: Trial) -> None:
+            course.append(trial.weights)
+            bury(trial)
+
+        whole = self._trial(weights).train(gradients, note)
         other = self._trial(other_weights).train(other_gradients, bury)
         small = self._trial(_taken(weights, stays)).train(_taken(g, stays) for g in gradients)
         if not bool(_taken(whole.weights, stays).isfinite().all()):
             raise ArithmeticError("its weights become infinite")
         finding.by_size |= whole.draws
         _note_roles(
-            Comparison(stays, weights, whole.leaves, small.leaves, other.leaves, self._stand_still(weights)),
+            Comparison(
+                stays, weights, whole.leaves, small.leaves, other.leaves, self._stand_still(weights), course
+            ),
             finding,
         )
         fewer = small.others

@@ -26,6 +26,9 @@ mixed over time they differ by less than this; what is kept in another basis tha
 EQUAL = 1e-6
 """The largest distance of what masks and a cut make of a weight that counts as rounding."""
 
+COMBINED = 1e-3
+"""The largest share of a tensor that no combination of weights makes, and that counts as rounding."""
+
 NOISE = 1e-5
 """The largest such distance of dead entries that counts as none: a product of matrices leaves some."""
 
@@ -47,6 +50,7 @@ class Comparison:
         small: kept of the same one without the dead rows and columns.
         other: kept of a whole one with other living weights and gradients.
         still: kept of the whole one after a step without a gradient.
+        course: weights of the whole one at first and after each step, before its dead are zero.
     """
 
     stays: Sequence[Tensor]
@@ -55,6 +59,7 @@ class Comparison:
     small: Mapping[Path, Any]
     other: Mapping[Path, Any]
     still: Mapping[Path, Any]
+    course: Sequence[Tensor]
 
     def paths(self) -> list[Path]:
         """Return where anything is kept."""
@@ -117,6 +122,8 @@ class Comparison:
         again = dense(still) if isinstance(still, torch.Tensor) else None
         if again is not None and distance(again, self.weights) <= ALIKE:
             return 0  # weights once more: the slow ones of Lookahead, those that are averaged
+        if _is_combination(numbers, self.course):
+            return 0  # an average of weights that begins at zero
         dead = ~crossed(self.stays).to(numbers.device)
         apart = (
             float((numbers[dead].double() - other[dead].double()).norm()) if other is not None else torch.inf
@@ -129,6 +136,17 @@ class Comparison:
             return int(book.abs().argmin())
         held = codes[~crossed(self.stays).to(codes.device)].unique()
         return int(held[0]) if len(held) == 1 and codes.dtype in {torch.int8, torch.uint8} else None
+
+
+def _is_combination(tensor: Tensor, of: Sequence[Tensor]) -> bool:
+    """Tell whether a tensor is a sum of others, each times a number. With few entries any tensor is."""
+    if tensor.numel() <= 2 * len(of) or not tensor.any():
+        return False
+    vectors = torch.stack([each.double().flatten() for each in of], 1).cpu()
+    wanted = tensor.double().flatten().cpu()
+    basis, sizes, _ = torch.linalg.svd(vectors, full_matrices=False)
+    basis = basis[:, sizes > 1e-9 * sizes[0]]
+    return float((wanted - basis @ (basis.T @ wanted)).norm()) <= COMBINED * float(wanted.norm())
 
 
 def _reason(whole: Tensor, kept: Tensor, fewer: Tensor, *, local: bool) -> str | None:
