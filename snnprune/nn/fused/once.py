@@ -9,6 +9,7 @@ from spikingjelly.activation_based import layer
 
 from snnprune.nn.fused.layout import shown
 from snnprune.nn.fused.mixing import Mixed, mixed
+from snnprune.nn.fused.outer import Linear, spikes_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,6 +54,7 @@ class Once(Mixed):
     """Whether a two-dimensional convolution may compute with channels innermost, see `laid_out`."""
 
     weight: Tensor
+    bias: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute one step and expand it over time, or run the plain layer."""
@@ -61,8 +63,12 @@ class Once(Mixed):
             laid = laid_out(x if step is None else step, self.weight)
             x, step = (laid, None) if step is None else (x, laid)
         if step is None:
-            return super().forward(x)  # type: ignore[misc]
-        y: Tensor = self.plain.__bases__[0].forward(self, step)
+            spikes = spikes_for(x, self.weight) if self.plain is layer.Linear else None
+            if spikes is None:
+                return super().forward(x)  # type: ignore[misc]
+            y: Tensor = Linear.apply(spikes, x, self.weight, self.bias)
+            return y
+        y = self.plain.__bases__[0].forward(self, step)
         return y.expand(x.shape[0], *y.shape)
 
 

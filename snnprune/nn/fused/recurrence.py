@@ -2,8 +2,7 @@
 
 A time step is a product of matrices and one kernel. The product is torch's, of the same operands as in the
 plain loop, so spikes and potentials are the same bit for bit. For the backward potentials alone are kept:
-spikes follow from them, and nobody needs the input. The weight's gradient is summed over many steps by one
-product.
+spikes follow from them, and nobody needs the input. The weight's gradient is summed over many steps at once.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import torch
 from snnprune.nn.fused.cell import precise
 from snnprune.nn.fused.kernels import refuse_second_derivative
 from snnprune.nn.fused.layout import LINE, Layout
+from snnprune.nn.fused.outer import Spikes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,7 +160,12 @@ def of_weight(gx: Tensor, y: Tensor | None, weight: Tensor, neurons: Backward) -
         gradients = gx[first : first + many]
         before = spikes[: len(gradients)]
         neurons.spikes(first - 1, first - 1 + len(gradients), before)
-        total.addmm_(gradients.flatten(0, 1).to(exact).t(), before.flatten(0, 1).to(exact))
+        rows, spiked = gradients.flatten(0, 1).to(exact), before.flatten(0, 1).to(exact)
+        few = Spikes.of(spiked)
+        if few is None:
+            total.addmm_(rows.t(), spiked)
+        else:
+            total += few.outer(rows)
     if y is not None:
         total.addmm_(gx[0].to(exact).t(), y.to(exact))
     return total.to(weight.dtype)
