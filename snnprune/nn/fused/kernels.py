@@ -28,6 +28,12 @@ def norm_kernels() -> Any:
     return importlib.import_module("snnprune.nn.fused.cpu_norm")
 
 
+@functools.cache
+def spike_kernels() -> Any:
+    """Return the module with the CPU's kernels for lists of spikes."""
+    return importlib.import_module("snnprune.nn.fused.cpu_spikes")
+
+
 def refuse_second_derivative() -> None:
     """Refuse a second derivative.
 

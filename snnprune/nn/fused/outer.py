@@ -3,7 +3,6 @@
 The forward is torch's own, so outputs are the same bit for bit. The gradient sums in another order than a
 product of matrices, always in the same one: that of the samples, whatever the number of threads.
 """
-# ruff: noqa: PLR0917 - a kernel is given arrays and numbers one by one
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from snnprune.common.compiling import compiled
+from snnprune.nn.fused.kernels import spike_kernels
 from snnprune.nn.fused.threads import share
 from snnprune.nn.fused.watching import is_traced
 
@@ -26,40 +25,6 @@ FEW = 0.1
 
 WORTH = 1 << 16
 """Fewest inputs for which it pays to look."""
-
-
-@compiled
-def list_spikes(x, columns, values, ends, most):  # type: ignore[no-untyped-def]
-    """List what is not zero in X [M, inputs], row by row; return whether there are at most ``most``.
-
-    COLUMNS and VALUES have room for ``most`` and a row more. ENDS [M + 1] begins with 0.
-    """
-    number = 0
-    samples, inputs = x.shape
-    for m in range(samples):
-        for i in range(inputs):  # without a branch: what is zero is written over
-            value = x[m, i]
-            columns[number] = i
-            values[number] = value
-            number += value != 0
-        if number > most:
-            return False
-        ends[m + 1] = number
-    return True
-
-
-@compiled
-def add_rows(first, last, columns, values, ends, g, sums):  # type: ignore[no-untyped-def]
-    """Add x_m g_m^T to SUMS [inputs, units] for each sample m, for the units ``first`` to ``last``.
-
-    COLUMNS, VALUES and ENDS list the activity x, and G [M, units] are gradients.
-    """
-    for m in range(ends.size - 1):
-        row = g[m, first:last]
-        for n in range(ends[m], ends[m + 1]):
-            into, value = sums[columns[n], first:last], values[n]
-            for j in range(row.size):
-                into[j] += value * row[j]
 
 
 @dataclass(frozen=True)
@@ -88,7 +53,7 @@ class Spikes:
         values = torch.empty(len(columns), dtype=x.dtype)
         ends = torch.zeros(len(x) + 1, dtype=torch.int64)
         arrays = (each.numpy() for each in (x.detach().contiguous(), columns, values, ends))
-        if not list_spikes(*arrays, most):
+        if not spike_kernels().list_spikes(*arrays, most):
             return None
         number = int(ends[-1])
         return cls(columns[:number].clone(), values[:number].clone(), ends, x.shape[1])
@@ -97,7 +62,7 @@ class Spikes:
         """Return g^T x [units, inputs], of gradients g [M, units]."""
         sums = torch.zeros(self.inputs, g.shape[1], dtype=g.dtype)
         arrays = (t.numpy() for t in (self.columns, self.values, self.ends, g.detach().contiguous(), sums))
-        share(add_rows, g.shape[1], len(self.columns) * g.shape[1], *arrays)
+        share(spike_kernels().add_rows, g.shape[1], len(self.columns) * g.shape[1], *arrays)
         return sums.t().contiguous()
 
 
