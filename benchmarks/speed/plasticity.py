@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -47,30 +48,29 @@ class Side:
     """A layer and its neurons with a learner: SpikingJelly's, or ours."""
 
     def __init__(self, x: Tensor, make: Callable[[], nn.Module], *, own: bool) -> None:
-        self.x, self.own = x, own
+        self.x = x
         torch.manual_seed(0)
-        self.net = nn.Sequential(layer.Linear(INPUTS, UNITS, bias=False, step_mode="m"), make())
+        self.net: Any = nn.Sequential(layer.Linear(INPUTS, UNITS, bias=False, step_mode="m"), make())
         self.net.requires_grad_(requires_grad=False)
         self.weight = self.net.get_parameter("0.weight").uniform_(0, LARGEST / 10)
         first, behind = self.net
-        self.rule = TraceSTDP(first, behind, kind="pair", eta=ETA, tau=TRACE)  # type: ignore[arg-type]
+        self.rule: Any = None
         self.learner: Any = None
-        if not own:
+        if own:
+            self.rule = TraceSTDP(first, behind, kind="pair", eta=ETA, tau=TRACE)
+        else:
             self.learner = learning.STDPLearner(
                 "m", first, behind, TRACE, TRACE, f_pre=lambda w: w, f_post=lambda w: LARGEST - w
             )
 
     def forward(self) -> None:
         """Show the batch."""
-        if self.own:
-            with self.rule.watching() as self.seen:
-                self.net(self.x)
-        else:
+        with nullcontext() if self.rule is None else self.rule.watching() as self.seen:
             self.net(self.x)
 
     def change(self) -> Tensor:
         """Return the change of the weights, as the batch that was shown asks for."""
-        if self.own:
+        if self.rule is not None:
             return self.rule.change(*self.seen.both())
         return self.learner.step(on_grad=False, scale=ETA)
 
@@ -111,9 +111,8 @@ def main() -> None:
     given = options.parse_args()
     if given.threads is not None:
         torch.set_num_threads(given.threads)
-    rows = []
+    rows, x = [], spikes(given.steps, given.batch)
     for name, make in NEURONS.items():
-        x = spikes(given.steps, given.batch)
         theirs, own = (Side(x, make, own=own) for own in (False, True))
         apart = difference(theirs, own)
         if not apart < ROUNDING:
