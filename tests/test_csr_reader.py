@@ -14,11 +14,13 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from snnprune.engine import plan_file, rows
+from snnprune.engine.plan import Neurons
 from snnprune.export import connections
 from snnprune.export.comparison import spiking_run
 from snnprune.export.engine_run import spiking_run as engine_run
 from snnprune.export.event_driven import engine_of_grid
 from snnprune.export.quantisation import quantise
+from snnprune.nn.models.adaptive import AdaptiveLIFNode
 from snnprune.nn.models.heterogeneous import HeterogeneousLIFNode
 from snnprune.nn.models.integrator import LeakyIntegrator
 from snnprune.nn.recurrent import Recurrent
@@ -27,10 +29,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TEXT = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
-READER: dict[str, Any] = {}
-exec(next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if "def load(" in block), READER)
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+CODE = next(block for block in BLOCKS if "def matrix(" in block)
+FOUR_BITS = next(block for block in BLOCKS if "low half first" in block)
+FIRST = "def matrix(shape, weights, rows, columns):\n"
 
 FRAMES = torch.poisson(torch.full((8, 1, 2, 8, 8), 0.8), torch.Generator().manual_seed(0)).double()
+
+
+def read(path: Path, *, bits: int = 32) -> tuple[Any, dict[str, Any]]:
+    """Return the outputs and the spikes of each layer, as the document's reader finds them."""
+    assert FIRST in CODE
+    reader: dict[str, Any] = {}
+    exec(CODE.replace(FIRST, FIRST + FOUR_BITS) if bits <= 4 else CODE, reader)
+    found, plan = reader["run"](path, FRAMES[:, 0].numpy()), plan_file.read(path)
+    spikes = {node.name: found[node.name] for node in plan.nodes if isinstance(node, Neurons)}
+    return found[plan.nodes[plan.output].name].reshape(len(FRAMES), -1), spikes
 
 
 def lif(**more: Any) -> neuron.LIFNode:
@@ -91,7 +105,7 @@ def same(found: tuple[Any, dict[str, Any]], wanted: tuple[Any, dict[str, Any]]) 
 def test_every_spike_in_floats(build: Callable[[], nn.Module], alive: float, tmp_path: Path) -> None:
     model = sparse(build, alive)
     connections.write(model, tmp_path / "csr.safetensors", FRAMES)
-    found = READER["run"](tmp_path / "csr.safetensors", FRAMES[:, 0].numpy())
+    found = read(tmp_path / "csr.safetensors")
     same(found, spiking_run(model)(FRAMES))
 
 
@@ -100,10 +114,26 @@ def test_every_spike_in_floats(build: Callable[[], nn.Module], alive: float, tmp
 def test_every_spike_in_whole_numbers(build: Callable[[], nn.Module], bits: int, tmp_path: Path) -> None:
     grid = quantise(sparse(build, 0.5), FRAMES, bits)
     connections.write(grid, tmp_path / "csr.safetensors", FRAMES)
-    found = READER["run"](tmp_path / "csr.safetensors", FRAMES[:, 0].numpy())
+    found = read(tmp_path / "csr.safetensors", bits=bits)
     engine = engine_of_grid(grid)
     assert engine is not None
     same(found, engine_run(engine)(FRAMES))
+
+
+def test_the_reader_has_forty_lines() -> None:
+    assert sum(bool(line.strip()) for line in CODE.splitlines()) <= 40
+
+
+def test_what_the_reader_lacks_is_an_error(tmp_path: Path) -> None:
+    packed = quantise(sparse(recurrent, 0.5), FRAMES, 4)
+    connections.write(packed, tmp_path / "csr.safetensors", FRAMES)
+    with pytest.raises(ValueError, match=r"length|shape"):
+        read(tmp_path / "csr.safetensors")
+    for layers in ([AdaptiveLIFNode(step_mode="m")], [layer.BatchNorm2d(2, step_mode="m"), lif()]):
+        model = nn.Sequential(*layers, nn.Flatten(2), nn.Linear(128, 3)).double().eval()
+        connections.write(model, tmp_path / "csr.safetensors", FRAMES)
+        with pytest.raises(KeyError, match="decay"):
+            read(tmp_path / "csr.safetensors")
 
 
 # --- the smaller form

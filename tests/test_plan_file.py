@@ -117,6 +117,31 @@ def test_constants_have_names_that_say_what_they_are(tmp_path: Path) -> None:
     assert (told[1]["equations"], told[1]["kept"]) == ("whole", 12)
 
 
+def test_what_follows_from_other_keys_may_be_missing_and_may_not_differ(tmp_path: Path) -> None:
+    """Files that earlier code wrote lack these keys, and have the divisors of pools in a tensor."""
+    path = tmp_path / "net.safetensors"
+    for kind, bits in cases():
+        torch.manual_seed(0)
+        held, about = by_hand(kind, bits)
+        torch.manual_seed(0)
+        made = plan(sparse(NETWORKS[kind]()), FRAMES, bits=bits)
+        for node in about["plan"]["nodes"]:
+            for key in ("decay", "decay_input", "biases", "scale"):
+                if not (key == "decay_input" and node.get("equations") in ("lif", "plif")):
+                    node.pop(key, None)
+            if node["kind"] == "pool" and isinstance(node["divisors"], list):
+                held[f"{node['name']}.divisors"] = np.array(node["divisors"])
+                node["divisors"] = {"tensor": f"{node['name']}.divisors"}
+        rewritten(path, {name: held[name] for name in held if not name.endswith(".decays")}, about)
+        assert equal(plan_file.read(path), made)
+    held, about = by_hand("heterogeneous", 8)
+    name = next(name for name in held if name.endswith(".decays"))
+    assert np.array_equal(held[name], held[name.replace("decays", "leaks")] / 2**8)
+    rewritten(path, held | {name: held[name] + 2.0**-8}, about)
+    with pytest.raises(UserError, match=f"'{name}' does not follow from the constants"):
+        plan_file.read(path)
+
+
 def test_a_container_stays_one_matrix(tmp_path: Path) -> None:
     family = FAMILIES["LinearRecurrentContainer"]
     model = family.network("m").eval()
@@ -278,6 +303,12 @@ def test_damage_is_named(tensor: str, made: Any, told: str, tmp_path: Path) -> N
         (lambda plan: plan["nodes"][0].update(stride=[0, 1]), "'0' makes"),
         (lambda plan: plan["nodes"][2]["rows"].__setitem__(0, [0, 9]), "not within its input"),
         (lambda plan: plan["nodes"][2].update(divisors=0), "divides by 0"),
+        (lambda plan: plan["nodes"][2].update(divisors=[[4.0, 6.0], [6.0]]), "cannot read"),
+        (lambda plan: plan["nodes"][2].update(divisors=[[4.0]]), "'2' makes"),
+        (lambda plan: plan["nodes"][1].update(decay=0.25), "decay of '1' is 0.25, and its constants say 0.5"),
+        (lambda plan: plan["nodes"][1].update(decay_input=True), "decay_input of '1' is True"),
+        (lambda plan: plan["nodes"][0].update(biases=None), "biases of '0' is None"),
+        (lambda plan: plan["nodes"][-1].update(scale={"tensor": "0.steps"}), "scale of '9' is "),
         (lambda plan: plan.update(output=99), "node 99 is to answer"),
         (lambda plan: plan.update(over_time="median"), "by 'median'"),
     ],

@@ -4,6 +4,8 @@
 
 The network of configs/bench/spoken-digits.yaml learns for three epochs, unpruned. Then one layer at a time
 loses half of its synapses, those with the lowest scores, and answers the validation set without training on.
+The last columns say what DPAP's score (with its own tau) holds: the share of its square that lies in one outer
+product, its correlation with the sizes of the weights, and the share of units whose inputs it would all remove.
 """
 
 from __future__ import annotations
@@ -109,8 +111,13 @@ def main() -> None:
     for key in found["magnitude"]:
         singular = torch.linalg.svdvals(found[f"DPAP, tau {TAUS[0]}"][key].double()).square()
         cells = [f"{halved(net, splits, key, of[key]):.1f}" for of in found.values()]
-        rows.append([f"`{key}`", *cells, f"{float(singular[0] / singular.sum()):.2f}"])
-    print(table(f":layer | {' | '.join(found)} | share of the score's square in one outer product", rows))
+        score = found[f"DPAP, tau {TAUS[0]}"][key]
+        both = torch.stack([score.flatten(), found["magnitude"][key].flatten()])
+        left = score.flatten().argsort(stable=True).argsort().view_as(score) >= int(SHARE * score.numel())
+        told = (singular[0] / singular.sum(), torch.corrcoef(both)[0, 1], 1 - left.any(1).float().mean())
+        rows.append([f"`{key}`", *cells, *(f"{float(number):.2f}" for number in told)])
+    said = "one outer product | correlation with the weight's size | units without inputs"
+    print(table(f":layer | {' | '.join(found)} | {said}", rows))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def content(plan: Plan) -> bytes:
         "output": plan.output,
         "over_time": plan.over_time,
         "about": plan.about,
-        "nodes": [_told(node, tensors) | _columns(node, stored) for node in plan.nodes],
+        "nodes": [_told(node, bits, tensors) | _columns(node, stored) for node in plan.nodes],
     }
     return _saved(tensors, about)
 
@@ -216,7 +216,7 @@ def _readers(plan: Plan) -> dict[str, str | None]:
     return {node.name: readers.get(place) for place, node in enumerate(plan.nodes) if isinstance(node, Layer)}
 
 
-def _told(node: Node, tensors: dict[str, Array]) -> dict[str, Any]:
+def _told(node: Node, bits: int, tensors: dict[str, Array]) -> dict[str, Any]:
     """Return a node for the header; what is too large for it goes to ``tensors``."""
     told: dict[str, Any] = {
         "name": node.name,
@@ -232,7 +232,8 @@ def _told(node: Node, tensors: dict[str, Array]) -> dict[str, Any]:
                 told["whole"] = node.whole
         case Pool():
             told |= {"of": node.kind, "rows": node.rows.tolist(), "columns": node.columns.tolist()}
-            told["divisors"] = _constant(f"{node.name}.divisors", node.divisors, tensors)
+            same = (node.divisors == node.divisors.flat[0]).all()
+            told["divisors"] = node.divisors.flat[0].item() if same else node.divisors.tolist()
         case Norm():
             for part in ("mean", "scale", "shift"):
                 tensors[f"{node.name}.{part}"] = getattr(node, part)
@@ -240,7 +241,44 @@ def _told(node: Node, tensors: dict[str, Array]) -> dict[str, Any]:
             told |= _told_neurons(node, tensors)
         case Integrators():
             told["kept"] = node.leak[0].item()
-    return told
+    return told | _told_plainly(node, told, bits, tensors)
+
+
+def _told_plainly(
+    node: Node, told: Mapping[str, Any], bits: int, tensors: dict[str, Array]
+) -> dict[str, Any]:
+    """Return keys that follow from those ``told``, so that a plain reader needs no kind of equations.
+
+    Neurons and leaky integrators with the rest R compute, in whole numbers with the product rounded down::
+
+        h = R + decay (v - R) + (1 - decay) x    or, without decay_input,    h = R + decay (v - R) + x
+
+    Others, as those with adaptive thresholds, have no ``decay``.
+    """
+    found: dict[str, Any] = {}
+    whole = bits <= BITS[1]
+    if isinstance(node, Layer):
+        found["biases"] = None if node.biases is None else {"tensor": f"{node.name}.biases"}
+    if isinstance(node, Integrators) or (isinstance(node, Layer) and not node.whole):
+        found |= {"scale": {"tensor": f"{node.name}.steps"}} if whole else {}
+    if isinstance(node, Integrators) or (isinstance(node, Neurons) and _is_plain(node)):
+        kind = node.kind if isinstance(node, Neurons) else "integrators"
+        mixes = kind in ("heterogeneous", "integrators") and not whole
+        found["decay_input"] = mixes or (isinstance(node, Neurons) and node.decay_input)
+        if not whole and "kept" in told:
+            found["decay"] = told["kept"]
+        else:
+            leak = node.leak.astype(np.float64)
+            decay = {"if": np.ones(1), "lif": 1 - 1 / leak, "plif": 1 - leak}.get(kind, leak / 2**bits)
+            found["decay"] = _constant(f"{node.name}.decays", decay, tensors)
+    return found
+
+
+def _is_plain(node: Neurons) -> bool:
+    """Tell whether the equations are those of `_told_plainly`; heterogeneous neurons decay to 0, not to R."""
+    return node.kind not in ("adaptive", "heterogeneous") or (
+        node.kind == "heterogeneous" and (node.reset is None or not node.reset.any())
+    )
 
 
 def _told_neurons(node: Neurons, tensors: dict[str, Array]) -> dict[str, Any]:
@@ -262,11 +300,7 @@ def _constant(name: str, numbers: Array, tensors: dict[str, Array]) -> Any:
     """Return one number, or the name of the tensor that holds several."""
     if name in tensors:
         return {"tensor": name}
-    if (
-        numbers.size
-        and (numbers == numbers.flat[0]).all()
-        and (numbers.size == 1 or name.endswith("divisors"))
-    ):
+    if numbers.size == 1:
         return numbers.flat[0].item()
     tensors[name] = numbers
     return {"tensor": name}
@@ -369,7 +403,21 @@ def _plan(tensors: dict[str, Array], about: Any) -> Plan:
         _word(told["about"]),
     )
     check(made)
+    for node, one in zip(made.nodes, told["nodes"], strict=True):
+        _check_plain(node, one, bits, tensors)
     return made
+
+
+def _check_plain(node: Node, told: Any, bits: int, tensors: dict[str, Array]) -> None:
+    """Check that what a plain reader computes with follows from the node's constants."""
+    derived: dict[str, Array] = {}
+    for key, value in _told_plainly(node, told, bits, derived).items():
+        said = told.get(key, value)  # a file of earlier code lacks these keys
+        if said != value or type(said) is not type(value):
+            raise ValueError(f"{key} of '{node.name}' is {str(said)[:40]}, and its constants say {value}")
+    for name, numbers in derived.items():
+        if name in tensors and not np.array_equal(numbers, tensors[name]):
+            raise ValueError(f"'{name}' does not follow from the constants of '{node.name}'")
 
 
 class _Nodes:
@@ -453,8 +501,11 @@ class _Nodes:
         ]
         if math.prod(shape) > MOST_VALUES:
             raise ValueError(f"'{name}' has shape {shape}")
-        if isinstance(told["divisors"], dict):
+        divisors: Array
+        if isinstance(told["divisors"], dict):  # so earlier code wrote them
             divisors = self._named(told["divisors"], f"{name}.divisors", np.dtype(np.float64))
+        elif isinstance(told["divisors"], list):
+            divisors = np.array([[_number(one) for one in row] for row in told["divisors"]])
         else:
             divisors = np.full(shape[1:], _number(told["divisors"]))
         kind: Any = _word(told["of"])
