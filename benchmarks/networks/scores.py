@@ -4,8 +4,9 @@
 
 The network of configs/bench/spoken-digits.yaml learns for three epochs, unpruned. Then one layer at a time
 loses half of its synapses, those with the lowest scores, and answers the validation set without training on.
-The last columns say what DPAP's score (with its own tau) holds: the share of its square that lies in one outer
-product, its correlation with the sizes of the weights, and the share of units whose inputs it would all remove.
+The last columns say what DPAP's score (with its own tau) holds: the share of its square that lies in one
+outer product, its correlation with the sizes of the weights, and the share of units that it would leave
+without inputs.
 """
 
 from __future__ import annotations
