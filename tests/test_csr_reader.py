@@ -136,6 +136,20 @@ def test_what_the_reader_lacks_is_an_error(tmp_path: Path) -> None:
             read(tmp_path / "csr.safetensors")
 
 
+def test_frames_of_small_whole_numbers_do_not_wrap(tmp_path: Path) -> None:
+    """Counts of events come as uint8."""
+    grid = quantise(sparse(convolutional, 0.5), FRAMES, 8)
+    connections.write(grid, tmp_path / "csr.safetensors", FRAMES)
+    reader: dict[str, Any] = {}
+    exec(CODE, reader)
+    found = [
+        reader["run"](tmp_path / "csr.safetensors", FRAMES[:, 0].to(kind))
+        for kind in (torch.uint8, torch.float32)
+    ]
+    assert found[0].keys() == found[1].keys()
+    assert all(np.array_equal(values, found[1][name]) for name, values in found[0].items())
+
+
 # --- the smaller form
 
 

@@ -231,6 +231,23 @@ def test_spiking_neurons_that_never_or_always_fire_are_named_once(
     assert found == ([] if expected is None else [expected])
 
 
+@pytest.mark.parametrize("pruned", [True, False])
+def test_a_layer_that_falls_silent_after_pruning_is_named_again(
+    pruned: bool, said: list[warnings.WarningMessage]
+) -> None:
+    """It is silent at first, learns to fire, and is silenced; the advice is then another one."""
+    model, x = Mute(mute=True), torch.rand(8, 4)
+    pruner = Pruner(model, x, "magnitude", epochs=20, target=0.5, start=2 if pruned else 15, finish=16)
+    for bias in (-100.0, 1.0, 1.0, 1.0, -100.0, -100.0):
+        model.fc1.bias.data.fill_(bias)
+        model(x).mean().backward()
+        pruner.step()
+        pruner.end_epoch()
+    told = [each.partition(":")[2] for each in sentences(said) if "is silent" in each]
+    assert ["initial weights" in told[0], len(told)] == [True, 1 + pruned]
+    assert all("prune less" in each for each in told[1:])
+
+
 def test_what_is_pruned_does_not_count_as_silent(said: list[warnings.WarningMessage]) -> None:
     # One of 2,000 units is alive, and fires in half of its outputs: 0.025 % of all.
     model, x = mlp(2, 2000, 2000, 2), torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
@@ -292,3 +309,23 @@ def test_a_pruner_that_is_no_more_or_that_failed_claims_nothing() -> None:
     with pytest.raises(KeyError):
         broken()
     Pruner(model, x, "magnitude", epochs=5).step()
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "expected"),
+    [
+        ("magnitude", {}, "prunes only synapses; unit='both' prunes both"),
+        ("weight-trace", {"unit": "neurons"}, "prunes only units; unit='both' prunes both"),
+        ("dpap", {"synapses": False}, "prunes only units"),
+        ("magnitude", {"unit": "both"}, None),
+        ("dpap", {}, None),
+    ],
+)
+def test_a_share_of_units_without_effect_is_named(
+    method: str, options: dict[str, Any], expected: str | None, said: list[warnings.WarningMessage]
+) -> None:
+    x = torch.rand(4, 40)
+    with Pruner(mlp(40, 100, 100), x, method, epochs=3, target=0.2, structured=0.9, **options):
+        pass
+    found = [each for each in sentences(said) if "structured=0.9 has no effect" in each]
+    assert found == [] if expected is None else [each.endswith(expected) for each in found] == [True]

@@ -13,9 +13,12 @@ from torch import nn
 
 import snnprune
 from snnprune.common.errors import UserError
+from snnprune.config.names import NIR_MODEL
+from snnprune.config.schema import ModelConfig, RunConfig
 from snnprune.network import discover
-from snnprune.nn.recurrent import Recurrent
+from snnprune.nn import Recurrent, models
 from snnprune.pruning import Masks
+from snnprune.runs.about import About
 from support.networks import ResidualSNN, conv_snn
 
 if TYPE_CHECKING:
@@ -241,3 +244,30 @@ def test_the_step_mode_within_a_recurrent_layer_is_no_constant(tmp_path: Path) -
     functional.reset_net(model)
     snnprune.save(model, tmp_path / "net")
     assert torch.equal(snnprune.load(tmp_path / "net", built)[1].feedback.weight, model[1].feedback.weight)
+
+
+def test_a_file_of_a_run_needs_no_builder(tmp_path: Path) -> None:
+    """It says which of the package's own models it holds."""
+    config = RunConfig(model=ModelConfig("mlp-snn", hidden=7))
+    net = models.build(config.model, (2, 3, 3), 4)
+    snnprune.save(net, tmp_path / "net", about=About(config, (2, 3, 3), 4, spiking=True).text())
+    again: Any = snnprune.load(tmp_path / "net")
+    assert again.fc1.out_features == 7
+    assert all(torch.equal(again.state_dict()[key], value) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ("", "does not say how its network is built"),
+        ("by hand", "does not say how its network is built"),
+        ("os:getcwd", "holds a 'os:getcwd', which is no model of snnprune's own"),
+        (NIR_MODEL, "which is no model of snnprune's own"),
+    ],
+)
+def test_without_a_builder_no_code_is_run_that_a_file_names(about: str, told: str, tmp_path: Path) -> None:
+    if ":" in about:
+        about = About(RunConfig(model=ModelConfig(about)), (2, 3, 3), 4, spiking=True).text()
+    snnprune.save(nn.Linear(2, 2), tmp_path / "net", about=about)
+    with pytest.raises(UserError, match=f"{told}.*pass load a builder"):
+        snnprune.load(tmp_path / "net")

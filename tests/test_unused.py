@@ -46,7 +46,13 @@ ANN = RunConfig(data=DataConfig("mnist"), model=ModelConfig("mlp-ann"))
         ("data.cache", RunConfig(data=DataConfig("mnist")), "mnist is read into memory"),
         ("model.activation", RunConfig(), "conv-snn spikes"),
         ("method.structured", RunConfig(method=MethodConfig(target=None)), "method.target is null"),
-        ("method.structured", RunConfig(method=MethodConfig("magnitude")), "with method.options.unit both"),
+        ("method.structured", RunConfig(method=MethodConfig("magnitude")), "method.options.unit both"),
+        ("method.structured", RunConfig(method=MethodConfig("weight-trace")), "method.options.unit both"),
+        (
+            "method.structured",
+            RunConfig(method=MethodConfig(options={"synapses": False})),
+            "'dpap' is not to prune both",
+        ),
         (
             "method.target",
             RunConfig(method=MethodConfig(options={"target_macs": 0.5})),

@@ -19,9 +19,6 @@ DENSE = "dense"
 SURVIVAL = ("dpap", "hebb", "stdp")
 """Methods with a survival function."""
 
-SCORED = ("magnitude", "random")
-"""Methods that prune synapses only, unless their option ``unit`` says otherwise."""
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -43,6 +40,14 @@ class Facts:
         return getattr(method, option) is not None and option not in options_of(
             METHODS, "method", method.name
         )
+
+    @property
+    def divides(self) -> bool:
+        """Whether the method prunes both units and synapses, so that a share of units says something."""
+        method = self.config.method
+        options = options_of(METHODS, "method", method.name) | method.options
+        chosen = options.get("unit", "both") == "both"
+        return chosen and not any(options.get(kind) is False for kind in ("neurons", "synapses"))
 
     @property
     def is_aimed(self) -> bool:
@@ -91,8 +96,9 @@ TABLE: tuple[Row, ...] = (
     ("method.structured", lambda f: f.lacks("structured"), "method '{method.name}' has no structured"),
     (
         "method.structured",
-        lambda f: f.config.method.name in SCORED and f.config.method.options.get("unit") != "both",
-        "method '{method.name}' prunes both units and synapses only with method.options.unit both",
+        lambda f: not f.lacks("structured") and not f.divides,
+        "it divides the target between units and synapses, and method '{method.name}' is not to prune both: "
+        "method.options.unit both says so, where a method has that option",
     ),
     ("method.structured", lambda f: not f.is_aimed, "it divides a target, and method.target is null"),
     (

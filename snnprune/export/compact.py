@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
 from safetensors import SafetensorError
@@ -18,12 +18,15 @@ from torch.nn.parameter import is_lazy
 
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
+from snnprune.config.names import MODELS, NIR_MODEL
 from snnprune.export.modules import describe, first_difference
 from snnprune.network.sizes import tensor_of
 from snnprune.network.wrappers import inside
+from snnprune.nn import models
 from snnprune.pruning.compaction.shapes import fit_sizes, numbered, set_numbers
 from snnprune.pruning.compaction.survivors import SurvivingUnits, carry, survivors_of
 from snnprune.pruning.compaction.transaction import Transaction
+from snnprune.runs import about as origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     Network = TypeVar("Network", bound=nn.Module)
 
 FORMAT = "snnprune network, version 1"
+WANTED = "pass load a builder, a function that builds the dense network"
 _PARTS = {"sha256", "seal", "kept", "tensors", "shared", "modules"}
 
 
@@ -82,16 +86,26 @@ def save(model: nn.Module, path: str | PathLike[str], about: str = "") -> None:
     atomic.write_text(text, json.dumps(description, indent=1) + "\n")
 
 
-def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
-    """Return the network that `save` wrote to ``path``.
+@overload
+def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network: ...
+
+
+@overload
+def load(path: str | PathLike[str]) -> nn.Module: ...
+
+
+def load(path: str | PathLike[str], builder: Callable[[], nn.Module] | None = None) -> nn.Module:
+    """Return the network that `save` or a run wrote to ``path``.
 
     Args:
-        path: as given to `save`.
-        builder: builds the dense network, with any weights.
+        path: as given to `save`, or ``model.safetensors`` of a run.
+        builder: builds the dense network, with any weights. A file of a run with one of snnprune's own models
+            needs none: it says which one. Code that only a file names is never run.
 
     Raises:
-        UserError: the files cannot be read or do not belong together, or ``builder`` builds another
-            network. The message names the first layer with another class, constant or shape.
+        UserError: the files cannot be read or do not belong together, ``builder`` builds another network, or
+            there is none and the file does not name a model of snnprune's. The message names the first layer
+            with another class, constant or shape.
 
     Examples:
         >>> from torch import nn
@@ -103,7 +117,7 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
     """
     weights, text = _files(path)
     description, content = _read(weights, text)
-    built = _built(builder)
+    built: Any = _built(_own(about_of(path), weights) if builder is None else builder)
     model = inside(built)
     saved = description["tensors"]
     difference = (
@@ -131,6 +145,22 @@ def load(path: str | PathLike[str], builder: Callable[[], Network]) -> Network:
         set_numbers(numbered(model, survivors.numbers), changes)
         carry(changes, model, survivors)
     return built
+
+
+def _own(text: str, path: Path) -> Callable[[], nn.Module]:
+    """Return a builder of the model of snnprune's own that a file of a run names.
+
+    Raises:
+        UserError: it names none.
+    """
+    try:
+        made = origin.parse(text, path)
+    except UserError:
+        raise UserError(f"{path} does not say how its network is built: {WANTED}") from None
+    name = made.config.model.name
+    if name not in MODELS or name == NIR_MODEL:
+        raise UserError(f"{path} holds a '{name:.80}', which is no model of snnprune's own: {WANTED}")
+    return lambda: models.build(made.config.model, made.shape, made.classes)
 
 
 def _built(builder: Callable[[], Network]) -> Network:

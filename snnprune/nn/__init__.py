@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from snnprune.nn.recurrent import Recurrent
     from snnprune.nn.rnn import RNN, RNNCell
 else:
     from snnprune.common.lazy import lazily
 
-    __getattr__, __dir__ = lazily(__name__, {"snnprune.nn.rnn": ("RNN", "RNNCell")})
+    __getattr__, __dir__ = lazily(
+        __name__, {"snnprune.nn.recurrent": ("Recurrent",), "snnprune.nn.rnn": ("RNN", "RNNCell")}
+    )
 
-__all__ = ["RNN", "RNNCell"]
+__all__ = ["RNN", "RNNCell", "Recurrent"]

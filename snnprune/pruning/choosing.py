@@ -7,9 +7,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from snnprune.common.errors import UserError
-from snnprune.config.names import METHODS, build
+from snnprune.config.names import METHODS, build, options_of
 from snnprune.pruning.aims import OPTIONS
-from snnprune.pruning.method import Method
+from snnprune.pruning.method import CriterionMethod, Method
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,13 @@ def method_of(method: str | Method, options: Mapping[str, Any]) -> Method:
         raise UserError(
             f"options go with the name of a method, and {sorted(options)} came beside a {name} object: pass "
             f"them to its class, as in {name}({next(iter(options))}=...)"
+        )
+    if "structured" in options and isinstance(made, CriterionMethod) and not (made.neurons and made.synapses):
+        warnings.warn(
+            f"structured={options['structured']} has no effect: it divides the target between units and "
+            f"synapses, and this '{method}' prunes only {'units' if made.neurons else 'synapses'}"
+            + ("; unit='both' prunes both" if "unit" in options_of(METHODS, "method", str(method)) else ""),
+            stacklevel=3,
         )
     return made
 

@@ -91,6 +91,12 @@ NO_MORE = (
 )
 
 
+SILENCED = (
+    "layer {layer} is silent ({rate:.2%} of its outputs are active) since weights were pruned, so the layers "
+    "behind it learn nothing: prune less, over more epochs, or keep the layer in front of it whole with "
+    "exclude=..."
+)
+
 UNKNOWN = (
     "whether the target of {what} is reached is not known: no batch was seen whose activity could be measured"
 )
@@ -169,6 +175,7 @@ class Oversights:
         self._batches: int | None = 0
         self._active = self._skipped = self._open = self._trained = False
         self._said: set[str] = set()
+        self._silent: set[str] | None = None
         self._asked = 0
 
     def resume(self) -> None:
@@ -184,16 +191,32 @@ class Oversights:
         """Note a call of `Pruner.step` behind which no optimiser had stepped."""
         self._skipped = True
 
-    def look_at_epoch(self, clock: Clock, odd: Iterable[Firing]) -> None:
-        """Warn where the epoch that ends had no batch, no activity in its batches, or ``odd`` layers."""
+    def look_at_epoch(self, clock: Clock, odd: Iterable[Firing], *, pruned: bool = False) -> None:
+        """Warn where the epoch that ends had no batch, no activity in its batches, or ``odd`` layers.
+
+        Args:
+            clock: of the run.
+            odd: layers that were silent or saturated in the first batch.
+            pruned: something was pruned before this batch. A layer that fired in the epoch before and is
+                silent now is then said to be silenced.
+        """
         if clock.batches == self._batches:
             self._say(NO_STEP_RAN if self._skipped else NO_STEP)
         elif not self._active:
             self._say(NO_ACTIVITY)
         if clock.epoch >= clock.epochs:
             self._say(BEYOND.format(epochs=clock.epochs))
+        silent = set()
         for layer in odd:
-            self._say(str(layer), once=layer.layer)  # its rate is another one in each epoch
+            # What is said once names the layer alone, because its rate is another one in each epoch.
+            if layer.state == "silent":
+                silent.add(layer.layer)
+            if pruned and self._silent is not None and layer.layer in silent - self._silent:
+                said = SILENCED.format(layer=layer.layer, rate=layer.rate)
+                self._say(said, once=f"{layer.layer} silenced")
+            else:
+                self._say(str(layer), once=layer.layer)
+        self._silent = silent
         self._batches = clock.batches
         self._active = self._skipped = self._open = False
 

@@ -320,7 +320,8 @@ class Pruner:
         self._settle()
         self._end_batch()
         if type(self.method) is not Method:  # which prunes nothing
-            self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks))
+            pruned = self.rates().synapses > 0
+            self._oversights.look_at_epoch(self.clock, self._firing.odd(self.masks), pruned=pruned)
             self._oversights.look_at_optimizers(self._round.left_out(self._steps.stepped))
             trained = self._round.trained(self._steps.stepped)
             self._oversights.look_at_learning(self.model, self.topology, trained)

@@ -27,6 +27,7 @@ MEASURED_ON = {
     "validation_accuracy": "validation set, the same network",
     "best_epoch": "first epoch with the highest accuracy on the validation set, counted from 1",
     "accuracy_at_best": "test set, network of best_epoch",
+    "pruned_at_best": "share of all weights that were pruned in best_epoch",
     "targets": "every target by its measure, where there is another than of weights: shares of the dense "
     "network; of synops, energy and latency in the first training batch of the last epoch, against the last "
     "epoch in which nothing was pruned",
@@ -67,6 +68,7 @@ BY_EVENTS = (
 
 SHARES = (
     "accuracy", "validation_accuracy", "accuracy_at_best", "target", "pruning_rate", "pruned_neurons",
+    "pruned_at_best",
 )  # fmt: skip
 """Fields of a summary that lie in [0, 1]."""
 
@@ -148,8 +150,8 @@ class Summary(Record):
     """The keys of summary.json, in their order. Shares are in [0, 1]; `MEASURED_ON` explains the numbers.
 
     The fields from ``weights_dense`` to ``neurons_left`` are those of `Size`. ``targets`` are by measure;
-    None where weights are the only one, or none. ``bytes`` is None in runs of versions that did not
-    count them.
+    None where weights are the only one, or none. ``bytes`` and ``pruned_at_best`` are None in runs of
+    versions that did not count them.
     """
 
     dataset: str
@@ -182,6 +184,7 @@ class Summary(Record):
     machine: Machine
     targets: dict[str, Aim] | None = None
     bytes: Counts | None = None
+    pruned_at_best: float | None = None
 
     def __post_init__(self) -> None:
         for name in SHARES:
@@ -208,7 +211,7 @@ class Summary(Record):
 
 def _written(fields: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a record without those that its version did not count."""
-    later = ("by_events", "recording_ms", "targets", "bytes")
+    later = ("by_events", "recording_ms", "targets", "bytes", "pruned_at_best")
     return {name: value for name, value in fields if name not in later or value is not None}
 
 
@@ -247,6 +250,7 @@ def summarise(config: RunConfig, history: History, device: str, measured: dict[s
             "validation_accuracy": last.val_accuracy,
             "best_epoch": best.epoch,
             "accuracy_at_best": best.test_accuracy,
+            "pruned_at_best": best.pruned_synapses,
             "measured_on": MEASURED_ON,
             "target": config.method.target
             if "target" in options_of(METHODS, "method", config.method.name)

@@ -29,9 +29,16 @@ def _asked(summary: Summary) -> str:
     return f"{summary.pruning_rate:.1%} ({asked})"
 
 
+def _best(summary: Summary) -> str:
+    """Return the best epoch, and what was pruned in it where that is not what the run ended with."""
+    pruned = summary.pruned_at_best
+    early = pruned is not None and f"{pruned:.1%}" != f"{summary.pruning_rate:.1%}"
+    return f"{summary.best_epoch} of {summary.epochs}" + (f", {pruned:.1%} pruned" if early else "")
+
+
 ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("test accuracy, last epoch", lambda s: f"{s.accuracy:.2%}"),
-    ("best epoch on validation", lambda s: f"{s.best_epoch} of {s.epochs}"),
+    ("best epoch on validation", _best),
     ("test accuracy, best epoch", lambda s: f"{s.accuracy_at_best:.2%}"),
     ("weights pruned", _asked),
     ("weights left", lambda s: _share(s.weights_left, s.weights_dense)),
