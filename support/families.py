@@ -256,6 +256,13 @@ def competing() -> nn.Module:
     return net
 
 
+def boltzmann() -> nn.Module:
+    """A spiking Boltzmann machine whose hidden neurons fire."""
+    net = models.build(ModelConfig("rbm-snn", hidden=16, membrane=2.0), (2, 6, 6), 4)
+    nn.init.normal_(net.get_submodule("fc1").weight, std=0.3)
+    return net
+
+
 # --- networks of the tests' own
 
 
@@ -505,6 +512,7 @@ _DIGITS = (2, 14, 14)
 _FAMILIES = (
     *(Family(name, paper(name, _DIGITS), _DIGITS, n) for name, n in (("conv-snn", 3), ("mlp-snn", 1))),
     Family("wta-snn", competing, (2, 6, 6), 1),
+    Family("rbm-snn", boltzmann, (2, 6, 6), 1),
     Family("vgg-snn", paper("vgg-snn", (3, 16, 16)), (3, 16, 16), 7),
     *(
         Family(name, paper(name, shape), shape, n, "")

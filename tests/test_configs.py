@@ -84,7 +84,7 @@ def learnt(task: Task, pruner: Pruner, x: Tensor, labels: Tensor) -> Tensor:
     if isinstance(task, LocalTask):
         with task.rule.watching() as seen:
             loss = task.loss(task(x), labels)
-        task.rule.step(seen)
+        task.network.learn(task.rule, seen, labels, lambda _: None, torch.Generator().manual_seed(0))
         pruner.step()
         return loss
     optimizer = optimiser.build(task.parameters(), task.run_config.train)

@@ -9,6 +9,7 @@ import pytest
 
 from snnprune import cli
 from snnprune.bench.grid import grid, unused_in_bench
+from snnprune.config.check import options_of_run
 from snnprune.config.names import DATASETS, MODELS, TRAITS
 from snnprune.config.pace import out_of_step
 from snnprune.config.reading import KEYS
@@ -189,3 +190,20 @@ def test_whole_units_that_come_no_closer_are_the_reason() -> None:
     assert "between two numbers of them" in str(said)
     assert "found no more" in str(oversights.shortfall(0.1, 0.4, 10, "", planned=0.25))
     assert "found no more" in str(oversights.shortfall(0.1, 0.4, 10, "", planned=0.4))
+
+
+@pytest.mark.parametrize(
+    ("method", "divides"),
+    [
+        (MethodConfig("dpap"), True),
+        (MethodConfig("dpap", options={"neurons": False}), False),
+        (MethodConfig("magnitude"), False),
+        (MethodConfig("magnitude", options={"unit": "both"}), True),
+        (MethodConfig("l1-filters"), False),
+        (MethodConfig("twins"), True),
+        (MethodConfig("bsp", target=None), False),
+    ],
+)
+def test_a_method_gets_the_share_of_units_only_if_it_divides(method: MethodConfig, divides: bool) -> None:
+    """Its default, too: a method would warn that what nobody set has no effect."""
+    assert ("structured" in options_of_run(method)) is divides

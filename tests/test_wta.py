@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import lightning
-import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from spikingjelly.activation_based import functional, layer, learning, neuron
 from torch import Tensor, nn
 
@@ -23,7 +21,7 @@ from snnprune.nn.models.wta import WinnerTakesAllNode
 from snnprune.nn.plasticity import TraceSTDP
 from snnprune.nn.plasticity.readout import Responses
 from snnprune.pruning import Pruner, compact, verify
-from support.tasks import loader, trainer
+from support.tasks import digits, loader, trainer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,13 +266,6 @@ def test_what_was_answered_long_ago_counts_for_little() -> None:
 
 
 # --- runs
-
-
-def digits() -> snnprune.Splits:
-    pixels, labels = load_digits(return_X_y=True)
-    images = np.uint8(pixels.reshape(-1, 1, 8, 8) * 255 / 16)
-    parts = [FrameSet(images[rows], labels[rows]) for rows in (slice(600), slice(600, 800), slice(800, 1100))]
-    return snnprune.Splits(*parts, tuple("0123456789"), (1, 8, 8), events=False)
 
 
 def config(method: str = "magnitude", epochs: int = 3, **options: Any) -> RunConfig:

@@ -83,6 +83,7 @@ NETWORKS = (
     _paper("mlp-snn", (1, 28, 28)),
     _paper("rsnn", (700, 1, 1)),
     _paper("wta-snn", (1, 28, 28)),
+    _paper("rbm-snn", (1, 28, 28)),
     Network("linear containers", f"{_HERE}.recurrent", "container", {}, (700,)),
     Network("loop by hand", f"{_HERE}.recurrent", "ByHand", {}, (700,), steps=False),
     Network("SpikingLSTM, two layers", f"{_HERE}.recurrent", "LSTM", {}, (700,), steps=False),

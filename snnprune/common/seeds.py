@@ -22,6 +22,7 @@ class Stream(IntEnum):
     METHOD = 5
     AUGMENT = 6
     BORN = 7
+    LEARN = 8
 
 
 def derive(seed: int, stream: Stream, *at: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from snnprune.common.errors import UserError
 from snnprune.config import values
 from snnprune.config.changes import Changes
-from snnprune.config.names import DATASETS, METHODS, MODELS, build, options_of, pick, typed
+from snnprune.config.names import DATASETS, METHODS, MODELS, build, divides, options_of, pick, typed
 from snnprune.config.schema import SECTIONS, MethodConfig, ModelConfig, RunConfig
 
 if TYPE_CHECKING:
@@ -184,8 +184,10 @@ def check_method(method: MethodConfig) -> None:
 
 
 def options_of_run(method: MethodConfig) -> dict[str, Any]:
-    """Return the options of a run's method: its own, and those of the settings that it takes."""
-    known = options_of(METHODS, "method", method.name)
+    """Return the options of a run's method: its own, and those of the settings that it takes and uses."""
+    known = set(options_of(METHODS, "method", method.name))
+    if not divides(method.name, method.options):
+        known -= {"structured"}
     general = {name: getattr(method, name) for name in OPTIONS}
     return {name: value for name, value in general.items() if name in known} | method.options
 

@@ -81,6 +81,7 @@ TRAITS = {
     "own": "files of the user's own, of formats that do not say everything",
     "time": "a spiking network with time steps",
     "recurrent": "has layers that are wired to themselves",
+    "compete": "its units compete, and learn by trace STDP",
     "local": "learns by a rule of its own, without gradients and without an optimiser",
 }
 
@@ -142,6 +143,16 @@ def options_of(table: Mapping[str, Entry], kind: str, name: str) -> dict[str, An
     """
     known = signature.options(pick(table, kind, name).load())
     return {option.name: option.default for option in known.values()}
+
+
+def divides(name: str, options: Mapping[str, Any]) -> bool:
+    """Tell whether a method with ``options`` prunes both units and synapses, as ``structured`` divides it."""
+    chosen = options_of(METHODS, "method", name) | dict(options)
+    return (
+        "structured" in chosen
+        and chosen.get("unit", "both") == "both"
+        and not any(chosen.get(kind) is False for kind in ("neurons", "synapses"))
+    )
 
 
 def typed(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -361,6 +372,12 @@ MODELS: dict[str, Entry] = {
         "spiking net of units that compete, which learns without gradients (STDP), for grey images",
         "Diehl and Cook, Frontiers in Computational Neuroscience 9:99, 2015",
         "snnprune.nn.models.wta:wta_snn",
+        frozenset({"time", "local", "compete"}),
+    ),
+    "rbm-snn": Entry(
+        "spiking Boltzmann machine, which learns without gradients (event-driven contrastive divergence)",
+        "Neftci et al., Frontiers in Neuroscience 7:272, 2014, and 10:241, 2016",
+        "snnprune.nn.models.rbm:rbm_snn",
         frozenset({"time", "local"}),
     ),
     "conv-ann": Entry(
@@ -425,6 +442,11 @@ METHODS: dict[str, Entry] = {
         "prunes the smallest weights, or the units with the smallest sums of weights",
         "Han et al., NIPS 2015; Zhu and Gupta 2017",
         "snnprune.methods.magnitude:Magnitude",
+    ),
+    "lamp": Entry(
+        "magnitude whose scores of all layers say where the budget goes",
+        "Lee et al., ICLR 2021",
+        "snnprune.methods.lamp:Lamp",
     ),
     "weight-trace": Entry(
         "prunes the smallest weight times trace: the synapses that carry the least current",

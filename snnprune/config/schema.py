@@ -133,12 +133,12 @@ class ModelConfig:
             neuron, trained with the weights (Perez-Nieves et al. 2021).
         readout: output of a recurrent network: leaky integrators, which do not spike and whose potential is
             the output (Cramer et al. 2022), or neurons that spike.
-        stdp: rule of a network that learns without gradients: target weakens the inputs that were silent
-            before a spike (Querlioz et al. 2013), pair those that come after one.
-        eta: learning rate of that rule.
-        trace: time constant of that rule's traces, in time steps. The defaults are for 30 time
+        stdp: rule of a network whose units compete: target weakens the inputs that were silent before a spike
+            (Querlioz et al. 2013), pair those that come after one.
+        eta: learning rate of a network that learns without gradients.
+        trace: time constant of its rule's traces, in time steps. The defaults are for 30 time
             steps of Poisson spikes; scale `trace` and `membrane` with `data.time_steps`.
-        membrane: time constant of the potentials of neurons that compete, in time steps.
+        membrane: time constant of the potentials of its neurons, in time steps.
         inhibition: share of their potential that all others lose when one of these neurons fires.
         file: NIR file that holds the network (`--init FILE.nir`). It is read again when the run is resumed or
             evaluated.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from snnprune.config.names import DATASETS, METHODS, MODELS, Entry, options_of, pick
+from snnprune.config.names import DATASETS, METHODS, MODELS, Entry, divides, options_of, pick
 from snnprune.config.schema import FURTHER
 
 if TYPE_CHECKING:
@@ -42,14 +42,6 @@ class Facts:
         )
 
     @property
-    def divides(self) -> bool:
-        """Whether the method prunes both units and synapses, so that a share of units says something."""
-        method = self.config.method
-        options = options_of(METHODS, "method", method.name) | method.options
-        chosen = options.get("unit", "both") == "both"
-        return chosen and not any(options.get(kind) is False for kind in ("neurons", "synapses"))
-
-    @property
     def is_aimed(self) -> bool:
         """Whether a share to prune is asked for."""
         method = self.config.method
@@ -65,7 +57,7 @@ Row = tuple[str, "Callable[[Facts], bool]", str]
 
 IN_TIME = "it is for spiking networks, and {model.name} has no time steps"
 
-LOCALLY = "{model.name} learns without gradients, by model.stdp and model.eta"
+LOCALLY = "{model.name} learns without gradients, by a rule of its own with model.eta"
 
 OF_GRADIENTS = (
     "model.detach_reset",
@@ -96,7 +88,7 @@ TABLE: tuple[Row, ...] = (
     ("method.structured", lambda f: f.lacks("structured"), "method '{method.name}' has no structured"),
     (
         "method.structured",
-        lambda f: not f.lacks("structured") and not f.divides,
+        lambda f: not f.lacks("structured") and not divides(f.config.method.name, f.config.method.options),
         "it divides the target between units and synapses, and method '{method.name}' is not to prune both: "
         "method.options.unit both says so, where a method has that option",
     ),
@@ -181,7 +173,15 @@ TABLE: tuple[Row, ...] = (
             lambda f: f.model.has("local") is False,
             "it is for networks that learn without gradients, and {model.name} learns by them",
         )
-        for name in ("stdp", "eta", "trace", "membrane", "inhibition")
+        for name in ("eta", "trace", "membrane")
+    ),
+    *(
+        (
+            f"model.{name}",
+            lambda f: f.model.has("compete") is False,
+            "it is for networks whose units compete, and those of {model.name} do not",
+        )
+        for name in ("stdp", "inhibition")
     ),
     *((key, lambda f: f.model.has("local") is True, LOCALLY) for key in OF_GRADIENTS),
     # A network without time gets the mean of a recording's frames, which depends on the number of frames.

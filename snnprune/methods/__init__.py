@@ -18,6 +18,7 @@ from snnprune.methods.dpap.method import DPAP
 from snnprune.methods.grad_r import GradR
 from snnprune.methods.hebb import Hebb
 from snnprune.methods.l1_filters import L1Filters
+from snnprune.methods.lamp import Lamp
 from snnprune.methods.magnitude import Magnitude
 from snnprune.methods.meta_filters import MetaFilters
 from snnprune.methods.ndsnn import NDSNN
@@ -57,6 +58,7 @@ __all__ = [
     "GradR",
     "Hebb",
     "L1Filters",
+    "Lamp",
     "Magnitude",
     "MetaFilters",
     "Random",

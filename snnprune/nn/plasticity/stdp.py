@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from snnprune.common.errors import UserError
 from snnprune.nn.plasticity.kernels import sum_at_spikes
+from snnprune.nn.plasticity.watching import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor, nn
+
+    from snnprune.nn.plasticity.watching import Watched
 
 Kind = Literal["target", "pair"]
 
 
-class TraceSTDP:
+class TraceSTDP(Rule):
     """Changes the weights of a linear layer by the spikes before and behind it.
 
     With x_pre and x_post the traces, x[t] = x[t-1] - x[t-1] / tau + spikes[t] from 0 for each sample, and
@@ -80,23 +79,10 @@ class TraceSTDP:
     ) -> None:
         if tau < 1 or kind not in {"target", "pair"}:
             raise ValueError(f"tau must be at least 1 step, and kind target or pair: {tau} and {kind!r} came")
-        self.layer, self.neurons, self.kind = layer, neurons, kind
+        super().__init__(layer, neurons)
+        self.kind: Kind = kind
         self.eta, self.tau, self.target, self.mu = eta, tau, target, mu
         self.depression, self.largest, self.total = depression, largest, total
-
-    @contextmanager
-    def watching(self) -> Iterator[Watched]:
-        """Watch one forward of a batch inside, [T, B, ...]; hooks are gone behind it."""
-        seen = Watched()
-        handles = [
-            self.layer.register_forward_pre_hook(lambda _, args: seen.take("pre", args[0])),
-            self.neurons.register_forward_hook(lambda _, __, output: seen.take("post", output)),
-        ]
-        try:
-            yield seen
-        finally:
-            for handle in handles:
-                handle.remove()
 
     @torch.no_grad()
     def change(self, pre: Tensor, post: Tensor) -> Tensor:
@@ -137,31 +123,6 @@ class TraceSTDP:
         adapt: Any = getattr(self.neurons, "adapt", None)
         if adapt is not None:
             adapt(post)
-
-
-class Watched:
-    """What came before a layer and behind its neurons, [T, B, ...], in one forward."""
-
-    def __init__(self) -> None:
-        self.pre: Tensor | None = None
-        self.post: Tensor | None = None
-
-    def take(self, side: Literal["pre", "post"], activity: Any) -> None:
-        """Keep one side's activity, without its graph."""
-        setattr(self, side, activity.detach())
-
-    def both(self) -> tuple[Tensor, Tensor]:
-        """Return what was seen.
-
-        Raises:
-            UserError: it is not the activity of one multi-step forward.
-        """
-        if self.pre is None or self.post is None or self.pre.ndim != 3 or self.post.ndim != 3:
-            raise UserError(
-                "expected one forward of the network, in multi-step mode, with spikes [T, B, units] on both "
-                "sides of the layer, and saw none: call the network inside of `with rule.watching() as seen:`"
-            )
-        return self.pre, self.post
 
 
 def _traced(traced: Tensor, spikes: Tensor, tau: float) -> Tensor:
