@@ -105,3 +105,32 @@ def test_what_makes_no_criterion_is_refused(criterion: Callable[[float], Any]) -
         UserError, match="criterion must be a Criterion, or a class or function that makes one from tau"
     ):
         pruner_of("dpap", criterion=criterion)
+
+
+def test_lamp_keeps_the_weights_with_the_largest_scores_of_all_layers() -> None:
+    """score = w^2 / sum of w'^2 over the weights of its layer that are not smaller; the output is whole."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(9, 12), nn.ReLU(), nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 2)
+    ).double()
+    model[0].weight.data.mul_(5)  # another scale changes nothing
+    layers, scores = (model[0], model[2]), []
+    for each in layers:
+        squares = each.weight.detach().flatten().square()
+        order = squares.argsort()
+        tail = squares[order].flip(0).cumsum(0).flip(0)
+        scores.append(torch.empty_like(squares).scatter_(0, order, squares[order] / tail))
+    x = torch.rand(4, 9, dtype=torch.float64)
+    with Pruner(model, x, "lamp", epochs=4, target=0.6, schedule="one-shot", finish=1, floor=0.0) as pruner:
+        model(x).sum().backward()
+        pruner.step()
+        pruner.end_epoch()
+        model(x).sum().backward()
+        pruner.step()
+        pruner.end_epoch()
+    left = [each.weight.detach().flatten() != 0 for each in layers]
+    gone = sum(int((~each).sum()) for each in left)
+    assert gone == round(0.6 * (9 * 12 + 12 * 10 + 10 * 2))
+    cut = torch.cat(scores).sort().values[gone]
+    assert all(torch.equal(kept, score >= cut) for kept, score in zip(left, scores, strict=True))
+    assert left[0].float().mean() != left[1].float().mean()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from snnprune.config.schema import MethodConfig
 from snnprune.methods.magnitude import Magnitude
-
-if TYPE_CHECKING:
-    from snnprune.pruning.distribution import Scope
+from snnprune.pruning.distribution import Scope  # noqa: TC001 - options are read by their types
 
 
 class Lamp(Magnitude):
