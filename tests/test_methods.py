@@ -76,6 +76,18 @@ def test_a_state_of_version_0_1_is_that_of_its_method(name: str) -> None:
         stranger.pruner.load_state_dict(saved["at"]["pruner"])
 
 
+@pytest.mark.parametrize(("method", "said"), [("magnitude", False), ("dpap", True)])
+def test_a_share_of_units_that_divides_nothing_tells_no_methods_apart(method: str, said: bool) -> None:
+    """Runs of earlier versions gave it to every method."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved = pruner_of(method, structured=0.5).state_dict()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        pruner_of(method).load_state_dict(saved)
+    assert any("structured 0.5 (here 0.25)" in str(each.message) for each in told) is said
+
+
 def scored_by_weight(tau: float) -> MagnitudeCriterion:
     return MagnitudeCriterion()
 

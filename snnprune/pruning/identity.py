@@ -53,6 +53,11 @@ class Identity:
             elif callable(value):
                 self.constants[place] = getattr(value, "__qualname__", type(value).__name__)
 
+    @property
+    def _divides(self) -> bool:
+        """Whether ``structured`` divides a target between units and synapses; else no value of it matters."""
+        return "False" not in (self.constants.get("neurons"), self.constants.get("synapses"))
+
     def state_dict(self) -> dict[str, dict[str, str]]:
         """Return parts and constants, for a checkpoint."""
         return {"parts": dict(self.parts), "constants": dict(self.constants)}
@@ -79,6 +84,7 @@ class Identity:
             f"{place} {constants[place]:.80} (here {mine})"
             for place, mine in self.constants.items()
             if constants.get(place, mine) != mine
+            and not (place.endswith(".structured") and not self._divides)
         ]
         return ", ".join(differ) or None
 
