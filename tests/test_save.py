@@ -13,7 +13,7 @@ from torch import nn
 
 import snnprune
 from snnprune.common.errors import UserError
-from snnprune.config.names import NIR_MODEL
+from snnprune.config.names import MODELS, NIR_MODEL
 from snnprune.config.schema import ModelConfig, RunConfig
 from snnprune.network import discover
 from snnprune.nn import Recurrent, models
@@ -254,6 +254,16 @@ def test_a_file_of_a_run_needs_no_builder(tmp_path: Path) -> None:
     again: Any = snnprune.load(tmp_path / "net")
     assert again.fc1.out_features == 7
     assert all(torch.equal(again.state_dict()[key], value) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODELS if name != NIR_MODEL))
+def test_no_memory_is_taken_for_what_a_file_claims(name: str, tmp_path: Path) -> None:
+    huge = About(RunConfig(model=ModelConfig(name, hidden=10**6)), (2, 60_000, 60_000), 60_000, spiking=True)
+    snnprune.save(nn.Linear(2, 2), tmp_path / "net", about=huge.text())
+    with pytest.raises(
+        UserError, match=r"names a network of [\d,]+ numbers, more than .*pass load a builder"
+    ):
+        snnprune.load(tmp_path / "net")
 
 
 @pytest.mark.parametrize(

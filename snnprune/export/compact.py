@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 from snnprune.common import atomic, document
 from snnprune.common.errors import UserError
 from snnprune.config.names import MODELS, NIR_MODEL
+from snnprune.engine.checking import MOST_WEIGHTS
 from snnprune.export.modules import describe, first_difference
 from snnprune.network.sizes import tensor_of
 from snnprune.network.wrappers import inside
@@ -160,7 +161,15 @@ def _own(text: str, path: Path) -> Callable[[], nn.Module]:
     name = made.config.model.name
     if name not in MODELS or name == NIR_MODEL:
         raise UserError(f"{path} holds a '{name:.80}', which is no model of snnprune's own: {WANTED}")
-    return lambda: models.build(made.config.model, made.shape, made.classes)
+
+    def build() -> nn.Module:
+        return models.build(made.config.model, made.shape, made.classes)
+
+    with torch.device("meta"):  # before memory is taken for what a file claims
+        size = sum(tensor.numel() for tensor in build().state_dict().values())
+    if size > MOST_WEIGHTS:
+        raise UserError(f"{path} names a network of {size:,} numbers, more than {MOST_WEIGHTS:,}: {WANTED}")
+    return build
 
 
 def _built(builder: Callable[[], Network]) -> Network:
