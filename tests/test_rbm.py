@@ -113,6 +113,19 @@ def test_dead_synapses_of_both_layers_stay_zero_and_dead_units_are_silent() -> N
     assert net.fc1.bias.abs().sum() > 0
 
 
+def test_a_network_that_has_moved_learns_its_own_biases() -> None:
+    """Another device or dtype makes another buffer; the rule was made before."""
+    net = rbm()
+    rule = net.rule()
+    net.double()
+    with rule.watching() as seen:
+        net(torch.ones(8, 2, 1, 1, 6, dtype=torch.float64))
+    before = net.visible.clone()
+    net.learn(rule, seen, torch.tensor([0, 1]), lambda _: None, torch.Generator().manual_seed(0))
+    assert net.visible.dtype == torch.float64
+    assert not torch.equal(net.visible, before)
+
+
 def test_wrong_constants_and_a_missing_forward_are_refused() -> None:
     for bad in ({"chance": 0.0}, {"clamped": 1.5}, {"settling": 1.0}, {"tau": 0.5}):
         with pytest.raises(ValueError, match=r"chance and clamped must be in \(0, 1\]"):

@@ -20,8 +20,7 @@ class Lamp(Magnitude):
     be left (docs/results/small.md).
 
     Source: J. Lee, S. Park, S. Mo, S. Ahn, J. Shin, "Layer-adaptive Sparsity for the Magnitude-based
-    Pruning", ICLR 2021, equation 2; gradual by Zhu and Gupta 2017, where the paper prunes a trained network
-    in rounds.
+    Pruning", ICLR 2021; gradual by Zhu and Gupta 2017, where the paper prunes a trained network in rounds.
 
     Args:
         target: share of all weights to prune.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from snnprune.nn.plasticity.watching import Watched
 
 HIDDEN = 500
-"""Hidden neurons of the authors' networks."""
+"""Hidden neurons of the authors' networks **[reading]**."""
 
 SPREAD = 0.025
 """Standard deviation of the first weights: currents of a digit of MNIST are then below the threshold."""
@@ -66,6 +66,7 @@ class SpikingBoltzmann(LocalNetwork):
         generator: torch.Generator,
     ) -> None:
         """Change the weights of both layers by a forward that was watched; see `LocalNetwork.learn`."""
+        rule.visible = self.visible  # another tensor where the network has moved to another device since
         rule.step(seen, labels, alive, generator)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snnprune.nn.plasticity.watching import Watched
 
 CHANCE = 0.5
-"""Share of spikes that a synapse transmits, as in Neftci et al. 2016."""
+"""Share of spikes that a synapse transmits, as in Neftci et al. 2016 **[reading]**."""
 
 CLAMPED = 0.5
 """Spikes in a step of the unit of the right class, while a sample is shown."""
@@ -45,11 +45,12 @@ class EventDrivenCD(Rule):
 
     over the B samples and the T' steps of a phase that count, and biases by the spikes of their neurons.
 
-    Source: Neftci, Das, Pedroni, Kreutz-Delgado and Cauwenberghs, Frontiers in Neuroscience 7:272, 2014,
-    equation 10 (dq/dt = eta g(t) STDP, g = 1 with data and -1 in reconstruction), and Neftci, Pedroni, Joshi,
-    Al-Shedivat and Cauwenberghs, Frontiers in Neuroscience 10:241, 2016, for synapses that fail at random.
-    **[reading]** Currents have the mean and the variance of failing synapses and a normal distribution, the
-    weights of a batch are changed once, by the sum over its samples, and the STDP window is symmetric.
+    Source: Neftci, Das, Pedroni, Kreutz-Delgado and Cauwenberghs, Frontiers in Neuroscience 7:272, 2014, for
+    dw = eta g(t) STDP, g = 1 with data and -1 in reconstruction; Neftci, Pedroni, Joshi, Al-Shedivat and
+    Cauwenberghs, Frontiers in Neuroscience 10:241, 2016, for synapses that fail at random. **[reading]** The
+    papers were not at hand, and constants are ours. Currents have the mean and the variance of failing
+    synapses and a normal distribution, the weights of a batch are changed once, by the sum over its samples,
+    and the STDP window is symmetric.
 
     Args:
         layer: from inputs to hidden neurons, with a bias.
