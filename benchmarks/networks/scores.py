@@ -110,9 +110,9 @@ def main() -> None:
     print(f"unpruned {accuracy(net, splits):.1f}")
     rows = []
     for key in found["magnitude"]:
-        singular = torch.linalg.svdvals(found[f"DPAP, tau {TAUS[0]}"][key].double()).square()
-        cells = [f"{halved(net, splits, key, of[key]):.1f}" for of in found.values()]
         score = found[f"DPAP, tau {TAUS[0]}"][key]
+        singular = torch.linalg.svdvals(score.double()).square()
+        cells = [f"{halved(net, splits, key, of[key]):.1f}" for of in found.values()]
         both = torch.stack([score.flatten(), found["magnitude"][key].flatten()])
         left = score.flatten().argsort(stable=True).argsort().view_as(score) >= int(SHARE * score.numel())
         told = (singular[0] / singular.sum(), torch.corrcoef(both)[0, 1], 1 - left.any(1).float().mean())

@@ -259,8 +259,8 @@ def _told_plainly(
     whole = bits <= BITS[1]
     if isinstance(node, Layer):
         found["biases"] = None if node.biases is None else {"tensor": f"{node.name}.biases"}
-    if isinstance(node, Integrators) or (isinstance(node, Layer) and not node.whole):
-        found |= {"scale": {"tensor": f"{node.name}.steps"}} if whole else {}
+    if whole and (isinstance(node, Integrators) or (isinstance(node, Layer) and not node.whole)):
+        found["scale"] = {"tensor": f"{node.name}.steps"}
     if isinstance(node, Integrators) or (isinstance(node, Neurons) and _is_plain(node)):
         kind = node.kind if isinstance(node, Neurons) else "integrators"
         mixes = kind in ("heterogeneous", "integrators") and not whole
@@ -276,9 +276,8 @@ def _told_plainly(
 
 def _is_plain(node: Neurons) -> bool:
     """Tell whether the equations are those of `_told_plainly`; heterogeneous neurons decay to 0, not to R."""
-    return node.kind not in ("adaptive", "heterogeneous") or (
-        node.kind == "heterogeneous" and (node.reset is None or not node.reset.any())
-    )
+    to_zero = node.reset is None or not node.reset.any()
+    return to_zero if node.kind == "heterogeneous" else node.kind != "adaptive"
 
 
 def _told_neurons(node: Neurons, tensors: dict[str, Array]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def load(path: str | PathLike[str], builder: Callable[[], nn.Module] | None = No
     """
     weights, text = _files(path)
     description, content = _read(weights, text)
-    built: Any = _built(_own(about_of(path), weights) if builder is None else builder)
+    built: Any = _built(_own(str(description.get("about", "")), weights) if builder is None else builder)
     model = inside(built)
     saved = description["tensors"]
     difference = (

@@ -12,7 +12,7 @@ from snnprune.pruning.reach import MISSED, why
 from snnprune.pruning.solver import FLOOR, share_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from torch import nn
     from torch.optim import Optimizer
@@ -191,7 +191,7 @@ class Oversights:
         """Note a call of `Pruner.step` behind which no optimiser had stepped."""
         self._skipped = True
 
-    def look_at_epoch(self, clock: Clock, odd: Iterable[Firing], *, pruned: bool = False) -> None:
+    def look_at_epoch(self, clock: Clock, odd: Sequence[Firing], *, pruned: bool = False) -> None:
         """Warn where the epoch that ends had no batch, no activity in its batches, or ``odd`` layers.
 
         Args:
@@ -206,11 +206,9 @@ class Oversights:
             self._say(NO_ACTIVITY)
         if clock.epoch >= clock.epochs:
             self._say(BEYOND.format(epochs=clock.epochs))
-        silent = set()
+        silent = {layer.layer for layer in odd if layer.state == "silent"}
         for layer in odd:
             # What is said once names the layer alone, because its rate is another one in each epoch.
-            if layer.state == "silent":
-                silent.add(layer.layer)
             if pruned and self._silent is not None and layer.layer in silent - self._silent:
                 said = SILENCED.format(layer=layer.layer, rate=layer.rate)
                 self._say(said, once=f"{layer.layer} silenced")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from snnprune.common.errors import UserError
@@ -66,12 +67,13 @@ class LocalTask(Task):
         frames, labels = batch
         at_once, at = self.network.at_once, (self.current_epoch, batch_idx)
         encoded = self.encode(frames, Stream.TRAIN, *at)
+        alive = functools.cache(self._alive)  # the masks of a batch do not change
         drawn = generator(encoded.device, self.run_config.train.seed, Stream.LEARN, *at)
         for x, wanted in zip(encoded.split(at_once, 1), labels.split(at_once), strict=True):
             with self.rule.watching() as seen:
                 scores = self(x)
             self._tallies[Stream.TRAIN].add(self.loss(scores, wanted), scores, wanted)
-            self.network.learn(self.rule, seen, wanted, self._alive, drawn)
+            self.network.learn(self.rule, seen, wanted, alive, drawn)
 
     def _alive(self, layer: nn.Module) -> Tensor | None:
         """Return the synapses of a layer that there are; None: all."""
