@@ -48,6 +48,7 @@ BEFORE = "snnprune connections, version 1"
 """Files of this version hold no plan."""
 
 FEEDBACK = ".feedback"
+NORM = ("mean", "scale", "shift")
 GEOMETRY = ("stride", "padding", "dilation", "groups")
 KINDS = {
     Convolution: "convolution",
@@ -235,7 +236,7 @@ def _told(node: Node, bits: int, tensors: dict[str, Array]) -> dict[str, Any]:
             same = (node.divisors == node.divisors.flat[0]).all()
             told["divisors"] = node.divisors.flat[0].item() if same else node.divisors.tolist()
         case Norm():
-            for part in ("mean", "scale", "shift"):
+            for part in NORM:
                 tensors[f"{node.name}.{part}"] = getattr(node, part)
         case Neurons():
             told |= _told_neurons(node, tensors)
@@ -259,6 +260,8 @@ def _told_plainly(
     whole = bits <= BITS[1]
     if isinstance(node, Layer):
         found["biases"] = None if node.biases is None else {"tensor": f"{node.name}.biases"}
+    if isinstance(node, Norm):
+        found |= {part: {"tensor": f"{node.name}.{part}"} for part in NORM}
     if whole and (isinstance(node, Integrators) or (isinstance(node, Layer) and not node.whole)):
         found["scale"] = {"tensor": f"{node.name}.steps"}
     if isinstance(node, Integrators) or (isinstance(node, Neurons) and _is_plain(node)):
@@ -457,9 +460,7 @@ class _Nodes:
             case "flatten":
                 return Flatten(**common)
             case "norm":
-                mean, scale, shift = (
-                    self._own(f"{name}.{part}", self.dtype) for part in ("mean", "scale", "shift")
-                )
+                mean, scale, shift = (self._own(f"{name}.{part}", self.dtype) for part in NORM)
                 return Norm(**common, mean=mean, scale=scale, shift=shift)
             case "neurons":
                 return Neurons(**common, **self._neurons(told))
