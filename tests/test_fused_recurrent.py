@@ -202,7 +202,7 @@ def test_any_shape(shape: tuple[int, int, int], places: list[int], kind: str, se
 
 
 def test_several_threads_make_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snnprune.nn.fused.threads.WORTH", 8)
+    monkeypatch.setattr("snnprune.common.threads.WORTH", 8)
     threads = torch.get_num_threads()
     for name in ("arctangent", "own decays", "adaptive, own decays"):
         net = snnprune.accelerate(wired(NEURONS[name](), dtype=torch.float32))

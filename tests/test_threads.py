@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnprune.nn.fused import threads
+from snnprune.common import threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from snnprune.common.threads import share
 from snnprune.nn.fused.cell import Backward, Cell, Forward, gradient, precise, row
 from snnprune.nn.fused.kernels import kernels, step_kernels
-from snnprune.nn.fused.threads import share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

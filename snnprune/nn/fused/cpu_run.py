@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from snnprune.common.threads import share
 from snnprune.nn.fused import cpu, cpu_norm
 from snnprune.nn.fused.layout import Layout
-from snnprune.nn.fused.threads import share
 
 if TYPE_CHECKING:
     from torch import Tensor

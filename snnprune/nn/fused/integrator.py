@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from snnprune.common.threads import share
 from snnprune.nn.fused.cell import gradient
 from snnprune.nn.fused.kernels import refuse_second_derivative, step_kernels
 from snnprune.nn.fused.layout import is_constant
-from snnprune.nn.fused.threads import share
 from snnprune.nn.fused.watching import is_traced
 from snnprune.nn.models import integrator
 

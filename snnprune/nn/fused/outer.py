@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from snnprune.common.threads import share
 from snnprune.nn.fused.kernels import spike_kernels
-from snnprune.nn.fused.threads import share
 from snnprune.nn.fused.watching import is_traced
 
 if TYPE_CHECKING:
