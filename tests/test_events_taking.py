@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -142,10 +143,12 @@ def agree(
     seen = {"plain": 0, "other": 0, "refused": 0}
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(recordings(times, places, signs), st.sampled_from([1, 3, taking.PIECE]))
-    def each(raw: Raw, piece: int) -> None:
+    @given(recordings(times, places, signs), st.sampled_from([1, 3, taking.PIECE]), st.sampled_from([1, 3]))
+    def each(raw: Raw, piece: int, threads: int) -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(taking, "PIECE", piece)
+            patched.setattr("snnprune.common.threads.WORTH", 1)
+            patched.setattr(torch, "get_num_threads", lambda: threads)
             one, other = passed(raw, 0, patched), passed(raw, 1 << 40, patched)
             plain = taking.taken(raw, SENSOR) is not None
         expected = by_hand(raw)

@@ -5,7 +5,8 @@
 Every format is written to a file once, by `support.event_files`. All that read it take turns. "read" decodes
 the file and passes the gate, which checks every event; "read and frames" makes T frames of them besides. A
 library decodes only. It is left out where it is not installed, and marked where it gives other events than
-were written. Ratios are to the fastest library, and are medians of the ratios within a turn.
+were written. Ratios are to the fastest library, and are medians of the ratios within a turn. All have one
+thread. "With N threads", the number that torch begins with, only the gate's pass over columns is shared.
 
 numpy hands over a table in one piece. What taking its columns apart costs, with nothing checked, is measured
 beside it, and is no library.
@@ -30,6 +31,7 @@ from snnprune.data.frames import to_frames
 from support import event_files, markdown
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
     from snnprune.data.events.stream import Stream
@@ -119,7 +121,22 @@ def right(found: Any, events: Stream) -> bool:
     )
 
 
-def measured(writer: Writer, events: Stream, path: Path, T: int, rounds: int) -> list[dict[str, Any]]:
+def with_threads(many: int, call: Callable[[], object]) -> Callable[[], object]:
+    """Return a call that may use so many threads, and leaves one behind."""
+
+    def shared() -> object:
+        torch.set_num_threads(many)
+        try:
+            return call()
+        finally:
+            torch.set_num_threads(1)
+
+    return shared
+
+
+def measured(
+    writer: Writer, events: Stream, path: Path, given: argparse.Namespace, threads: int
+) -> list[dict[str, Any]]:
     """Let all that read a file take turns; return a row for each."""
     writer.write(path, events)
     asked = writer.said(events.sensor)
@@ -131,13 +148,14 @@ def measured(writer: Writer, events: Stream, path: Path, T: int, rounds: int) ->
     shape = (2, *events.sensor[::-1])
     turns: dict[str, Callable[[], object]] = {
         "snnprune, read": lambda: read(path, asked),
-        "snnprune, read and frames": lambda: to_frames(read(path, asked), T, shape),
+        f"snnprune, read with {threads} threads": with_threads(threads, lambda: read(path, asked)),
+        "snnprune, read and frames": lambda: to_frames(read(path, asked), given.time_steps, shape),
     }
     turns |= {name: lambda call=call: call(path, writer) for name, call in libraries.items()}  # type: ignore[misc]
     notes = {
         name: "" if right(call(path, writer), events) else "wrong events" for name, call in libraries.items()
     }
-    found = harness.take_turns(turns, rounds, warm_up=1)
+    found = harness.take_turns(turns, given.rounds, warm_up=1)
     fastest = min(libraries.keys() - {APART}, key=lambda name: found[name].median, default="snnprune, read")
     return [
         {
@@ -159,6 +177,7 @@ def main() -> None:
     options.add_argument("--time-steps", type=int, default=10, help="frames of a recording")
     options.add_argument("--only", nargs="*", default=[], help="names of writers; else all")
     given = options.parse_args()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +188,7 @@ def main() -> None:
                 width, height = (min(sizes) for sizes in zip(CAMERA, writer.sensor, strict=True))
                 events = event_files.drawn(given.events, (width, height), gap=TICK)
                 path = Path(folder) / f"recording{writer.suffix}"
-                rows += measured(writer, events, path, given.time_steps, given.rounds)
+                rows += measured(writer, events, path, given, threads)
     packages = [name for name in ("faery", "expelliarmus") if importlib.util.find_spec(name)]
     about = {
         "events": given.events,

@@ -1,8 +1,9 @@
 """Columns of whole numbers, checked and copied in one pass while a piece of them is in the processor's cache.
 
 Most recordings are plain: whole numbers in order, within the sensor. They go this way, on which each number
-is read once. What is not plain is left to the gate's look at one column after another, which knows what may
-still pass, and has the words for what may not.
+is read once. Half of the time is the system's, which hands out the memory, so pieces are shared among torch's
+threads. What is not plain is left to the gate's look at one column after another, which knows what may still
+pass, and has the words for what may not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from snnprune.common.compiling import compiled
+from snnprune.common.threads import share
 from snnprune.data.events.stream import usable
 
 if TYPE_CHECKING:
@@ -49,11 +51,12 @@ def taken(raw: Raw, sensor: tuple[int, int]) -> Columns | None:
     x, across = _places(raw.x, width)
     y, down = _places(raw.y, height)
     on, either = _polarities(polarity)
-    for at in range(0, len(t), PIECE):
-        piece = slice(at, at + PIECE)
-        if not (in_order(piece) and across(piece) and down(piece) and either(piece)):
-            return None
-    return t, x, y, on
+
+    def plain(first: int, last: int) -> bool:
+        pieces = (slice(at * PIECE, (at + 1) * PIECE) for at in range(first, last))
+        return all(in_order(each) and across(each) and down(each) and either(each) for each in pieces)
+
+    return (t, x, y, on) if all(share(plain, -(-len(t) // PIECE), len(t))) else None
 
 
 def _times(values: npt.NDArray[Any], lap: int | None) -> tuple[npt.NDArray[np.int64], Check]:
@@ -65,8 +68,7 @@ def _times(values: npt.NDArray[Any], lap: int | None) -> tuple[npt.NDArray[np.in
 
     def take(piece: slice) -> bool:
         own, found = values[piece], since[piece]
-        before = since[piece.start - 1] if piece.start else np.int64(0)
-        step = elapsed(own, first, before, found)
+        step = elapsed(own, first, values[max(piece.start - 1, 0)], found)
         # Differences come round at 2^64. With steps this short, none has if the last one is right.
         return bool(step <= longest and 0 <= int(own[-1]) - int(first) == int(found[-1]))
 
@@ -101,12 +103,12 @@ def _read_only(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 @compiled
-def elapsed(t, first, before, since):  # type: ignore[no-untyped-def]
-    """Write times from ``first`` on, and return the longest step, the first one from ``before`` on.
+def elapsed(t, first, last, since):  # type: ignore[no-untyped-def]
+    """Write times from ``first`` on, and return the longest step, the first one from the time ``last`` on.
 
     A step back is as one of more than 2^63.
     """
-    longest = np.uint64(0)
+    longest, before = np.uint64(0), np.int64(last - first)
     for n in range(t.size):
         i = np.uintp(n)
         now = np.int64(t[i] - first)

@@ -9,8 +9,9 @@ for it end the process on some damaged files.
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 import numpy as np
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"#!AER-DAT4.0\r\n"
 EVENT = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("on", "u1"), ("padding", "V3")])
+HEAD = struct.Struct("<ii")
+"""In front of a packet: the number of its stream, and its bytes."""
+
 NONE, LZ4, LZ4_HIGH, ZSTD, ZSTD_HIGH = range(5)
 """Ways to compress, as a file's header numbers them."""
 
@@ -77,19 +81,19 @@ def read(path: Path, asked: Asked) -> Raw:
     packets, remarks = [], []
     at = held.start
     while at < held.end:
-        head = data[at : at + 8].view("<i4") if at + 8 <= held.end else None
-        if head is None or at + 8 + head[1] > held.end:
+        begin = at + HEAD.size
+        number, size = HEAD.unpack_from(data.data, at) if begin <= held.end else (None, 0)
+        if number is None or begin + size > held.end:
             remarks.append("ends within a packet, which was left out")
             break
-        number, size = (int(value) for value in head)
         if size < 0:
             raise ValueError(f"the packet that begins at byte {at} is damaged: it has {size} bytes")
         if number == int(stream):
-            packets.append(_events(unpacked, data[at + 8 : at + 8 + size].tobytes(), at))
-        at += 8 + size
+            packets.append(_events(unpacked, data[begin : begin + size].tobytes(), at))
+        at = begin + size
     if not (held.complete or remarks):
         remarks.append("was not closed by its recorder")
-    events = np.concatenate(packets) if packets else np.empty(0, EVENT)
+    events = np.frombuffer(b"".join(packets), EVENT)
     t, x, y, on = (events[name] for name in ("t", "x", "y", "on"))
     return Raw(t, x, y, on, "us", held.streams[stream], remarks=tuple(remarks))
 
@@ -108,8 +112,8 @@ def _stream(held: Contents, asked: str | None) -> str:
     return numbers[chosen(list(numbers), asked)]
 
 
-def _events(unpacked: Callable[[bytes], bytes], packed: bytes, at: int) -> npt.NDArray[Any]:
-    """Return the events of a packet.
+def _events(unpacked: Callable[[bytes], bytes], packed: bytes, at: int) -> memoryview:
+    """Return the bytes of a packet's events.
 
     Raises:
         ValueError: it is damaged.
@@ -120,17 +124,17 @@ def _events(unpacked: Callable[[bytes], bytes], packed: bytes, at: int) -> npt.N
         raise ValueError(f"the packet that begins at byte {at} is damaged: {in_one_line(error)}") from error
 
 
-def _elements(buffer: bytes) -> npt.NDArray[Any]:
-    """Return the events of a flatbuffer `EVTS`.
+def _elements(buffer: bytes) -> memoryview:
+    """Return the bytes of the events of a flatbuffer `EVTS`.
 
     Raises:
         ValueError: it is damaged.
     """
     elements = flatbuffer.field(buffer, flatbuffer.root(buffer, 4, b"EVTS"), 0)
     if elements is None:
-        return np.empty(0, EVENT)
+        return memoryview(b"")
     begin, many = flatbuffer.vector(buffer, elements, EVENT.itemsize)
-    return np.frombuffer(buffer, EVENT, many, begin)
+    return memoryview(buffer)[begin : begin + many * EVENT.itemsize]
 
 
 def _unpacker(compression: int) -> Callable[[bytes], bytes]:
