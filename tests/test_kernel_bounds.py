@@ -56,3 +56,27 @@ def test_every_index_is_inside(loop: str, tmp_path: Path) -> None:
         [sys.executable, "-c", loop], env=os.environ | given, capture_output=True, text=True, check=False
     )
     assert done.stdout == "checked\n", done.stderr[-2000:]
+
+
+BEYOND = """
+import numpy as np
+from snnprune.engine.compiling import kernel
+from snnprune.engine.pointers import pointer
+
+@kernel
+def beyond(numbers):
+    return pointer(numbers)[len(numbers)]
+
+try:
+    beyond(np.zeros(3))
+except IndexError:
+    print("refused")
+"""
+
+
+def test_the_engine_s_pointers_are_arrays_where_indices_are_checked(tmp_path: Path) -> None:
+    given = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", BEYOND], env=os.environ | given, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "refused\n", done.stderr[-2000:]

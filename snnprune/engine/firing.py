@@ -28,6 +28,7 @@ from snnprune.engine.lanes import (
     word,
 )  # fmt: skip
 from snnprune.engine.plan import PLACES
+from snnprune.engine.pointers import clear, like
 from snnprune.engine.table import STRETCH, Model
 
 IF, LIF, LIF_WHOLE_INPUT = int(Model.IF), int(Model.LIF), int(Model.LIF_WHOLE_INPUT)
@@ -62,7 +63,7 @@ def _charge_uniform(op, w, x, b, currents, potentials, bits, first, last):
         spikes = at_least(h, threshold)
         store(x, potentials + i, where(spikes, zero, h))
         store(x, currents + i, zero)
-        b[np.uintp(bits + j)] = spikes
+        b[bits + j] = spikes
         fired |= spikes
     return fired
 
@@ -71,7 +72,7 @@ def _charge_uniform(op, w, x, b, currents, potentials, bits, first, last):
 def _charge_any(op, w, x, b, currents, potentials, bits, first, last):
     """Charge and fire any neurons of floats. Behind potentials are the other states of adaptive ones."""
     zero = splat(w[op.rest] - w[op.rest])
-    one = splat(x.dtype.type(1))
+    one = splat(like(x, 1))
     model, bias, hard, states, fired = op.model, op.bias, op.hard, op.states, 0
     for j in range(first, last):
         i = j * LANES
@@ -200,7 +201,7 @@ def _charge_row(op, step, y, currents, bits, w, x, b, n):
             if not arrived:
                 place = first % vectors
                 for j in range(first, last):
-                    b[np.uintp(bits + j)] = b[np.uintp(common_bits + place)]
+                    b[bits + j] = b[common_bits + place]
                     place = place + 1 if place + 1 < vectors else 0
                 fired |= b[common_bits + vectors]
                 warm += 1
@@ -235,12 +236,12 @@ def _emit_lanes(x, e, addresses, values, at, room, address, numbers, some):
 def _emit_row(op, x, e, b, y, bits, addresses, values, starts):
     """List the spikes of a row."""
     channels, bytes_, room = op.to_channels, op.padded // LANES, op.to_height * op.to_width * op.to_channels
-    one, visited = splat(x.dtype.type(1)), np.int64(e[starts])
+    one, visited = splat(like(x, 1)), np.int64(e[starts])
     at = np.int64(e[starts + 2 * visited + 2])
     for column in range(op.to_width):
         pixel, before = y * op.to_width + column, at
         for eight in range(bytes_):
-            spikes = np.int64(b[np.uintp(bits + column * bytes_ + eight)])
+            spikes = np.int64(b[bits + column * bytes_ + eight])
             if spikes:
                 at = _emit_lanes(
                     x, e, addresses, values, at, room, pixel * channels + eight * LANES, one, spikes
@@ -270,15 +271,15 @@ def _emit_squares(op, w, x, e, b, down, upper, lower, addresses, values, starts)
     """List the averages or maxima of a row of windows of two by two pixels."""
     channels, bytes_, width = op.to_channels, op.padded // LANES, op.pool_width
     divisors, maximum = op.divisors, op.maximum
-    one, none, visited = splat(x.dtype.type(1)), splat(x.dtype.type(0)), np.int64(e[starts])
+    one, none, visited = splat(like(x, 1)), splat(like(x, 0)), np.int64(e[starts])
     at = np.int64(e[starts + 2 * visited + 2])
     for column in range(width):
         pixel, before = down * width + column, at
-        divisor = splat(w[np.uintp(divisors + pixel)])
+        divisor = splat(w[divisors + pixel])
         for eight in range(bytes_):
             place = 2 * column * bytes_ + eight
-            p, q = np.int64(b[np.uintp(upper + place)]), np.int64(b[np.uintp(upper + place + bytes_)])
-            r, s = np.int64(b[np.uintp(lower + place)]), np.int64(b[np.uintp(lower + place + bytes_)])
+            p, q = np.int64(b[upper + place]), np.int64(b[upper + place + bytes_])
+            r, s = np.int64(b[lower + place]), np.int64(b[lower + place + bytes_])
             some, address = p | q | r | s, pixel * channels + eight * LANES
             spikes = where(p, one, none) + where(q, one, none) + where(r, one, none) + where(s, one, none)
             numbers = one if maximum else spikes / divisor
@@ -290,7 +291,7 @@ def _emit_squares(op, w, x, e, b, down, upper, lower, addresses, values, starts)
 @kernel
 def _emit_windows(op, w, k, x, e, b, down, ring, addresses, values, starts):
     """List the averages or maxima of a row of any windows."""
-    one, bytes_, pitch = x.dtype.type(1), op.padded // LANES, _pitch(op)
+    one, bytes_, pitch = like(x, 1), op.padded // LANES, _pitch(op)
     top, bottom, visited = k[op.rows + 2 * down], k[op.rows + 2 * down + 1], np.int64(e[starts])
     at = np.int64(e[starts + 2 * visited + 2])
     for column in range(op.pool_width):
@@ -311,7 +312,7 @@ def _emit_windows(op, w, k, x, e, b, down, ring, addresses, values, starts):
                     for z in range(left, right):
                         spikes += word(b, ring + y % op.ring * pitch + z * bytes_ + c // LANES) >> j & 1
                 e[addresses + at] = pixel * op.to_channels + c + j
-                x[values + at] = one if op.maximum else x.dtype.type(spikes) / divisor
+                x[values + at] = one if op.maximum else like(x, spikes) / divisor
                 at += 1
                 some &= some - 1
         visited = _enter(e, starts, visited, pixel, before, at)
@@ -406,9 +407,8 @@ def settle(op, w, x, b, n):
         else:
             x[begin_at + i] = w[op.rest + i % (wide * LANES)]
     if op.model == ADAPTIVE:
-        for i in range(begin_at, begin_at + many):
-            x[i + op.states] = 0
-            x[i + 2 * op.states] = 0
+        clear(x, begin_at + op.states, many)
+        clear(x, begin_at + 2 * op.states, many)
     if op.alike:
-        b[op.warm : op.warm + op.to_height * -(-wide // STRETCH)] = 0
+        clear(b, op.warm, op.to_height * -(-wide // STRETCH))
         n[op.reached] = 0

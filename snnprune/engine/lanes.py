@@ -17,6 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
+from snnprune.engine.pointers import Pointer
+
 LANES = 8
 """Numbers at a time: a register of AVX in float32, one of AVX-512 in float64."""
 
@@ -48,7 +50,9 @@ def _vector(dtype: Any, lanes: int = LANES) -> Any:
 
 
 def _data(context: Any, builder: Any, signature: Any, values: Any, place: int) -> Any:
-    """Return the address of the first element of the array that is the argument ``place``."""
+    """Return the address of the first number of the array, or pointer, that is the argument ``place``."""
+    if isinstance(signature.args[place], Pointer):
+        return values[place]
     return context.make_array(signature.args[place])(context, builder, values[place]).data
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from snnprune.engine import firing, moving, scattering
 from snnprune.engine.compiling import inlined, kernel
+from snnprune.engine.pointers import clear, pointer
 from snnprune.engine.reading import read_frame
 from snnprune.engine.table import Kind, Model
 
@@ -87,6 +88,7 @@ def _lines(op, neurons, steps, w, k, x, e, b, n):
 @kernel
 def run(table, steps, w, k, x, e, b, n):
     """Compute some steps of one sample; lists or dense numbers of its input are already there."""
+    w, k, x, e, b, n = pointer(w), pointer(k), pointer(x), pointer(e), pointer(b), pointer(n)
     first, many = 0, len(table)
     while first < many:
         last = first + 1
@@ -117,19 +119,20 @@ def run(table, steps, w, k, x, e, b, n):
 @kernel
 def rest(table, w, x, e, b, n):
     """Bring a sample to rest."""
+    w, x, e, b, n = pointer(w), pointer(x), pointer(e), pointer(b), pointer(n)
     for i in range(len(table)):
         op = table[i]
         if op.kind == FIRE:
             _settle(op, w, x, b, n)
         elif op.kind == INTEGRATE and op.model == WHOLE:
-            n[op.potentials : op.potentials + op.size] = 0
+            clear(n, op.potentials, op.size)
         elif op.kind == INTEGRATE:
-            x[op.potentials : op.potentials + op.size] = 0
+            clear(x, op.potentials, op.size)
         elif op.kind == DELAY:
             if op.to_dense >= 0:
-                x[op.to_dense : op.to_dense + op.size] = 0
+                clear(x, op.to_dense, op.size)
             if op.to_addresses >= 0:
-                e[op.to_starts : op.to_starts + 3] = 0
+                clear(e, op.to_starts, 3)
 
 
 @kernel

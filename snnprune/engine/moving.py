@@ -8,6 +8,7 @@ import numpy as np
 
 from snnprune.engine.compiling import kernel
 from snnprune.engine.plan import PLACES
+from snnprune.engine.pointers import clear, like
 
 
 @kernel
@@ -72,7 +73,7 @@ def scan(op, step, x, e):
 def spread(op, step, x, e):
     """Make dense numbers of a list."""
     to = op.to_dense + step * op.size
-    x[to : to + op.size] = 0
+    clear(x, to, op.size)
     addresses, values = op.addresses + step * op.size, op.values + step * op.size
     for i in range(listed(e, op.starts + step * op.starts_step)):
         x[to + e[addresses + i]] = x[values + i]
@@ -86,7 +87,7 @@ def pool(op, step, w, k, x):
         for across in range(op.pool_width):
             window = down * op.pool_width + across
             for c in range(op.channels):
-                total, first = x.dtype.type(0), True
+                total, first = like(x, 0), True
                 for y in range(k[op.rows + 2 * down], k[op.rows + 2 * down + 1]):
                     for z in range(k[op.columns + 2 * across], k[op.columns + 2 * across + 1]):
                         value = x[source + (y * op.width + z) * op.channels + c]
@@ -138,7 +139,7 @@ def integrate_whole(op, step, w, x, n):
         low = v & ((1 << op.places) - 1)
         v = leak * (v >> op.places) + (leak * low >> op.places) + np.int64(np.rint(x[source + i]))
         n[op.potentials + i] = v
-        x[to + i] = x.dtype.type(v) * w[op.unit + i % op.channels]
+        x[to + i] = like(x, v) * w[op.unit + i % op.channels]
 
 
 @kernel

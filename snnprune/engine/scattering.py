@@ -13,6 +13,7 @@ import numpy as np
 
 from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.lanes import BROAD, ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
+from snnprune.engine.pointers import like
 
 (_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
 
@@ -61,7 +62,7 @@ def line(op, step, y, to, w, k, x, e):
     if op.merged:
         first = np.int64(e[op.cursors + step])
         every, last, beyond = e[starts + 2 * visited + 2], first, (y + 1) * TOGETHER
-        while last < every and e[np.uintp(op.addresses + step * op.size + last)] < beyond:
+        while last < every and e[op.addresses + step * op.size + last] < beyond:
             last += 1
         if first < last:
             e[op.cursors + step] = last
@@ -72,10 +73,10 @@ def line(op, step, y, to, w, k, x, e):
         cursor, classes = op.cursors + step * op.taps_down + tap, op.classes + tap * op.step_right
         begin = (y * op.step_down + tap * op.gap_down - op.above) * op.width
         visit = np.int64(e[cursor])
-        while visit < visited and e[np.uintp(starts + 2 * visit + 1)] < begin:
+        while visit < visited and e[starts + 2 * visit + 1] < begin:
             visit += 1
         first = visit
-        while visit < visited and e[np.uintp(starts + 2 * visit + 1)] < begin + op.width:
+        while visit < visited and e[starts + 2 * visit + 1] < begin + op.width:
             visit += 1
         e[cursor] = visit
         if first == visit:
@@ -165,8 +166,8 @@ def synapses(op, step, w, k, x, e):
             entry = pointers + e[addresses + i]
             value = x[values + i]
             for synapse in range(k[entry], k[entry + 1]):
-                place = np.uintp(at + k[np.uintp(offsets + synapse)])
-                x[place] += value * w[np.uintp(weights + synapse)]
+                place = at + k[offsets + synapse]
+                x[place] += value * w[weights + synapse]
 
 
 @kernel
@@ -178,10 +179,10 @@ def synapses_of_all(op, steps, w, k, x, e, b):
         addresses, values = op.addresses + step * op.size, op.values + step * op.size
         starts = op.starts + step * op.starts_step
         for i in range(e[starts + 2 * e[starts] + 2]):
-            place = e[np.uintp(addresses + i)]
-            x[np.uintp(lined + place * wide + step)] = x[np.uintp(values + i)]
-            b[np.uintp(marks + place)] = 1
-    zero = splat(x.dtype.type(0))
+            place = e[addresses + i]
+            x[lined + place * wide + step] = x[values + i]
+            b[marks + place] = 1
+    zero = splat(like(x, 0))
     for i in range(op.padded):
         store(x, sums + i * wide, zero)
         store(x, sums + i * wide + LANES, zero)
@@ -195,15 +196,15 @@ def synapses_of_all(op, steps, w, k, x, e, b):
             store(x, lined + place * wide, zero)
             store(x, lined + place * wide + LANES, zero)
             for synapse in range(k[pointers + place], k[pointers + place + 1]):
-                at = sums + k[np.uintp(offsets + synapse)] * wide
-                weight = splat(w[np.uintp(weights + synapse)])
+                at = sums + k[offsets + synapse] * wide
+                weight = splat(w[weights + synapse])
                 store(x, at, load(x, at) + weight * early)
                 if steps > LANES:
                     store(x, at + LANES, load(x, at + LANES) + weight * late)
     for step in range(steps):
         to = currents + step * op.currents_step
         for i in range(op.padded):
-            x[np.uintp(to + i)] += x[np.uintp(sums + i * wide + step)]
+            x[to + i] += x[sums + i * wide + step]
 
 
 @kernel
@@ -213,10 +214,10 @@ def _products(x, at, apart, w, weights, stride, i, between, n):
     c, d = load(x, at + 2 * apart), load(x, at + 3 * apart)
     for j in range(n):
         row = load(w, weights + j * stride)
-        a = a + splat(x[np.uintp(i + j)]) * row
-        b = b + splat(x[np.uintp(i + between + j)]) * row
-        c = c + splat(x[np.uintp(i + 2 * between + j)]) * row
-        d = d + splat(x[np.uintp(i + 3 * between + j)]) * row
+        a = a + splat(x[i + j]) * row
+        b = b + splat(x[i + between + j]) * row
+        c = c + splat(x[i + 2 * between + j]) * row
+        d = d + splat(x[i + 3 * between + j]) * row
     store(x, at, a)
     store(x, at + apart, b)
     store(x, at + 2 * apart, c)
@@ -228,7 +229,7 @@ def _product(x, at, w, weights, stride, i, n):
     """Add to a vector of currents ``n`` numbers, times rows of weights."""
     total = load(x, at)
     for j in range(n):
-        total = total + splat(x[np.uintp(i + j)]) * load(w, weights + j * stride)
+        total = total + splat(x[i + j]) * load(w, weights + j * stride)
     store(x, at, total)
 
 
