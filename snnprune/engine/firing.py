@@ -12,17 +12,22 @@ from __future__ import annotations
 import numpy as np
 
 from snnprune.engine.compiling import inlined, kernel
+from snnprune.engine.division import divided
 from snnprune.engine.lanes import (
+    BROAD,
     LANES,
     at_least,
     count,
     differ,
     lane_of,
     load,
+    load_like,
     lowest,
+    mark,
     press,
     press_places,
     splat,
+    splat_broad,
     store,
     where,
     word,
@@ -38,34 +43,55 @@ HETEROGENEOUS, ADAPTIVE, WHOLE = int(Model.HETEROGENEOUS), int(Model.ADAPTIVE), 
 WORD = 64
 """Spikes that are looked at together."""
 
+PAIR = BROAD // LANES
+"""Vectors of `LANES` numbers in one of `BROAD`."""
+
 
 @inlined
-def _charge_uniform(op, w, x, b, currents, potentials, bits, first, last):
+def _charge_uniform(op, steps, apart, w, x, b, currents, potentials, bits, first, last):
     """Charge and fire neurons that all have the same constants, rest at 0 and are reset to it."""
-    zero = splat(w[op.rest])
-    threshold, leak = splat(w[op.threshold]), splat(w[op.leak])
-    model, bias, fired = op.model, op.bias, 0
-    for j in range(first, last):
+    rest, threshold, leak = w[op.rest], w[op.threshold], w[op.leak]
+    inverse = w[op.inverse] if op.inverse >= 0 else leak
+    how = op.model, op.bias, op.inverse >= 0, steps, apart, op.ring * _pitch(op)
+    broad = last - (last - first) % PAIR
+    constants = splat_broad(rest), splat_broad(threshold), splat_broad(leak), splat_broad(inverse)
+    _charge_vectors(how, constants, w, x, b, currents, potentials, bits, first, broad, PAIR)
+    constants = splat(rest), splat(threshold), splat(leak), splat(inverse)
+    _charge_vectors(how, constants, w, x, b, currents, potentials, bits, broad, last, 1)
+
+
+@inlined
+def _charge_vectors(how, constants, w, x, b, currents, potentials, bits, first, last, by):
+    """Do so for vectors of a width: potentials stay in a register for all steps."""
+    model, bias, multiplies, steps, apart, bits_apart = how
+    zero, threshold, leak, inverse = constants
+    for j in range(first, last, by):
         i = j * LANES
-        current, v = load(x, currents + i), load(x, potentials + i)
+        at, to = currents + i, bits + j
+        v, shift = load_like(x, potentials + i, zero), zero
         if bias >= 0:
-            current = current + load(w, bias + i)
-        if model == LIF_WHOLE_INPUT:
-            h = v - v / leak + current
-        elif model == PLIF:
-            h = v + (current - v) * leak
-        elif model == LIF:
-            h = v + (current - v) / leak
-        elif model == PLIF_WHOLE_INPUT:
-            h = v - v * leak + current
-        else:
-            h = v + current
-        spikes = at_least(h, threshold)
-        store(x, potentials + i, where(spikes, zero, h))
-        store(x, currents + i, zero)
-        b[bits + j] = spikes
-        fired |= spikes
-    return fired
+            shift = load_like(w, bias + i, zero)
+        for _ in range(steps):
+            current = load_like(x, at, zero)
+            if bias >= 0:
+                current = current + shift
+            if model == LIF_WHOLE_INPUT:
+                h = v - (divided(v, leak, inverse) if multiplies else v / leak) + current
+            elif model == PLIF:
+                h = v + (current - v) * leak
+            elif model == LIF:
+                change = current - v
+                h = v + (divided(change, leak, inverse) if multiplies else change / leak)
+            elif model == PLIF_WHOLE_INPUT:
+                h = v - v * leak + current
+            else:
+                h = v + current
+            spikes = at_least(h, threshold)
+            v = where(spikes, zero, h)
+            store(x, at, zero)
+            mark(b, to, spikes, zero)
+            at, to = at + apart, to + bits_apart
+        store(x, potentials + i, v)
 
 
 @kernel
@@ -73,7 +99,7 @@ def _charge_any(op, w, x, b, currents, potentials, bits, first, last):
     """Charge and fire any neurons of floats. Behind potentials are the other states of adaptive ones."""
     zero = splat(w[op.rest] - w[op.rest])
     one = splat(like(x, 1))
-    model, bias, hard, states, fired = op.model, op.bias, op.hard, op.states, 0
+    model, bias, hard, states = op.model, op.bias, op.hard, op.states
     for j in range(first, last):
         i = j * LANES
         current, v = load(x, currents + i), load(x, potentials + i)
@@ -106,14 +132,11 @@ def _charge_any(op, w, x, b, currents, potentials, bits, first, last):
             store(x, potentials + i, where(spikes, rest if hard else h - threshold, h))
         store(x, currents + i, zero)
         b[bits + j] = spikes
-        fired |= spikes
-    return fired
 
 
 @kernel
 def _charge_whole(op, w, x, b, n, currents, potentials, bits, first, last):
     """Charge and fire neurons in whole numbers; ``w`` and ``x`` hold whole numbers."""
-    fired = 0
     for j in range(first, last):
         spikes = 0
         for lane in range(LANES):
@@ -133,18 +156,6 @@ def _charge_whole(op, w, x, b, n, currents, potentials, bits, first, last):
             n[potentials + i] = h
             x[currents + i] = 0
         b[bits + j] = spikes
-        fired |= spikes
-    return fired
-
-
-@inlined
-def _charge(op, w, x, b, n, currents, potentials, bits, first, last):
-    """Charge and fire vectors ``first`` to ``last`` of a row; return other than 0 if any fired."""
-    if op.uniform:
-        return _charge_uniform(op, w, x, b, currents, potentials, bits, first, last)
-    if op.model == WHOLE:
-        return _charge_whole(op, w, x, b, n, currents, potentials, bits, first, last)
-    return _charge_any(op, w, x, b, currents, potentials, bits, first, last)
 
 
 @inlined
@@ -152,6 +163,26 @@ def _pattern(op):
     """Return how many vectors a pixel has, and how many a row."""
     vectors = op.padded // LANES
     return vectors, op.to_width * vectors
+
+
+@inlined
+def _pitch(op):
+    """Return the bytes from a row of spikes to the next, behind which a word may be read."""
+    return op.to_width * (op.padded // LANES) + WORD // LANES
+
+
+@inlined
+def _charge(op, steps, apart, w, x, b, n, currents, potentials, bits, first, last):
+    """Charge and fire vectors ``first`` to ``last`` of a row, for steps whose currents are ``apart``."""
+    if op.uniform:
+        _charge_uniform(op, steps, apart, w, x, b, currents, potentials, bits, first, last)
+        return
+    for step in range(steps):
+        at, to = currents + step * apart, bits + step * op.ring * _pitch(op)
+        if op.model == WHOLE:
+            _charge_whole(op, w, x, b, n, at, potentials, to, first, last)
+        else:
+            _charge_any(op, w, x, b, at, potentials, to, first, last)
 
 
 @kernel
@@ -168,12 +199,12 @@ def _take_over(states, of, to, first, last, size, vectors, kept):
 @inlined
 def _alike(op, step):
     """Return where the states of a pixel that no current has reached are before a step, and its spikes."""
-    return op.common + step * op.padded, op.common_bits + step * (op.padded // LANES + 1)
+    return op.common + step * op.padded, op.common_bits + step * (op.padded // LANES)
 
 
 @inlined
 def _charge_common(op, step, w, x, b, n):
-    """Compute a step of a pixel that no current reaches. Behind its spikes stands whether there are any."""
+    """Compute a step of a pixel that no current reaches."""
     vectors, _ = _pattern(op)
     before, bits = _alike(op, step)
     after, kept = before + op.padded, 3 if op.model == ADAPTIVE else 1
@@ -181,41 +212,44 @@ def _charge_common(op, step, w, x, b, n):
         _take_over(n, before, after, 0, vectors, op.states, vectors, kept)
     else:
         _take_over(x, before, after, 0, vectors, op.states, vectors, kept)
-    b[bits + vectors] = _charge(op, w, x, b, n, op.nothing, after, bits, 0, vectors) != 0
+    _charge(op, 1, 0, w, x, b, n, op.nothing, after, bits, 0, vectors)
 
 
-@inlined
-def _charge_row(op, step, y, currents, bits, w, x, b, n):
-    """Charge and fire a row of neurons; return other than 0 if any fired."""
+@kernel
+def charge(op, begin, steps, y, currents, apart, w, x, b, n):
+    """Charge and fire a row of neurons for steps from ``begin`` on, whose currents are ``apart``."""
     vectors, row = _pattern(op)
-    potentials, alike = op.potentials + y * row * LANES, op.alike
-    before, common_bits = _alike(op, step)
-    warm = op.warm + y * -(-row // STRETCH)
-    fired, zero = 0, splat(w[op.rest] - w[op.rest])
-    for first in range(0, row, STRETCH):
+    potentials, stretches = op.potentials + y * row * LANES, -(-row // STRETCH)
+    pitch, zero = _pitch(op), splat(w[op.rest] - w[op.rest])
+    bits_apart = op.ring * pitch
+    bits = op.bits + begin * bits_apart + y % op.ring * pitch
+    for stretch in range(stretches):
+        first, warm, step = stretch * STRETCH, op.warm + y * stretches + stretch, 0
         last = min(first + STRETCH, row)
-        if alike and not b[warm]:
-            arrived = 0
-            for j in range(first, last):
-                arrived |= differ(load(x, currents + j * LANES), zero)
-            if not arrived:
-                place = first % vectors
+        if op.alike and not b[warm]:
+            while step < steps:
+                arrived, at = 0, currents + step * apart
                 for j in range(first, last):
-                    b[bits + j] = b[common_bits + place]
+                    arrived |= differ(load(x, at + j * LANES), zero)
+                if arrived:
+                    break
+                _, common = _alike(op, begin + step)
+                place, to = first % vectors, bits + step * bits_apart
+                for j in range(first, last):
+                    b[to + j] = b[common + place]
                     place = place + 1 if place + 1 < vectors else 0
-                fired |= b[common_bits + vectors]
-                warm += 1
+                step += 1
+            if step == steps:
                 continue
             b[warm] = 1
             n[op.reached] += 1
-            kept = 3 if op.model == ADAPTIVE else 1
+            kept, (before, _) = 3 if op.model == ADAPTIVE else 1, _alike(op, begin + step)
             if op.model == WHOLE:
                 _take_over(n, before, potentials, first, last, op.states, vectors, kept)
             else:
                 _take_over(x, before, potentials, first, last, op.states, vectors, kept)
-        warm += 1
-        fired |= _charge(op, w, x, b, n, currents, potentials, bits, first, last)
-    return fired
+        at, to = currents + step * apart, bits + step * bits_apart
+        _charge(op, steps - step, apart, w, x, b, n, at, potentials, to, first, last)
 
 
 @inlined
@@ -319,10 +353,13 @@ def _emit_windows(op, w, k, x, e, b, down, ring, addresses, values, starts):
     _end(e, starts, visited, op.pool_height * op.pool_width, at)
 
 
-@kernel
-def _pitch(op):
-    """Return the bytes from a row of spikes to the next, behind which a word may be read."""
-    return op.to_width * (op.padded // LANES) + WORD // LANES
+@inlined
+def _any(b, bits, row):
+    """Return other than 0 if any of a row's bits is set."""
+    some = 0
+    for at in range(bits, bits + row, WORD // LANES):
+        some |= word(b, at)
+    return some
 
 
 @inlined
@@ -348,14 +385,15 @@ def begin(op, step, w, x, e, b, n):
 
 
 @kernel
-def row(op, step, y, currents, w, k, x, e, b, n):
-    """Compute a row of neurons, and the pools that end with it. Rows come one after the other."""
+def emit(op, step, y, w, k, x, e, b):
+    """List the spikes of a row of neurons, or the pools that end with it. Rows come one after the other."""
     (addresses, values), starts, (own_addresses, own_values), own_starts = _listed(op, step)
     listed, own_listed = op.to_addresses >= 0, op.own_addresses >= 0
     pitch, rows = _pitch(op), step * op.ring
     ring = op.bits + rows * pitch
     bits = ring + y % op.ring * pitch
-    fired = _charge_row(op, step, y, currents, bits, w, x, b, n)
+    _, row = _pattern(op)
+    fired = _any(b, bits, row)
     b[op.fired + rows + y % op.ring] = fired != 0
     if not op.pooled:
         if listed and fired:
@@ -392,7 +430,8 @@ def fire(op, step, w, k, x, e, b, n):
     begin(op, step, w, x, e, b, n)
     for y in range(op.to_height):
         currents = op.currents + step * op.currents_step + y * op.currents_pitch
-        row(op, step, y, currents, w, k, x, e, b, n)
+        charge(op, step, 1, y, currents, 0, w, x, b, n)
+        emit(op, step, y, w, k, x, e, b)
 
 
 @kernel

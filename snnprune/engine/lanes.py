@@ -32,17 +32,17 @@ _INDEX = ir.IntType(64)
 
 
 class LanesType(types.Type):
-    """The type of `LANES` numbers side by side."""
+    """The type of `LANES` or `BROAD` numbers side by side."""
 
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        super().__init__(name=f"Lanes({dtype})")
+    def __init__(self, dtype: Any, lanes: int = LANES) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        super().__init__(name=f"Lanes({dtype}, {lanes})")
 
 
 @register_model(LanesType)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
-        super().__init__(dmm, fe_type, _vector(fe_type.dtype))
+        super().__init__(dmm, fe_type, _vector(fe_type.dtype, fe_type.lanes))
 
 
 def _vector(dtype: Any, lanes: int = LANES) -> Any:
@@ -80,25 +80,46 @@ def load(_typing, array, i):
 
 
 @intrinsic
-def store(_typing, array, i, numbers):
-    """``array[i : i + LANES] = numbers``."""
+def load_like(_typing, array, i, numbers):
+    """Return as many numbers from ``array[i]`` on as there are lanes in ``numbers``."""
 
     def code(context, builder, signature, values):
-        address = _at(builder, _data(context, builder, signature, values, 0), values[1], array.dtype)
+        data = _data(context, builder, signature, values, 0)
+        address = _at(builder, data, values[1], array.dtype, numbers.lanes)
+        return builder.load(address, align=array.dtype.bitwidth // 8)
+
+    return numbers(array, types.intp, numbers), code
+
+
+@intrinsic
+def store(_typing, array, i, numbers):
+    """``array[i : i + lanes] = numbers``."""
+
+    def code(context, builder, signature, values):
+        data = _data(context, builder, signature, values, 0)
+        address = _at(builder, data, values[1], array.dtype, numbers.lanes)
         builder.store(values[2], address, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, numbers), code
 
 
-@intrinsic
-def splat(_typing, number):
-    """Return `LANES` times the same number."""
+def _splatting(lanes: int) -> Any:
+    @intrinsic
+    def splat(_typing, number):
+        def code(_context, builder, _signature, values):
+            return _splat(builder, values[0], lanes)
 
-    def code(_context, builder, _signature, values):
-        return _splat(builder, values[0])
+        return LanesType(number, lanes)(number), code
 
-    return LanesType(number)(number), code
+    return splat
+
+
+splat = _splatting(LANES)
+"""Return `LANES` times the same number."""
+
+splat_broad = _splatting(BROAD)
+"""Return `BROAD` times the same number."""
 
 
 def _operation(name: str) -> Any:
@@ -127,12 +148,36 @@ _offer(operator.mul, _operation("fmul"))
 _offer(operator.truediv, _operation("fdiv"))
 
 
+@intrinsic
+def fused(_typing, a, b, c):
+    """Return ``a b + c``, rounded once, of numbers or vectors."""
+
+    def code(_context, builder, _signature, values):
+        kind, vector = values[0].type, isinstance(a, LanesType)
+        number = f"f{(a.dtype if vector else a).bitwidth}"
+        name = f"llvm.fma.v{a.lanes}{number}" if vector else f"llvm.fma.{number}"
+        function = ir.FunctionType(kind, [kind] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
+
+    return a(a, b, c), code
+
+
+@intrinsic
+def negative(_typing, a):
+    """Return ``-a``, of a number or a vector."""
+
+    def code(_context, builder, _signature, values):
+        return builder.fneg(values[0])
+
+    return a(a), code
+
+
 def _comparison(sign: str, *, ordered: bool) -> Any:
     @intrinsic
     def compare(_typing, a, b):
         def code(_context, builder, _signature, values):
             compared = (builder.fcmp_ordered if ordered else builder.fcmp_unordered)(sign, *values)
-            return builder.zext(builder.bitcast(compared, ir.IntType(LANES)), _INDEX)
+            return builder.zext(builder.bitcast(compared, ir.IntType(a.lanes)), _INDEX)
 
         return types.int64(a, b), code
 
@@ -151,12 +196,25 @@ def where(_typing, bits, a, b):
     """Return ``a`` in the lanes whose bit is set, and ``b`` in the others."""
 
     def code(_context, builder, _signature, values):
-        mask = builder.trunc(values[0], ir.IntType(LANES))
-        return builder.select(
-            builder.bitcast(mask, ir.VectorType(ir.IntType(1), LANES)), values[1], values[2]
-        )
+        mask = builder.trunc(values[0], ir.IntType(a.lanes))
+        flags = builder.bitcast(mask, ir.VectorType(ir.IntType(1), a.lanes))
+        return builder.select(flags, values[1], values[2])
 
     return a(bits, a, b), code
+
+
+@intrinsic
+def mark(_typing, array, i, bits, numbers):
+    """Store from the byte ``array[i]`` on a bit for each lane of ``numbers``."""
+
+    def code(context, builder, signature, values):
+        whole = ir.IntType(numbers.lanes)
+        address = builder.gep(_data(context, builder, signature, values, 0), [values[1]])
+        address = builder.bitcast(address, whole.as_pointer())
+        builder.store(builder.trunc(values[2], whole), address, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64, numbers), code
 
 
 @intrinsic

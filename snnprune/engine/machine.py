@@ -20,7 +20,8 @@ _rows, _rows_of_all, _synapses, _synapses_of_all, _product, _product_of_all = (
     scattering.product, scattering.product_of_all,
 )  # fmt: skip
 _from_first, _line = scattering.from_first, scattering.line
-_fire, _begin, _row, _end, _settle = firing.fire, firing.begin, firing.row, firing.end, firing.settle
+_fire, _begin, _charge, _emit = firing.fire, firing.begin, firing.charge, firing.emit
+_end, _settle = firing.end, firing.settle
 _load, _collect, _scan, _spread = moving.load_currents, moving.collect, moving.scan, moving.spread
 _listed, _pool, _add, _normalise, _integrate = (
     moving.listed,
@@ -79,10 +80,15 @@ def _lines(op, neurons, steps, w, k, x, e, b, n):
     for step in range(steps):
         _from_first(op, step, e)
         _begin(neurons, step, w, x, e, b, n)
+    apart = op.line_step
     for y in range(neurons.to_height):
-        for step in range(steps):
-            _line(op, step, y, op.currents, w, k, x, e)
-            _row(neurons, step, y, neurons.currents, w, k, x, e, b, n)
+        for begin in range(0, steps, op.together):
+            some = min(op.together, steps - begin)
+            for step in range(some):
+                _line(op, begin + step, y, op.currents + step * apart, w, k, x, e)
+            _charge(neurons, begin, some, y, neurons.currents, apart, w, x, b, n)
+            for step in range(begin, begin + some):
+                _emit(neurons, step, y, w, k, x, e, b)
 
 
 @kernel

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from snnprune.engine.division import is_product
 from snnprune.engine.firing import WORD
 from snnprune.engine.geometry import Geometry
 from snnprune.engine.lanes import LANES
@@ -38,6 +39,9 @@ STEPS = 2 * LANES
 
 ALIGNED = 16
 """Numbers: where vectors begin in arrays is a multiple, so that none crosses a cache line."""
+
+NEAR = 2**12
+"""Currents that stay in a processor's nearest cache until they are read."""
 
 ALIKE = 4
 """Rows of pixels from which on those that no current has reached share their states."""
@@ -305,8 +309,10 @@ class _Composer:
             form = self._rounded(i, form, shape, listed=way != "product")
         geometry = Geometry.of(node, shape)
         lined = way == "rows" and not geometry.merged and i in self.fused and not self.watched
+        line = -(-(geometry.pitch + 2 * SLACK) // ALIGNED) * ALIGNED
+        together = max(1, min(self.block, NEAR // geometry.pitch))
         if lined:
-            room = self.x.take(geometry.pitch + 2 * SLACK) + geometry.right.before * geometry.padded
+            room = self.x.take(together * line) + geometry.right.before * geometry.padded
         else:
             room = self.x.take((self.block if geometry.merged else 1) * geometry.currents + 2 * SLACK)
             room += geometry.first
@@ -354,6 +360,7 @@ class _Composer:
         fields |= {"tables": self.k.put(geometry.columns()), "classes": self.k.put(begins)}
         fields |= {"segments": self.k.put(entries), "weights": self.numbers.put(weights)}
         fields |= {"wide": int(geometry.merged or lined), "single": int(geometry.single)}
+        fields |= {"together": together, "line_step": line}
         fields["alone"] = self.e.take(4)
         fields["cursors"] = self.e.take(self.block * geometry.down.taps)
         self._add(Kind.ROWS, i, **fields)
@@ -472,6 +479,7 @@ class _Composer:
             "leak": self.numbers.put(_row(leak, shape, 1)),
             "share": self.numbers.put(_row(1 - leak, shape)),
             "rest": self.numbers.put(_row(rest, shape)),
+            "inverse": self._inverse(model, leak),
             "places": self.plan.bits or 0,
         }
         row = shape[2] * _padded(shape)
@@ -486,7 +494,7 @@ class _Composer:
                 "nothing": self.x.take(_padded(shape)),
                 "warm": self.b.take(shape[1] * -(-row // (LANES * STRETCH))),
                 "reached": self.n.take(1),
-                "common_bits": self.b.take(self.block * (_padded(shape) // LANES + 1)),
+                "common_bits": self.b.take(self.block * (_padded(shape) // LANES)),
             }
         if node.adaptation is not None:
             fields |= {
@@ -495,6 +503,14 @@ class _Composer:
                 "rise": self.numbers.put(node.rise),
             }
         return fields
+
+    def _inverse(self, model: Model, leak: Array) -> int:
+        """Return where the inverse of a leak lies by which neurons may multiply, or -1."""
+        divides = model in {Model.LIF, Model.LIF_WHOLE_INPUT} and bool((leak == leak.flat[0]).all())
+        if not divides or not is_product(float(leak.flat[0]), self.plan.dtype):
+            return -1
+        own = self.plan.dtype.type(leak.flat[0])
+        return self.numbers.put(1 / own)
 
     def _spikes(self, i: int, node: Neurons) -> dict[str, int]:
         """Return where the spikes go, and the averages or maxima of them."""
