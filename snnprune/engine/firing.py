@@ -377,8 +377,11 @@ def begin(op, step, w, x, e, b, n):
     _, starts, _, own_starts = _listed(op, step)
     pixels = op.to_height * op.to_width
     if op.to_addresses >= 0:
+        handed = op.pool_height if op.pooled else op.to_height
+        e[starts - handed - 1] = 0
         _end(e, starts, 0, op.pool_height * op.pool_width if op.pooled else pixels, 0)
     if op.own_addresses >= 0:
+        e[own_starts - op.to_height - 1] = 0
         _end(e, own_starts, 0, pixels, 0)
     if op.alike and n[op.reached] < op.to_height * -(-op.to_width * op.padded // (LANES * STRETCH)):
         _charge_common(op, step, w, x, b, n)
@@ -396,11 +399,15 @@ def emit(op, step, y, w, k, x, e, b):
     fired = _any(b, bits, row)
     b[op.fired + rows + y % op.ring] = fired != 0
     if not op.pooled:
-        if listed and fired:
-            _emit_row(op, x, e, b, y, bits, addresses, values, starts)
+        if listed:
+            if fired:
+                _emit_row(op, x, e, b, y, bits, addresses, values, starts)
+            e[starts - op.to_height + y] = e[starts]
         return
-    if own_listed and fired:
-        _emit_row(op, x, e, b, y, bits, own_addresses, own_values, own_starts)
+    if own_listed:
+        if fired:
+            _emit_row(op, x, e, b, y, bits, own_addresses, own_values, own_starts)
+        e[own_starts - op.to_height + y] = e[own_starts]
     for down in range(k[op.ended + y], k[op.ended + y + 1]):
         some = False
         for z in range(k[op.rows + 2 * down], y + 1):
@@ -410,6 +417,7 @@ def emit(op, step, y, w, k, x, e, b):
             _emit_squares(op, w, x, e, b, down, upper, bits, addresses, values, starts)
         elif some:
             _emit_windows(op, w, k, x, e, b, down, ring, addresses, values, starts)
+        e[starts - op.pool_height + down] = e[starts]
 
 
 @kernel

@@ -19,7 +19,7 @@ _rows, _rows_of_all, _synapses, _synapses_of_all, _product, _product_of_all = (
     scattering.rows, scattering.rows_of_all, scattering.synapses, scattering.synapses_of_all,
     scattering.product, scattering.product_of_all,
 )  # fmt: skip
-_from_first, _line = scattering.from_first, scattering.line
+_line = scattering.line
 _fire, _begin, _charge, _emit = firing.fire, firing.begin, firing.charge, firing.emit
 _end, _settle = firing.end, firing.settle
 _load, _collect, _scan, _spread = moving.load_currents, moving.collect, moving.scan, moving.spread
@@ -78,7 +78,6 @@ def _compute(op, step, w, k, x, e, b, n):
 def _lines(op, neurons, steps, w, k, x, e, b, n):
     """Compute all steps of a convolution and its neurons line by line: what a line needs stays near."""
     for step in range(steps):
-        _from_first(op, step, e)
         _begin(neurons, step, w, x, e, b, n)
     apart = op.line_step
     for y in range(neurons.to_height):
@@ -138,7 +137,7 @@ def rest(table, w, x, e, b, n):
             if op.to_dense >= 0:
                 clear(x, op.to_dense, op.size)
             if op.to_addresses >= 0:
-                clear(e, op.to_starts, 3)
+                clear(e, op.to_starts - op.height - 1, op.height + 4)
 
 
 @kernel

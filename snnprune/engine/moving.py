@@ -55,6 +55,8 @@ def scan(op, step, x, e):
     addresses, values = op.to_addresses + step * op.size, op.to_values + step * op.size
     starts, visited = op.to_starts + step * op.to_starts_step, 0
     for pixel in range(op.height * op.width):
+        if pixel % op.width == 0:
+            e[starts - op.height - 1 + pixel // op.width] = visited
         e[starts + 2 * visited + 1] = pixel
         e[starts + 2 * visited + 2] = at
         before = at
@@ -64,7 +66,7 @@ def scan(op, step, x, e):
                 e[addresses + at], x[values + at] = i, value
                 at += 1
         visited += at != before
-    e[starts] = visited
+    e[starts - 1] = e[starts] = visited
     e[starts + 2 * visited + 1] = op.height * op.width
     e[starts + 2 * visited + 2] = at
 
@@ -157,7 +159,7 @@ def delay(op, x, e):
         for i in range(op.size):
             x[op.to_dense + i] = x[op.dense + i]
     if op.to_addresses >= 0:
-        for i in range(2 * e[op.starts] + 3):
+        for i in range(-op.height - 1, 2 * e[op.starts] + 3):
             e[op.to_starts + i] = e[op.starts + i]
         for i in range(listed(e, op.starts)):
             e[op.to_addresses + i], x[op.to_values + i] = e[op.addresses + i], x[op.values + i]

@@ -263,7 +263,7 @@ class _Composer:
 
     def _list(self, shape: Shape) -> Form:
         size = self.block * _size(shape)
-        starts = self.e.take(self.block * _starts(shape))
+        starts = self.e.take(self.block * _starts(shape)) + shape[1] + 1
         return Form(addresses=self.e.take(size), values=self.x.take(size), starts=starts)
 
     def _read(self, i: int, term: int = 0) -> tuple[Form, Shape]:
@@ -362,7 +362,7 @@ class _Composer:
         fields |= {"wide": int(geometry.merged or lined), "single": int(geometry.single)}
         fields |= {"together": together, "line_step": line}
         fields["alone"] = self.e.take(4)
-        fields["cursors"] = self.e.take(self.block * geometry.down.taps)
+        fields["cursors"] = self.e.take(self.block)
         self._add(Kind.ROWS, i, **fields)
         return currents
 
@@ -606,7 +606,7 @@ def _padded(shape: Shape) -> int:
 
 
 def _starts(shape: Shape) -> int:
-    return 2 * shape[1] * shape[2] + 3
+    return shape[1] + 1 + 2 * shape[1] * shape[2] + 3
 
 
 def _row(numbers: Any, shape: Shape, beyond: float = 0) -> Array:

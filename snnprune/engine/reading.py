@@ -73,6 +73,8 @@ def read_frame(frames, begin, source, step, x, e):
                     x[np.uintp(values + at)] = number
                     at += value != 0
             column += LANES
+        e[starts - height + y] = visited
+    e[starts - height - 1] = 0
     e[starts] = visited
     e[starts + 2 * visited + 1] = pixels
     e[starts + 2 * visited + 2] = at
@@ -98,7 +100,7 @@ def read_events(places, numbers, source, x, e, b):
         at = place % pixels * channels + place // pixels
         x[source.dense + at] += number
         b[source.bits + (at >> 3)] |= 1 << (at & 7)
-    at, last, visited, starts = 0, -1, 0, source.to_starts
+    at, last, visited, starts, y = 0, -1, 0, source.to_starts, 0
     for byte in range(-(-size // 8)):
         bits = np.int64(b[source.bits + byte])
         b[source.bits + byte] = 0
@@ -110,6 +112,9 @@ def read_events(places, numbers, source, x, e, b):
             if number == 0:
                 continue
             pixel = place // channels
+            while y <= pixel // source.width:
+                e[starts - source.height - 1 + y] = visited
+                y += 1
             if pixel != last:
                 e[starts + 2 * visited + 1] = pixel
                 e[starts + 2 * visited + 2] = at
@@ -117,6 +122,8 @@ def read_events(places, numbers, source, x, e, b):
                 last = pixel
             e[source.to_addresses + at], x[source.to_values + at] = place, number
             at += 1
+    for later in range(y, source.height + 1):
+        e[starts - source.height - 1 + later] = visited
     e[starts] = visited
     e[starts + 2 * visited + 1] = pixels
     e[starts + 2 * visited + 2] = at

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnprune.engine.compiling import inlined, kernel
+from snnprune.engine.compiling import kernel
 from snnprune.engine.lanes import BROAD, ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
-from snnprune.engine.pointers import like
+from snnprune.engine.pointers import clear, like
 
 (_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
 
@@ -24,7 +24,6 @@ TOGETHER = 64
 @kernel
 def rows(op, step, w, k, x, e):
     """Add for each event of a step of a convolution the weights of all its units."""
-    from_first(op, step, e)
     for y in range(op.to_height):
         line(op, step, y, op.currents + step * op.currents_step + y * op.currents_pitch, w, k, x, e)
 
@@ -32,18 +31,10 @@ def rows(op, step, w, k, x, e):
 @kernel
 def rows_of_all(op, steps, w, k, x, e):
     """Do so in a linear layer for all steps, for some inputs at a time: their weights are then still near."""
-    for step in range(steps):
-        from_first(op, step, e)
+    clear(e, op.cursors, steps)
     for some in range(-(-op.size // TOGETHER)):
         for step in range(steps):
             line(op, step, some, op.currents + step * op.currents_step, w, k, x, e)
-
-
-@inlined
-def from_first(op, step, e):
-    """Let lines of currents begin with the first event of a step."""
-    for tap in range(op.taps_down):
-        e[op.cursors + step * op.taps_down + tap] = 0
 
 
 @kernel
@@ -58,10 +49,9 @@ def line(op, step, y, to, w, k, x, e):
     are added at a time.
     """
     starts, columns, alone = op.starts + step * op.starts_step, op.tables, op.alone
-    visited = np.int64(e[starts])
     if op.merged:
         first = np.int64(e[op.cursors + step])
-        every, last, beyond = e[starts + 2 * visited + 2], first, (y + 1) * TOGETHER
+        every, last, beyond = e[starts + 2 * e[starts] + 2], first, (y + 1) * TOGETHER
         while last < every and e[op.addresses + step * op.size + last] < beyond:
             last += 1
         if first < last:
@@ -70,15 +60,11 @@ def line(op, step, y, to, w, k, x, e):
             _segments(op, step, to, op.classes, 0, alone, 1, w, k, x, e)
         return
     for tap in range(op.taps_down):
-        cursor, classes = op.cursors + step * op.taps_down + tap, op.classes + tap * op.step_right
-        begin = (y * op.step_down + tap * op.gap_down - op.above) * op.width
-        visit = np.int64(e[cursor])
-        while visit < visited and e[starts + 2 * visit + 1] < begin:
-            visit += 1
-        first = visit
-        while visit < visited and e[starts + 2 * visit + 1] < begin + op.width:
-            visit += 1
-        e[cursor] = visit
+        classes, read = op.classes + tap * op.step_right, y * op.step_down + tap * op.gap_down - op.above
+        if not 0 <= read < op.height:
+            continue
+        begin, lines = read * op.width, starts - op.height - 1
+        first, visit = np.int64(e[lines + read]), np.int64(e[lines + read + 1])
         if first == visit:
             continue
         if op.single:

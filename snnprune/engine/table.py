@@ -12,7 +12,8 @@ All fields are places and lengths in flat arrays; -1 stands for what is not ther
 What a node hands on is held in one or both of two forms, for each of a number of steps. **Dense**: numbers
 in the order (height, width, channels). A **list** of events: the places in this order of all numbers other
 than 0 (``addresses``), the numbers (``values``), and the pixels that have events (``starts``): how many there
-are, then for each of them the pixel and where its events begin, then the number of pixels and of events.
+are, then for each of them the pixel and where its events begin, then the number of pixels and of events. In
+front of ``starts`` stands for each row how many of these pixels lie above it, and then how many there are.
 
 Currents and potentials are padded: the units of a pixel fill whole vectors (`snnprune.engine.lanes`).
 """
@@ -102,7 +103,7 @@ FIELDS = {
     "offsets": "k: for each synapse its current",
     "together": "steps whose currents of a line are computed, and then read, together",
     "line_step": "from step to step of these",
-    "cursors": "e: for each step and tap down the pixel of a list to go on with; if merged, the event",
+    "cursors": "e: if merged, for each step the event of a list to go on with",
     "lined": "x: for each input its numbers in all steps",
     "sums": "x: for each unit its currents in all steps",
     "marks": "b: which inputs have events",
