@@ -20,10 +20,12 @@ from snnprune.engine.lanes import (
     count,
     differ,
     lane_of,
+    lanes_of,
     load,
     load_like,
     lowest,
     mark,
+    marked,
     press,
     press_places,
     splat,
@@ -255,11 +257,11 @@ def charge(op, begin, steps, y, currents, apart, w, x, b, n):
 @inlined
 def _emit_lanes(x, e, addresses, values, at, room, address, numbers, some):
     """List the lanes of a vector whose bit is set, and return the new length of a list with so much room."""
-    if at + LANES <= room:
-        press_places(e, addresses + at, address, some)
+    if at + lanes_of(numbers) <= room:
+        press_places(e, addresses + at, address, some, numbers)
         press(x, values + at, numbers, some)
         return at + count(some)
-    for j in range(LANES):
+    for j in range(lanes_of(numbers)):
         if some >> j & 1:
             e[addresses + at], x[values + at] = address + j, lane_of(numbers, j)
             at += 1
@@ -303,23 +305,48 @@ def _end(e, starts, visited, pixels, at):
 @inlined
 def _emit_squares(op, w, x, e, b, down, upper, lower, addresses, values, starts):
     """List the averages or maxima of a row of windows of two by two pixels."""
-    channels, bytes_, width = op.to_channels, op.padded // LANES, op.pool_width
-    divisors, maximum = op.divisors, op.maximum
-    one, none, visited = splat(like(x, 1)), splat(like(x, 0)), np.int64(e[starts])
-    at = np.int64(e[starts + 2 * visited + 2])
-    for column in range(width):
-        pixel, before = down * width + column, at
-        divisor = splat(w[divisors + pixel])
-        for eight in range(bytes_):
-            place = 2 * column * bytes_ + eight
-            p, q = np.int64(b[upper + place]), np.int64(b[upper + place + bytes_])
-            r, s = np.int64(b[lower + place]), np.int64(b[lower + place + bytes_])
-            some, address = p | q | r | s, pixel * channels + eight * LANES
-            spikes = where(p, one, none) + where(q, one, none) + where(r, one, none) + where(s, one, none)
-            numbers = one if maximum else spikes / divisor
-            at = _emit_lanes(x, e, addresses, values, at, op.to_size, address, numbers, some)
-        visited = _enter(e, starts, visited, pixel, before, at)
+    bytes_, visited = op.padded // LANES, np.int64(e[starts])
+    part, zero = w[op.part], like(x, 0)
+    broad, narrow = (splat_broad(part), splat_broad(zero)), (splat(part), splat(zero))
+    wide, room, at = bytes_ - bytes_ % PAIR, op.to_size, np.int64(e[starts + 2 * visited + 2])
+    rows = upper, lower, bytes_, op.maximum
+    for column in range(op.pool_width):
+        pixel, before, place = down * op.pool_width + column, at, 2 * column * bytes_
+        address = pixel * op.to_channels
+        for j in range(0, wide, PAIR):
+            some = _some(rows, broad, place + j, b)
+            if some:
+                numbers = _squares(rows, broad, place + j, b)
+                at = _emit_lanes(x, e, addresses, values, at, room, address + j * LANES, numbers, some)
+        for j in range(wide, bytes_):
+            some = _some(rows, narrow, place + j, b)
+            if some:
+                numbers = _squares(rows, narrow, place + j, b)
+                at = _emit_lanes(x, e, addresses, values, at, room, address + j * LANES, numbers, some)
+        if at != before:
+            visited = _enter(e, starts, visited, pixel, before, at)
     _end(e, starts, visited, op.pool_height * op.pool_width, at)
+
+
+@inlined
+def _some(rows, constants, place, b):
+    """Return a bit for each channel in which any of two by two pixels fired."""
+    upper, lower, next_pixel, _ = rows
+    part, _ = constants
+    above = marked(b, upper + place, part) | marked(b, upper + place + next_pixel, part)
+    return above | marked(b, lower + place, part) | marked(b, lower + place + next_pixel, part)
+
+
+@inlined
+def _squares(rows, constants, place, b):
+    """Return averages or maxima of two by two pixels."""
+    upper, lower, next_pixel, maximum = rows
+    part, zero = constants
+    if maximum:
+        return part
+    p, q = marked(b, upper + place, part), marked(b, upper + place + next_pixel, part)
+    r, s = marked(b, lower + place, part), marked(b, lower + place + next_pixel, part)
+    return where(p, part, zero) + where(q, part, zero) + where(r, part, zero) + where(s, part, zero)
 
 
 @kernel

@@ -259,13 +259,26 @@ def word(_typing, array, i):
     return types.int64(array, types.intp), code
 
 
+@intrinsic
+def marked(_typing, array, i, numbers):
+    """Return what `mark` has stored."""
+
+    def code(context, builder, signature, values):
+        address = builder.gep(_data(context, builder, signature, values, 0), [values[1]])
+        address = builder.bitcast(address, ir.IntType(numbers.lanes).as_pointer())
+        return builder.zext(builder.load(address, align=1), _INDEX)
+
+    return types.int64(array, types.intp, numbers), code
+
+
 def _press(builder: Any, array: Any, data: Any, at: Any, numbers: Any, bits: Any) -> None:
     """Store the lanes whose bit is set one behind the other, and anything behind them."""
-    flags = ir.VectorType(ir.IntType(1), LANES)
     kind, dtype = numbers.type, array.dtype
-    name = f"llvm.experimental.vector.compress.v{LANES}{dtype.name[0]}{dtype.bitwidth}"
+    lanes = kind.count
+    flags = ir.VectorType(ir.IntType(1), lanes)
+    name = f"llvm.experimental.vector.compress.v{lanes}{dtype.name[0]}{dtype.bitwidth}"
     press = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, flags, kind]), name)
-    mask = builder.bitcast(builder.trunc(bits, ir.IntType(LANES)), flags)
+    mask = builder.bitcast(builder.trunc(bits, ir.IntType(lanes)), flags)
     pressed = builder.call(press, [numbers, mask, ir.Constant(kind, ir.Undefined)])
     address = builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
     builder.store(pressed, address, align=dtype.bitwidth // 8)
@@ -273,7 +286,7 @@ def _press(builder: Any, array: Any, data: Any, at: Any, numbers: Any, bits: Any
 
 @intrinsic
 def press(_typing, array, at, numbers, bits):
-    """Store from ``array[at]`` on the lanes whose bit is set. Up to ``array[at + LANES]`` all may change."""
+    """Store from ``array[at]`` on the lanes whose bit is set. As many numbers as there are lanes change."""
 
     def code(context, builder, signature, values):
         data = _data(context, builder, signature, values, 0)
@@ -284,20 +297,29 @@ def press(_typing, array, at, numbers, bits):
 
 
 @intrinsic
-def press_places(_typing, array, at, first, bits):
+def press_places(_typing, array, at, first, bits, numbers):
     """Store from ``array[at]`` on ``first`` plus the places of the bits that are set; else as `press`."""
 
     def code(context, builder, signature, values):
         data = _data(context, builder, signature, values, 0)
-        whole = ir.IntType(array.dtype.bitwidth)
-        kind = ir.VectorType(whole, LANES)
-        places = builder.add(
-            _splat(builder, builder.trunc(values[2], whole)), ir.Constant(kind, list(range(LANES)))
-        )
+        whole, lanes = ir.IntType(array.dtype.bitwidth), numbers.lanes
+        kind = ir.VectorType(whole, lanes)
+        first = _splat(builder, builder.trunc(values[2], whole), lanes)
+        places = builder.add(first, ir.Constant(kind, list(range(lanes))))
         _press(builder, array, data, values[1], places, values[3])
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, types.int64, types.int64), code
+    return types.void(array, types.intp, types.int64, types.int64, numbers), code
+
+
+@intrinsic
+def lanes_of(_typing, numbers):
+    """Return how many lanes a vector has."""
+
+    def code(_context, _builder, _signature, _values):
+        return _INDEX(numbers.lanes)
+
+    return types.int64(numbers), code
 
 
 def _scattering(vectors: int) -> Any:

@@ -527,7 +527,9 @@ class _Composer:
             fields |= _to(handed, pool.shape)
             fields |= {"to_height": node.shape[1], "to_width": node.shape[2]}
             ended = np.searchsorted(pool.rows[:, 1], np.arange(node.shape[1] + 1), "right")
-            fields |= {"pooled": 1, "square": int(_square(pool)), "ended": self.k.put(ended)}
+            part = _part(pool)
+            fields |= {"pooled": 1, "square": int(part is not None), "ended": self.k.put(ended)}
+            fields["part"] = self.numbers.put(part or 0)
             fields |= self._windows(pool)
             fields |= {"own_addresses": form.addresses, "own_values": form.values, "own_starts": form.starts}
             fields |= {"own_size": _size(node.shape), "own_starts_step": _starts(node.shape)}
@@ -650,9 +652,17 @@ def _transposed(shape: Shape) -> Array:
     return np.arange(c * h * w).reshape(h, w, c).transpose(2, 0, 1).reshape(-1)
 
 
-def _square(pool: Pool) -> bool:
+def _part(pool: Pool) -> float | None:
+    """Return what a spike adds to a pool of squares of two pixels that do not overlap, exactly; or None."""
+
     def pairs(windows: Array) -> bool:
         first = 2 * np.arange(len(windows))
         return bool((windows == np.stack([first, first + 2], 1)).all())
 
-    return pairs(pool.rows) and pairs(pool.columns)
+    divisors = pool.divisors.astype(np.float64)
+    exact = bool((divisors == divisors.flat[0]).all()) and np.frexp(divisors.flat[0])[0] == 0.5
+    if not (pairs(pool.rows) and pairs(pool.columns)):
+        return None
+    if pool.kind == "maximum":
+        return 1.0
+    return float(1 / divisors.flat[0]) if exact else None
