@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -69,6 +69,30 @@ def test_two_steps_on_paper(way: str) -> None:
     assert spikes["lif"][:, 0, 0, 0].tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
     assert spikes["pool"][:, 0, 0, 0].tolist() == [[0.5, 0], [0, 0.5]]
     assert own.scores(frames).tolist() == [[27.5]]
+
+
+@pytest.mark.parametrize("channels", [3, 8, 13, 16, 20, 29, 32])
+@pytest.mark.parametrize("kind", ["average", "maximum"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_squares_of_any_number_of_channels(
+    dtype: type, kind: Literal["average", "maximum"], channels: int
+) -> None:
+    # Each unit reads its own pixel and fires where it is 1, so pools are those of the frames.
+    shape, one = (channels, 4, 6), np.ones(1, dtype)
+    kernel = np.eye(channels, dtype=dtype)[:, :, None, None]
+    pool = Pool(
+        name="pool", sources=(Source(1),), shape=(channels, 2, 3), kind=kind, rows=windows(4, 2, 2, 0),
+        columns=windows(6, 2, 2, 0), divisors=np.full((2, 3), 4.0, dtype),
+    )  # fmt: skip
+    conv = Convolution(name="conv", sources=(Source(INPUT),), shape=shape, weights=kernel)
+    fires = Neurons(
+        name="if", sources=(Source(0),), shape=shape, kind="if", threshold=one, leak=one, reset=0 * one
+    )
+    frames = np.random.default_rng(0).random((5, 2, *shape)) < 0.3
+    found = engine(Plan(shape, (conv, fires, pool), 2, np.dtype(dtype)), "rows")(frames.astype(np.uint8))
+    squares = frames.reshape(5, 2, channels, 2, 2, 3, 2)
+    expected = squares.mean((4, 6)) if kind == "average" else squares.any((4, 6))
+    assert (found == expected.reshape(5, 2, -1)).all()
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,7 +14,6 @@ import numpy as np
 from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.division import divided
 from snnprune.engine.lanes import (
-    BROAD,
     LANES,
     at_least,
     count,
@@ -45,9 +44,6 @@ HETEROGENEOUS, ADAPTIVE, WHOLE = int(Model.HETEROGENEOUS), int(Model.ADAPTIVE), 
 WORD = 64
 """Spikes that are looked at together."""
 
-PAIR = BROAD // LANES
-"""Vectors of `LANES` numbers in one of `BROAD`."""
-
 
 @inlined
 def _charge_uniform(op, steps, apart, w, x, b, currents, potentials, bits, first, last):
@@ -55,19 +51,19 @@ def _charge_uniform(op, steps, apart, w, x, b, currents, potentials, bits, first
     rest, threshold, leak = w[op.rest], w[op.threshold], w[op.leak]
     inverse = w[op.inverse] if op.inverse >= 0 else leak
     how = op.model, op.bias, op.inverse >= 0, steps, apart, op.ring * _pitch(op)
-    broad = last - (last - first) % PAIR
     constants = splat_broad(rest), splat_broad(threshold), splat_broad(leak), splat_broad(inverse)
-    _charge_vectors(how, constants, w, x, b, currents, potentials, bits, first, broad, PAIR)
+    broad = last - (last - first) % (lanes_of(constants[0]) // LANES)
+    _charge_vectors(how, constants, w, x, b, currents, potentials, bits, first, broad)
     constants = splat(rest), splat(threshold), splat(leak), splat(inverse)
-    _charge_vectors(how, constants, w, x, b, currents, potentials, bits, broad, last, 1)
+    _charge_vectors(how, constants, w, x, b, currents, potentials, bits, broad, last)
 
 
 @inlined
-def _charge_vectors(how, constants, w, x, b, currents, potentials, bits, first, last, by):
+def _charge_vectors(how, constants, w, x, b, currents, potentials, bits, first, last):
     """Do so for vectors of a width: potentials stay in a register for all steps."""
     model, bias, multiplies, steps, apart, bits_apart = how
     zero, threshold, leak, inverse = constants
-    for j in range(first, last, by):
+    for j in range(first, last, lanes_of(zero) // LANES):
         i = j * LANES
         at, to = currents + i, bits + j
         v, shift = load_like(x, potentials + i, zero), zero
@@ -308,12 +304,13 @@ def _emit_squares(op, w, x, e, b, down, upper, lower, addresses, values, starts)
     bytes_, visited = op.padded // LANES, np.int64(e[starts])
     part, zero = w[op.part], like(x, 0)
     broad, narrow = (splat_broad(part), splat_broad(zero)), (splat(part), splat(zero))
-    wide, room, at = bytes_ - bytes_ % PAIR, op.to_size, np.int64(e[starts + 2 * visited + 2])
+    pair, room, at = lanes_of(broad[0]) // LANES, op.to_size, np.int64(e[starts + 2 * visited + 2])
+    wide = bytes_ - bytes_ % pair
     rows = upper, lower, bytes_, op.maximum
     for column in range(op.pool_width):
         pixel, before, place = down * op.pool_width + column, at, 2 * column * bytes_
         address = pixel * op.to_channels
-        for j in range(0, wide, PAIR):
+        for j in range(0, wide, pair):
             some = _some(rows, broad, place + j, b)
             if some:
                 numbers = _squares(rows, broad, place + j, b)

@@ -10,7 +10,7 @@ number with one bit per lane.
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llvmlite import binding, ir
 from numba import types
@@ -18,6 +18,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 from snnprune.engine.pointers import Pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LANES = 8
 """Numbers at a time: a register of AVX in float32, one of AVX-512 in float64."""
@@ -32,7 +35,7 @@ _INDEX = ir.IntType(64)
 
 
 class LanesType(types.Type):
-    """The type of `LANES` or `BROAD` numbers side by side."""
+    """The type of some numbers side by side."""
 
     def __init__(self, dtype: Any, lanes: int = LANES) -> None:
         self.dtype, self.lanes = dtype, lanes
@@ -104,9 +107,11 @@ def store(_typing, array, i, numbers):
     return types.void(array, types.intp, numbers), code
 
 
-def _splatting(lanes: int) -> Any:
+def _splatting(lanes_of: Callable[[Any], int]) -> Any:
     @intrinsic
     def splat(_typing, number):
+        lanes = lanes_of(number)
+
         def code(_context, builder, _signature, values):
             return _splat(builder, values[0], lanes)
 
@@ -115,11 +120,11 @@ def _splatting(lanes: int) -> Any:
     return splat
 
 
-splat = _splatting(LANES)
+splat = _splatting(lambda _: LANES)
 """Return `LANES` times the same number."""
 
-splat_broad = _splatting(BROAD)
-"""Return `BROAD` times the same number."""
+splat_broad = _splatting(lambda number: max(LANES, BROAD * 32 // number.bitwidth))
+"""Return as many times the same number as a register of this processor holds, and `LANES` times at least."""
 
 
 def _operation(name: str) -> Any:
