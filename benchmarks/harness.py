@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -55,18 +56,33 @@ timer = wall
 
 
 def take_turns(
-    contenders: Mapping[Any, Callable[[], object]], rounds: int, warm_up: int = WARM_UP
+    contenders: Mapping[Any, Callable[[], object]],
+    rounds: int,
+    warm_up: int = WARM_UP,
+    *,
+    settled: bool = False,
 ) -> dict[Any, Measurement]:
-    """Give each contender a turn a round, and return their times, round by round.
+    """Give each contender a turn a round, in another order each time, and return their times, round by round.
 
     `torch.utils.benchmark.Timer` warms up before each of its measurements, which would triple a round; its
     clock (which waits for a GPU) and its `Measurement` (median, quartiles) serve.
+
+    Args:
+        contenders: what is measured, by its key.
+        rounds: that count.
+        warm_up: rounds before them.
+        settled: whether a turn begins with a call that does not count. What took its turn before leaves its
+            data in the caches, and its threads wait for work for some milliseconds on cores of their own: a
+            contender of less than that would be measured with its neighbour.
     """
     seconds: dict[Any, list[float]] = {key: [] for key in contenders}
     order = list(contenders)
+    shuffled = random.Random(0)
     for number in range(rounds + warm_up):
-        first = number % len(order)
-        for key in (*order[first:], *order[:first]):
+        shuffled.shuffle(order)
+        for key in order:
+            if settled:
+                contenders[key]()
             begun = timer()
             contenders[key]()
             took = timer() - begun

@@ -84,9 +84,8 @@ def measure(network: Trained, whole: Trained, batch: int, given: argparse.Namesp
     case = Case(_model(whole), _model(network), shots[0], torch.get_num_threads())
     sides, absent, seconds = _built(case, f"{task}/{network.folder.name}", given)
     at_once = min(AT_ONCE[task], len(shots)) if batch == 1 else 1
-    took = harness.take_turns(
-        {name: _turn(side, shots[:at_once]) for name, side in sides.items()}, given.rounds
-    )
+    turns = {name: _turn(side, shots[:at_once]) for name, side in sides.items()}
+    took = harness.take_turns(turns, given.rounds, settled=True)
     outputs = {name: _outputs(side, shots) for name, side in sides.items() if "dense" not in name}
     engine = outputs[CHOSEN]
     chosen: Any = sides[CHOSEN]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,23 @@ def test_the_table_says_what_was_missed() -> None:
 
 def test_each_contender_has_one_turn_a_round_and_warming_up_is_not_counted() -> None:
     order: list[str] = []
-    turns = {name: lambda name=name: order.append(name) for name in "ab"}
-    found = harness.take_turns(turns, 3)
-    assert "".join(order) == "abba" + "abbaab"
-    assert [len(took.times) for took in found.values()] == [3, 3]
+    turns = {name: partial(order.append, name) for name in "abc"}
+    found = harness.take_turns(turns, 20)
+    rounds = ["".join(order[i : i + 3]) for i in range(0, len(order), 3)]
+    assert len(rounds) == 20 + harness.WARM_UP
+    assert {"".join(sorted(each)) for each in rounds} == {"abc"}
+    before = {pair for pair in ("ab", "ac", "ba", "bc", "ca", "cb") if any(pair in each for each in rounds)}
+    assert len(before) == 6  # no contender always follows the same one
+    assert [len(took.times) for took in found.values()] == [20] * 3
     assert all(0 < took.median < 1 for took in found.values())
+
+
+def test_a_settled_turn_begins_with_a_call_that_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(harness, "timer", lambda: len(calls))
+    found = harness.take_turns({"a": partial(calls.append, None)}, 5, settled=True)
+    assert found["a"].times == [1] * 5
+    assert len(calls) == 2 * (5 + harness.WARM_UP)
 
 
 def test_a_table_aligns_words_left_and_numbers_right() -> None:
