@@ -212,6 +212,10 @@ def test_costs_are_kept_and_damage_is_measured_anew(tmp_path: Path, monkeypatch:
     assert found().vector == 0.25
     path.write_text(path.read_text().replace("0.25", "0.75"))
     assert found().vector == 0.75
+    with monkeypatch.context() as changed:  # the code of another day
+        changed.setattr(calibration, "_kernels", lambda: "0")
+        assert found().vector == 0.25
+    assert found().vector == 0.75
     for damage in ("", "[1]", "{", path.read_text().replace("0.75", "-1.0"), '{"other": {}}'):
         path.write_text(damage)
         assert found().vector == 0.25

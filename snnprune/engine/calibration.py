@@ -1,12 +1,13 @@
 """The costs of this machine: measured once, in about a second, and kept in the user's cache folder.
 
-A file that is damaged, from another machine or of other versions is measured anew. One that cannot be
-written is measured anew by the next process.
+What the file holds of another machine, of other versions or of other kernels does not count, nor does a damaged
+file: they are measured anew. If the file cannot be written, the next process measures them again.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 import platform
@@ -43,7 +44,8 @@ def costs_of_this_machine(dtype: np.dtype[Any]) -> Costs:
 
 @functools.cache
 def _kept(dtype: str) -> Costs:
-    key = " ".join((_processor(), f"snnprune {__version__} numba {numba.__version__}", dtype))
+    versions = f"snnprune {__version__} {_kernels()} numba {numba.__version__}"
+    key = " ".join((_processor(), versions, dtype))
     try:
         path = cache_folder(None) / "engine-costs.json"
     except UserError:
@@ -72,6 +74,14 @@ def _valid(found: Any) -> Costs | None:
     if not all(isinstance(n, float) and math.isfinite(n) and n > 0 for n in found.values()):
         return None
     return Costs(**found)
+
+
+def _kernels() -> str:
+    """Return a digest of the engine's code: what it costs changes with it, between releases, too."""
+    found = hashlib.blake2b(digest_size=8)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _processor() -> str:
