@@ -1,7 +1,7 @@
 """The costs of this machine: measured once, in about a second, and kept in the user's cache folder.
 
-What the file holds of another machine, of other versions or of other kernels does not count, nor does a damaged
-file: they are measured anew. If the file cannot be written, the next process measures them again.
+A file that is damaged, from another machine, of other versions or of other code of the engine is measured anew.
+One that cannot be written is measured anew by the next process.
 """
 
 from __future__ import annotations
