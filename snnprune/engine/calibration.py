@@ -1,6 +1,6 @@
 """The costs of this machine: measured once, in about a second, and kept in the user's cache folder.
 
-A file that is damaged, from another machine, of other versions or of other code of the engine is measured anew.
+A file that is damaged, from another machine, of other versions or of other code is measured anew.
 One that cannot be written is measured anew by the next process.
 """
 
