@@ -20,8 +20,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -56,6 +54,8 @@ def share(kernel: Callable[..., Any], parts: int, size: int, *args: Any) -> list
     Returns:
         What the calls returned, in the order of the ranges.
     """
+    import torch  # noqa: PLC0415 - slow, and the lowest rooms do without
+
     threads = min(torch.get_num_threads(), parts, 1 + size // WORTH)
     if threads <= 1:
         return [kernel(0, parts, *args)]
@@ -73,6 +73,8 @@ def openmp() -> ctypes.CDLL | None:
         return None
     lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
     paths = {Path(line.split(maxsplit=5)[5]) for line in lines if "gomp" in line.rpartition("/")[2]}
+    import torch  # noqa: PLC0415 - slow, and the lowest rooms do without
+
     own = Path(torch.__file__).resolve().parent  # the kernel names files without links
     found = [path for path in paths if own in path.parents] or sorted(paths)
     if len(found) != 1:  # other packages have their own libraries, with other threads
