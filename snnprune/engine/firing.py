@@ -33,6 +33,7 @@ from snnprune.engine.lanes import (
     where,
     word,
 )  # fmt: skip
+from snnprune.engine.moving import lines
 from snnprune.engine.plan import PLACES
 from snnprune.engine.pointers import clear, like
 from snnprune.engine.table import STRETCH, Model
@@ -402,10 +403,10 @@ def begin(op, step, w, x, e, b, n):
     pixels = op.to_height * op.to_width
     if op.to_addresses >= 0:
         handed = op.pool_height if op.pooled else op.to_height
-        e[starts - handed - 1] = 0
+        e[lines(starts, handed)] = 0
         _end(e, starts, 0, op.pool_height * op.pool_width if op.pooled else pixels, 0)
     if op.own_addresses >= 0:
-        e[own_starts - op.to_height - 1] = 0
+        e[lines(own_starts, op.to_height)] = 0
         _end(e, own_starts, 0, pixels, 0)
     if op.alike and n[op.reached] < op.to_height * -(-op.to_width * op.padded // (LANES * STRETCH)):
         _charge_common(op, step, w, x, b, n)
@@ -426,12 +427,12 @@ def emit(op, step, y, w, k, x, e, b):
         if listed:
             if fired:
                 _emit_row(op, x, e, b, y, bits, addresses, values, starts)
-            e[starts - op.to_height + y] = e[starts]
+            e[lines(starts, op.to_height) + y + 1] = e[starts]
         return
     if own_listed:
         if fired:
             _emit_row(op, x, e, b, y, bits, own_addresses, own_values, own_starts)
-        e[own_starts - op.to_height + y] = e[own_starts]
+        e[lines(own_starts, op.to_height) + y + 1] = e[own_starts]
     for down in range(k[op.ended + y], k[op.ended + y + 1]):
         some = False
         for z in range(k[op.rows + 2 * down], y + 1):
@@ -441,7 +442,7 @@ def emit(op, step, y, w, k, x, e, b):
             _emit_squares(op, w, x, e, b, down, upper, bits, addresses, values, starts)
         elif some:
             _emit_windows(op, w, k, x, e, b, down, ring, addresses, values, starts)
-        e[starts - op.pool_height + down] = e[starts]
+        e[lines(starts, op.pool_height) + down + 1] = e[starts]
 
 
 @kernel

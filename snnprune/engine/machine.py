@@ -19,7 +19,7 @@ _rows, _rows_of_all, _synapses, _synapses_of_all, _product, _product_of_all = (
     scattering.rows, scattering.rows_of_all, scattering.synapses, scattering.synapses_of_all,
     scattering.product, scattering.product_of_all,
 )  # fmt: skip
-_line = scattering.line
+_line, _lines_at = scattering.line, moving.lines
 _fire, _begin, _charge, _emit = firing.fire, firing.begin, firing.charge, firing.emit
 _end, _settle = firing.end, firing.settle
 _load, _collect, _scan, _spread = moving.load_currents, moving.collect, moving.scan, moving.spread
@@ -137,7 +137,7 @@ def rest(table, w, x, e, b, n):
             if op.to_dense >= 0:
                 clear(x, op.to_dense, op.size)
             if op.to_addresses >= 0:
-                clear(e, op.to_starts - op.height - 1, op.height + 4)
+                clear(e, _lines_at(op.to_starts, op.height), op.height + 4)
 
 
 @kernel

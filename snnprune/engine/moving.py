@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from snnprune.engine.compiling import kernel
+from snnprune.engine.compiling import inlined, kernel
 from snnprune.engine.plan import PLACES
 from snnprune.engine.pointers import clear, like
 
@@ -15,6 +15,12 @@ from snnprune.engine.pointers import clear, like
 def listed(e, starts):
     """Return the number of events of a list."""
     return e[starts + 2 * e[starts] + 2]
+
+
+@inlined
+def lines(starts, height):
+    """Return where a list says of each row how many of its pixels lie above, and then how many there are."""
+    return starts - height - 1
 
 
 @kernel
@@ -56,7 +62,7 @@ def scan(op, step, x, e):
     starts, visited = op.to_starts + step * op.to_starts_step, 0
     for pixel in range(op.height * op.width):
         if pixel % op.width == 0:
-            e[starts - op.height - 1 + pixel // op.width] = visited
+            e[lines(starts, op.height) + pixel // op.width] = visited
         e[starts + 2 * visited + 1] = pixel
         e[starts + 2 * visited + 2] = at
         before = at
@@ -66,7 +72,7 @@ def scan(op, step, x, e):
                 e[addresses + at], x[values + at] = i, value
                 at += 1
         visited += at != before
-    e[starts - 1] = e[starts] = visited
+    e[lines(starts, op.height) + op.height] = e[starts] = visited
     e[starts + 2 * visited + 1] = op.height * op.width
     e[starts + 2 * visited + 2] = at
 
@@ -159,7 +165,7 @@ def delay(op, x, e):
         for i in range(op.size):
             x[op.to_dense + i] = x[op.dense + i]
     if op.to_addresses >= 0:
-        for i in range(-op.height - 1, 2 * e[op.starts] + 3):
+        for i in range(lines(0, op.height), 2 * e[op.starts] + 3):
             e[op.to_starts + i] = e[op.starts + i]
         for i in range(listed(e, op.starts)):
             e[op.to_addresses + i], x[op.to_values + i] = e[op.addresses + i], x[op.values + i]

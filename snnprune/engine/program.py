@@ -470,16 +470,16 @@ class _Composer:
             leak = 1 / leak  # exact, so that a product is the quotient
             model = Model.PLIF if node.decay_input else Model.PLIF_WHOLE_INPUT
         one = all((numbers == numbers.flat[0]).all() for numbers in (np.asarray(node.threshold), leak))
-        at_zero = not rest.any()
+        uniform = one and hard and not rest.any() and model < Model.HETEROGENEOUS
         fields = {
             "model": int(model),
             "hard": int(hard),
-            "uniform": int(one and hard and at_zero and model < Model.HETEROGENEOUS),
+            "uniform": int(uniform),
             "threshold": self.numbers.put(_row(node.threshold, shape, NEVER)),
             "leak": self.numbers.put(_row(leak, shape, 1)),
             "share": self.numbers.put(_row(1 - leak, shape)),
             "rest": self.numbers.put(_row(rest, shape)),
-            "inverse": self._inverse(model, leak),
+            "inverse": self._inverse(model, leak) if uniform else -1,
             "places": self.plan.bits or 0,
         }
         row = shape[2] * _padded(shape)
@@ -505,12 +505,11 @@ class _Composer:
         return fields
 
     def _inverse(self, model: Model, leak: Array) -> int:
-        """Return where the inverse of a leak lies by which neurons may multiply, or -1."""
-        divides = model in {Model.LIF, Model.LIF_WHOLE_INPUT} and bool((leak == leak.flat[0]).all())
+        """Return where the inverse of one leak lies by which neurons may multiply, or -1."""
+        divides = model in {Model.LIF, Model.LIF_WHOLE_INPUT}
         if not divides or not is_product(float(leak.flat[0]), self.plan.dtype):
             return -1
-        own = self.plan.dtype.type(leak.flat[0])
-        return self.numbers.put(1 / own)
+        return self.numbers.put(1 / self.plan.dtype.type(leak.flat[0]))
 
     def _spikes(self, i: int, node: Neurons) -> dict[str, int]:
         """Return where the spikes go, and the averages or maxima of them."""

@@ -10,6 +10,7 @@ from numba.extending import overload
 
 from snnprune.engine.compiling import kernel
 from snnprune.engine.lanes import LANES, differ, load, lowest, splat, word
+from snnprune.engine.moving import lines
 
 _LOW, _HIGH = 0x7F7F7F7F7F7F7F7F, -0x7F7F7F7F7F7F7F80  # of each byte
 _GATHER = 0x0002040810204081  # brings the lowest bits of eight bytes together in the highest byte
@@ -73,8 +74,8 @@ def read_frame(frames, begin, source, step, x, e):
                     x[np.uintp(values + at)] = number
                     at += value != 0
             column += LANES
-        e[starts - height + y] = visited
-    e[starts - height - 1] = 0
+        e[lines(starts, height) + y + 1] = visited
+    e[lines(starts, height)] = 0
     e[starts] = visited
     e[starts + 2 * visited + 1] = pixels
     e[starts + 2 * visited + 2] = at
@@ -113,7 +114,7 @@ def read_events(places, numbers, source, x, e, b):
                 continue
             pixel = place // channels
             while y <= pixel // source.width:
-                e[starts - source.height - 1 + y] = visited
+                e[lines(starts, source.height) + y] = visited
                 y += 1
             if pixel != last:
                 e[starts + 2 * visited + 1] = pixel
@@ -123,7 +124,7 @@ def read_events(places, numbers, source, x, e, b):
             e[source.to_addresses + at], x[source.to_values + at] = place, number
             at += 1
     for later in range(y, source.height + 1):
-        e[starts - source.height - 1 + later] = visited
+        e[lines(starts, source.height) + later] = visited
     e[starts] = visited
     e[starts + 2 * visited + 1] = pixels
     e[starts + 2 * visited + 2] = at

@@ -13,6 +13,7 @@ import numpy as np
 
 from snnprune.engine.compiling import kernel
 from snnprune.engine.lanes import BROAD, ENTRY, LANES, SCATTER, WIDEST, load, lowest, splat, store, word
+from snnprune.engine.moving import lines
 from snnprune.engine.pointers import clear, like
 
 (_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16) = SCATTER
@@ -63,8 +64,8 @@ def line(op, step, y, to, w, k, x, e):
         classes, read = op.classes + tap * op.step_right, y * op.step_down + tap * op.gap_down - op.above
         if not 0 <= read < op.height:
             continue
-        begin, lines = read * op.width, starts - op.height - 1
-        first, visit = np.int64(e[lines + read]), np.int64(e[lines + read + 1])
+        begin, at = read * op.width, lines(starts, op.height) + read
+        first, visit = np.int64(e[at]), np.int64(e[at + 1])
         if first == visit:
             continue
         if op.single:
